@@ -1,0 +1,3 @@
+//! The `seismograf` command: arguments, logging, configuration, run, exit code; nothing else.
+
+fn main() {}

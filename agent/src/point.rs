@@ -1,0 +1,159 @@
+//! A measured point: what every input makes and every output takes.
+//!
+//! Owns the shape (measurement, tags, fields, time), not its text form (`line_protocol`) and not its
+//! vocabulary (`schema`). Built by the inputs, after ledger and identity; nothing here touches the system.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A name that is known at build time in nearly every case.
+pub type Name = Cow<'static, str>;
+
+/// Wall-clock time in nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The time now.
+    #[must_use]
+    pub fn now() -> Self {
+        SystemTime::now().into()
+    }
+
+    /// Rounded to the nearest multiple of `precision`, halves up, as Telegraf does.
+    ///
+    /// A precision of zero leaves the time as it is.
+    #[must_use]
+    pub fn rounded(self, precision: Duration) -> Self {
+        let unit = i64::try_from(precision.as_nanos()).unwrap_or(i64::MAX);
+        if unit <= 1 {
+            return self;
+        }
+        let rest = self.0.rem_euclid(unit);
+        let down = self.0 - rest;
+        Self(if rest >= unit - rest { down.saturating_add(unit) } else { down })
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let nanos = match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_nanos()),
+            Err(before) => i64::try_from(before.duration().as_nanos()).map(|nanos| -nanos),
+        };
+        Self(nanos.unwrap_or(i64::MAX))
+    }
+}
+
+/// The value of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldValue {
+    /// A signed count.
+    Int(i64),
+    /// An unsigned count; on the wire an integer, held at `i64::MAX` (Telegraf's default).
+    UInt(u64),
+    /// A fraction; the encoder leaves out what is not finite.
+    Float(f64),
+    /// A text.
+    Text(String),
+    /// A truth value.
+    Bool(bool),
+}
+
+macro_rules! field_value_from {
+    ($($from:ty => $variant:ident),* $(,)?) => {
+        $(impl From<$from> for FieldValue {
+            fn from(value: $from) -> Self {
+                Self::$variant(value.into())
+            }
+        })*
+    };
+}
+field_value_from!(i64 => Int, i32 => Int, u64 => UInt, u32 => UInt, f64 => Float, String => Text, &str => Text, bool => Bool);
+
+/// One point: a measurement, its identity (tags), what was measured (fields), and when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// The measurement's name.
+    pub measurement: Name,
+    /// Tags in the order they were added; keys are unique, the encoder sorts them.
+    pub tags: Vec<(Name, String)>,
+    /// Fields in the order they were added; keys are unique.
+    pub fields: Vec<(Name, FieldValue)>,
+    /// When it was measured.
+    pub time: Timestamp,
+}
+
+impl Point {
+    /// A point without tags and fields.
+    pub fn new(measurement: impl Into<Name>, time: Timestamp) -> Self {
+        Self { measurement: measurement.into(), tags: Vec::new(), fields: Vec::new(), time }
+    }
+
+    /// Sets a tag; one of the same key is replaced.
+    pub fn set_tag(&mut self, key: impl Into<Name>, value: impl Into<String>) {
+        let (key, value) = (key.into(), value.into());
+        match self.tags.iter_mut().find(|(k, _)| *k == key) {
+            Some(tag) => tag.1 = value,
+            None => self.tags.push((key, value)),
+        }
+    }
+
+    /// Sets a field; one of the same key is replaced.
+    pub fn set_field(&mut self, key: impl Into<Name>, value: impl Into<FieldValue>) {
+        let (key, value) = (key.into(), value.into());
+        match self.fields.iter_mut().find(|(k, _)| *k == key) {
+            Some(field) => field.1 = value,
+            None => self.fields.push((key, value)),
+        }
+    }
+
+    /// Sets a tag, in a chain.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<Name>, value: impl Into<String>) -> Self {
+        self.set_tag(key, value);
+        self
+    }
+
+    /// Sets a field, in a chain.
+    #[must_use]
+    pub fn field(mut self, key: impl Into<Name>, value: impl Into<FieldValue>) -> Self {
+        self.set_field(key, value);
+        self
+    }
+
+    /// The value of a tag.
+    #[must_use]
+    pub fn tag_value(&self, key: &str) -> Option<&str> {
+        self.tags.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a field.
+    #[must_use]
+    pub fn field_value(&self, key: &str) -> Option<&FieldValue> {
+        self.fields.iter().find(|(k, _)| k == key).map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_to_the_nearest_multiple() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Timestamp(1_499_999_999).rounded(second), Timestamp(1_000_000_000));
+        assert_eq!(Timestamp(1_500_000_000).rounded(second), Timestamp(2_000_000_000));
+        assert_eq!(Timestamp(-1).rounded(second), Timestamp(0));
+        assert_eq!(Timestamp(7).rounded(Duration::ZERO), Timestamp(7));
+    }
+
+    #[test]
+    fn a_key_is_set_once() {
+        let mut point = Point::new("m", Timestamp(0)).tag("a", "1").field("f", 1_i64);
+        point.set_tag("a", "2");
+        point.set_field("f", 2_i64);
+        assert_eq!(point.tags, [("a".into(), "2".to_owned())]);
+        assert_eq!(point.fields, [("f".into(), FieldValue::Int(2))]);
+    }
+}

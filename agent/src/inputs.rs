@@ -4,6 +4,12 @@
 //! with an `Options` struct that is its section of the configuration file. The pipeline calls `gather` on the
 //! input's schedule, names the points and passes them on; an input knows nothing of outputs.
 
+pub mod cpu;
+pub mod disk;
+pub mod ebpf;
+pub mod mem;
+pub mod system;
+
 use crate::point::{Point, Timestamp};
 
 /// Points of one gather.

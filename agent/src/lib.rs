@@ -8,5 +8,7 @@
 //!
 //! Each stage knows the types of the stage before it and nothing of the one after; `pipeline` alone knows them all.
 
+pub mod config;
 pub mod inputs;
+pub mod outputs;
 pub mod point;

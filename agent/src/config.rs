@@ -1,0 +1,3 @@
+//! The resolved configuration.
+
+pub mod duration;

@@ -1,0 +1,4 @@
+//! The outputs: where points go.
+
+pub mod file;
+pub mod influxdb;

@@ -1,0 +1,289 @@
+//! The records that leave the ring buffer, the loss accumulator, and the limits of the kernel's cache.
+//!
+//! All are `repr(C)`, without padding, in the machine's byte order: kernel and agent are the same machine.
+//! A row is a delta: what one CPU accounted for one key since it last wrote that key back.
+
+use core::mem::{align_of, offset_of, size_of};
+
+/// Log2 buckets of a latency histogram.
+pub const BUCKETS: usize = 28;
+
+/// The first bucket ends at 2^this nanoseconds; each further one at twice the one before, the last is open.
+pub const FIRST_BUCKET_BITS: u32 = 10;
+
+/// The id of the root cgroup in any hierarchy: its kernfs node is the first one made.
+pub const ROOT_CGROUP: u64 = 1;
+
+/// An offset that this kernel does not have: the verifier deletes the branch that would use it.
+pub const ABSENT: u64 = u64::MAX;
+
+/// The longest cgroup path in a record; the kernel's own tracepoint buffer ends there
+/// (`TRACE_CGROUP_PATH_LEN` in `kernel/cgroup/cgroup-internal.h`).
+pub const PATH_BYTES: usize = 1024;
+
+/// What a record is; the first word of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// [`CpuRow`]
+    Cpu = 1,
+    /// [`BlkioRow`]
+    Blkio = 2,
+    /// [`NetRow`]
+    Net = 3,
+    /// [`RunqueueRow`]
+    Runqueue = 4,
+    /// [`CgroupEvent`]
+    Cgroup = 5,
+}
+
+/// CPU time of one cgroup on one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CpuRow {
+    /// [`Kind::Cpu`]
+    pub kind: u32,
+    /// The CPU that accounted it.
+    pub cpu: u32,
+    /// The cgroup, by its id in the hierarchy that CPU time is accounted in; 0 marks a free slot.
+    pub cgroup: u64,
+    /// Run time in nanoseconds, as the scheduler itself charges it (`se.sum_exec_runtime`).
+    pub run_ns: u64,
+    /// How often one of its tasks was switched out.
+    pub switches: u64,
+}
+
+/// Waiting for a CPU, of one cgroup on one CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RunqueueRow {
+    /// [`Kind::Runqueue`]
+    pub kind: u32,
+    /// The CPU that accounted it.
+    pub cpu: u32,
+    /// The cgroup, by its id in the hierarchy that CPU time is accounted in; 0 marks a free slot.
+    pub cgroup: u64,
+    /// Time spent runnable and not running, in nanoseconds (`sched_info.run_delay`).
+    pub wait_ns: u64,
+    /// How often a wait ended.
+    pub waits: u64,
+    /// Waits by their length, see [`bucket`].
+    pub histogram: [u32; BUCKETS],
+}
+
+/// Block I/O of one cgroup on one device, seen by one CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct BlkioRow {
+    /// [`Kind::Blkio`]
+    pub kind: u32,
+    /// The CPU that saw the completion.
+    pub cpu: u32,
+    /// The cgroup, by its id in the hierarchy that block I/O is accounted in; 0 marks a free slot.
+    pub cgroup: u64,
+    /// Major number of the disk.
+    pub major: u32,
+    /// Minor number of the disk (not of a partition).
+    pub minor: u32,
+    /// What was done.
+    pub amounts: BlkioAmounts,
+    /// Reads by their time from request to completion, see [`bucket`].
+    pub read_histogram: [u32; BUCKETS],
+    /// Writes, likewise.
+    pub write_histogram: [u32; BUCKETS],
+}
+
+/// Amounts of block I/O, counted as `/proc/diskstats` counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct BlkioAmounts {
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Bytes discarded.
+    pub discard_bytes: u64,
+    /// Reads that completed whole.
+    pub reads: u64,
+    /// Writes that completed whole, an empty flush included.
+    pub writes: u64,
+    /// Discards that completed whole.
+    pub discards: u64,
+    /// Completions with an error.
+    pub errors: u64,
+    /// Time of the reads from request to completion, in nanoseconds, added up.
+    pub read_time_ns: u64,
+    /// Time of the writes, likewise.
+    pub write_time_ns: u64,
+}
+
+/// IP traffic of one cgroup, seen by one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct NetRow {
+    /// [`Kind::Net`]
+    pub kind: u32,
+    /// The CPU that saw it.
+    pub cpu: u32,
+    /// The cgroup2 id of the socket's cgroup; 0 marks a free slot.
+    pub cgroup: u64,
+    /// What came and went.
+    pub amounts: NetAmounts,
+}
+
+/// Amounts of IP traffic: packets as they are on the wire, bytes with IP and without link headers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct NetAmounts {
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// TCP segments sent again; counted by its own, optional probe.
+    pub tcp_retransmits: u64,
+}
+
+/// What happened to a cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CgroupChange {
+    /// Its directory was made.
+    Made = 1,
+    /// Its directory was removed; deltas may follow while something still holds it.
+    Removed = 2,
+    /// The kernel let go of it: nothing can follow.
+    Released = 3,
+}
+
+/// A cgroup came or went. In the ring only the first `path_bytes` of the path are present.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct CgroupEvent {
+    /// [`Kind::Cgroup`]
+    pub kind: u32,
+    /// [`CgroupChange`]
+    pub change: u32,
+    /// The id, in the hierarchy below.
+    pub cgroup: u64,
+    /// The hierarchy's number as in proc(5) `/proc/PID/cgroup`; 0 is cgroup2.
+    pub hierarchy: u32,
+    /// Bytes of the path that follow, without an end mark.
+    pub path_bytes: u32,
+    /// The path from the hierarchy's root.
+    pub path: [u8; PATH_BYTES],
+}
+
+/// Bytes of a [`CgroupEvent`] before its path.
+pub const CGROUP_EVENT_HEAD: usize = offset_of!(CgroupEvent, path);
+
+/// What lost its row: amounts that were counted when neither the cache nor the ring had room, per CPU.
+///
+/// Never reset: *rows + overflow = everything that the probes counted*.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Overflow {
+    /// CPU time, in nanoseconds.
+    pub run_ns: u64,
+    /// Context switches.
+    pub switches: u64,
+    /// Waiting for a CPU, in nanoseconds.
+    pub wait_ns: u64,
+    /// Waits.
+    pub waits: u64,
+    /// Block I/O.
+    pub blkio: BlkioAmounts,
+    /// IP traffic.
+    pub net: NetAmounts,
+    /// Life-cycle records that did not fit: the agent walks the hierarchies instead.
+    pub cgroup_events: u64,
+    /// Rows that the full ring refused; their deltas stayed in the cache.
+    pub refused: u64,
+}
+
+/// Slots of the CPU cache on each CPU: a power of two.
+pub const CPU_SLOTS: usize = 256;
+/// Slots of the run-queue cache on each CPU: a power of two.
+pub const RUNQUEUE_SLOTS: usize = 128;
+/// Slots of one level of the block cache on each CPU: a power of two.
+pub const BLKIO_SLOTS: usize = 32;
+/// Slots of one level of the network cache on each CPU: a power of two.
+pub const NET_SLOTS: usize = 128;
+/// How many programs can be at work in one cache of one CPU at a time: task, softirq, hard interrupt, and a
+/// task that preempted another one.
+pub const LEVELS: u32 = 4;
+
+/// Set in the answer of a write-back program when the ring had no room for every slot.
+pub const FLUSH_RING_FULL: u32 = 1;
+/// Set in the answer of a write-back program when it found a level in use, and left it alone.
+pub const FLUSH_LEVEL_BUSY: u32 = 2;
+
+/// The bucket of a time in nanoseconds.
+#[inline(always)]
+#[must_use]
+pub const fn bucket(ns: u64) -> usize {
+    // By halves and without a loop: BPF has no instruction that counts leading zeros.
+    let mut rest = ns >> FIRST_BUCKET_BITS;
+    let mut index = 0;
+    if rest >= 1 << 32 {
+        return BUCKETS - 1;
+    }
+    if rest >= 1 << 16 {
+        rest >>= 16;
+        index += 16;
+    }
+    if rest >= 1 << 8 {
+        rest >>= 8;
+        index += 8;
+    }
+    if rest >= 1 << 4 {
+        rest >>= 4;
+        index += 4;
+    }
+    if rest >= 1 << 2 {
+        rest >>= 2;
+        index += 2;
+    }
+    if rest >= 1 << 1 {
+        rest >>= 1;
+        index += 1;
+    }
+    index += rest as usize;
+    if index < BUCKETS { index } else { BUCKETS - 1 }
+}
+
+const _: () = {
+    assert!(size_of::<CpuRow>() == 32);
+    assert!(size_of::<RunqueueRow>() == 32 + 4 * BUCKETS);
+    assert!(size_of::<BlkioRow>() == 24 + 9 * 8 + 8 * BUCKETS);
+    assert!(size_of::<NetRow>() == 56);
+    assert!(size_of::<CgroupEvent>() == 24 + PATH_BYTES);
+    assert!(CGROUP_EVENT_HEAD == 24);
+    assert!(size_of::<Overflow>() == 4 * 8 + 9 * 8 + 5 * 8 + 2 * 8);
+    assert!(align_of::<Overflow>() == 8);
+    assert!(CPU_SLOTS.is_power_of_two() && RUNQUEUE_SLOTS.is_power_of_two());
+    assert!(BLKIO_SLOTS.is_power_of_two() && NET_SLOTS.is_power_of_two());
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_double_and_the_last_is_open() {
+        assert_eq!(bucket(0), 0);
+        assert_eq!(bucket(1023), 0);
+        assert_eq!(bucket(1024), 1);
+        assert_eq!(bucket(2047), 1);
+        assert_eq!(bucket(2048), 2);
+        for index in 1..BUCKETS - 1 {
+            let start = 1_u64 << (FIRST_BUCKET_BITS as usize + index - 1);
+            assert_eq!(bucket(start), index);
+            assert_eq!(bucket(2 * start - 1), index);
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+}

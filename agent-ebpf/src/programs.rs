@@ -1,0 +1,18 @@
+//! The probes, by area, and what they share.
+//!
+//! ```text
+//! hook -> program -> cache slot of this CPU -> (eviction, write-back) -> ring buffer
+//!                                           \-> overflow, when neither has room
+//! ```
+
+mod blkio;
+mod cache;
+mod cpu;
+mod kernel;
+mod lifecycle;
+mod net;
+mod runqueue;
+mod tcp;
+
+#[cfg(feature = "bench")]
+mod bench;

@@ -1,0 +1,132 @@
+//! CPU time of each cgroup, exactly as the scheduler charges it.
+//!
+//! Why: cgroupfs gives the same sum, but only for cgroups that still exist when somebody looks.
+//! Hook: `sched_switch`, with interrupts off, so the cache needs no protection. The amount is the difference of
+//! `se.sum_exec_runtime` between switch-in and switch-out: no clock, and to the nanosecond what the kernel adds
+//! to the cgroup (`update_curr()` in `kernel/sched/fair.c`). Cost: see docs/overhead.md.
+
+use core::ptr::{addr_of, addr_of_mut};
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::bpf_get_current_task,
+    macros::{btf_tracepoint, map, raw_tracepoint},
+    maps::PerCpuArray,
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use seismograf_ebpf::abi::{CPU_SLOTS, CpuRow, Kind};
+
+use super::cache::{Row, add, cpu, flush, index, overflow, write_back};
+use super::kernel::{
+    TASK_PID, TASK_PREV_SUM_EXEC_RUNTIME, TASK_PRIO, TASK_SUM_EXEC_RUNTIME, field, probe, probe_task_cgroup,
+    task_cgroup,
+};
+
+/// The priorities from here on are the fair class (`MAX_RT_PRIO`, `include/linux/sched/prio.h`).
+const FAIR_PRIO: i32 = 100;
+
+#[repr(C)]
+struct Cpu {
+    /// The task that was switched in, as an address that is only compared.
+    task: u64,
+    /// Its run time then.
+    task_in_ns: u64,
+    slots: [CpuRow; CPU_SLOTS],
+}
+
+/// Per CPU and one entry: one lookup reaches the running task and every slot.
+#[map]
+static CPUS: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
+
+impl Row for CpuRow {
+    #[inline(always)]
+    fn is_used(&self) -> bool {
+        self.cgroup != 0
+    }
+}
+
+/// `sched_switch(preempt, prev, next, ...)`: charges `prev`.
+#[btf_tracepoint(function = "sched_switch")]
+fn cpu_sched_switch(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: `ctx` is that of sched_switch.
+    unsafe { try_cpu_sched_switch(&ctx) };
+    0
+}
+
+#[inline(always)]
+unsafe fn try_cpu_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
+    let state = CPUS.get_ptr_mut(0)?;
+    let args = ctx.as_ptr() as *const *const u8;
+    // SAFETY: arguments 1 and 2 are task_structs on every kernel; the state is this CPU's, interrupts are off.
+    unsafe {
+        let (prev, next) = (args.add(1).read_volatile(), args.add(2).read_volatile());
+        let run: u64 = field(prev, &TASK_SUM_EXEC_RUNTIME);
+        let mut run_in = addr_of!((*state).task_in_ns).read_volatile();
+        if (*state).task != prev as u64 {
+            // The switch to `prev` was not seen. The fair class remembers the value at its pick; of the other
+            // classes this slice stays unseen.
+            run_in = if field::<i32>(prev, &TASK_PRIO) >= FAIR_PRIO {
+                field(prev, &TASK_PREV_SUM_EXEC_RUNTIME)
+            } else {
+                run
+            };
+        }
+        (*state).task = next as u64;
+        (*state).task_in_ns = field(next, &TASK_SUM_EXEC_RUNTIME);
+        if field::<i32>(prev, &TASK_PID) == 0 {
+            return None;
+        }
+        charge(state, task_cgroup(prev), run.wrapping_sub(run_in), 1);
+    }
+    Some(())
+}
+
+/// # Safety
+/// `state` is this CPU's, and nothing else on this CPU uses it meanwhile.
+#[inline(always)]
+unsafe fn charge(state: *mut Cpu, cgroup: u64, run_ns: u64, switches: u64) {
+    // A task_struct that was freed and handed out again at the same address can make the difference negative.
+    let run_ns = if (run_ns as i64) < 0 { 0 } else { run_ns };
+    // SAFETY: the index is within the table; the caller's promise.
+    unsafe {
+        let slot = &mut *addr_of_mut!((*state).slots).cast::<CpuRow>().add(index::<CPU_SLOTS>(cgroup));
+        if slot.cgroup != cgroup {
+            if slot.is_used() && !write_back(slot) {
+                overflow(|o| {
+                    add(addr_of_mut!((*o).run_ns), run_ns);
+                    add(addr_of_mut!((*o).switches), switches);
+                });
+                return;
+            }
+            *slot = CpuRow { kind: Kind::Cpu as u32, cpu: cpu(), cgroup, run_ns: 0, switches: 0 };
+        }
+        slot.run_ns += run_ns;
+        slot.switches += switches;
+    }
+}
+
+/// Charges the task that runs now with what it ran so far, and writes the cache of this CPU back.
+///
+/// Run by the agent, never attached. It runs with preemption off, on another CPU in an interrupt: no
+/// `sched_switch` can come between.
+#[raw_tracepoint(tracepoint = "sched_switch")]
+fn cpu_flush(_ctx: RawTracePointContext) -> i32 {
+    let Some(state) = CPUS.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a helper without arguments.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    // SAFETY: this CPU's state, see above.
+    unsafe {
+        // By helper, since only Linux 5.11 and later hand out a typed `current`. Where helpers may not read
+        // kernel memory (lockdown), the running task is charged at its next switch.
+        if let Some(run) = probe::<u64>(task, &TASK_SUM_EXEC_RUNTIME)
+            && (*state).task == task as u64
+            && probe::<i32>(task, &TASK_PID).is_some_and(|pid| pid != 0)
+            && let Some(cgroup) = probe_task_cgroup(task)
+        {
+            let run_in = (*state).task_in_ns;
+            (*state).task_in_ns = run;
+            charge(state, cgroup, run.wrapping_sub(run_in), 0);
+        }
+        flush(addr_of_mut!((*state).slots)) as i32
+    }
+}

@@ -1,0 +1,181 @@
+//! IP packets and bytes of each cgroup, as they are on the wire.
+//!
+//! Why: interface counters know no cgroup, and a container's namespace is gone with it. A socket's cgroup is
+//! charged whoever is running when the packet passes, with hostNetwork and over loopback too.
+//! Hook: `cgroup_skb` at the root of cgroup2. One call can stand for many segments (GSO on the way out, GRO on
+//! the way in): packets are the segments, and bytes include the headers that each of them gets.
+//! These programs run in softirq and in task context, and a task can be preempted in the midst of one.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::{
+    helpers::bpf_skb_cgroup_id,
+    macros::{cgroup_skb, map, raw_tracepoint},
+    maps::PerCpuArray,
+    programs::{RawTracePointContext, SkBuffContext},
+};
+use seismograf_ebpf::abi::{Kind, LEVELS, NET_SLOTS, NetAmounts, NetRow, ROOT_CGROUP};
+
+use super::cache::{
+    Level, Row, add, claim_level, clear, cpu, flush_level, overflow, release, slot, write_back,
+};
+
+/// Let the packet pass: what a `cgroup_skb` program must say.
+const PASS: i32 = 1;
+
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
+const IPV4_VERSION: u8 = 4;
+const IPV6_BYTES: u32 = 40;
+const UDP_BYTES: u32 = 8;
+/// A TCP header without options.
+const TCP_BYTES: u32 = 20;
+/// Where a TCP header says how long it is, in words of four bytes, in the upper half of the byte.
+const TCP_DATA_OFFSET: usize = 12;
+
+/// Per CPU; one entry a level, as `BLKIOS`.
+#[map]
+static NETS: PerCpuArray<Level<NetRow, NET_SLOTS>> = PerCpuArray::with_max_entries(LEVELS, 0);
+
+const NOTHING: NetAmounts =
+    NetAmounts { rx_bytes: 0, rx_packets: 0, tx_bytes: 0, tx_packets: 0, tcp_retransmits: 0 };
+
+impl Row for NetRow {
+    #[inline(always)]
+    fn is_used(&self) -> bool {
+        self.cgroup != 0
+    }
+}
+
+/// Packets that come in.
+#[cgroup_skb]
+fn net_ingress(ctx: SkBuffContext) -> i32 {
+    account::<true>(&ctx, false);
+    PASS
+}
+
+/// Packets that go out.
+#[cgroup_skb]
+fn net_egress(ctx: SkBuffContext) -> i32 {
+    account::<true>(&ctx, true);
+    PASS
+}
+
+/// `net_ingress` for kernels before 5.12, which know no atomic exchange, and preempt no such program.
+#[cgroup_skb]
+fn net_ingress_nested(ctx: SkBuffContext) -> i32 {
+    account::<false>(&ctx, false);
+    PASS
+}
+
+/// `net_egress`, likewise.
+#[cgroup_skb]
+fn net_egress_nested(ctx: SkBuffContext) -> i32 {
+    account::<false>(&ctx, true);
+    PASS
+}
+
+#[inline(always)]
+fn account<const PREEMPTIBLE: bool>(ctx: &SkBuffContext, out: bool) {
+    // SAFETY: the context is a `__sk_buff`; the helper is there for this program type.
+    let (cgroup, gso_size) = unsafe { (bpf_skb_cgroup_id(ctx.skb.skb), (*ctx.skb.skb).gso_size) };
+    let mut bytes = ctx.len();
+    let mut packets = 1;
+    if gso_size != 0 {
+        let headers = headers(ctx);
+        // SAFETY: the context is a `__sk_buff`.
+        packets = unsafe { (*ctx.skb.skb).gso_segs };
+        if packets == 0 {
+            // From a guest that left the counting to us (`SKB_GSO_DODGY`).
+            packets = bytes.wrapping_sub(headers).wrapping_add(gso_size - 1) / gso_size;
+        }
+        bytes += packets.wrapping_sub(1).wrapping_mul(headers);
+    }
+    let (bytes, packets) = (u64::from(bytes), u64::from(packets));
+    count::<PREEMPTIBLE>(
+        if cgroup == 0 { ROOT_CGROUP } else { cgroup },
+        if out {
+            NetAmounts { tx_bytes: bytes, tx_packets: packets, ..NOTHING }
+        } else {
+            NetAmounts { rx_bytes: bytes, rx_packets: packets, ..NOTHING }
+        },
+    );
+}
+
+/// Bytes of the IP and transport headers that each segment gets.
+///
+/// IPv6 extension headers are not walked: the stack itself sends none with segmented packets.
+#[inline(always)]
+fn headers(ctx: &SkBuffContext) -> u32 {
+    let first = ctx.load::<u8>(0).unwrap_or(0);
+    let (ip, protocol) = if first >> 4 == IPV4_VERSION {
+        (u32::from(first & 0xf) * 4, ctx.load::<u8>(9).unwrap_or(0))
+    } else {
+        (IPV6_BYTES, ctx.load::<u8>(6).unwrap_or(0))
+    };
+    ip + match protocol {
+        IPPROTO_TCP => match ctx.load::<u8>(ip as usize + TCP_DATA_OFFSET) {
+            Ok(offset) => u32::from(offset >> 4) * 4,
+            Err(_) => TCP_BYTES,
+        },
+        IPPROTO_UDP => UDP_BYTES,
+        _ => 0,
+    }
+}
+
+/// Adds amounts to a cgroup's row.
+#[inline(always)]
+pub(super) fn count<const PREEMPTIBLE: bool>(cgroup: u64, amounts: NetAmounts) {
+    let level = claim_level::<_, NET_SLOTS, PREEMPTIBLE>(&NETS);
+    // SAFETY: the level is ours until it is released, and `add` is atomic.
+    unsafe {
+        if !level.is_null() {
+            let slot: &mut NetRow = slot(level, cgroup);
+            let ours = slot.cgroup == cgroup;
+            if ours || !slot.is_used() || write_back(slot) {
+                if !ours {
+                    clear(slot);
+                    slot.kind = Kind::Net as u32;
+                    slot.cpu = cpu();
+                    slot.cgroup = cgroup;
+                }
+                slot.amounts.rx_bytes += amounts.rx_bytes;
+                slot.amounts.rx_packets += amounts.rx_packets;
+                slot.amounts.tx_bytes += amounts.tx_bytes;
+                slot.amounts.tx_packets += amounts.tx_packets;
+                slot.amounts.tcp_retransmits += amounts.tcp_retransmits;
+                release(level);
+                return;
+            }
+            release(level);
+        }
+        overflow(|o| {
+            add(addr_of_mut!((*o).net.rx_bytes), amounts.rx_bytes);
+            add(addr_of_mut!((*o).net.rx_packets), amounts.rx_packets);
+            add(addr_of_mut!((*o).net.tx_bytes), amounts.tx_bytes);
+            add(addr_of_mut!((*o).net.tx_packets), amounts.tx_packets);
+            add(addr_of_mut!((*o).net.tcp_retransmits), amounts.tcp_retransmits);
+        });
+    }
+}
+
+/// Writes the cache of this CPU back; run by the agent, never attached.
+#[raw_tracepoint(tracepoint = "sched_switch")]
+fn net_flush(_ctx: RawTracePointContext) -> i32 {
+    flush_all::<true>()
+}
+
+/// `net_flush` beside the `_nested` programs.
+#[raw_tracepoint(tracepoint = "sched_switch")]
+fn net_flush_nested(_ctx: RawTracePointContext) -> i32 {
+    flush_all::<false>()
+}
+
+#[inline(always)]
+fn flush_all<const PREEMPTIBLE: bool>() -> i32 {
+    let mut answer = 0;
+    for level in 0..LEVELS {
+        answer |= flush_level::<_, NET_SLOTS, PREEMPTIBLE>(&NETS, level);
+    }
+    answer as i32
+}

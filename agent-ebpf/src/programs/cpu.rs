@@ -119,13 +119,18 @@ fn cpu_flush(_ctx: RawTracePointContext) -> i32 {
         // By helper, since only Linux 5.11 and later hand out a typed `current`. Where helpers may not read
         // kernel memory (lockdown), the running task is charged at its next switch.
         if let Some(run) = probe::<u64>(task, &TASK_SUM_EXEC_RUNTIME)
-            && (*state).task == task as u64
-            && probe::<i32>(task, &TASK_PID).is_some_and(|pid| pid != 0)
+            && let Some(pid) = probe::<i32>(task, &TASK_PID)
             && let Some(cgroup) = probe_task_cgroup(task)
         {
             let run_in = (*state).task_in_ns;
-            (*state).task_in_ns = run;
-            charge(state, cgroup, run.wrapping_sub(run_in), 0);
+            if (*state).task == 0 {
+                // The first run on this CPU, before the probe is attached: what this task ran until now is not ours.
+                (*state).task = task as u64;
+                (*state).task_in_ns = run;
+            } else if (*state).task == task as u64 && pid != 0 {
+                (*state).task_in_ns = run;
+                charge(state, cgroup, run.wrapping_sub(run_in), 0);
+            }
         }
         flush(addr_of_mut!((*state).slots)) as i32
     }

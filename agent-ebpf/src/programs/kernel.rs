@@ -77,6 +77,11 @@ offsets! {
 #[unsafe(no_mangle)]
 pub(super) static RQF_FLUSH_SEQ: Global<u64> = Global::new(0);
 
+/// Whether the programs may read kernel memory by helper; 0 under lockdown=confidentiality, where the verifier
+/// refuses the helper unless the branch is dead.
+#[unsafe(no_mangle)]
+static MAY_READ_KERNEL: Global<u64> = Global::new(1);
+
 /// Loads the field at `offset` from the kernel object that `object` points to.
 ///
 /// # Safety
@@ -93,6 +98,9 @@ pub(super) unsafe fn field<T: Copy>(object: *const u8, offset: &'static Global<u
 /// Reads the field at `offset` by helper, for a pointer that the verifier has not typed. For rare paths.
 #[inline(always)]
 pub(super) fn probe<T: Copy>(object: *const u8, offset: &'static Global<u64>) -> Option<T> {
+    if MAY_READ_KERNEL.load() == 0 {
+        return None;
+    }
     // SAFETY: the helper checks the address; a bad one is an error.
     unsafe { bpf_probe_read_kernel(object.wrapping_add(offset.load() as usize).cast::<T>()) }.ok()
 }

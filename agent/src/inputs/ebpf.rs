@@ -1,6 +1,27 @@
 //! `[[inputs.ebpf]]`: CPU, block I/O and network of every cgroup, from the kernel's ledger.
+//!
+//! A gather has every CPU write its cache back, drains the ring into the ledger, and makes points of the totals: the
+//! figures are those of the moment of the gather. Between gathers it drains when the kernel says that the ring fills up.
+//! Measurements: `cgroup_cpu`, `cgroup_blkio`, `cgroup_net`, and `seismograf` for the balance and the losses.
 
+mod balance;
+mod points;
+
+use std::time::Instant;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
+
+use self::balance::Machine;
+use self::points::Maker;
+use super::{GatherError, Gathered, Input};
+use crate::drain::Drain;
+use crate::host::Host;
+use crate::identity::cgroup::Cgroups;
+use crate::ledger::Ledger;
+use crate::probes::support::HierarchyId;
+use crate::probes::{Group, Probes, Report, State};
+use crate::records::Record;
 
 /// A probe group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -18,6 +39,20 @@ pub enum Probe {
     Tcp,
 }
 
+impl Probe {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Blkio => "blkio",
+            Self::Net => "net",
+            Self::Runqueue => "runqueue",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// The section `[[inputs.ebpf]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,6 +68,8 @@ pub struct Options {
     pub cgroup_include: Vec<String>,
     /// No cgroups whose path matches one of these globs.
     pub cgroup_exclude: Vec<String>,
+    /// Have the kernel measure what each probe costs, and publish it (measurement `seismograf`, part `probe`).
+    pub probe_costs: bool,
     /// Tags that are only added on request: `container_id`, `pod_uid`.
     pub tag_include: Vec<String>,
 }
@@ -41,11 +78,253 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             probes: vec![Probe::Cpu, Probe::Blkio, Probe::Net],
-            flush_period: std::time::Duration::from_secs(1),
+            flush_period: std::time::Duration::from_secs(10),
             ring_bytes: 1 << 20,
             cgroup_include: Vec::new(),
             cgroup_exclude: Vec::new(),
+            probe_costs: false,
             tag_include: Vec::new(),
+        }
+    }
+}
+
+/// Why the input cannot start at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `cgroup_include` or `cgroup_exclude`.
+    #[error("cgroup_include, cgroup_exclude: {0}")]
+    Glob(#[from] globset::Error),
+    /// The ring buffer cannot be waited for.
+    #[error("cannot watch the ring buffer: {0}")]
+    Ring(#[from] std::io::Error),
+}
+
+/// The probes, the ledger and the identities behind `[[inputs.ebpf]]`.
+pub struct Ebpf {
+    options: Options,
+    host: Host,
+    /// `None` when the kernel let none of it load.
+    kernel: Option<Kernel>,
+    report: Report,
+    selection: Selection,
+    /// The machine's own figures when the probes started.
+    start: Machine,
+    last_gather: Instant,
+    last_flush: Instant,
+}
+
+/// What is there only with probes.
+struct Kernel {
+    probes: Probes,
+    drain: Drain,
+    books: Books,
+}
+
+/// What the records are written down in.
+#[derive(Default)]
+struct Books {
+    ledger: Ledger,
+    cgroups: Cgroups,
+    /// Life-cycle records that were lost when the hierarchies were last walked.
+    lost_events: u64,
+}
+
+impl Books {
+    fn take(&mut self, record: &Record<'_>, now: Instant) {
+        match *record {
+            Record::Cgroup { change, hierarchy, cgroup, path } => {
+                self.cgroups.changed((HierarchyId(hierarchy), cgroup), change, path, now);
+            }
+            ref row => self.ledger.apply(row),
+        }
+    }
+}
+
+/// Which cgroups are reported, by path.
+struct Selection {
+    include: GlobSet,
+    exclude: GlobSet,
+}
+
+impl Selection {
+    fn new(options: &Options) -> Result<Self, globset::Error> {
+        let set = |globs: &[String]| -> Result<GlobSet, globset::Error> {
+            let mut builder = GlobSetBuilder::new();
+            for glob in globs {
+                builder.add(Glob::new(glob)?);
+            }
+            builder.build()
+        };
+        Ok(Self { include: set(&options.cgroup_include)?, exclude: set(&options.cgroup_exclude)? })
+    }
+
+    fn takes(&self, path: &str) -> bool {
+        (self.include.is_empty() || self.include.is_match(path)) && !self.exclude.is_match(path)
+    }
+}
+
+impl Ebpf {
+    /// Loads and attaches the probes. What this machine does not allow is off, logged once, and in the report.
+    ///
+    /// # Errors
+    /// When a glob of the configuration is none. What the machine does not allow is no error.
+    pub fn new(options: Options, host: &Host) -> Result<Self, StartError> {
+        let selection = Selection::new(&options)?;
+        let (opened, report) = Probes::open(&options, host);
+        for (group, state) in &report.groups {
+            match state {
+                State::On => tracing::debug!(probe = group.name(), "attached"),
+                State::Off { why, advice } => {
+                    tracing::warn!(probe = group.name(), why, advice, "probe is off");
+                }
+                State::NotAsked => {}
+            }
+        }
+        // After the probes, so that no cgroup falls between; what is counted twice by that is a few microseconds.
+        let start = Machine::read(host, &report.hierarchies);
+        let kernel = opened
+            .map(|(probes, ring)| {
+                let mut books = Books::default();
+                books.cgroups.walk(&report.hierarchies);
+                Ok(Kernel { probes, drain: Drain::new(ring)?, books })
+            })
+            .transpose()?;
+        let now = Instant::now();
+        Ok(Self {
+            options,
+            host: host.clone(),
+            kernel,
+            report,
+            selection,
+            start,
+            last_gather: now,
+            last_flush: now,
+        })
+    }
+
+    /// What is on, and why the rest is not.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Hands each record on as it leaves the ring, after one flush. For `dump --raw`.
+    ///
+    /// # Errors
+    /// When the cache could not be written back.
+    pub fn raw(&mut self, mut take: impl FnMut(&Record<'_>)) -> Result<(), GatherError> {
+        let Some(Kernel { probes, drain, books }) = &mut self.kernel else { return Ok(()) };
+        let now = Instant::now();
+        let flushed = probes.flush(|| {
+            drain.drain(|record| {
+                books.take(record, now);
+                take(record);
+            });
+        });
+        flushed.map_err(|error| GatherError::Other(error.to_string()))
+    }
+
+    /// The path of a cgroup, if it is known. For `dump --raw`.
+    #[must_use]
+    pub fn path(&self, hierarchy: HierarchyId, cgroup: u64) -> Option<&str> {
+        let identity = self.kernel.as_ref()?.books.cgroups.get((hierarchy, cgroup))?;
+        Some(identity.path.as_str())
+    }
+}
+
+impl Kernel {
+    /// Writes the caches back and drains.
+    fn collect(&mut self) -> Result<(), GatherError> {
+        let Self { probes, drain, books } = self;
+        let now = Instant::now();
+        let flushed = probes.flush(|| {
+            drain.drain(|record| books.take(record, now));
+        });
+        probes.flush_log();
+        flushed.map_err(|error| GatherError::Other(error.to_string()))
+    }
+
+    fn drain(&mut self) {
+        let (books, now) = (&mut self.books, Instant::now());
+        self.drain.drain(|record| books.take(record, now));
+    }
+}
+
+#[async_trait::async_trait]
+impl Input for Ebpf {
+    fn name(&self) -> &'static str {
+        "ebpf"
+    }
+
+    async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+        let now = Instant::now();
+        let Some(kernel) = &mut self.kernel else { return Ok(()) };
+        let collected = kernel.collect();
+        let overflow = kernel.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
+        let lifecycle_is_on =
+            self.report.groups.iter().any(|(group, state)| *group == Group::Lifecycle && *state == State::On);
+        if !lifecycle_is_on || overflow.cgroup_events != kernel.books.lost_events {
+            kernel.books.cgroups.walk(&self.report.hierarchies);
+            kernel.books.lost_events = overflow.cgroup_events;
+        }
+        let machine = Machine::read(&self.host, &self.report.hierarchies);
+        let elapsed = now.duration_since(self.last_gather);
+        (self.last_gather, self.last_flush) = (now, now);
+        let maker = Maker {
+            options: &self.options,
+            report: &self.report,
+            selection: &self.selection,
+            books: &kernel.books,
+            machine: &machine,
+            elapsed,
+        };
+        maker.points(gathered);
+        maker.balance(gathered, &self.start, &overflow);
+        maker.ring(gathered, &kernel.drain.counts(), &overflow);
+        if self.options.probe_costs {
+            for cost in kernel.probes.costs() {
+                gathered.push(
+                    gathered
+                        .point("seismograf")
+                        .tag("part", "probe")
+                        .tag("probe", cost.program)
+                        .field("run_time_ns", cost.run_time_ns)
+                        .field("runs", cost.runs),
+                );
+            }
+        }
+        let books = &mut kernel.books;
+        books.ledger.start_interval();
+        books.cgroups.forget_the_dead(now);
+        let (cpu, blkio) = (self.report.hierarchies.cpu().1, self.report.hierarchies.blkio());
+        let Books { ledger, cgroups, .. } = books;
+        ledger.cpu.retain(|id| cgroups.is_known((cpu, id)));
+        ledger.runqueue.retain(|id| cgroups.is_known((cpu, id)));
+        ledger.blkio.retain(|id| cgroups.is_known((blkio, id)));
+        ledger.net.retain(|id| cgroups.is_known((HierarchyId::UNIFIED, id)));
+        collected
+    }
+
+    async fn between(&mut self) {
+        let Some(kernel) = &mut self.kernel else { return std::future::pending().await };
+        let period = self.options.flush_period;
+        loop {
+            let flush_in = (self.last_flush + period).saturating_duration_since(Instant::now());
+            tokio::select! {
+                ready = kernel.drain.ready() => match ready {
+                    Ok(()) => kernel.drain(),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot watch the ring buffer: it is drained at each gather only");
+                        return std::future::pending().await;
+                    }
+                },
+                () = tokio::time::sleep(flush_in), if !period.is_zero() => {
+                    self.last_flush = Instant::now();
+                    if let Err(error) = kernel.collect() {
+                        tracing::warn!(%error, "cannot write the kernel's cache back");
+                    }
+                }
+            }
         }
     }
 }

@@ -1,0 +1,191 @@
+//! Cgroup id to path: the life-cycle records of the kernel, and the walk.
+//!
+//! An id is the inode number of its directory within one hierarchy (`kernfs_node.id`, Linux 5.5 and later on 64 bit),
+//! so every key has its hierarchy with it.
+
+use std::collections::HashMap;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use seismograf_ebpf::abi::CgroupChange;
+
+use super::{Identity, path};
+use crate::probes::support::{Hierarchies, HierarchyId};
+
+/// A cgroup: its hierarchy, and its id in it.
+pub type Key = (HierarchyId, u64);
+
+/// How long the name of a removed cgroup is kept when the kernel does not say that it let go of it.
+const KEPT_AFTER_REMOVAL: Duration = Duration::from_secs(300);
+/// How deep the walk goes; the kernel's own limit is far above what anybody nests.
+const WALK_DEPTH: usize = 64;
+
+/// Whether a cgroup is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Alive,
+    /// Its directory is gone; deltas can still come.
+    Removed(Instant),
+    /// The kernel let go of it: nothing more can come.
+    Released,
+}
+
+#[derive(Debug)]
+struct Known {
+    identity: Arc<Identity>,
+    life: Life,
+}
+
+/// The cgroups of this machine by id.
+#[derive(Debug, Default)]
+pub struct Cgroups {
+    known: HashMap<Key, Known>,
+}
+
+impl Cgroups {
+    /// Walks every hierarchy that can be read, and takes up what is not known yet.
+    ///
+    /// A directory that goes away meanwhile is left out; that is not an error.
+    pub fn walk(&mut self, hierarchies: &Hierarchies) {
+        for (hierarchy, mount) in hierarchies.mounted() {
+            if let Ok(root) = std::fs::metadata(mount) {
+                self.found(hierarchy, root.ino(), "/");
+            }
+            self.walk_directory(hierarchy, mount, "", 0);
+        }
+    }
+
+    fn walk_directory(&mut self, hierarchy: HierarchyId, directory: &Path, at: &str, depth: usize) {
+        let Ok(entries) = std::fs::read_dir(directory) else { return };
+        for entry in entries.flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let path = format!("{at}/{}", entry.file_name().to_string_lossy());
+            self.found(hierarchy, entry.ino(), &path);
+            if depth < WALK_DEPTH {
+                self.walk_directory(hierarchy, &entry.path(), &path, depth + 1);
+            }
+        }
+    }
+
+    fn found(&mut self, hierarchy: HierarchyId, id: u64, path: &str) {
+        let known = self.known.entry((hierarchy, id));
+        known.or_insert_with(|| Known { identity: Arc::new(path::parse(path)), life: Life::Alive });
+    }
+
+    /// Takes up a life-cycle record. `path` may be empty, when the kernel could not read it.
+    pub fn changed(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) {
+        if change == CgroupChange::Made && !path.is_empty() {
+            let identity = Arc::new(path::parse(&String::from_utf8_lossy(path)));
+            self.known.insert(key, Known { identity, life: Life::Alive });
+            return;
+        }
+        if !path.is_empty() {
+            // One that was made before the walk came by and removed before it arrived has its name from here.
+            self.known.entry(key).or_insert_with(|| Known {
+                identity: Arc::new(path::parse(&String::from_utf8_lossy(path))),
+                life: Life::Alive,
+            });
+        }
+        if let Some(known) = self.known.get_mut(&key) {
+            match change {
+                CgroupChange::Made => {}
+                CgroupChange::Removed => known.life = Life::Removed(now),
+                CgroupChange::Released => known.life = Life::Released,
+            }
+        }
+    }
+
+    /// Who a cgroup is, or was.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Option<&Arc<Identity>> {
+        self.known.get(&key).map(|known| &known.identity)
+    }
+
+    /// Whether its directory is there.
+    #[must_use]
+    pub fn is_alive(&self, key: Key) -> bool {
+        self.known.get(&key).is_some_and(|known| known.life == Life::Alive)
+    }
+
+    /// Whether deltas of it can still come, or its name is wanted for other reasons.
+    #[must_use]
+    pub fn is_known(&self, key: Key) -> bool {
+        self.known.contains_key(&key)
+    }
+
+    /// Forgets the cgroups of which nothing more can come. Call it after the rows of the last flush went out.
+    pub fn forget_the_dead(&mut self, now: Instant) {
+        self.known.retain(|_, known| match known.life {
+            Life::Alive => true,
+            Life::Removed(at) => now.duration_since(at) < KEPT_AFTER_REMOVAL,
+            Life::Released => false,
+        });
+        if self.known.capacity() > 1024 && self.known.capacity() > 4 * self.known.len() {
+            self.known.shrink_to_fit();
+        }
+    }
+
+    /// How many cgroups are known, in all hierarchies.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key = (HierarchyId(0), 42);
+
+    #[test]
+    fn a_name_outlives_its_cgroup_until_the_kernel_lets_go() {
+        let (mut cgroups, start) = (Cgroups::default(), Instant::now());
+        cgroups.changed(KEY, CgroupChange::Made, b"/a", start);
+        assert!(cgroups.is_alive(KEY));
+        cgroups.changed(KEY, CgroupChange::Removed, b"/a", start);
+        cgroups.forget_the_dead(start);
+        assert_eq!(cgroups.get(KEY).map(|identity| identity.path.as_str()), Some("/a"));
+        assert!(!cgroups.is_alive(KEY));
+        cgroups.changed(KEY, CgroupChange::Released, b"/a", start);
+        assert!(cgroups.is_known(KEY));
+        cgroups.forget_the_dead(start);
+        assert!(cgroups.is_empty());
+    }
+
+    #[test]
+    fn a_removal_without_release_is_forgotten_in_time() {
+        let (mut cgroups, start) = (Cgroups::default(), Instant::now());
+        cgroups.changed(KEY, CgroupChange::Removed, b"/a", start);
+        assert_eq!(cgroups.len(), 1);
+        cgroups.forget_the_dead(start + KEPT_AFTER_REMOVAL);
+        assert_eq!(cgroups.len(), 0);
+    }
+
+    #[test]
+    fn an_id_that_returns_has_its_new_name() {
+        let (mut cgroups, now) = (Cgroups::default(), Instant::now());
+        cgroups.changed(KEY, CgroupChange::Made, b"/a", now);
+        cgroups.changed(KEY, CgroupChange::Made, b"/b", now);
+        assert_eq!(cgroups.get(KEY).map(|identity| identity.path.as_str()), Some("/b"));
+    }
+
+    #[test]
+    fn the_walk_finds_this_process() {
+        let host = crate::host::Host::default();
+        let hierarchies = Hierarchies::read(&host);
+        let mut cgroups = Cgroups::default();
+        cgroups.walk(&hierarchies);
+        assert_eq!(cgroups.is_empty(), hierarchies.mounted().next().is_none());
+    }
+}

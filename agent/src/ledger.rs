@@ -1,0 +1,51 @@
+//! Totals per cgroup (and device) from the deltas of the ring buffer.
+//!
+//! Pure: records in, sums out. Keyed by ids alone; names are `identity`'s and are added when points are made, never
+//! before, so that no number depends on a name. Each area is in the one hierarchy that the kernel accounts it in.
+//!
+//! Totals count from when the agent first saw the cgroup, never go back, and are kept until [`Ledger::forget`].
+
+pub mod blkio;
+pub mod cpu;
+pub mod histogram;
+pub mod net;
+pub mod runqueue;
+
+use crate::records::Record;
+
+/// The ledger of every area.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// CPU time by cgroup.
+    pub cpu: cpu::Cpu,
+    /// Block I/O by cgroup and disk.
+    pub blkio: blkio::Blkio,
+    /// IP traffic by cgroup.
+    pub net: net::Net,
+    /// Waiting for a CPU by cgroup.
+    pub runqueue: runqueue::Runqueue,
+    /// Rows taken in so far.
+    pub rows: u64,
+}
+
+impl Ledger {
+    /// Adds one record's delta; records that carry none are left to others.
+    pub fn apply(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Cpu(row) => self.cpu.apply(row),
+            Record::Blkio(row) => self.blkio.apply(row),
+            Record::Net(row) => self.net.apply(row),
+            Record::Runqueue(row) => self.runqueue.apply(row),
+            Record::Cgroup { .. } => return,
+        }
+        self.rows += 1;
+    }
+
+    /// Starts a new interval: what is asked for "over the interval" counts from here.
+    pub fn start_interval(&mut self) {
+        self.cpu.start_interval();
+        self.blkio.start_interval();
+        self.net.start_interval();
+        self.runqueue.start_interval();
+    }
+}

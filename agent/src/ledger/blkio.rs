@@ -1,0 +1,118 @@
+//! Block I/O: sums per cgroup and disk, in the hierarchy of the controller `blkio` or `io`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use seismograf_ebpf::abi::{BlkioAmounts, BlkioRow};
+
+use super::cpu::shrink;
+use super::histogram::Histogram;
+
+/// A disk, by its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Device {
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+}
+
+/// What a cgroup did on a disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Since it was first seen.
+    pub amounts: BlkioAmounts,
+    /// Bytes read and written within this interval.
+    pub interval_bytes: u64,
+    /// Reads within this interval by their time.
+    pub reads: Histogram,
+    /// Writes likewise.
+    pub writes: Histogram,
+}
+
+/// The sums.
+#[derive(Debug, Default)]
+pub struct Blkio {
+    rows: HashMap<(u64, Device), Totals>,
+    /// Of all cgroups by disk, also forgotten ones.
+    devices: BTreeMap<Device, BlkioAmounts>,
+}
+
+impl Blkio {
+    /// Adds a delta.
+    pub fn apply(&mut self, row: &BlkioRow) {
+        let device = Device { major: row.major, minor: row.minor };
+        let totals = self.rows.entry((row.cgroup, device)).or_default();
+        add(&mut totals.amounts, &row.amounts);
+        totals.interval_bytes += row.amounts.read_bytes + row.amounts.write_bytes;
+        totals.reads.add(&row.read_histogram);
+        totals.writes.add(&row.write_histogram);
+        add(self.devices.entry(device).or_default(), &row.amounts);
+    }
+
+    /// Each cgroup's id, disk and totals, in no order.
+    pub fn rows(&self) -> impl Iterator<Item = (u64, Device, &Totals)> {
+        self.rows.iter().map(|((id, device), totals)| (*id, *device, totals))
+    }
+
+    /// The sum of all rows ever by disk.
+    #[must_use]
+    pub fn devices(&self) -> &BTreeMap<Device, BlkioAmounts> {
+        &self.devices
+    }
+
+    /// Starts a new interval.
+    pub fn start_interval(&mut self) {
+        for totals in self.rows.values_mut() {
+            totals.interval_bytes = 0;
+            totals.reads = Histogram::default();
+            totals.writes = Histogram::default();
+        }
+    }
+
+    /// Drops cgroups; what they had stays in the sums.
+    pub fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        self.rows.retain(|(id, _), _| keep(*id));
+        shrink(&mut self.rows);
+    }
+}
+
+/// Adds amounts to a sum.
+pub fn add(sum: &mut BlkioAmounts, delta: &BlkioAmounts) {
+    sum.read_bytes += delta.read_bytes;
+    sum.write_bytes += delta.write_bytes;
+    sum.discard_bytes += delta.discard_bytes;
+    sum.reads += delta.reads;
+    sum.writes += delta.writes;
+    sum.discards += delta.discards;
+    sum.errors += delta.errors;
+    sum.read_time_ns += delta.read_time_ns;
+    sum.write_time_ns += delta.write_time_ns;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seismograf_ebpf::abi::BUCKETS;
+
+    #[test]
+    fn adds_up_by_cgroup_and_disk() {
+        let mut blkio = Blkio::default();
+        let row = |cgroup, minor, bytes| BlkioRow {
+            kind: 2,
+            cpu: 0,
+            cgroup,
+            major: 8,
+            minor,
+            amounts: BlkioAmounts { read_bytes: bytes, reads: 1, ..BlkioAmounts::default() },
+            read_histogram: [1; BUCKETS],
+            write_histogram: [0; BUCKETS],
+        };
+        for (cgroup, minor) in [(1, 0), (1, 0), (1, 16), (2, 0)] {
+            blkio.apply(&row(cgroup, minor, 512));
+        }
+        assert_eq!(blkio.rows().count(), 3);
+        blkio.retain(|_| false);
+        assert_eq!(blkio.devices()[&Device { major: 8, minor: 0 }].read_bytes, 3 * 512);
+        assert_eq!(blkio.devices()[&Device { major: 8, minor: 16 }].reads, 1);
+    }
+}

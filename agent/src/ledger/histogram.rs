@@ -1,0 +1,74 @@
+//! Log2 histograms of times, and the quantiles read off them.
+
+use seismograf_ebpf::abi::{BUCKETS, FIRST_BUCKET_BITS};
+
+/// Counts by bucket; see `bucket` in the ABI for the bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram([u64; BUCKETS]);
+
+impl Histogram {
+    /// Adds a row's counts.
+    pub fn add(&mut self, counts: &[u32; BUCKETS]) {
+        for (sum, count) in self.0.iter_mut().zip(counts) {
+            *sum += u64::from(*count);
+        }
+    }
+
+    /// The time, in nanoseconds, that a share `q` (0 to 1) of the counted ones does not exceed.
+    ///
+    /// Within a bucket times are taken as evenly spread, so the answer is at most a factor of two off. `None` when
+    /// nothing was counted.
+    #[must_use]
+    pub fn quantile_ns(&self, q: f64) -> Option<f64> {
+        let n: u64 = self.0.iter().sum();
+        if n == 0 {
+            return None;
+        }
+        let rank = q * n as f64;
+        let mut below = 0.0;
+        for (index, &count) in self.0.iter().enumerate() {
+            let count = count as f64;
+            if count > 0.0 && below + count >= rank {
+                let (start, end) = bounds_ns(index);
+                return Some(start + (end - start) * ((rank - below) / count).clamp(0.0, 1.0));
+            }
+            below += count;
+        }
+        None
+    }
+}
+
+fn bounds_ns(index: usize) -> (f64, f64) {
+    let end = (1_u64 << (FIRST_BUCKET_BITS as usize + index)) as f64;
+    (if index == 0 { 0.0 } else { end / 2.0 }, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_lie_in_their_bucket() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile_ns(0.5), None);
+        let mut counts = [0; BUCKETS];
+        counts[1] = 99; // 1024 to 2048 ns
+        counts[10] = 1; // 524,288 to 1,048,576 ns
+        histogram.add(&counts);
+        let median = histogram.quantile_ns(0.5).unwrap();
+        assert!((1024.0..=2048.0).contains(&median), "{median}");
+        let p99 = histogram.quantile_ns(0.99).unwrap();
+        assert!((1024.0..=2048.0).contains(&p99), "{p99}");
+        let worst = histogram.quantile_ns(1.0).unwrap();
+        assert!((524_288.0..=1_048_576.0).contains(&worst), "{worst}");
+    }
+
+    #[test]
+    fn the_last_bucket_has_an_end() {
+        let mut counts = [0; BUCKETS];
+        counts[BUCKETS - 1] = 1;
+        let mut histogram = Histogram::default();
+        histogram.add(&counts);
+        assert!(histogram.quantile_ns(0.99).is_some_and(f64::is_finite));
+    }
+}

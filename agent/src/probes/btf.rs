@@ -1,0 +1,280 @@
+//! A reader of the kernel's BTF, as far as field offsets and enumerators need it.
+//!
+//! Pure: bytes in, offsets out. aya has a BTF type, but keeps its look-ups to itself.
+//! Source of the format: <https://docs.kernel.org/bpf/btf.html>.
+
+use std::collections::HashMap;
+
+/// What is wrong with a BTF blob.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BtfError {
+    /// Too short, or not BTF.
+    #[error("not a BTF blob of this machine's byte order")]
+    Header,
+    /// A type of a kind this reader does not know, so that the next one cannot be found.
+    #[error("type {id} is of the unknown kind {kind}")]
+    Kind {
+        /// The type's number.
+        id: u32,
+        /// Its kind.
+        kind: u32,
+    },
+    /// It ends within a type.
+    #[error("it ends within type {id}")]
+    Truncated {
+        /// The type's number.
+        id: u32,
+    },
+}
+
+const MAGIC: u16 = 0xeB9F;
+const KIND_INT: u32 = 1;
+const KIND_PTR: u32 = 2;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_FWD: u32 = 7;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_VOLATILE: u32 = 9;
+const KIND_CONST: u32 = 10;
+const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+const KIND_FLOAT: u32 = 16;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_TYPE_TAG: u32 = 18;
+const KIND_ENUM64: u32 = 19;
+
+/// Bytes of a type before what its kind adds.
+const TYPE_BYTES: usize = 12;
+/// Nested types are followed this far; the kernel's own go nowhere near.
+const DEPTH: u32 = 16;
+
+/// A parsed BTF blob.
+pub struct Btf<'a> {
+    data: &'a [u8],
+    strings: &'a [u8],
+    /// Where each type starts in `data`; type 0 is void and has no entry.
+    types: Vec<u32>,
+    /// Structs and unions by name; several can share one.
+    structs: HashMap<&'a [u8], Vec<u32>>,
+    /// Enumerators by name.
+    enumerators: HashMap<&'a [u8], u64>,
+}
+
+/// A member that was found: where it starts, and its type.
+#[derive(Clone, Copy)]
+struct Member {
+    bits: u32,
+    type_id: u32,
+}
+
+impl<'a> Btf<'a> {
+    /// Indexes a blob.
+    ///
+    /// # Errors
+    /// When it is no BTF of this machine's byte order, or of a newer form.
+    pub fn parse(data: &'a [u8]) -> Result<Self, BtfError> {
+        let word = |at: usize| u32_at(data, at).ok_or(BtfError::Header);
+        let magic = data.get(..2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
+        if magic != Some(MAGIC) {
+            return Err(BtfError::Header);
+        }
+        let header = word(4)? as usize;
+        let section = |at: usize| -> Result<&'a [u8], BtfError> {
+            let (start, len) = (header.saturating_add(word(at)? as usize), word(at + 4)? as usize);
+            data.get(start..start.saturating_add(len)).ok_or(BtfError::Header)
+        };
+        let (types, strings) = (section(8)?, section(16)?);
+        let mut btf = Self {
+            data: types,
+            strings,
+            types: Vec::new(),
+            structs: HashMap::new(),
+            enumerators: HashMap::new(),
+        };
+        let mut at = 0;
+        while at < types.len() {
+            at = btf.index(at)?;
+        }
+        Ok(btf)
+    }
+
+    /// Takes up the type at `at`, and says where the next one starts.
+    fn index(&mut self, at: usize) -> Result<usize, BtfError> {
+        let id = self.types.len() as u32 + 1;
+        let truncated = BtfError::Truncated { id };
+        let (Some(name), Some(info)) = (u32_at(self.data, at), u32_at(self.data, at + 4)) else {
+            return Err(truncated);
+        };
+        let (kind, n) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
+        let extra = match kind {
+            KIND_PTR | KIND_FWD | KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_FUNC
+            | KIND_FLOAT | KIND_TYPE_TAG => 0,
+            KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+            KIND_ARRAY => 12,
+            KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => n * 12,
+            KIND_ENUM | KIND_FUNC_PROTO => n * 8,
+            kind => return Err(BtfError::Kind { id, kind }),
+        };
+        let next = at + TYPE_BYTES + extra;
+        if next > self.data.len() {
+            return Err(truncated);
+        }
+        self.types.push(at as u32);
+        let name = self.string(name);
+        match kind {
+            KIND_STRUCT | KIND_UNION if !name.is_empty() => self.structs.entry(name).or_default().push(id),
+            KIND_ENUM => {
+                for i in 0..n {
+                    let entry = at + TYPE_BYTES + i * 8;
+                    if let (Some(name), Some(value)) =
+                        (u32_at(self.data, entry), u32_at(self.data, entry + 4))
+                    {
+                        let name = self.string(name);
+                        self.enumerators.entry(name).or_insert(u64::from(value));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(next)
+    }
+
+    /// Bytes from the start of struct `name` to a field, given as a path such as `se.sum_exec_runtime`.
+    ///
+    /// Members of anonymous structs and unions are found as if they were the outer one's. Of several structs of
+    /// that name, the first that has the field counts. `None` when this kernel has no such field, or it is a bit field
+    /// that does not start at a byte.
+    #[must_use]
+    pub fn offset(&self, name: &str, path: &str) -> Option<u64> {
+        self.structs.get(name.as_bytes())?.iter().find_map(|&id| {
+            let mut member = Member { bits: 0, type_id: id };
+            for part in path.split('.') {
+                let inner = self.member(member.type_id, part.as_bytes(), DEPTH)?;
+                member = Member { bits: member.bits + inner.bits, type_id: inner.type_id };
+            }
+            (member.bits % 8 == 0).then_some(u64::from(member.bits / 8))
+        })
+    }
+
+    /// The value of an enumerator, whichever enum it is in.
+    #[must_use]
+    pub fn enumerator(&self, name: &str) -> Option<u64> {
+        self.enumerators.get(name.as_bytes()).copied()
+    }
+
+    fn member(&self, type_id: u32, name: &[u8], depth: u32) -> Option<Member> {
+        let at = self.resolved(type_id)?;
+        let info = u32_at(self.data, at + 4)?;
+        if !matches!(info >> 24 & 0x1f, KIND_STRUCT | KIND_UNION) || depth == 0 {
+            return None;
+        }
+        let bit_fields = info >> 31 == 1;
+        (0..(info & 0xffff) as usize).find_map(|i| {
+            let entry = at + TYPE_BYTES + i * 12;
+            let (member_name, type_id) = (u32_at(self.data, entry)?, u32_at(self.data, entry + 4)?);
+            let offset = u32_at(self.data, entry + 8)?;
+            let bits = if bit_fields { offset & 0x00ff_ffff } else { offset };
+            let member_name = self.string(member_name);
+            if member_name == name {
+                return Some(Member { bits, type_id });
+            }
+            if !member_name.is_empty() {
+                return None;
+            }
+            let inner = self.member(type_id, name, depth - 1)?;
+            Some(Member { bits: bits + inner.bits, type_id: inner.type_id })
+        })
+    }
+
+    /// Where a type starts, behind its typedefs and qualifiers.
+    fn resolved(&self, mut type_id: u32) -> Option<usize> {
+        for _ in 0..DEPTH {
+            let at = *self.types.get(type_id.checked_sub(1)? as usize)? as usize;
+            match u32_at(self.data, at + 4)? >> 24 & 0x1f {
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
+                    type_id = u32_at(self.data, at + 8)?;
+                }
+                _ => return Some(at),
+            }
+        }
+        None
+    }
+
+    fn string(&self, offset: u32) -> &'a [u8] {
+        let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+}
+
+fn u32_at(data: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(data.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A blob of hand-made types: the header, then types, then strings.
+    fn blob(types: &[u32], strings: &[u8]) -> Vec<u8> {
+        let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let mut data = Vec::new();
+        data.extend(MAGIC.to_ne_bytes());
+        data.extend([1, 0]);
+        for word in [24, 0, types.len() as u32, types.len() as u32, strings.len() as u32] {
+            data.extend(word.to_ne_bytes());
+        }
+        data.extend(types);
+        data.extend(strings);
+        data
+    }
+
+    // Names: 1 "task", 6 "se", 9 "sum", 13 "pid", 17 "RED", 21 "u64".
+    const STRINGS: &[u8] = b"\0task\0se\0sum\0pid\0RED\0u64\0";
+
+    #[rustfmt::skip]
+    const TYPES: &[u32] = &[
+        21, KIND_INT << 24, 8, 64,                          // 1: u64
+        0, KIND_STRUCT << 24 | 1, 8, 9, 1, 0,               // 2: struct { u64 sum; } at 0
+        0, KIND_STRUCT << 24 | 1, 8, 13, 1, 64,             // 3: anonymous struct { u64 pid; } at 8
+        0, KIND_CONST << 24, 2,                             // 4: const 2
+        1, KIND_STRUCT << 24 | 2, 32, 6, 4, 64, 0, 3, 128,  // 5: struct task { const 2 se at 8; anonymous 3 at 16 }
+        0, KIND_ENUM << 24 | 1, 4, 17, 7,                   // 6: enum { RED = 7 }
+    ];
+
+    #[test]
+    fn finds_nested_and_anonymous_members() {
+        let data = blob(TYPES, STRINGS);
+        let btf = Btf::parse(&data).unwrap();
+        assert_eq!(btf.offset("task", "se.sum"), Some(8));
+        assert_eq!(btf.offset("task", "pid"), Some(24));
+        assert_eq!(btf.offset("task", "sum"), None);
+        assert_eq!(btf.offset("nothing", "sum"), None);
+        assert_eq!(btf.enumerator("RED"), Some(7));
+        assert_eq!(btf.enumerator("BLUE"), None);
+    }
+
+    #[test]
+    fn refuses_what_is_not_btf() {
+        assert_eq!(Btf::parse(b"").err(), Some(BtfError::Header));
+        assert_eq!(Btf::parse(&[0; 64]).err(), Some(BtfError::Header));
+        let mut odd = TYPES.to_vec();
+        odd[1] = 30 << 24;
+        assert_eq!(Btf::parse(&blob(&odd, STRINGS)).err(), Some(BtfError::Kind { id: 1, kind: 30 }));
+        assert_eq!(Btf::parse(&blob(&TYPES[..7], STRINGS)).err(), Some(BtfError::Truncated { id: 2 }));
+    }
+
+    #[test]
+    fn no_prefix_of_a_blob_panics() {
+        let data = blob(TYPES, STRINGS);
+        for end in 0..data.len() {
+            if let Ok(btf) = Btf::parse(&data[..end]) {
+                let _ = (btf.offset("task", "se.sum"), btf.enumerator("RED"));
+            }
+        }
+    }
+}

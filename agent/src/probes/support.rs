@@ -1,0 +1,208 @@
+//! Facts about this kernel: which cgroup hierarchies there are, and where they are mounted.
+//!
+//! Reads proc(5) `PID/cgroup` and `PID/mountinfo` of process 1, so that an agent in a container sees the
+//! host's. Decides nothing but which hierarchy each area is accounted in.
+
+use std::path::{Path, PathBuf};
+
+use super::offsets::CpuController;
+use crate::host::Host;
+
+/// A hierarchy's number, as in proc(5) `PID/cgroup`; 0 is cgroup2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HierarchyId(pub u32);
+
+impl HierarchyId {
+    /// The one hierarchy of cgroup2.
+    pub const UNIFIED: Self = Self(0);
+}
+
+/// The cgroup hierarchies of this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hierarchies {
+    /// Number and controllers of each, cgroup2 with none.
+    all: Vec<(HierarchyId, Vec<String>)>,
+    /// Where each that is mounted can be read from here.
+    mounts: Vec<(HierarchyId, PathBuf)>,
+}
+
+/// How the hierarchies are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// cgroup2 alone.
+    Unified,
+    /// v1 controllers, with cgroup2 beside them.
+    Hybrid,
+    /// v1 alone.
+    Legacy,
+    /// No hierarchy is mounted.
+    None,
+}
+
+impl Hierarchies {
+    /// Reads the layout of this machine.
+    #[must_use]
+    pub fn read(host: &Host) -> Self {
+        let cgroup = read_first(host, &["1/cgroup", "self/cgroup"]);
+        let mountinfo = read_first(host, &["1/mountinfo", "self/mountinfo"]);
+        let mut hierarchies = Self::parse(&cgroup, &mountinfo);
+        for (_, mount) in &mut hierarchies.mounts {
+            *mount = host.mounted(mount);
+        }
+        // In a container the host's path may lead nowhere, while the container's own view is complete.
+        hierarchies.mounts.retain(|(_, mount)| mount.is_dir());
+        hierarchies
+    }
+
+    /// Puts the two files together; pure.
+    #[must_use]
+    pub fn parse(cgroup: &str, mountinfo: &str) -> Self {
+        let all: Vec<(HierarchyId, Vec<String>)> = cgroup
+            .lines()
+            .filter_map(|line| {
+                let mut parts = line.splitn(3, ':');
+                let id = HierarchyId(parts.next()?.parse().ok()?);
+                let controllers = parts.next()?.split(',').filter(|c| !c.is_empty()).map(str::to_owned);
+                Some((id, controllers.collect()))
+            })
+            .collect();
+        let mut mounts: Vec<(HierarchyId, PathBuf)> = Vec::new();
+        for line in mountinfo.lines() {
+            let Some((before, after)) = line.split_once(" - ") else { continue };
+            let before: Vec<&str> = before.split(' ').collect();
+            let after: Vec<&str> = after.split(' ').collect();
+            let ([_, _, _, root, mount, ..], [kind, _, options]) = (before.as_slice(), after.as_slice())
+            else {
+                continue;
+            };
+            if *root != "/" {
+                continue;
+            }
+            let id = match *kind {
+                "cgroup2" => Some(HierarchyId::UNIFIED),
+                "cgroup" => all
+                    .iter()
+                    .find(|(_, controllers)| {
+                        !controllers.is_empty()
+                            && controllers.iter().all(|c| options.split(',').any(|o| o == c))
+                    })
+                    .map(|(id, _)| *id),
+                _ => None,
+            };
+            if let Some(id) = id
+                && !mounts.iter().any(|(known, _)| *known == id)
+            {
+                mounts.push((id, PathBuf::from(unescape(mount))));
+            }
+        }
+        Self { all, mounts }
+    }
+
+    /// Where a hierarchy can be read, if it can.
+    #[must_use]
+    pub fn mount(&self, id: HierarchyId) -> Option<&Path> {
+        self.mounts.iter().find(|(known, _)| *known == id).map(|(_, mount)| mount.as_path())
+    }
+
+    /// The hierarchies that can be read.
+    pub fn mounted(&self) -> impl Iterator<Item = (HierarchyId, &Path)> {
+        self.mounts.iter().map(|(id, mount)| (*id, mount.as_path()))
+    }
+
+    /// The hierarchy a controller is in: its v1 hierarchy where that is mounted, else cgroup2.
+    #[must_use]
+    pub fn of_controller(&self, controller: &str) -> HierarchyId {
+        self.all
+            .iter()
+            .find(|(id, controllers)| {
+                controllers.iter().any(|c| c == controller) && self.mount(*id).is_some()
+            })
+            .map_or(HierarchyId::UNIFIED, |(id, _)| *id)
+    }
+
+    /// Where CPU time is accounted. `cpuacct` goes first: it is the one that v1's own figures are about.
+    #[must_use]
+    pub fn cpu(&self) -> (CpuController, HierarchyId) {
+        for (controller, name) in [(CpuController::Cpuacct, "cpuacct"), (CpuController::Cpu, "cpu")] {
+            let id = self.of_controller(name);
+            if id != HierarchyId::UNIFIED {
+                return (controller, id);
+            }
+        }
+        (CpuController::Unified, HierarchyId::UNIFIED)
+    }
+
+    /// Where block I/O is accounted.
+    #[must_use]
+    pub fn blkio(&self) -> HierarchyId {
+        self.of_controller("blkio")
+    }
+
+    /// How the hierarchies are laid out.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        let unified = self.mount(HierarchyId::UNIFIED).is_some();
+        let legacy = self.all.iter().any(|(id, controllers)| {
+            controllers.iter().any(|c| !c.starts_with("name=")) && self.mount(*id).is_some()
+        });
+        match (unified, legacy) {
+            (true, false) => Layout::Unified,
+            (true, true) => Layout::Hybrid,
+            (false, true) => Layout::Legacy,
+            (false, false) => Layout::None,
+        }
+    }
+}
+
+/// mountinfo writes space, tab, newline and backslash in octal.
+fn unescape(path: &str) -> String {
+    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+/// The first of some files of proc that can be read; empty when none can.
+fn read_first(host: &Host, paths: &[&str]) -> String {
+    paths.iter().find_map(|path| std::fs::read_to_string(host.proc(path)).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID_CGROUP: &str = "9:name=systemd:/\n5:cpuacct:/\n4:cpu:/\n2:blkio:/\n0::/\n";
+    const HYBRID_MOUNTS: &str = "\
+30 24 0:25 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+31 30 0:26 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
+32 30 0:27 / /sys/fs/cgroup/cpuacct rw,relatime shared:4 - cgroup cgroup rw,cpuacct
+33 30 0:28 / /sys/fs/cgroup/blk\\040io rw,relatime - cgroup cgroup rw,blkio
+34 30 0:29 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+35 30 0:30 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+36 30 0:28 /docker/x /elsewhere rw,relatime - cgroup cgroup rw,blkio
+";
+
+    #[test]
+    fn hybrid() {
+        let hierarchies = Hierarchies::parse(HYBRID_CGROUP, HYBRID_MOUNTS);
+        assert_eq!(hierarchies.layout(), Layout::Hybrid);
+        assert_eq!(hierarchies.cpu(), (CpuController::Cpuacct, HierarchyId(5)));
+        assert_eq!(hierarchies.blkio(), HierarchyId(2));
+        assert_eq!(hierarchies.mount(HierarchyId(2)), Some(Path::new("/sys/fs/cgroup/blk io")));
+        assert_eq!(hierarchies.mount(HierarchyId::UNIFIED), Some(Path::new("/sys/fs/cgroup/unified")));
+    }
+
+    #[test]
+    fn unified_and_nothing() {
+        let mounts = "35 30 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let unified = Hierarchies::parse("0::/init.scope\n", mounts);
+        assert_eq!(unified.layout(), Layout::Unified);
+        assert_eq!(unified.cpu(), (CpuController::Unified, HierarchyId::UNIFIED));
+        assert_eq!(unified.blkio(), HierarchyId::UNIFIED);
+        assert_eq!(Hierarchies::parse("", "").layout(), Layout::None);
+        assert_eq!(Hierarchies::parse("x\n:::\n", "a b - c\n").layout(), Layout::None);
+    }
+
+    #[test]
+    fn a_controller_whose_hierarchy_is_not_mounted_counts_in_cgroup2() {
+        let hierarchies = Hierarchies::parse(HYBRID_CGROUP, "35 30 0:30 / /cg rw - cgroup2 cgroup2 rw\n");
+        assert_eq!(hierarchies.cpu().1, HierarchyId::UNIFIED);
+    }
+}

@@ -34,7 +34,8 @@ impl Drain {
     /// # Errors
     /// When the runtime cannot watch the ring.
     pub fn new(ring: Ring) -> io::Result<Self> {
-        let ring = AsyncFd::register_with_interest(ring, Interest::READABLE)?;
+        // SAFETY: the ring owns its descriptor, gives the same one for as long as it lives, and lives in the `AsyncFd`.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
         Ok(Self { ring, counts: Counts::default() })
     }
 

@@ -186,7 +186,7 @@ impl Ebpf {
             .map(|(probes, ring)| {
                 let mut books = Books::default();
                 books.cgroups.walk(&report.hierarchies);
-                Ok(Kernel { probes, drain: Drain::new(ring)?, books })
+                Ok::<_, std::io::Error>(Kernel { probes, drain: Drain::new(ring)?, books })
             })
             .transpose()?;
         let now = Instant::now();

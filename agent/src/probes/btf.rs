@@ -27,7 +27,7 @@ pub enum BtfError {
     },
 }
 
-const MAGIC: u16 = 0xeB9F;
+const MAGIC: u16 = 0xeb9f;
 const KIND_INT: u32 = 1;
 const KIND_PTR: u32 = 2;
 const KIND_ARRAY: u32 = 3;

@@ -10,7 +10,72 @@ pub mod ebpf;
 pub mod mem;
 pub mod system;
 
+use crate::config::file;
+use crate::host::Host;
 use crate::point::{Point, Timestamp};
+
+/// The table of inputs: Telegraf's name, variant, module.
+macro_rules! inputs {
+    ($($name:literal => $variant:ident($module:ident)),* $(,)?) => {
+        /// The options of one input, whichever it is.
+        #[derive(Clone, Debug)]
+        pub enum InputOptions {
+            $(
+                #[doc = concat!("`[[inputs.", $name, "]]`")]
+                $variant($module::Options),
+            )*
+        }
+
+        impl InputOptions {
+            /// The names of all inputs, sorted.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// Every input with its default options.
+            #[must_use]
+            pub fn all() -> Vec<Self> {
+                vec![$(Self::$variant($module::Options::default())),*]
+            }
+
+            /// The input's name.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name),* }
+            }
+
+            /// Reads the options of the input `name`; `None` when they have problems or there is no such input.
+            pub fn read(name: &str, options: &mut file::Options<'_>) -> Option<Self> {
+                match name {
+                    $($name => options.read().map(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+inputs! {
+    "cpu" => Cpu(cpu),
+    "disk" => Disk(disk),
+    "ebpf" => Ebpf(ebpf),
+    "mem" => Mem(mem),
+    "system" => System(system),
+}
+
+impl InputOptions {
+    /// Makes the input. Call it within the runtime.
+    ///
+    /// # Errors
+    /// Why it cannot start at all.
+    pub fn build(self, host: &Host) -> Result<Box<dyn Input>, ebpf::StartError> {
+        Ok(match self {
+            Self::Cpu(options) => Box::new(cpu::Cpu::new(options, host)),
+            Self::Disk(options) => Box::new(disk::Disk::new(options, host)),
+            Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, host)?),
+            Self::Mem(options) => Box::new(mem::Mem::new(options, host)),
+            Self::System(options) => Box::new(system::System::new(options, host)),
+        })
+    }
+}
 
 /// Points of one gather.
 #[derive(Debug)]
@@ -81,6 +146,6 @@ pub trait Input: Send {
     ///
     /// Cancelled at each gather, so it may only wait where that is safe. The default waits for ever.
     async fn between(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

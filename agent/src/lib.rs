@@ -8,14 +8,22 @@
 //!
 //! Each stage knows the types of the stage before it and nothing of the one after; `pipeline` alone knows them all.
 
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod doctor;
 pub mod drain;
+pub mod dump;
+pub mod exit;
 pub mod host;
 pub mod identity;
 pub mod inputs;
 pub mod ledger;
+pub mod line_protocol;
+pub mod logging;
 pub mod object;
 pub mod outputs;
+pub mod pipeline;
 pub mod point;
 pub mod probes;
 pub mod records;

@@ -428,7 +428,7 @@ impl Probes {
                             drain();
                         }
                         Ok(answer) if answer.return_value & FLUSH_LEVEL_BUSY != 0 && busy < BUSY_TRIES => {
-                            busy += 1
+                            busy += 1;
                         }
                         Ok(_) => break,
                         Err(error) => {

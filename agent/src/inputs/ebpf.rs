@@ -63,6 +63,7 @@ pub struct Options {
     #[serde(deserialize_with = "crate::config::duration::deserialize")]
     pub flush_period: std::time::Duration,
     /// Size of the ring buffer; rounded up to a power of two of pages.
+    #[serde(deserialize_with = "crate::config::duration::deserialize_size")]
     pub ring_bytes: u32,
     /// Only cgroups whose path matches one of these globs; empty means all.
     pub cgroup_include: Vec<String>,

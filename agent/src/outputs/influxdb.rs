@@ -51,3 +51,5 @@ impl Default for Options {
         }
     }
 }
+/// stub
+pub async fn ping(_: &str, _: &Options) -> Result<String, String> { Err("stub".into()) }

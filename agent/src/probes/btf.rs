@@ -157,7 +157,7 @@ impl<'a> Btf<'a> {
                 let inner = self.member(member.type_id, part.as_bytes(), DEPTH)?;
                 member = Member { bits: member.bits + inner.bits, type_id: inner.type_id };
             }
-            (member.bits % 8 == 0).then_some(u64::from(member.bits / 8))
+            member.bits.is_multiple_of(8).then_some(u64::from(member.bits / 8))
         })
     }
 

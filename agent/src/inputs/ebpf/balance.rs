@@ -64,7 +64,7 @@ impl Machine {
             disks: disks(&read(&host.proc("diskstats"))),
             // Of process 1: the agent may be in a namespace of its own.
             interfaces: interfaces(&read(&host.proc("1/net/dev")), |name| {
-                name == "lo" || host.sys(&format!("class/net/{name}/device")).exists()
+                name == "lo" || host.sys(format!("class/net/{name}/device")).exists()
             }),
         }
     }

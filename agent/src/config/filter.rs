@@ -1,0 +1,190 @@
+//! Which points pass, and which of their tags and fields: `namepass`, `tagdrop`, `fieldinclude` and the rest.
+//!
+//! Pure. Globs are Telegraf's: a list is taken as globs when any entry has a glob character, else as exact strings.
+
+use std::collections::BTreeMap;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use crate::point::Point;
+
+/// A list of globs or of exact strings.
+#[derive(Clone, Debug)]
+pub enum Patterns {
+    /// Strings that must be equal.
+    Exact(Vec<String>),
+    /// Globs of which one must match.
+    Globs(GlobSet),
+}
+
+impl Patterns {
+    /// Compiles a list; an empty one is `None`.
+    ///
+    /// # Errors
+    /// A glob that is none.
+    pub fn new(list: &[String]) -> Result<Option<Self>, globset::Error> {
+        if list.is_empty() {
+            return Ok(None);
+        }
+        if !list.iter().any(|entry| entry.contains(['*', '?', '['])) {
+            return Ok(Some(Self::Exact(list.to_vec())));
+        }
+        let mut set = GlobSetBuilder::new();
+        for entry in list {
+            // In Telegraf a star crosses every character, a slash too.
+            set.add(GlobBuilder::new(entry).literal_separator(false).backslash_escape(true).build()?);
+        }
+        Ok(Some(Self::Globs(set.build()?)))
+    }
+
+    /// Whether a string matches.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(list) => list.iter().any(|entry| entry == text),
+            Self::Globs(set) => set.is_match(text),
+        }
+    }
+}
+
+/// The filters of one plugin. The default lets everything pass.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    name_pass: Option<Patterns>,
+    name_drop: Option<Patterns>,
+    tag_pass: Vec<(String, Patterns)>,
+    tag_drop: Vec<(String, Patterns)>,
+    field_include: Option<Patterns>,
+    field_exclude: Option<Patterns>,
+    tag_include: Option<Patterns>,
+    tag_exclude: Option<Patterns>,
+}
+
+/// The filters as they are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterLists {
+    /// `namepass`
+    pub name_pass: Vec<String>,
+    /// `namedrop`
+    pub name_drop: Vec<String>,
+    /// `tagpass`
+    pub tag_pass: BTreeMap<String, Vec<String>>,
+    /// `tagdrop`
+    pub tag_drop: BTreeMap<String, Vec<String>>,
+    /// `fieldinclude`, `fieldpass`, `pass`
+    pub field_include: Vec<String>,
+    /// `fieldexclude`, `fielddrop`, `drop`
+    pub field_exclude: Vec<String>,
+    /// `taginclude`
+    pub tag_include: Vec<String>,
+    /// `tagexclude`
+    pub tag_exclude: Vec<String>,
+}
+
+impl Filter {
+    /// Compiles the lists.
+    ///
+    /// # Errors
+    /// A glob that is none.
+    pub fn new(lists: &FilterLists) -> Result<Self, globset::Error> {
+        let by_tag = |map: &BTreeMap<String, Vec<String>>| {
+            map.iter()
+                .filter_map(|(key, list)| {
+                    Patterns::new(list).transpose().map(|patterns| patterns.map(|p| (key.clone(), p)))
+                })
+                .collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self {
+            name_pass: Patterns::new(&lists.name_pass)?,
+            name_drop: Patterns::new(&lists.name_drop)?,
+            tag_pass: by_tag(&lists.tag_pass)?,
+            tag_drop: by_tag(&lists.tag_drop)?,
+            field_include: Patterns::new(&lists.field_include)?,
+            field_exclude: Patterns::new(&lists.field_exclude)?,
+            tag_include: Patterns::new(&lists.tag_include)?,
+            tag_exclude: Patterns::new(&lists.tag_exclude)?,
+        })
+    }
+
+    /// Whether the point passes, by its name and tags.
+    #[must_use]
+    pub fn selects(&self, point: &Point) -> bool {
+        let has = |(key, patterns): &(String, Patterns)| point.tag_value(key).is_some_and(|v| patterns.matches(v));
+        self.name_pass.as_ref().is_none_or(|patterns| patterns.matches(&point.measurement))
+            && !self.name_drop.as_ref().is_some_and(|patterns| patterns.matches(&point.measurement))
+            && (self.tag_pass.is_empty() || self.tag_pass.iter().any(has))
+            && !self.tag_drop.iter().any(has)
+    }
+
+    /// Takes away the fields and tags that do not pass.
+    pub fn prune(&self, point: &mut Point) {
+        let keeps = |include: &Option<Patterns>, exclude: &Option<Patterns>, key: &str| {
+            include.as_ref().is_none_or(|patterns| patterns.matches(key))
+                && !exclude.as_ref().is_some_and(|patterns| patterns.matches(key))
+        };
+        if self.field_include.is_some() || self.field_exclude.is_some() {
+            point.fields.retain(|(key, _)| keeps(&self.field_include, &self.field_exclude, key));
+        }
+        if self.tag_include.is_some() || self.tag_exclude.is_some() {
+            point.tags.retain(|(key, _)| keeps(&self.tag_include, &self.tag_exclude, key));
+        }
+    }
+
+    /// Whether [`Filter::selects`] or [`Filter::prune`] could do anything.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.name_pass.is_none()
+            && self.name_drop.is_none()
+            && self.tag_pass.is_empty()
+            && self.tag_drop.is_empty()
+            && self.field_include.is_none()
+            && self.field_exclude.is_none()
+            && self.tag_include.is_none()
+            && self.tag_exclude.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::point::Timestamp;
+
+    fn list(entries: &[&str]) -> Vec<String> {
+        entries.iter().map(|entry| (*entry).to_owned()).collect()
+    }
+
+    fn point() -> Point {
+        Point::new("cpu", Timestamp(0)).tag("cpu", "cpu0").tag("host", "h").field("usage_user", 1.0).field("usage_idle", 2.0)
+    }
+
+    #[test]
+    fn names_and_tags_select() {
+        let pass = |lists: FilterLists| Filter::new(&lists).unwrap().selects(&point());
+        assert!(pass(FilterLists::default()));
+        assert!(pass(FilterLists { name_pass: list(&["c*"]), ..FilterLists::default() }));
+        assert!(!pass(FilterLists { name_pass: list(&["c"]), ..FilterLists::default() }));
+        assert!(!pass(FilterLists { name_drop: list(&["cpu"]), ..FilterLists::default() }));
+        let tags = BTreeMap::from([("cpu".to_owned(), list(&["cpu[0-3]"])), ("other".to_owned(), list(&["x"]))]);
+        assert!(pass(FilterLists { tag_pass: tags.clone(), ..FilterLists::default() }));
+        assert!(!pass(FilterLists { tag_drop: tags, ..FilterLists::default() }));
+        let missing = BTreeMap::from([("other".to_owned(), list(&["*"]))]);
+        assert!(!pass(FilterLists { tag_pass: missing, ..FilterLists::default() }));
+    }
+
+    #[test]
+    fn fields_and_tags_are_pruned() {
+        let lists = FilterLists {
+            field_exclude: list(&["*_idle"]),
+            tag_include: list(&["cpu"]),
+            ..FilterLists::default()
+        };
+        let mut pruned = point();
+        Filter::new(&lists).unwrap().prune(&mut pruned);
+        assert_eq!(pruned, Point::new("cpu", Timestamp(0)).tag("cpu", "cpu0").field("usage_user", 1.0));
+    }
+
+    #[test]
+    fn a_bad_glob_is_an_error() {
+        assert!(Filter::new(&FilterLists { name_pass: list(&["a[*"]), ..FilterLists::default() }).is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! `seismograf doctor`: what this host offers, each probe on or off and why, and what to do.
+//!
+//! Loads and attaches the probes for a moment, as a run would; nothing is left behind.
+
+use std::fmt::Write as _;
+
+use crate::config::Config;
+use crate::host::Host;
+use crate::inputs::ebpf::{Options, Probe};
+use crate::inputs::InputOptions;
+use crate::outputs::OutputOptions;
+use crate::probes::support::{HierarchyId, Layout};
+use crate::probes::{Probes, State};
+
+/// What the doctor found.
+#[derive(Debug)]
+pub struct Findings {
+    /// To be read by a person.
+    pub text: String,
+    /// Whether every probe that the configuration asks for is on.
+    pub is_well: bool,
+}
+
+/// Capabilities by their bit (`include/uapi/linux/capability.h`), as far as the probes need them.
+const CAPABILITIES: &[(u32, &str)] = &[(12, "NET_ADMIN"), (21, "SYS_ADMIN"), (38, "PERFMON"), (39, "BPF")];
+
+/// Looks at everything that a run of `config` would use.
+pub async fn examine(config: &Config, host: &Host) -> Findings {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<14} {value}");
+    };
+    let uname = rustix::system::uname();
+    line("kernel", format!("{} {}", uname.release().to_string_lossy(), uname.machine().to_string_lossy()));
+    let btf = host.sys("kernel/btf/vmlinux");
+    line("BTF", if btf.exists() { btf.display().to_string() } else { format!("none: {} is missing", btf.display()) });
+    let lockdown = std::fs::read_to_string(host.sys("kernel/security/lockdown"));
+    let lockdown = lockdown.ok().and_then(|modes| Some(modes.split('[').nth(1)?.split(']').next()?.to_owned()));
+    line("lockdown", lockdown.unwrap_or_else(|| "none".into()));
+    line("user", format!("{}{}", rustix::process::geteuid().as_raw(), capabilities()));
+
+    let options = config
+        .inputs
+        .iter()
+        .find_map(|section| match &section.options {
+            InputOptions::Ebpf(options) => Some(options.clone()),
+            _ => None,
+        })
+        .unwrap_or(Options { probes: Vec::new(), ..Options::default() });
+    // Also what is not asked for is tried, so that a person knows whether it could be.
+    let all = vec![Probe::Cpu, Probe::Blkio, Probe::Net, Probe::Runqueue, Probe::Tcp];
+    let (probes, report) = Probes::open(&Options { probes: all, ..options.clone() }, host);
+    drop(probes);
+    let hierarchies = &report.hierarchies;
+    line("cgroups", layout(hierarchies.layout()).into());
+    let place = |id: HierarchyId| {
+        hierarchies.mount(id).map_or_else(|| "not mounted".into(), |mount| mount.display().to_string())
+    };
+    line("  cpu in", place(hierarchies.cpu().1));
+    line("  blkio in", place(hierarchies.blkio()));
+    line("  net in", place(HierarchyId::UNIFIED));
+    let mut is_well = true;
+    let mut advices: Vec<String> = Vec::new();
+    for (group, state) in &report.groups {
+        let asked = options.probes.iter().any(|probe| probe.name() == group.name()) || group.name() == "lifecycle";
+        let value = match state {
+            State::On if asked => "on".into(),
+            State::On => "available, not asked for: add it to `probes` of [[inputs.ebpf]]".into(),
+            State::NotAsked => "not asked for".into(),
+            State::Off { why, advice } => {
+                is_well &= !asked;
+                if !advice.is_empty() && !advices.contains(advice) {
+                    advices.push(advice.clone());
+                }
+                format!("OFF: {why}")
+            }
+        };
+        line(&format!("probe {}", group.name()), value);
+    }
+    if report.map_bytes > 0 {
+        line("kernel maps", format!("{} KiB", report.map_bytes / 1024));
+    }
+    for section in &config.outputs {
+        let name = section.options.name();
+        match &section.options {
+            OutputOptions::Influxdb(options) => {
+                for url in &options.urls {
+                    line(&format!("output {name}"), format!("{url}: {}", ping(url, options).await));
+                }
+            }
+            OutputOptions::File(options) => line(&format!("output {name}"), options.files.join(", ")),
+        }
+    }
+    for advice in advices {
+        let _ = writeln!(text, "to do: {advice}");
+    }
+    Findings { text, is_well }
+}
+
+fn layout(layout: Layout) -> &'static str {
+    match layout {
+        Layout::Unified => "v2",
+        Layout::Hybrid => "v1 controllers, with cgroup2 beside them",
+        Layout::Legacy => "v1 alone: no network figures",
+        Layout::None => "none mounted",
+    }
+}
+
+/// Which of the capabilities this process holds (`CapEff` in proc(5) `PID/status`).
+fn capabilities() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let Some(bits) = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()) else {
+        return String::new();
+    };
+    let part = |held: bool| {
+        let names = CAPABILITIES.iter().filter(|(bit, _)| (bits >> bit & 1 == 1) == held).map(|(_, name)| *name);
+        names.collect::<Vec<_>>().join(" ")
+    };
+    format!("; capabilities {}; missing {}", or_none(&part(true)), or_none(&part(false)))
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
+async fn ping(url: &str, options: &crate::outputs::influxdb::Options) -> String {
+    match crate::outputs::influxdb::ping(url, options).await {
+        Ok(version) => format!("answers ({version})"),
+        Err(error) => format!("NOT REACHED: {error}"),
+    }
+}

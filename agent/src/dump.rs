@@ -1,0 +1,261 @@
+//! `seismograf dump`: gather and print, without any output.
+//!
+//! Takes built inputs and writes to a stream; knows nothing of the configuration file. The table is made of the same
+//! points that the outputs would get.
+
+mod table;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::config::InputCommon;
+use crate::inputs::{Gathered, Input};
+use crate::line_protocol;
+use crate::point::{FieldValue, Point, Timestamp};
+use crate::probes::support::HierarchyId;
+use crate::records::Record;
+
+use self::table::Table;
+
+/// How points are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A table of cgroups, the busiest first; rates per second.
+    Table,
+    /// InfluxDB's line protocol.
+    Line,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to dump.
+pub struct Request {
+    /// The inputs, each with its common options.
+    pub inputs: Vec<(Box<dyn Input>, InputCommon)>,
+    /// Tags of every point.
+    pub global_tags: std::collections::BTreeMap<String, String>,
+    /// From one gather to the next.
+    pub interval: Duration,
+    /// How many gathers; `None` until interrupted.
+    pub count: Option<u64>,
+    /// How to print.
+    pub format: Format,
+    /// Size of the terminal, columns and rows, when the table is to be refreshed in place.
+    pub terminal: Option<fn() -> (usize, usize)>,
+}
+
+/// Gathers and prints until `count` is reached, the reader is gone, or `shutdown` is over.
+///
+/// # Errors
+/// When the stream cannot be written to.
+pub async fn run(mut request: Request, shutdown: impl Future<Output = ()>, out: &mut impl Write) -> io::Result<()> {
+    tokio::pin!(shutdown);
+    // Rates and percentages need two readings: the first one of the table is not shown.
+    let mut table = (request.format == Format::Table).then(Table::default);
+    let mut at = Instant::now();
+    let mut printed = 0;
+    if table.is_none() {
+        at += request.interval;
+    }
+    while request.count.is_none_or(|count| printed < count) {
+        tokio::select! {
+            () = &mut shutdown => break,
+            () = wait(&mut request.inputs, at) => {}
+        }
+        at = (at + request.interval).max(Instant::now());
+        let points = gather(&mut request).await;
+        let written = match &mut table {
+            None => {
+                printed += 1;
+                print_points(&points, request.format, out)
+            }
+            Some(table) => match table.render(&points, request.terminal.map(|size| size())) {
+                Some(text) => {
+                    printed += 1;
+                    out.write_all(text.as_bytes())
+                }
+                None => Ok(()),
+            },
+        };
+        match written.and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the next gather, and lets the inputs do what they do in between.
+async fn wait(inputs: &mut [(Box<dyn Input>, InputCommon)], until: Instant) {
+    let mut between: Vec<_> = inputs.iter_mut().map(|(input, _)| input.between()).collect();
+    let all = std::future::poll_fn(|context| {
+        for future in &mut between {
+            // None of them ends while it has something to wait for.
+            let _ = future.as_mut().poll(context);
+        }
+        std::task::Poll::<()>::Pending
+    });
+    tokio::select! {
+        () = all => {}
+        () = tokio::time::sleep_until(until) => {}
+    }
+}
+
+async fn gather(request: &mut Request) -> Vec<Point> {
+    let mut points = Vec::new();
+    for (input, common) in &mut request.inputs {
+        let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
+        if let Err(error) = input.gather(&mut gathered).await {
+            tracing::error!(input = input.name(), %error, "gather is incomplete");
+        }
+        let named = gathered.points.into_iter();
+        points.extend(named.filter_map(|point| common.process(&request.global_tags, point)));
+    }
+    points
+}
+
+fn print_points(points: &[Point], format: Format, out: &mut impl Write) -> io::Result<()> {
+    let mut line = Vec::new();
+    for point in points {
+        line.clear();
+        if format == Format::Json {
+            serde_json::to_writer(&mut line, &json_of(point))?;
+            line.push(b'\n');
+        } else if !line_protocol::encode(point, &mut line) {
+            continue;
+        }
+        out.write_all(&line)?;
+    }
+    Ok(())
+}
+
+fn json_of(point: &Point) -> Value {
+    let tags = point.tags.iter().map(|(key, value)| (key.to_string(), Value::from(value.as_str()))).collect();
+    let fields = point.fields.iter().map(|(key, value)| (key.to_string(), json_value(value))).collect();
+    json!({
+        "measurement": point.measurement,
+        "tags": Value::Object(tags),
+        "fields": Value::Object(fields),
+        "time": point.time.0,
+    })
+}
+
+fn json_value(value: &FieldValue) -> Value {
+    match value {
+        FieldValue::Int(value) => Value::from(*value),
+        FieldValue::UInt(value) => Value::from(*value),
+        // What JSON cannot say is null.
+        FieldValue::Float(value) => Value::from(*value),
+        FieldValue::Text(value) => Value::from(value.as_str()),
+        FieldValue::Bool(value) => Value::from(*value),
+    }
+}
+
+/// Gathers once and prints as Telegraf's `--test` does: `> ` before each line.
+///
+/// Inputs that need two readings are asked twice, half a second apart, as Telegraf does for `cpu`.
+///
+/// # Errors
+/// When the stream cannot be written to.
+pub async fn test(mut request: Request, out: &mut impl Write) -> io::Result<()> {
+    let _ = gather(&mut request).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut line = Vec::new();
+    for point in gather(&mut request).await {
+        line.clear();
+        line.extend(b"> ");
+        if line_protocol::encode(&point, &mut line) {
+            out.write_all(&line)?;
+        }
+    }
+    out.flush()
+}
+
+/// Prints each record as it leaves the ring buffer, one JSON object a line.
+///
+/// # Errors
+/// When the stream cannot be written to.
+pub async fn run_raw(
+    mut ebpf: crate::inputs::ebpf::Ebpf,
+    interval: Duration,
+    count: Option<u64>,
+    shutdown: impl Future<Output = ()>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    tokio::pin!(shutdown);
+    let mut at = Instant::now() + interval;
+    let mut n = 0;
+    while count.is_none_or(|count| n < count) {
+        tokio::select! {
+            () = &mut shutdown => break,
+            () = tokio::time::sleep_until(at) => {}
+        }
+        (at, n) = ((at + interval).max(Instant::now()), n + 1);
+        let mut lines = Vec::new();
+        if let Err(error) = ebpf.raw(|record| lines.push(json_of_record(record))) {
+            tracing::error!(%error, "the cache was not written back whole");
+        }
+        let hierarchies = &ebpf.report().hierarchies;
+        let (cpu, blkio) = (hierarchies.cpu().1, hierarchies.blkio());
+        for line in &mut lines {
+            let hierarchy = match line["record"].as_str() {
+                Some("cpu" | "runqueue") => cpu,
+                Some("blkio") => blkio,
+                Some("net") => HierarchyId::UNIFIED,
+                _ => continue,
+            };
+            line["path"] = json!(line["cgroup"].as_u64().and_then(|id| ebpf.path(hierarchy, id)));
+        }
+        let written = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
+        match written.and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn json_of_record(record: &Record<'_>) -> Value {
+    match record {
+        Record::Cpu(row) => json!({
+            "record": "cpu", "cpu": row.cpu, "cgroup": row.cgroup, "run_ns": row.run_ns, "switches": row.switches,
+        }),
+        Record::Runqueue(row) => json!({
+            "record": "runqueue", "cpu": row.cpu, "cgroup": row.cgroup, "wait_ns": row.wait_ns, "waits": row.waits,
+            "histogram": row.histogram,
+        }),
+        Record::Blkio(row) => json!({
+            "record": "blkio", "cpu": row.cpu, "cgroup": row.cgroup, "device": format!("{}:{}", row.major, row.minor),
+            "read_bytes": row.amounts.read_bytes, "write_bytes": row.amounts.write_bytes,
+            "discard_bytes": row.amounts.discard_bytes, "reads": row.amounts.reads, "writes": row.amounts.writes,
+            "discards": row.amounts.discards, "errors": row.amounts.errors,
+            "read_time_ns": row.amounts.read_time_ns, "write_time_ns": row.amounts.write_time_ns,
+            "read_histogram": row.read_histogram, "write_histogram": row.write_histogram,
+        }),
+        Record::Net(row) => json!({
+            "record": "net", "cpu": row.cpu, "cgroup": row.cgroup,
+            "rx_bytes": row.amounts.rx_bytes, "rx_packets": row.amounts.rx_packets,
+            "tx_bytes": row.amounts.tx_bytes, "tx_packets": row.amounts.tx_packets,
+            "tcp_retransmits": row.amounts.tcp_retransmits,
+        }),
+        Record::Cgroup { change, hierarchy, cgroup, path } => json!({
+            "record": "cgroup", "change": format!("{change:?}").to_lowercase(), "hierarchy": hierarchy,
+            "cgroup": cgroup, "path": String::from_utf8_lossy(path),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_every_part_of_a_point() {
+        let point = Point::new("m", Timestamp(7)).tag("a", "x \"y\"").field("f", f64::NAN).field("n", 3_i64);
+        let line = json_of(&point).to_string();
+        assert_eq!(line, r#"{"fields":{"f":null,"n":3},"measurement":"m","tags":{"a":"x \"y\""},"time":7}"#);
+    }
+}

@@ -1,38 +1,191 @@
-//! Where the host's files are.
+//! Where this host's files are: `/proc`, `/sys` and the rest, or what the `HOST_*` variables say.
+//!
+//! Owns the variables that Telegraf knows and their rules; reads no file. In a container the host's file systems are
+//! mounted somewhere else, and these variables say where. They are resolved once, from values that are passed in, so
+//! that nothing else looks at the environment and a test can have a host of its own.
 
 use std::path::{Path, PathBuf};
 
-/// Roots.
-#[derive(Clone, Debug)]
+/// The roots of this host's file systems as the agent sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     proc: PathBuf,
     sys: PathBuf,
-    mount_prefix: PathBuf,
+    etc: PathBuf,
+    var: PathBuf,
+    run: PathBuf,
+    dev: PathBuf,
+    mount_prefix: Option<PathBuf>,
+    mountinfo: Option<PathBuf>,
 }
 
 impl Default for Host {
+    /// The host that the agent itself runs on, without any variable.
     fn default() -> Self {
-        Self { proc: "/proc".into(), sys: "/sys".into(), mount_prefix: PathBuf::new() }
+        Self::from_variables(|_| None)
     }
 }
 
 impl Host {
-    /// A file of proc.
-    #[must_use]
-    pub fn proc(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.proc.join(path)
-    }
-    /// A file of sys.
-    #[must_use]
-    pub fn sys(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.sys.join(path)
-    }
-    /// A mount point of the host.
-    #[must_use]
-    pub fn mounted(&self, path: &Path) -> PathBuf {
-        if self.mount_prefix.as_os_str().is_empty() {
-            return path.to_owned();
+    /// Resolves the variables; `variable` gives the value of one by its name. An empty value counts as none.
+    ///
+    /// | variable | default | what is there |
+    /// |---|---|---|
+    /// | `HOST_PROC` | `/proc` | proc(5) |
+    /// | `HOST_SYS` | `/sys` | sysfs(5) |
+    /// | `HOST_ETC` | `/etc` | |
+    /// | `HOST_VAR` | `/var` | `run/utmp` |
+    /// | `HOST_RUN` | `/run` | udev's data |
+    /// | `HOST_DEV` | `/dev` | device nodes |
+    /// | `HOST_MOUNT_PREFIX` | none | the host's root directory; its mount points are below it |
+    /// | `HOST_PROC_MOUNTINFO` | none | the one mount table to read, instead of process 1's |
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let root = |name, default: &str| path(name).unwrap_or_else(|| PathBuf::from(default));
+        Self {
+            proc: root("HOST_PROC", "/proc"),
+            sys: root("HOST_SYS", "/sys"),
+            etc: root("HOST_ETC", "/etc"),
+            var: root("HOST_VAR", "/var"),
+            run: root("HOST_RUN", "/run"),
+            dev: root("HOST_DEV", "/dev"),
+            mount_prefix: path("HOST_MOUNT_PREFIX"),
+            mountinfo: path("HOST_PROC_MOUNTINFO"),
         }
-        self.mount_prefix.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// A file of proc(5), by its path below `/proc`.
+    pub fn proc(&self, path: impl AsRef<Path>) -> PathBuf {
+        below(&self.proc, path.as_ref())
+    }
+
+    /// A file of sysfs(5), by its path below `/sys`.
+    pub fn sys(&self, path: impl AsRef<Path>) -> PathBuf {
+        below(&self.sys, path.as_ref())
+    }
+
+    /// A file by its path below `/etc`.
+    pub fn etc(&self, path: impl AsRef<Path>) -> PathBuf {
+        below(&self.etc, path.as_ref())
+    }
+
+    /// A file by its path below `/var`.
+    pub fn var(&self, path: impl AsRef<Path>) -> PathBuf {
+        below(&self.var, path.as_ref())
+    }
+
+    /// A file by its path below `/run`.
+    pub fn run(&self, path: impl AsRef<Path>) -> PathBuf {
+        below(&self.run, path.as_ref())
+    }
+
+    /// A device node by its path below `/dev`.
+    pub fn dev(&self, path: impl AsRef<Path>) -> PathBuf {
+        below(&self.dev, path.as_ref())
+    }
+
+    /// Where the agent finds a mount point of the host: below the prefix, unless it is already.
+    ///
+    /// Whole components count: with the prefix `/host`, `/hostage` is a mount point of the host.
+    #[must_use]
+    pub fn mounted(&self, mountpoint: &Path) -> PathBuf {
+        match &self.mount_prefix {
+            Some(prefix) if !mountpoint.starts_with(prefix) => below(prefix, mountpoint),
+            _ => mountpoint.to_owned(),
+        }
+    }
+
+    /// The name a mount point has on the host itself: without the prefix. The reverse of [`Self::mounted`].
+    #[must_use]
+    pub fn unmounted(&self, mountpoint: &Path) -> PathBuf {
+        let prefix = self.mount_prefix.as_deref().unwrap_or(Path::new("/"));
+        below(Path::new("/"), mountpoint.strip_prefix(prefix).unwrap_or(mountpoint))
+    }
+
+    /// The folders in which `mountinfo` (or, on kernels that lack it, `mounts`) may be, the best first.
+    ///
+    /// Process 1 sees the mounts of the host, the agent only its own; reading those of process 1 takes privileges.
+    /// A table named by `HOST_PROC_MOUNTINFO` is the only one.
+    #[must_use]
+    pub fn mount_tables(&self) -> Vec<PathBuf> {
+        match &self.mountinfo {
+            Some(path) => vec![path.parent().unwrap_or(Path::new("/")).to_owned()],
+            None => vec![self.proc("1"), self.proc("self")],
+        }
+    }
+}
+
+/// `path` below `root`, also when it starts with a slash, where `Path::join` would drop the root.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    // `join("")` would add a slash at the end.
+    if relative.as_os_str().is_empty() { root.to_owned() } else { root.join(relative) }
+}
+
+#[cfg(test)]
+impl Host {
+    /// A host whose every root is below one folder: `ROOT/proc`, `ROOT/sys` and so on.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self::with(root, &[])
+    }
+
+    /// As [`Self::at`], with some variables besides.
+    pub(crate) fn with(root: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::from_variables(|name| {
+            if let Some((_, value)) = variables.iter().find(|(key, _)| *key == name) {
+                return Some((*value).to_owned());
+            }
+            let folder =
+                name.strip_prefix("HOST_").filter(|folder| !folder.contains("MOUNT"))?.to_lowercase();
+            Some(root.join(folder).to_string_lossy().into_owned())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(variables: &[(&str, &str)]) -> Host {
+        Host::from_variables(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn without_variables_the_host_is_this_one() {
+        let host = Host::default();
+        assert_eq!(host.proc("stat"), Path::new("/proc/stat"));
+        assert_eq!(host.sys("/devices"), Path::new("/sys/devices"));
+        assert_eq!(host.etc("os-release"), Path::new("/etc/os-release"));
+        assert_eq!(host.var("run/utmp"), Path::new("/var/run/utmp"));
+        assert_eq!(host.run("udev"), Path::new("/run/udev"));
+        assert_eq!(host.dev("sda"), Path::new("/dev/sda"));
+        assert_eq!(host.mounted(Path::new("/srv")), Path::new("/srv"));
+        assert_eq!(host.unmounted(Path::new("/srv")), Path::new("/srv"));
+        assert_eq!(host.mount_tables(), [Path::new("/proc/1"), Path::new("/proc/self")]);
+    }
+
+    #[test]
+    fn an_empty_variable_is_none() {
+        assert_eq!(host(&[("HOST_PROC", ""), ("HOST_MOUNT_PREFIX", "")]), Host::default());
+    }
+
+    #[test]
+    fn a_mount_point_gets_the_prefix_once() {
+        let host = host(&[("HOST_MOUNT_PREFIX", "/host")]);
+        for (on_host, here) in
+            [("/", "/host"), ("/srv", "/host/srv"), ("/hostage", "/host/hostage"), ("/srv", "/host/srv")]
+        {
+            assert_eq!(host.mounted(Path::new(on_host)), Path::new(here));
+            assert_eq!(host.mounted(Path::new(here)), Path::new(here));
+            assert_eq!(host.unmounted(Path::new(here)), Path::new(on_host));
+        }
+    }
+
+    #[test]
+    fn a_named_mount_table_is_the_only_one() {
+        let host = host(&[("HOST_PROC", "/host/proc"), ("HOST_PROC_MOUNTINFO", "/p/1/mountinfo")]);
+        assert_eq!(host.mount_tables(), [Path::new("/p/1")]);
     }
 }

@@ -27,3 +27,4 @@ pub mod pipeline;
 pub mod point;
 pub mod probes;
 pub mod records;
+pub mod schema;

@@ -1,0 +1,440 @@
+//! Every measurement once: its name, tags, fields, units and where the numbers come from.
+//!
+//! Owns the vocabulary, not the values. `docs/metrics.md` is made from it, and the tests of every input hold their
+//! points against it, so that a name or a type cannot change by accident. Measurements that Telegraf has are named,
+//! tagged and typed as Telegraf does.
+
+use std::fmt::Write;
+
+use crate::point::{FieldValue, Point};
+
+/// The type of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`FieldValue::Int`].
+    Int,
+    /// [`FieldValue::UInt`]; an integer on the wire, unless unsigned ones are asked for.
+    UInt,
+    /// [`FieldValue::Float`].
+    Float,
+    /// [`FieldValue::Text`].
+    Text,
+    /// [`FieldValue::Bool`].
+    Bool,
+}
+
+impl Kind {
+    /// The type of a value.
+    #[must_use]
+    pub fn of(value: &FieldValue) -> Self {
+        match value {
+            FieldValue::Int(_) => Self::Int,
+            FieldValue::UInt(_) => Self::UInt,
+            FieldValue::Float(_) => Self::Float,
+            FieldValue::Text(_) => Self::Text,
+            FieldValue::Bool(_) => Self::Bool,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Int => "integer",
+            Self::UInt => "unsigned",
+            Self::Float => "float",
+            Self::Text => "string",
+            Self::Bool => "boolean",
+        }
+    }
+}
+
+/// A measurement: what one kind of point says.
+#[derive(Clone, Copy, Debug)]
+pub struct Measurement {
+    /// Its name.
+    pub name: &'static str,
+    /// The input that gathers it, as in `[[inputs.NAME]]`.
+    pub input: &'static str,
+    /// What it is, and where it comes from.
+    pub help: &'static str,
+    /// Its tags, besides `host` and the global ones.
+    pub tags: &'static [Tag],
+    /// Its fields.
+    pub fields: &'static [Field],
+}
+
+/// A tag of a measurement.
+#[derive(Clone, Copy, Debug)]
+pub struct Tag {
+    /// Its key.
+    pub name: &'static str,
+    /// What it says, and when it is there.
+    pub help: &'static str,
+}
+
+/// A field of a measurement.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its key.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its unit; empty for a text.
+    pub unit: &'static str,
+    /// What it counts, since when, and its source.
+    pub help: &'static str,
+}
+
+const fn tag(name: &'static str, help: &'static str) -> Tag {
+    Tag { name, help }
+}
+
+const fn int(name: &'static str, unit: &'static str, help: &'static str) -> Field {
+    Field { name, kind: Kind::Int, unit, help }
+}
+
+const fn uint(name: &'static str, unit: &'static str, help: &'static str) -> Field {
+    Field { name, kind: Kind::UInt, unit, help }
+}
+
+const fn float(name: &'static str, unit: &'static str, help: &'static str) -> Field {
+    Field { name, kind: Kind::Float, unit, help }
+}
+
+const fn text(name: &'static str, help: &'static str) -> Field {
+    Field { name, kind: Kind::Text, unit: "", help }
+}
+
+/// Every measurement, in the order of the documentation.
+pub const MEASUREMENTS: &[Measurement] =
+    &[CPU, MEM, DISK, SYSTEM, CGROUP_CPU, CGROUP_BLKIO, CGROUP_NET, SEISMOGRAF];
+
+const CPU: Measurement = Measurement {
+    name: "cpu",
+    input: "cpu",
+    help: "Time of each CPU and of the machine, from `/proc/stat`. `time_*` are cumulative since boot and come with \
+           `collect_cpu_time`, `usage_*` are shares of the interval and start with the second gather; the two are \
+           points of their own. Guest time is part of `time_user`, but not of `usage_user`.",
+    tags: &[
+        tag("cpu", "`cpu0`, `cpu1` …, or `cpu-total` for the machine"),
+        tag("core_id", "core of the CPU in its package, with `core_tags`"),
+        tag("physical_id", "package of the CPU, with `core_tags`"),
+    ],
+    fields: &[
+        float("time_user", "s", "user mode, guests included"),
+        float("time_system", "s", "kernel"),
+        float("time_idle", "s", "idle"),
+        float("time_nice", "s", "user mode at low priority"),
+        float("time_iowait", "s", "idle while I/O was outstanding"),
+        float("time_irq", "s", "hardware interrupts"),
+        float("time_softirq", "s", "software interrupts"),
+        float("time_steal", "s", "taken by the hypervisor"),
+        float("time_guest", "s", "running a guest"),
+        float("time_guest_nice", "s", "running a guest at low priority"),
+        float("time_active", "s", "all but idle, with `report_active`"),
+        float("usage_user", "%", "user mode, without guests"),
+        float("usage_system", "%", "kernel"),
+        float("usage_idle", "%", "idle"),
+        float("usage_nice", "%", "user mode at low priority, without guests"),
+        float("usage_iowait", "%", "idle while I/O was outstanding"),
+        float("usage_irq", "%", "hardware interrupts"),
+        float("usage_softirq", "%", "software interrupts"),
+        float("usage_steal", "%", "taken by the hypervisor"),
+        float("usage_guest", "%", "running a guest"),
+        float("usage_guest_nice", "%", "running a guest at low priority"),
+        float("usage_active", "%", "all but idle, with `report_active`"),
+    ],
+};
+
+const MEM: Measurement = Measurement {
+    name: "mem",
+    input: "mem",
+    help: "The machine's memory, from `/proc/meminfo`. A field whose line the kernel lacks is 0.",
+    tags: &[],
+    fields: &[
+        uint("total", "byte", "`MemTotal`"),
+        uint("free", "byte", "`MemFree`"),
+        uint("available", "byte", "`MemAvailable`; estimated before Linux 3.14"),
+        uint("used", "byte", "`total` less `available`"),
+        float("used_percent", "%", "`used` of `total`"),
+        float("available_percent", "%", "`available` of `total`"),
+        uint("buffered", "byte", "`Buffers`"),
+        uint("cached", "byte", "`Cached` and `SReclaimable`"),
+        uint("active", "byte", "`Active`"),
+        uint("inactive", "byte", "`Inactive`"),
+        uint("dirty", "byte", "`Dirty`"),
+        uint("write_back", "byte", "`Writeback`"),
+        uint("write_back_tmp", "byte", "`WritebackTmp`"),
+        uint("mapped", "byte", "`Mapped`"),
+        uint("shared", "byte", "`Shmem`"),
+        uint("slab", "byte", "`Slab`"),
+        uint("sreclaimable", "byte", "`SReclaimable`"),
+        uint("sunreclaim", "byte", "`SUnreclaim`"),
+        uint("page_tables", "byte", "`PageTables`"),
+        uint("swap_cached", "byte", "`SwapCached`"),
+        uint("swap_total", "byte", "`SwapTotal`"),
+        uint("swap_free", "byte", "`SwapFree`"),
+        uint("commit_limit", "byte", "`CommitLimit`"),
+        uint("committed_as", "byte", "`Committed_AS`"),
+        uint("high_total", "byte", "`HighTotal`"),
+        uint("high_free", "byte", "`HighFree`"),
+        uint("low_total", "byte", "`LowTotal`"),
+        uint("low_free", "byte", "`LowFree`"),
+        uint("vmalloc_total", "byte", "`VmallocTotal`"),
+        uint("vmalloc_used", "byte", "`VmallocUsed`"),
+        uint("vmalloc_chunk", "byte", "`VmallocChunk`"),
+        uint("huge_page_size", "byte", "`Hugepagesize`"),
+        uint("huge_pages_total", "page", "`HugePages_Total`"),
+        uint("huge_pages_free", "page", "`HugePages_Free`"),
+        uint("active_file", "byte", "`Active(file)`, with `collect_extended`"),
+        uint("inactive_file", "byte", "`Inactive(file)`, with `collect_extended`"),
+        uint("active_anon", "byte", "`Active(anon)`, with `collect_extended`"),
+        uint("inactive_anon", "byte", "`Inactive(anon)`, with `collect_extended`"),
+        uint("unevictable", "byte", "`Unevictable`, with `collect_extended`"),
+        uint("percpu", "byte", "`Percpu`, with `collect_extended`"),
+    ],
+};
+
+const DISK: Measurement = Measurement {
+    name: "disk",
+    input: "disk",
+    help: "Space and inodes of each mounted file system, from statfs(2), for the mounts of `/proc/1/mountinfo`. File \
+           systems without a size are left out.",
+    tags: &[
+        tag("path", "mount point on the host"),
+        tag("device", "device, without `/dev/`, or what is mounted instead"),
+        tag("fstype", "type of the file system"),
+        tag("mode", "`rw`, `ro` or `unknown`"),
+        tag("label", "name in the device mapper or label of the file system, where there is one"),
+    ],
+    fields: &[
+        uint("total", "byte", "size"),
+        uint("free", "byte", "what users other than root may still write"),
+        uint("used", "byte", "size less what is free for root"),
+        float("used_percent", "%", "`used` of `used` and `free` together"),
+        uint("inodes_total", "inode", "inodes"),
+        uint("inodes_free", "inode", "free inodes"),
+        uint("inodes_used", "inode", "used inodes"),
+        float("inodes_used_percent", "%", "`inodes_used` of `inodes_total`"),
+    ],
+};
+
+const SYSTEM: Measurement = Measurement {
+    name: "system",
+    input: "system",
+    help: "Load, CPUs and users; uptime; and uptime as a text: three points, or one with what `include` names.",
+    tags: &[],
+    fields: &[
+        float("load1", "task", "running and waiting tasks, over 1 minute; `/proc/loadavg`"),
+        float("load5", "task", "the same over 5 minutes"),
+        float("load15", "task", "the same over 15 minutes"),
+        int("n_cpus", "CPU", "CPUs in `/proc/cpuinfo`"),
+        int("n_physical_cpus", "core", "cores, from `/sys/devices/system/cpu`"),
+        int(
+            "n_users",
+            "session",
+            "logged-in sessions, from `/var/run/utmp`; absent where that cannot be read",
+        ),
+        int("n_unique_users", "user", "their distinct users"),
+        uint("uptime", "s", "since boot; sysinfo(2)"),
+        text("uptime_format", "the same as `14 days, 11:07`"),
+    ],
+};
+
+/// What a point of a cgroup is about: its own tags first, then these, which every `cgroup_*` measurement has.
+macro_rules! identity {
+    ($($tag:expr),* $(,)?) => {
+        &[
+            $($tag,)*
+            tag("cgroup", "path of the cgroup in its hierarchy"),
+            tag("container_name", "name of the container, once known"),
+            tag("container_image", "its image, once known"),
+            tag("pod_name", "its pod, once known"),
+            tag("namespace", "the pod's namespace, once known"),
+            tag("node_name", "the pod's node, once known"),
+            tag("unit", "systemd unit"),
+            tag("runtime", "container runtime, from the path"),
+            tag("container_id", "id of the container, on request"),
+            tag("pod_uid", "id of the pod, on request"),
+        ]
+    };
+}
+
+const CGROUP_CPU: Measurement = Measurement {
+    name: "cgroup_cpu",
+    input: "ebpf",
+    help: "CPU time of each cgroup, its own without that of its children, since the agent first saw it. Charged at \
+           each context switch with the run time that the kernel itself keeps.",
+    tags: identity!(),
+    fields: &[
+        int("usage_ns", "ns", "time on a CPU"),
+        int("context_switches", "switch", "switches away from one of its tasks"),
+        float("usage_percent", "%", "of one CPU, over the interval"),
+        int("runqueue_wait_ns", "ns", "time its tasks waited for a CPU; with the probe `runqueue`"),
+        float(
+            "runqueue_wait_p99_us",
+            "us",
+            "99th percentile of one wait, over the interval; with `runqueue`",
+        ),
+    ],
+};
+
+const CGROUP_BLKIO: Measurement = Measurement {
+    name: "cgroup_blkio",
+    input: "ebpf",
+    help: "Block I/O of each cgroup and device, since the agent first saw it, counted when a request completes and \
+           charged to the cgroup that the kernel charges. Percentiles are those of the interval.",
+    tags: identity!(tag("device", "name of the disk, such as `sda`")),
+    fields: &[
+        int("read_bytes", "byte", "read"),
+        int("write_bytes", "byte", "written"),
+        int("discard_bytes", "byte", "discarded"),
+        int("reads", "operation", "reads"),
+        int("writes", "operation", "writes"),
+        int("discards", "operation", "discards"),
+        int("errors", "operation", "operations that failed"),
+        int("read_time_ns", "ns", "time from start to completion, summed over reads"),
+        int("write_time_ns", "ns", "the same for writes"),
+        float("read_p50_us", "us", "median latency of reads"),
+        float("read_p99_us", "us", "99th percentile"),
+        float("write_p50_us", "us", "median latency of writes"),
+        float("write_p99_us", "us", "99th percentile"),
+    ],
+};
+
+const CGROUP_NET: Measurement = Measurement {
+    name: "cgroup_net",
+    input: "ebpf",
+    help: "IP traffic of the sockets of each cgroup, since the agent first saw it, with packets and headers as they \
+           are on the wire, also where the card splits and joins them.",
+    tags: identity!(),
+    fields: &[
+        int("rx_bytes", "byte", "received, from the IP header on"),
+        int("tx_bytes", "byte", "sent, from the IP header on"),
+        int("rx_packets", "packet", "received"),
+        int("tx_packets", "packet", "sent"),
+        int("tcp_retransmits", "segment", "TCP segments sent again; with the probe `tcp`"),
+    ],
+};
+
+const SEISMOGRAF: Measurement = Measurement {
+    name: "seismograf",
+    input: "ebpf",
+    help: "The agent about itself, one point for each part of it.",
+    tags: &[tag("part", "the part that the fields are about")],
+    fields: &[],
+};
+
+/// The measurement of this name.
+#[must_use]
+pub fn measurement(name: &str) -> Option<&'static Measurement> {
+    MEASUREMENTS.iter().find(|measurement| measurement.name == name)
+}
+
+/// Whether a point, as an input makes it, has a name, tags and fields that are described here, with their types.
+///
+/// # Errors
+/// Says what is not: the measurement, the tag, the field or its type, or that the point has no field.
+pub fn check(point: &Point) -> Result<(), String> {
+    let name = &*point.measurement;
+    let measurement = measurement(name).ok_or_else(|| format!("{name}: no such measurement"))?;
+    for (key, _) in &point.tags {
+        if !measurement.tags.iter().any(|tag| tag.name == key) {
+            return Err(format!("{name}: no such tag: {key}"));
+        }
+    }
+    if point.fields.is_empty() {
+        return Err(format!("{name}: no fields"));
+    }
+    for (key, value) in &point.fields {
+        let field = measurement.fields.iter().find(|field| field.name == key);
+        let field = field.ok_or_else(|| format!("{name}: no such field: {key}"))?;
+        if field.kind != Kind::of(value) {
+            return Err(format!("{name}: {key} is {value:?}, but should be {}", field.kind.name()));
+        }
+    }
+    Ok(())
+}
+
+/// The documentation of every measurement: `docs/metrics.md`.
+#[must_use]
+pub fn markdown() -> String {
+    let mut page = "\
+# Metrics
+
+<!-- Made from agent/src/schema.rs. After a change there: UPDATE_DOCS=1 cargo test -p seismograf docs_ -->
+
+Every measurement has the tag `host` and the global tags besides its own. Integers, also the unsigned ones, are written \
+with `i`.
+"
+    .to_owned();
+    for measurement in MEASUREMENTS {
+        let Measurement { name, input, help, tags, fields } = measurement;
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "\n## {name}\n\nInput `{input}`. {help}");
+        if !tags.is_empty() {
+            page.push_str("\n| tag | |\n|---|---|\n");
+        }
+        for Tag { name, help } in *tags {
+            let _ = writeln!(page, "| `{name}` | {help} |");
+        }
+        if !fields.is_empty() {
+            page.push_str("\n| field | type | unit | |\n|---|---|---|---|\n");
+        }
+        for Field { name, kind, unit, help } in *fields {
+            let _ = writeln!(page, "| `{name}` | {} | {unit} | {help} |", kind.name());
+        }
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::point::Timestamp;
+
+    #[test]
+    fn docs_metrics_is_current() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, markdown()).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == markdown(),
+            "stale: UPDATE_DOCS=1 cargo test -p seismograf docs_ rewrites {}",
+            path.display()
+        );
+    }
+
+    #[test]
+    fn every_name_is_there_once() {
+        let mut names = HashSet::new();
+        for measurement in MEASUREMENTS {
+            assert!(names.insert(measurement.name), "{}", measurement.name);
+            let tags = measurement.tags.iter().map(|tag| tag.name);
+            let fields = measurement.fields.iter().map(|field| field.name);
+            let mut keys = HashSet::new();
+            for key in tags.chain(fields) {
+                assert!(keys.insert(key), "{}: {key}", measurement.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_point_that_is_not_described_is_refused() {
+        let point = |measurement| Point::new(measurement, Timestamp(0));
+        assert_eq!(check(&point("mem").field("total", 1_u64)), Ok(()));
+        for (point, error) in [
+            (point("men").field("total", 1_u64), "men: no such measurement"),
+            (point("mem").field("total", 1_u64).tag("cpu", "0"), "mem: no such tag: cpu"),
+            (point("mem").field("sum", 1_u64), "mem: no such field: sum"),
+            (point("mem").field("total", 1_i64), "mem: total is Int(1), but should be unsigned"),
+            (point("mem"), "mem: no fields"),
+        ] {
+            assert_eq!(check(&point), Err(error.to_owned()));
+        }
+    }
+}

@@ -7,6 +7,8 @@
 pub mod cpu;
 pub mod disk;
 pub mod ebpf;
+#[cfg(test)]
+mod golden;
 pub mod mem;
 pub mod system;
 
@@ -128,6 +130,16 @@ pub enum GatherError {
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),
+}
+
+/// Reads a file whole. For the files of proc(5) and sysfs(5): the kernel answers at once, so it is done on the spot.
+///
+/// # Errors
+/// [`GatherError::Read`] names the file. Bytes that are not UTF-8 are replaced, not refused.
+pub(crate) fn read_text(path: &std::path::Path) -> Result<String, GatherError> {
+    let bytes = std::fs::read(path).map_err(|error| GatherError::Read { path: path.to_owned(), error })?;
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// A source of points.

@@ -1,6 +1,17 @@
 //! `[[inputs.cpu]]`: time of each CPU and of the machine, from proc(5) `stat`.
+//!
+//! Keeps the times of the gather before, and gives the share of each kind of time since then. The arithmetic is
+//! Telegraf's, in its order, down to the last bit: a dashboard that changes agents shall not see a step.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use procfs::FromRead;
 use serde::Deserialize;
+
+use super::{GatherError, Gathered, Input, read_text};
+use crate::host::Host;
+use crate::point::Point;
 
 /// The section `[[inputs.cpu]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -21,5 +32,358 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { percpu: true, totalcpu: true, collect_cpu_time: false, report_active: false, core_tags: false }
+    }
+}
+
+/// The input.
+#[derive(Debug)]
+pub struct Cpu {
+    options: Options,
+    stat: PathBuf,
+    ticks_per_second: f64,
+    topology: HashMap<String, Topology>,
+    last: HashMap<String, Times>,
+}
+
+/// Where a CPU sits, for the tags.
+#[derive(Clone, Debug, Default)]
+struct Topology {
+    core_id: Option<String>,
+    physical_id: Option<String>,
+}
+
+/// The columns of one line, in seconds since boot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    user: f64,
+    nice: f64,
+    system: f64,
+    idle: f64,
+    iowait: f64,
+    irq: f64,
+    softirq: f64,
+    steal: f64,
+    guest: f64,
+    guest_nice: f64,
+}
+
+impl Times {
+    /// All time that has passed. Guest time is left out: the kernel counts it as user time already.
+    fn total(&self) -> f64 {
+        self.user + self.system + self.nice + self.iowait + self.irq + self.softirq + self.steal + self.idle
+    }
+
+    /// All time but the idle; waiting for I/O counts as active, as in Telegraf.
+    fn active(&self) -> f64 {
+        self.total() - self.idle
+    }
+}
+
+impl Cpu {
+    /// An input that reads `stat` of this host. With `core_tags`, `cpuinfo` is read here, once.
+    #[must_use]
+    pub fn new(options: Options, host: &Host) -> Self {
+        let topology = if options.core_tags { topology(host) } else { HashMap::new() };
+        Self {
+            options,
+            stat: host.proc("stat"),
+            ticks_per_second: rustix::param::clock_ticks_per_second() as f64,
+            topology,
+            last: HashMap::new(),
+        }
+    }
+
+    /// The lines of the CPUs, then that of the machine; and the first line that was not understood.
+    ///
+    /// Not procfs's parser: that one numbers the CPUs by their place in the file, which is wrong when one is
+    /// offline, and one bad line there costs them all.
+    fn parse(&self, stat: &str) -> (Vec<(String, Times)>, Option<String>) {
+        let mut lines = stat.lines().take_while(|line| line.starts_with("cpu"));
+        let total = lines.next().filter(|_| self.options.totalcpu);
+        let each = lines.filter(|_| self.options.percpu);
+        let mut malformed = None;
+        let mut times = Vec::new();
+        for line in each.chain(total) {
+            match self.parse_line(line) {
+                Some(parsed) => times.push(parsed),
+                None => malformed = malformed.or_else(|| Some(line.to_owned())),
+            }
+        }
+        if !stat.starts_with("cpu ") {
+            malformed =
+                Some(format!("no line `cpu` at the start, but {:?}", stat.lines().next().unwrap_or("")));
+        }
+        (times, malformed)
+    }
+
+    /// One line. The first seven columns have been there since Linux 2.6; steal, guest and nice guest time came later.
+    fn parse_line(&self, line: &str) -> Option<(String, Times)> {
+        let mut columns = line.split_ascii_whitespace();
+        let name = match columns.next()? {
+            "cpu" => "cpu-total",
+            name => name,
+        };
+        let mut seconds = Vec::with_capacity(10);
+        for column in columns.take(10) {
+            seconds.push(column.parse::<u64>().ok()? as f64 / self.ticks_per_second);
+        }
+        let &[user, nice, system, idle, iowait, irq, softirq, ref newer @ ..] = seconds.as_slice() else {
+            return None;
+        };
+        let newer = |index| newer.get(index).copied().unwrap_or_default();
+        let (steal, guest, guest_nice) = (newer(0), newer(1), newer(2));
+        let times = Times { user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice };
+        Some((name.to_owned(), times))
+    }
+
+    fn add_tags(&self, cpu: &str, mut point: Point) -> Point {
+        point.set_tag("cpu", cpu);
+        if let Some(topology) = self.topology.get(cpu) {
+            for (key, value) in [("core_id", &topology.core_id), ("physical_id", &topology.physical_id)] {
+                if let Some(value) = value {
+                    point.set_tag(key, value);
+                }
+            }
+        }
+        point
+    }
+
+    fn add_points(&self, times: &[(String, Times)], gathered: &mut Gathered) -> Result<(), GatherError> {
+        for (cpu, now) in times {
+            if self.options.collect_cpu_time {
+                let mut point = self.add_tags(cpu, gathered.point("cpu"));
+                point.set_field("time_user", now.user);
+                point.set_field("time_system", now.system);
+                point.set_field("time_idle", now.idle);
+                point.set_field("time_nice", now.nice);
+                point.set_field("time_iowait", now.iowait);
+                point.set_field("time_irq", now.irq);
+                point.set_field("time_softirq", now.softirq);
+                point.set_field("time_steal", now.steal);
+                point.set_field("time_guest", now.guest);
+                point.set_field("time_guest_nice", now.guest_nice);
+                if self.options.report_active {
+                    point.set_field("time_active", now.active());
+                }
+                gathered.push(point);
+            }
+
+            let Some(last) = self.last.get(cpu) else { continue };
+            let total = now.total() - last.total();
+            if total < 0.0 {
+                return Err(GatherError::Other(
+                    "current total CPU time is less than previous total CPU time".to_owned(),
+                ));
+            }
+            if total == 0.0 {
+                continue;
+            }
+            let percent = |amount: f64| 100.0 * amount / total;
+            let mut point = self.add_tags(cpu, gathered.point("cpu"));
+            // Guest time is shown by itself, so it is taken out of the kind that the kernel counted it as.
+            point.set_field("usage_user", percent(now.user - last.user - (now.guest - last.guest)));
+            point.set_field("usage_system", percent(now.system - last.system));
+            point.set_field("usage_idle", percent(now.idle - last.idle));
+            let guest_nice = now.guest_nice - last.guest_nice;
+            point.set_field("usage_nice", percent(now.nice - last.nice - guest_nice));
+            point.set_field("usage_iowait", percent(now.iowait - last.iowait));
+            point.set_field("usage_irq", percent(now.irq - last.irq));
+            point.set_field("usage_softirq", percent(now.softirq - last.softirq));
+            point.set_field("usage_steal", percent(now.steal - last.steal));
+            point.set_field("usage_guest", percent(now.guest - last.guest));
+            point.set_field("usage_guest_nice", percent(guest_nice));
+            if self.options.report_active {
+                point.set_field("usage_active", percent(now.active() - last.active()));
+            }
+            gathered.push(point);
+        }
+        Ok(())
+    }
+}
+
+/// Core and package of each CPU, by the names that `stat` gives them.
+///
+/// Whether there are tags at all is decided by the first CPU, as in Telegraf.
+fn topology(host: &Host) -> HashMap<String, Topology> {
+    let path = host.proc("cpuinfo");
+    let cpuinfo = match procfs::CpuInfo::from_file(&path) {
+        Ok(cpuinfo) => cpuinfo,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "no tags core_id and physical_id: cannot read cpuinfo");
+            return HashMap::new();
+        }
+    };
+    let field = |cpu, name| cpuinfo.get_field(cpu, name).filter(|id| !id.is_empty()).map(str::to_owned);
+    let cpus = (0..cpuinfo.num_cores()).filter_map(|cpu| {
+        let name = format!("cpu{}", field(cpu, "processor")?);
+        let core_id = field(cpu, "core id").or_else(|| {
+            let text = read_text(&host.sys(format!("devices/system/cpu/{name}/topology/core_id"))).ok()?;
+            Some(text.trim().to_owned())
+        });
+        Some((name, Topology { core_id, physical_id: field(cpu, "physical id") }))
+    });
+    let mut cpus: Vec<_> = cpus.collect();
+    let Some((_, first)) = cpus.first().cloned() else { return HashMap::new() };
+    for (_, topology) in &mut cpus {
+        topology.core_id.take_if(|_| first.core_id.is_none());
+        topology.physical_id.take_if(|_| first.physical_id.is_none());
+    }
+    cpus.into_iter().collect()
+}
+
+#[async_trait::async_trait]
+impl Input for Cpu {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    /// Adds two points for a CPU: its times (when asked for) and its usage since the gather before.
+    ///
+    /// A `stat` that cannot be read is an error here, where Telegraf silently gathers nothing.
+    async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+        let stat = read_text(&self.stat)?;
+        let (times, malformed) = self.parse(&stat);
+        let result = self.add_points(&times, gathered);
+        self.last = times.into_iter().collect();
+        result?;
+        match malformed {
+            Some(what) => Err(GatherError::Malformed { path: self.stat.clone(), what }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden::{self, gather, write};
+    use super::*;
+    use crate::point::{FieldValue, Timestamp};
+
+    const ALL: Options = Options {
+        percpu: true,
+        totalcpu: true,
+        collect_cpu_time: true,
+        report_active: true,
+        core_tags: false,
+    };
+
+    #[tokio::test]
+    async fn says_what_telegraf_says() {
+        for case in golden::CASES {
+            let expected = golden::expected(case, "cpu");
+            let said = golden::replay(case, expected.len(), |host| Cpu::new(ALL, host)).await;
+            assert!(said.iter().flatten().count() >= 9, "{case}");
+            // Also in Telegraf's order.
+            assert_eq!(said, expected, "{case}");
+        }
+    }
+
+    /// A machine whose `stat` has these lines.
+    fn machine(lines: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "proc/stat", lines);
+        root
+    }
+
+    #[tokio::test]
+    async fn usage_starts_with_the_second_gather() {
+        let root = machine("cpu  10000 0 0 10000 0 0 0 0 0 0\ncpu0 10000 0 0 10000 0 0 0 0 0 0\nintr 1\n");
+        let mut input = Cpu::new(Options::default(), &Host::at(root.path()));
+        assert_eq!(gather(&mut input).await.unwrap(), []);
+        // Of 100 s 60 were user time, 20 of these for a guest. The other CPU is new, and waits for its turn.
+        let lines = "cpu  16000 0 0 14000 0 0 0 0 2000 0\ncpu0 16000 0 0 14000 0 0 0 0 2000 0\ncpu7 1 0 0 1 0 0 0 0 0 0\n";
+        write(root.path(), "proc/stat", lines);
+        let points = gather(&mut input).await.unwrap();
+        let cpus: Vec<_> = points.iter().map(|point| point.tag_value("cpu").unwrap()).collect();
+        assert_eq!(cpus, ["cpu0", "cpu-total"]);
+        assert_eq!(points[0].field_value("usage_user"), Some(&FieldValue::Float(40.0)));
+        assert_eq!(points[0].field_value("usage_guest"), Some(&FieldValue::Float(20.0)));
+        assert_eq!(points[0].field_value("usage_idle"), Some(&FieldValue::Float(40.0)));
+        assert_eq!(points[0].field_value("usage_active"), None);
+        // No time passed: nothing to say.
+        assert_eq!(gather(&mut input).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn time_that_runs_backwards_ends_the_gather() {
+        let root = machine("cpu  9 0 0 9 0 0 0 0\ncpu0 5 0 0 5 0 0 0 0\ncpu1 4 0 0 4 0 0 0 0\n");
+        let mut input = Cpu::new(Options::default(), &Host::at(root.path()));
+        gather(&mut input).await.unwrap();
+        write(root.path(), "proc/stat", "cpu  9 0 0 9 0 0 0 0\ncpu0 6 0 0 6 0 0 0 0\ncpu1 3 0 0 3 0 0 0 0\n");
+        let (error, points) = gather(&mut input).await.unwrap_err();
+        assert_eq!(error, "current total CPU time is less than previous total CPU time");
+        assert_eq!(points.len(), 1, "the CPU before is kept");
+        write(
+            root.path(),
+            "proc/stat",
+            "cpu  11 0 0 9 0 0 0 0\ncpu0 7 0 0 6 0 0 0 0\ncpu1 4 0 0 3 0 0 0 0\n",
+        );
+        assert_eq!(gather(&mut input).await.unwrap().len(), 3, "the next gather starts from there");
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let (error, points) = gather(&mut Cpu::new(ALL, &Host::at(root.path()))).await.unwrap_err();
+        assert!(error.starts_with("cannot read ") && error.contains("/proc/stat: No such file"), "{error}");
+        assert_eq!(points, []);
+    }
+
+    #[tokio::test]
+    async fn a_malformed_line_costs_only_itself() {
+        for (lines, what, n_points) in [
+            ("cpu  1 0 0 1 0 0 0 0\ncpu0 1 x 0 1 0 0 0 0\ncpu1 1 0 0 1 0 0 0 0\n", "cpu0 1 x 0", 2),
+            ("cpu  1 0 0 1 0 0 0 0\ncpu0 1 0 0\n", "cpu0 1 0 0", 1),
+            ("", "no line `cpu`", 0),
+            ("intr 5\n", "intr 5", 0),
+        ] {
+            let root = machine(lines);
+            let (error, points) = gather(&mut Cpu::new(ALL, &Host::at(root.path()))).await.unwrap_err();
+            assert!(error.contains("/proc/stat: ") && error.contains(what), "{error}");
+            assert_eq!(points.len(), n_points, "{lines}");
+        }
+    }
+
+    #[tokio::test]
+    async fn options_choose_the_points() {
+        let root = machine("cpu  1 0 0 1 0 0 0 0\ncpu0 1 0 0 1 0 0 0 0\n");
+        for (percpu, totalcpu, cpus) in
+            [(false, true, vec!["cpu-total"]), (true, false, vec!["cpu0"]), (false, false, vec![])]
+        {
+            let options = Options { percpu, totalcpu, report_active: false, ..ALL };
+            let points = gather(&mut Cpu::new(options, &Host::at(root.path()))).await.unwrap();
+            assert_eq!(points.iter().map(|point| point.tag_value("cpu").unwrap()).collect::<Vec<_>>(), cpus);
+            assert!(points.iter().all(|point| point.field_value("time_active").is_none()));
+        }
+    }
+
+    #[tokio::test]
+    async fn core_tags_come_from_cpuinfo_and_sysfs() {
+        let root = machine("cpu  2 0 0 2 0 0 0 0\ncpu0 1 0 0 1 0 0 0 0\ncpu2 1 0 0 1 0 0 0 0\n");
+        let tags = |input: &Cpu| {
+            let (times, _) = input.parse(&read_text(&input.stat).unwrap());
+            let points = times.iter().map(|(cpu, _)| input.add_tags(cpu, Point::new("cpu", Timestamp(0))));
+            let tags = points.map(|point| {
+                point.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+            });
+            tags.collect::<Vec<_>>()
+        };
+        let options = Options { core_tags: true, ..ALL };
+        let cpuinfo = "processor\t: 0\nphysical id\t: 1\ncore id\t\t: 5\n\nprocessor\t: 2\nphysical id\t: 1\ncore id\t\t: 6\n\n";
+        write(root.path(), "proc/cpuinfo", cpuinfo);
+        let input = Cpu::new(options.clone(), &Host::at(root.path()));
+        assert_eq!(
+            tags(&input),
+            ["cpu=cpu0,core_id=5,physical_id=1", "cpu=cpu2,core_id=6,physical_id=1", "cpu=cpu-total"]
+        );
+        write(root.path(), "proc/cpuinfo", "processor\t: 0\n\nprocessor\t: 2\n\n");
+        write(root.path(), "sys/devices/system/cpu/cpu0/topology/core_id", "3\n");
+        let input = Cpu::new(options.clone(), &Host::at(root.path()));
+        assert_eq!(tags(&input), ["cpu=cpu0,core_id=3", "cpu=cpu2", "cpu=cpu-total"]);
+        std::fs::remove_file(root.path().join("proc/cpuinfo")).unwrap();
+        assert_eq!(
+            tags(&Cpu::new(options, &Host::at(root.path()))),
+            ["cpu=cpu0", "cpu=cpu2", "cpu=cpu-total"]
+        );
     }
 }

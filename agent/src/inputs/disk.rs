@@ -1,6 +1,20 @@
 //! `[[inputs.disk]]`: space and inodes of each mounted filesystem, from proc(5) `mountinfo` and statfs(2).
+//!
+//! Which file systems there are is read from the mount table of process 1 (`mounts`); how full they are is asked of
+//! each. That question can hang for as long as a network server is away, so it is asked on threads of its own (`ask`).
+
+mod ask;
+mod mounts;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+use self::ask::{Asker, Space};
+use self::mounts::Mount;
+use super::{GatherError, Gathered, Input, read_text};
+use crate::host::Host;
 
 /// The section `[[inputs.disk]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -12,4 +26,262 @@ pub struct Options {
     pub ignore_fs: Vec<String>,
     /// Mount options that leave a mount out; `bind` stands for a bind mount.
     pub ignore_mount_opts: Vec<String>,
+}
+
+/// The input.
+#[derive(Debug)]
+pub struct Disk {
+    options: Options,
+    host: Host,
+    asker: Asker,
+}
+
+impl Disk {
+    /// An input for the mounts of this host. It gathers on a tokio runtime that has a blocking pool.
+    #[must_use]
+    pub fn new(options: Options, host: &Host) -> Self {
+        Self { options, host: host.clone(), asker: Asker::default() }
+    }
+
+    /// Whether the options let this mount pass.
+    fn is_wanted(&self, mount: &Mount) -> bool {
+        let Options { mount_points, ignore_fs, ignore_mount_opts } = &self.options;
+        // To look into an autofs would mount it; what is mounted there has a line of its own.
+        mount.fstype != "autofs"
+            && !ignore_fs.contains(&mount.fstype)
+            && !mount.options.iter().any(|option| ignore_mount_opts.contains(option))
+            && (mount_points.is_empty() || mount_points.iter().any(|point| Path::new(point) == mount.point))
+    }
+
+    /// The mounts to ask, each with the path where the agent finds it.
+    fn select(&self, mounts: Vec<Mount>) -> Vec<(Mount, PathBuf)> {
+        let points: HashSet<_> = mounts.iter().map(|mount| mount.point.clone()).collect();
+        let wanted = mounts.into_iter().filter(|mount| self.is_wanted(mount));
+        let found = wanted.map(|mount| {
+            let here = self.host.mounted(&mount.point);
+            (mount, here)
+        });
+        // The same file system under its two names: the one below the prefix stays.
+        found.filter(|(mount, here)| *here == mount.point || !points.contains(here)).collect()
+    }
+
+    fn add_point(&self, mount: &Mount, space: &Space, gathered: &mut Gathered) {
+        if space.total() == 0 {
+            return; // No storage behind it, as with procfs.
+        }
+        let mut point = gathered.point("disk");
+        point.set_tag("path", self.host.unmounted(&mount.point).to_string_lossy());
+        point.set_tag("device", mount.device_tag());
+        point.set_tag("fstype", &mount.fstype);
+        point.set_tag("mode", mount.mode());
+        if let Some(label) = self.label(mount) {
+            point.set_tag("label", label);
+        }
+        point.set_field("total", space.total());
+        point.set_field("free", space.free());
+        point.set_field("used", space.used());
+        point.set_field("used_percent", percent(space.used(), space.free()));
+        point.set_field("inodes_total", space.inodes);
+        point.set_field("inodes_free", space.inodes_free);
+        point.set_field("inodes_used", space.inodes_used());
+        point.set_field("inodes_used_percent", percent(space.inodes_used(), space.inodes_free));
+        gathered.push(point);
+    }
+
+    /// The name in the device mapper, or else the label that udev found on the device.
+    fn label(&self, mount: &Mount) -> Option<String> {
+        use std::os::unix::fs::MetadataExt;
+        let name = mount.device.strip_prefix("/dev/").unwrap_or(&mount.device);
+        // The name is whatever was mounted: it must not lead out of the folders it is looked up in.
+        let is_plain =
+            Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        if !is_plain || name.is_empty() {
+            return None;
+        }
+        if let Ok(label) = read_text(&self.host.sys(format!("block/{name}/dm/name"))) {
+            return Some(label.trim().to_owned()).filter(|label| !label.is_empty());
+        }
+        let number = std::fs::metadata(self.host.dev(name)).ok()?.rdev();
+        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+        let data = read_text(&self.host.run(format!("udev/data/b{major}:{minor}"))).ok()?;
+        let label = data.lines().find_map(|line| line.strip_prefix("E:ID_FS_LABEL="))?;
+        Some(label.to_owned()).filter(|label| !label.is_empty())
+    }
+}
+
+/// Used of used and free together, so that what is kept back for root does not count.
+fn percent(used: u64, free: u64) -> f64 {
+    let (used, free) = (used as f64, free as f64);
+    if used + free > 0.0 { used / (used + free) * 100.0 } else { 0.0 }
+}
+
+#[async_trait::async_trait]
+impl Input for Disk {
+    fn name(&self) -> &'static str {
+        "disk"
+    }
+
+    /// Adds a point for each mount that answers. One that does not costs a warning and its own point.
+    async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+        let (mounts, malformed) = mounts::read(&self.host)?;
+        let mounts = self.select(mounts);
+        let answers = self.asker.ask(&mounts).await;
+        for ((mount, _), space) in mounts.iter().zip(answers) {
+            if let Some(space) = space {
+                self.add_point(mount, &space, gathered);
+            }
+        }
+        match malformed {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden::{gather, write};
+    use super::*;
+    use crate::point::{FieldValue, Point};
+
+    const SPACE: Space = Space {
+        block_size: 10,
+        blocks: 100,
+        blocks_free: 40,
+        blocks_available: 20,
+        inodes: 8,
+        inodes_free: 6,
+    };
+
+    /// An input whose mounts all have this space, but for those below `/none`, which have none.
+    fn disk(options: Options, host: &Host) -> Disk {
+        let statfs = |path: &Path| {
+            if path.starts_with("/gone") {
+                return Err(std::io::ErrorKind::NotFound.into());
+            }
+            Ok(if path.starts_with("/none") { Space::default() } else { SPACE })
+        };
+        Disk { asker: Asker::with(statfs, std::time::Duration::from_secs(60)), ..Disk::new(options, host) }
+    }
+
+    fn tags(points: &[Point]) -> Vec<String> {
+        let tags =
+            |point: &Point| point.tags.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>().join(" ");
+        points.iter().map(tags).collect()
+    }
+
+    fn machine(mountinfo: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "proc/1/mountinfo", mountinfo);
+        root
+    }
+
+    const MOUNTINFO: &str = "\
+28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+22 28 0:21 / /none/sys rw shared:7 - sysfs sysfs rw
+30 28 0:25 / /run rw,nosuid shared:5 - tmpfs tmpfs rw
+31 28 0:31 / /gone rw - nfs server:/export rw
+32 28 0:32 / /auto rw - autofs systemd-1 rw
+33 28 254:0 /srv /with\\040space ro,relatime - ext4 /dev/vda rw
+";
+
+    #[tokio::test]
+    async fn each_mount_is_a_point() {
+        let root = machine(MOUNTINFO);
+        let points = gather(&mut disk(Options::default(), &Host::at(root.path()))).await.unwrap();
+        assert_eq!(tags(&points), ["/ vda ext4 rw", "/run tmpfs tmpfs rw", "/with space vda ext4 ro"]);
+        let fields: Vec<_> = points[0].fields.iter().map(|(key, value)| (&**key, value.clone())).collect();
+        assert_eq!(
+            fields,
+            [
+                ("total", FieldValue::UInt(1000)),
+                ("free", FieldValue::UInt(200)),
+                ("used", FieldValue::UInt(600)),
+                ("used_percent", FieldValue::Float(75.0)),
+                ("inodes_total", FieldValue::UInt(8)),
+                ("inodes_free", FieldValue::UInt(6)),
+                ("inodes_used", FieldValue::UInt(2)),
+                ("inodes_used_percent", FieldValue::Float(25.0)),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn options_leave_mounts_out() {
+        let root = machine(MOUNTINFO);
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (options, paths) in [
+            (
+                Options { mount_points: list(&["/", "/with space"]), ..Options::default() },
+                vec!["/", "/with space"],
+            ),
+            (Options { ignore_fs: list(&["ext4"]), ..Options::default() }, vec!["/run"]),
+            (
+                Options { ignore_mount_opts: list(&["nosuid"]), ..Options::default() },
+                vec!["/", "/with space"],
+            ),
+            (Options { ignore_mount_opts: list(&["bind"]), ..Options::default() }, vec!["/", "/run"]),
+        ] {
+            let points = gather(&mut disk(options.clone(), &Host::at(root.path()))).await.unwrap();
+            let said: Vec<_> = points.iter().map(|point| point.tag_value("path").unwrap()).collect();
+            assert_eq!(said, paths, "{options:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_prefix_is_added_to_ask_and_removed_to_tell() {
+        // The host's table, seen by an agent in a container: `/` and `/data` are found below `/host`.
+        let root = machine(
+            "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /data rw - ext4 /dev/sda2 rw\n\
+             3 1 8:2 / /host/data rw - ext4 /dev/sda2 rw\n4 1 8:3 / /none rw - ext4 /dev/sda3 rw\n",
+        );
+        let host = Host::with(root.path(), &[("HOST_MOUNT_PREFIX", "/host")]);
+        let mut input = disk(Options::default(), &host);
+        let (mounts, _) = mounts::read(&host).unwrap();
+        let asked: Vec<_> = input.select(mounts).into_iter().map(|(_, here)| here).collect();
+        assert_eq!(asked, ["/host", "/host/data", "/host/none"].map(PathBuf::from));
+        let points = gather(&mut input).await.unwrap();
+        assert_eq!(tags(&points), ["/ sda1 ext4 rw", "/data sda2 ext4 rw", "/none sda3 ext4 rw"]);
+    }
+
+    #[tokio::test]
+    async fn labels_come_from_the_mapper_and_udev() {
+        let root = machine(
+            "1 0 253:0 / / rw - ext4 /dev/dm-0 rw\n2 1 1:3 / /b rw - ext4 /dev/null rw\n3 1 8:3 / /c rw - ext4 /dev/../../etc rw\n",
+        );
+        write(root.path(), "sys/block/dm-0/dm/name", "vg-root\n");
+        write(root.path(), "run/udev/data/b1:3", "S:x\nE:ID_FS_LABEL_ENC=no\nE:ID_FS_LABEL=DATA\n");
+        // A node with a number that this machine has in any case.
+        let host = Host::with(root.path(), &[("HOST_DEV", "/dev")]);
+        let points = gather(&mut disk(Options::default(), &host)).await.unwrap();
+        let labels: Vec<_> = points.iter().map(|point| point.tag_value("label")).collect();
+        assert_eq!(labels, [Some("vg-root"), Some("DATA"), None]);
+    }
+
+    #[tokio::test]
+    async fn a_missing_table_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let (error, points) =
+            gather(&mut disk(Options::default(), &Host::at(root.path()))).await.unwrap_err();
+        assert!(error.contains("/proc/1/mountinfo: No such file"), "{error}");
+        assert_eq!(points, []);
+    }
+
+    #[tokio::test]
+    async fn a_malformed_line_costs_only_itself() {
+        let root =
+            machine("28 1 254:0 / / rw - ext4 /dev/vda rw\n29 what\n30 1 8:1 / /b rw - ext4 /dev/sda1 rw\n");
+        let (error, points) =
+            gather(&mut disk(Options::default(), &Host::at(root.path()))).await.unwrap_err();
+        assert!(error.ends_with("/proc/1/mountinfo: 29 what"), "{error}");
+        assert_eq!(points.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn this_machine_has_a_root() {
+        let root = machine("28 1 254:0 / / rw - ext4 /dev/vda rw\n");
+        let points = gather(&mut Disk::new(Options::default(), &Host::at(root.path()))).await.unwrap();
+        let stat = rustix::fs::statvfs("/").unwrap();
+        assert_eq!(points[0].field_value("total"), Some(&FieldValue::UInt(stat.f_blocks * stat.f_frsize)));
+    }
 }

@@ -1,8 +1,377 @@
 //! `[[inputs.system]]`: load, uptime, and how many CPUs and users.
+//!
+//! Sources: proc(5) `loadavg` and `cpuinfo`, sysfs `devices/system/cpu`, utmp(5), and sysinfo(2) for the uptime, which
+//! is therefore always that of the machine the agent runs on.
 
+use std::collections::HashSet;
+
+use procfs::FromRead;
 use serde::Deserialize;
 
+use super::{GatherError, Gathered, Input, read_text};
+use crate::host::Host;
+use crate::point::Point;
+
 /// The section `[[inputs.system]]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Options {}
+pub struct Options {
+    /// What to gather; nothing means the default.
+    pub include: Vec<Group>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { include: vec![Group::Legacy] }
+    }
+}
+
+/// A group of fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// Load, CPUs, users and uptime in three points, as Telegraf has always done.
+    Legacy,
+    /// `load1`, `load5`, `load15`.
+    Load,
+    /// `uptime`, without `uptime_format`.
+    Uptime,
+    /// `n_users`, `n_unique_users`.
+    Users,
+}
+
+/// The input.
+#[derive(Debug)]
+pub struct System {
+    options: Options,
+    host: Host,
+    /// The list of CPUs that are online, and how many CPUs and cores were counted when it was read.
+    cpus: Option<(String, CpuCounts)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CpuCounts {
+    logical: i64,
+    physical: i64,
+}
+
+impl System {
+    /// An input for this host.
+    #[must_use]
+    pub fn new(options: Options, host: &Host) -> Self {
+        let options = if options.include.is_empty() { Options::default() } else { options };
+        Self { options, host: host.clone(), cpus: None }
+    }
+
+    /// Load averages from `loadavg`, or else from sysinfo(2).
+    ///
+    /// Not procfs's parser: it has them in single precision, which shows in the digits.
+    fn add_load(&self, point: &mut Point) {
+        let path = self.host.proc("loadavg");
+        let parsed = read_text(&path).ok().and_then(|text| {
+            let mut columns = text.split_ascii_whitespace().map(str::parse::<f64>);
+            Some([columns.next()?.ok()?, columns.next()?.ok()?, columns.next()?.ok()?])
+        });
+        let loads = parsed.unwrap_or_else(|| {
+            tracing::debug!(path = %path.display(), "no load averages there, taken from sysinfo(2)");
+            // 16 bits of fraction, sysinfo(2).
+            rustix::system::sysinfo().loads.map(|load| load as f64 / 65536.0)
+        });
+        for (field, load) in ["load1", "load5", "load15"].into_iter().zip(loads) {
+            point.set_field(field, load);
+        }
+    }
+
+    /// Counts the CPUs, and keeps the counts for as long as the same CPUs are online.
+    ///
+    /// The kernel asks each CPU for its frequency when `cpuinfo` is read, so doing that every time is not cheap.
+    fn count_cpus(&mut self) -> Result<CpuCounts, GatherError> {
+        let online = read_text(&self.host.sys("devices/system/cpu/online")).ok();
+        match (&self.cpus, &online) {
+            (Some((then, counts)), Some(online)) if then == online => return Ok(*counts),
+            _ => {}
+        }
+        let counts = CpuCounts { logical: self.count_logical()?, physical: self.count_physical()? };
+        self.cpus = online.map(|online| (online, counts));
+        Ok(counts)
+    }
+
+    /// The CPUs in `cpuinfo`, or else those in `stat`.
+    fn count_logical(&self) -> Result<i64, GatherError> {
+        let cpuinfo = read_text(&self.host.proc("cpuinfo")).unwrap_or_default();
+        // The name is capitalised on some architectures, and without a number it is the model's name.
+        let is_cpu = |line: &&str| {
+            line.get(.."processor".len()).is_some_and(|name| name.eq_ignore_ascii_case("processor"))
+                && line.split_once(':').is_some_and(|(_, number)| number.trim().parse::<u32>().is_ok())
+        };
+        let count = cpuinfo.lines().filter(is_cpu).count();
+        if count > 0 {
+            return Ok(saturated(count));
+        }
+        let stat = read_text(&self.host.proc("stat"))?;
+        let is_cpu = |line: &&str| {
+            line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        Ok(saturated(stat.lines().filter(is_cpu).count()))
+    }
+
+    /// The cores: distinct sets of siblings in sysfs, or else the cores of each package in `cpuinfo`.
+    fn count_physical(&self) -> Result<i64, GatherError> {
+        // The second is the name before Linux 5.3.
+        for name in ["core_cpus_list", "thread_siblings_list"] {
+            let folder =
+                std::fs::read_dir(self.host.sys("devices/system/cpu")).into_iter().flatten().flatten();
+            let cpus = folder.filter(|entry| {
+                let name = entry.file_name();
+                let number = name.to_str().and_then(|name| name.strip_prefix("cpu"));
+                number.is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
+            });
+            let siblings = cpus.filter_map(|cpu| read_text(&cpu.path().join("topology").join(name)).ok());
+            let cores: HashSet<_> = siblings.collect();
+            if !cores.is_empty() {
+                return Ok(saturated(cores.len()));
+            }
+        }
+        let path = self.host.proc("cpuinfo");
+        let cpuinfo = procfs::CpuInfo::from_file(&path)
+            .map_err(|error| GatherError::Malformed { path, what: format!("no number of cores: {error}") })?;
+        let number = |cpu, name| cpuinfo.get_field(cpu, name)?.parse::<i64>().ok();
+        let cpus = (0..cpuinfo.num_cores())
+            .filter_map(|cpu| Some((number(cpu, "physical id")?, number(cpu, "cpu cores")?)));
+        let packages: std::collections::HashMap<_, _> = cpus.collect();
+        Ok(packages.values().sum())
+    }
+
+    /// Logged-in users; nothing where utmp cannot be read, as on systems that have none.
+    fn add_users(&self, point: &mut Point) {
+        let path = self.host.var("run/utmp");
+        match std::fs::read(&path) {
+            Ok(utmp) => {
+                let users: Vec<_> = users(&utmp).collect();
+                point.set_field("n_users", saturated(users.len()));
+                point.set_field("n_unique_users", saturated(users.into_iter().collect::<HashSet<_>>().len()));
+            }
+            Err(error) => tracing::debug!(path = %path.display(), %error, "no number of users"),
+        }
+    }
+
+    fn add_legacy(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+        let mut point = gathered.point("system");
+        self.add_load(&mut point);
+        self.add_users(&mut point);
+        let counts = self.count_cpus();
+        if let Ok(counts) = counts {
+            point.set_field("n_cpus", counts.logical);
+            point.set_field("n_physical_cpus", counts.physical);
+        }
+        gathered.push(point);
+        let uptime = uptime_s();
+        gathered.push(gathered.point("system").field("uptime", uptime));
+        gathered.push(gathered.point("system").field("uptime_format", format_uptime(uptime)));
+        counts.map(|_| ())
+    }
+}
+
+fn saturated(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Seconds since boot, sysinfo(2).
+fn uptime_s() -> u64 {
+    u64::try_from(rustix::system::sysinfo().uptime).unwrap_or_default()
+}
+
+/// As in `14 days, 11:07`.
+fn format_uptime(seconds: u64) -> String {
+    let minutes = seconds / 60;
+    let (days, hours, minutes) = (minutes / 60 / 24, minutes / 60 % 24, minutes % 60);
+    match days {
+        0 => format!("{hours:2}:{minutes:02}"),
+        1 => format!("1 day, {hours:2}:{minutes:02}"),
+        days => format!("{days} days, {hours:2}:{minutes:02}"),
+    }
+}
+
+/// The user of each session in a utmp file.
+///
+/// The records are as glibc writes them, utmp(5), whatever C library the agent itself has: the type at the start, the
+/// user's name in 32 bytes from byte 44. A piece of a record at the end is left out.
+fn users(utmp: &[u8]) -> impl Iterator<Item = &[u8]> {
+    /// Size of a record. Where glibc never had to share the file with 32-bit programs, its times are longer.
+    const RECORD: usize = if cfg!(target_arch = "aarch64") { 400 } else { 384 };
+    const USER_PROCESS: i16 = 7;
+    let sessions =
+        utmp.chunks_exact(RECORD).filter(|record| i16::from_ne_bytes([record[0], record[1]]) == USER_PROCESS);
+    sessions.map(|record| record[44..76].split(|byte| *byte == 0).next().unwrap_or_default())
+}
+
+#[async_trait::async_trait]
+impl Input for System {
+    fn name(&self) -> &'static str {
+        "system"
+    }
+
+    async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+        let mut result = Ok(());
+        let mut point = gathered.point("system");
+        for group in self.options.include.clone() {
+            match group {
+                Group::Legacy => result = self.add_legacy(gathered),
+                Group::Load => self.add_load(&mut point),
+                Group::Uptime => point.set_field("uptime", uptime_s()),
+                Group::Users => self.add_users(&mut point),
+            }
+        }
+        gathered.push(point);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden::{self, gather, write};
+    use super::*;
+    use crate::point::FieldValue;
+
+    #[tokio::test]
+    async fn says_what_telegraf_says() {
+        // The uptime is the machine's, so it is put in both, and the text of it is compared by itself.
+        let replace = |rounds: &mut Vec<Vec<golden::Line>>| {
+            for (_, fields) in rounds.iter_mut().flatten() {
+                for (name, value) in fields {
+                    match (name.as_str(), &value) {
+                        ("uptime", FieldValue::UInt(_)) => *value = FieldValue::UInt(0),
+                        ("uptime_format", FieldValue::Text(_)) => *value = FieldValue::Text(String::new()),
+                        _ => {}
+                    }
+                }
+            }
+        };
+        for case in golden::CASES {
+            let mut expected = golden::expected(case, "system");
+            for round in &expected {
+                let FieldValue::UInt(uptime) = round[1].1["uptime"] else { panic!("{round:?}") };
+                assert_eq!(round[2].1["uptime_format"], FieldValue::Text(format_uptime(uptime)));
+            }
+            let mut said =
+                golden::replay(case, expected.len(), |host| System::new(Options::default(), host)).await;
+            replace(&mut expected);
+            replace(&mut said);
+            assert_eq!(said, expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn uptime_reads_as_in_telegraf() {
+        for (seconds, text) in [
+            (0, " 0:00"),
+            (59, " 0:00"),
+            (36_060, "10:01"),
+            (86_400, "1 day,  0:00"),
+            (2 * 86_400 + 3_600, "2 days,  1:00"),
+            (1_249_632, "14 days, 11:07"),
+        ] {
+            assert_eq!(format_uptime(seconds), text);
+        }
+    }
+
+    fn record(kind: i16, user: &str) -> Vec<u8> {
+        let mut record = vec![0; if cfg!(target_arch = "aarch64") { 400 } else { 384 }];
+        record[..2].copy_from_slice(&kind.to_ne_bytes());
+        record[44..44 + user.len()].copy_from_slice(user.as_bytes());
+        record
+    }
+
+    #[tokio::test]
+    async fn users_are_the_sessions_in_utmp() {
+        let root = tempfile::tempdir().unwrap();
+        let long = "a_name_that_fills_the_whole_field";
+        let piece = &record(7, "half")[..100];
+        let utmp = [
+            &record(2, "reboot")[..],
+            &record(7, "ann"),
+            &record(7, "bob"),
+            &record(7, "ann"),
+            &record(7, &long[..32]),
+            &record(8, "gone"),
+            piece,
+        ];
+        write(root.path(), "var/run/utmp", utmp.concat());
+        let options = Options { include: vec![Group::Users] };
+        let points = gather(&mut System::new(options, &Host::at(root.path()))).await.unwrap();
+        assert_eq!(points.len(), 1);
+        assert_eq!(points[0].field_value("n_users"), Some(&FieldValue::Int(4)));
+        assert_eq!(points[0].field_value("n_unique_users"), Some(&FieldValue::Int(3)));
+    }
+
+    #[tokio::test]
+    async fn the_fine_groups_share_a_point() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "proc/loadavg", "0.10 2 3.5 1/2 3\n");
+        let options = Options { include: vec![Group::Load, Group::Uptime, Group::Users] };
+        let points = gather(&mut System::new(options, &Host::at(root.path()))).await.unwrap();
+        let fields: Vec<_> = points
+            .iter()
+            .map(|point| point.fields.iter().map(|(key, _)| &**key).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(fields, [vec!["load1", "load5", "load15", "uptime"]]);
+        assert_eq!(points[0].field_value("load1"), Some(&FieldValue::Float(0.1)));
+    }
+
+    #[tokio::test]
+    async fn missing_files_cost_only_their_fields() {
+        let root = tempfile::tempdir().unwrap();
+        let nothing = Options { include: vec![] };
+        let (error, points) = gather(&mut System::new(nothing, &Host::at(root.path()))).await.unwrap_err();
+        assert!(error.contains("/proc/stat: No such file"), "{error}");
+        assert_eq!(points.len(), 3);
+        assert_eq!(points[0].field_value("n_cpus"), None);
+        assert_eq!(points[0].field_value("n_users"), None);
+        assert!(matches!(points[0].field_value("load1"), Some(FieldValue::Float(_))), "from sysinfo(2)");
+    }
+
+    #[tokio::test]
+    async fn malformed_files_have_a_second_source() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "proc/loadavg", "much\n");
+        write(root.path(), "proc/cpuinfo", "Processor : ARMv7 rev 4\n\n");
+        write(root.path(), "proc/stat", "cpu  1\ncpu0 1\ncpu1 1\ncpus 1\n");
+        let points = gather(&mut System::new(Options::default(), &Host::at(root.path()))).await.unwrap();
+        assert_eq!(points[0].field_value("n_cpus"), Some(&FieldValue::Int(2)));
+        assert_eq!(points[0].field_value("n_physical_cpus"), Some(&FieldValue::Int(0)));
+        assert!(matches!(points[0].field_value("load15"), Some(FieldValue::Float(_))));
+    }
+
+    #[tokio::test]
+    async fn cores_are_counted_again_when_a_cpu_goes_offline() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path());
+        let counts = |point: &Point| {
+            (point.field_value("n_cpus").cloned(), point.field_value("n_physical_cpus").cloned())
+        };
+        write(root.path(), "proc/cpuinfo", "processor : 0\n\nprocessor : 1\n\nprocessor : 2\n\n");
+        write(root.path(), "sys/devices/system/cpu/online", "0-2\n");
+        write(root.path(), "sys/devices/system/cpu/cpu0/topology/core_cpus_list", "0-1\n");
+        write(root.path(), "sys/devices/system/cpu/cpu1/topology/core_cpus_list", "0-1\n");
+        write(root.path(), "sys/devices/system/cpu/cpu2/topology/core_cpus_list", "2\n");
+        write(root.path(), "sys/devices/system/cpu/cpuidle/topology/core_cpus_list", "9\n");
+        let mut input = System::new(Options::default(), &host);
+        let three = (Some(FieldValue::Int(3)), Some(FieldValue::Int(2)));
+        assert_eq!(counts(&gather(&mut input).await.unwrap()[0]), three);
+        write(root.path(), "proc/cpuinfo", "processor : 0\n\nprocessor : 1\n\n");
+        std::fs::remove_dir_all(root.path().join("sys/devices/system/cpu/cpu2")).unwrap();
+        assert_eq!(counts(&gather(&mut input).await.unwrap()[0]), three, "the same CPUs are online");
+        write(root.path(), "sys/devices/system/cpu/online", "0-1\n");
+        assert_eq!(
+            counts(&gather(&mut input).await.unwrap()[0]),
+            (Some(FieldValue::Int(2)), Some(FieldValue::Int(1)))
+        );
+    }
+
+    #[test]
+    fn an_unknown_group_is_refused() {
+        let error = toml::from_str::<Options>("include = [\"lode\"]").unwrap_err().to_string();
+        assert!(error.contains("unknown variant `lode`") && error.contains("`load`"), "{error}");
+        assert_eq!(toml::from_str::<Options>("").unwrap(), Options::default());
+    }
+}

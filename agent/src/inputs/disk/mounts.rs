@@ -1,0 +1,306 @@
+//! The mount table: proc(5) `mountinfo`, or `mounts` where there is none.
+//!
+//! Not procfs's parser: that one keeps no order of the options, leaves the escapes in the paths, and refuses the whole
+//! table for one line.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use super::GatherError;
+use crate::host::Host;
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    /// What tells one file system from another: the device number.
+    pub(super) id: String,
+    /// Where it is mounted, as the table says.
+    pub(super) point: PathBuf,
+    /// The device as a path, or whatever is mounted instead.
+    pub(super) device: String,
+    /// The type of the file system.
+    pub(super) fstype: String,
+    /// The options; `rw` only when both the mount and the file system are, and `bind` for a bind mount.
+    pub(super) options: Vec<String>,
+}
+
+impl Mount {
+    /// The device without `/dev/`, or the type where there is no device.
+    pub(super) fn device_tag(&self) -> String {
+        match self.device.replace("/dev/", "") {
+            device if device.is_empty() || device == "none" => self.fstype.clone(),
+            device => device,
+        }
+    }
+
+    pub(super) fn mode(&self) -> &'static str {
+        let has = |mode| self.options.iter().any(|option| option == mode);
+        if has("rw") {
+            "rw"
+        } else if has("ro") {
+            "ro"
+        } else {
+            "unknown"
+        }
+    }
+}
+
+/// Reads the first table that can be read; with the first line that could not be understood, which is left out.
+///
+/// # Errors
+/// When there is no table: about the first place where one should be.
+pub(super) fn read(host: &Host) -> Result<(Vec<Mount>, Option<GatherError>), GatherError> {
+    let mut first_error = None;
+    for folder in host.mount_tables() {
+        // `mountinfo` came with Linux 2.6.26.
+        for (name, is_mountinfo) in [("mountinfo", true), ("mounts", false)] {
+            let path = folder.join(name);
+            match std::fs::read(&path) {
+                Ok(table) => {
+                    let (mounts, malformed) = parse(&table, is_mountinfo, host);
+                    return Ok((mounts, malformed.map(|what| GatherError::Malformed { path, what })));
+                }
+                Err(error) => first_error = first_error.or(Some(GatherError::Read { path, error })),
+            }
+        }
+    }
+    Err(first_error.unwrap_or_else(|| GatherError::Other("no mount table to read".to_owned())))
+}
+
+fn parse(table: &[u8], is_mountinfo: bool, host: &Host) -> (Vec<Mount>, Option<String>) {
+    let mut devices = HashMap::new();
+    let mut malformed = None;
+    let mut mounts = Vec::new();
+    for line in table.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let mount = if is_mountinfo { parse_mountinfo(line, &mut devices, host) } else { parse_mounts(line) };
+        match mount {
+            Some(mount) => mounts.push(mount),
+            None => malformed = malformed.or_else(|| Some(text(line))),
+        }
+    }
+    (mounts, malformed)
+}
+
+/// A line of `mounts`: device, mount point, type, options.
+fn parse_mounts(line: &[u8]) -> Option<Mount> {
+    let mut columns = line.split(|byte| *byte == b' ');
+    let (device, point, fstype) = (text(columns.next()?), unescaped(columns.next()?), text(columns.next()?));
+    let options = split_options(columns.next()?);
+    // There are no device numbers here, so every mount counts as a file system of its own.
+    Some(Mount { id: point.to_string_lossy().into_owned(), point, device, fstype, options })
+}
+
+/// A line of `mountinfo`:
+///
+/// ```text
+/// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+///       id   root  point options               type  source    options of the file system
+/// ```
+///
+/// `devices` has the device of each id that has come by: a bind mount goes by that of the first mount.
+fn parse_mountinfo(line: &[u8], devices: &mut HashMap<String, String>, host: &Host) -> Option<Mount> {
+    let separator = line.windows(3).position(|window| window == b" - ")?;
+    let (mount, filesystem) = (&line[..separator], &line[separator + 3..]);
+    let mut columns = mount.split(|byte| *byte == b' ').skip(2);
+    let (id, root, point) = (text(columns.next()?), text(columns.next()?), unescaped(columns.next()?));
+    let options = columns.next().map(split_options).unwrap_or_default();
+    let mut columns = filesystem.split(|byte| *byte == b' ');
+    let (fstype, source) = (text(columns.next()?), text(columns.next()?));
+    let super_options = columns.next().map(split_options).unwrap_or_default();
+
+    let mut options = effective(options, &super_options);
+    // The root of a btrfs subvolume is its path, which makes it no bind mount.
+    let subvolume = super_options.iter().find_map(|option| option.strip_prefix("subvol="));
+    if source.starts_with('/') && root != "/" && subvolume != Some(&root) {
+        options.push("bind".to_owned());
+    }
+    // What file systems without storage have for a source is anything, so the root tells more, as in `net:[4026]`.
+    let device = if source.starts_with('/') || root == "/" { source } else { root };
+    let device = devices.entry(id.clone()).or_insert(device).clone();
+    let device = resolve(device, &id, host);
+    Some(Mount { id, point, device, fstype, options })
+}
+
+/// The options with one `ro` or `rw`, at the first place of either: read-only if the mount or the file system is.
+///
+/// The two can differ since Linux 2.6.16.
+fn effective(options: Vec<String>, super_options: &[String]) -> Vec<String> {
+    let has = |options: &[String], mode| options.iter().any(|option| option == mode);
+    let mode = if has(&options, "ro") || has(super_options, "ro") {
+        "ro"
+    } else if has(&options, "rw") && has(super_options, "rw") {
+        "rw"
+    } else {
+        return options;
+    };
+    let rest = options.into_iter().filter(|option| option != "ro" && option != "rw");
+    std::iter::once(mode.to_owned()).chain(rest).collect()
+}
+
+/// The device's own name, for a link of the device mapper and for `/dev/root`, which is no device.
+fn resolve(device: String, id: &str, host: &Host) -> String {
+    if let Some(name) = device.strip_prefix("/dev/mapper/") {
+        let folder = host.dev("");
+        let path = std::fs::canonicalize(folder.join("mapper").join(name));
+        let in_folder = |path: PathBuf| {
+            let name = path.strip_prefix(std::fs::canonicalize(&folder).ok()?).ok()?.to_str()?.to_owned();
+            Some(format!("/dev/{name}"))
+        };
+        return path.ok().and_then(in_folder).unwrap_or(device);
+    }
+    if device == "/dev/root" {
+        let link = std::fs::read_link(host.sys(format!("dev/block/{id}")));
+        let name = link.ok().and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
+        return name.map_or(device, |name| Path::new("/dev").join(name).to_string_lossy().into_owned());
+    }
+    device
+}
+
+fn split_options(options: &[u8]) -> Vec<String> {
+    options.split(|byte| *byte == b',').map(text).collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A path without the kernel's escapes: three octal digits for blank, tab, newline, backslash and `#`.
+fn unescaped(bytes: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        let escape = match rest {
+            [b'\\', digits @ ..] => digits.get(..3).and_then(|digits| {
+                let digits = std::str::from_utf8(digits).ok()?;
+                u8::from_str_radix(digits, 8).ok()
+            }),
+            _ => None,
+        };
+        path.push(escape.unwrap_or(*first));
+        rest = if escape.is_some() { &rest[4..] } else { tail };
+    }
+    PathBuf::from(OsString::from_vec(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::super::golden::write;
+    use super::*;
+
+    fn one(line: &str, host: &Host) -> Mount {
+        let (mounts, malformed) = parse(line.as_bytes(), true, host);
+        assert_eq!((mounts.len(), malformed), (1, None), "{line}");
+        mounts.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn escapes_are_undone() {
+        for (escaped, plain) in [
+            (r"/a\040b\011c\134d", "/a b\tc\\d"),
+            (r"/a\04", r"/a\04"),
+            (r"/\999x", r"/\999x"),
+            (r"/x\", r"/x\"),
+        ] {
+            assert_eq!(unescaped(escaped.as_bytes()), Path::new(plain));
+        }
+        assert_eq!(unescaped(b"/\\777\xff"), PathBuf::from(OsString::from_vec(b"/\\777\xff".to_vec())));
+    }
+
+    #[test]
+    fn a_mount_is_writable_when_both_options_are() {
+        let host = Host::default();
+        for (mount, filesystem, mode, options) in [
+            ("rw,noatime", "rw", "rw", "rw,noatime"),
+            ("noatime,ro", "rw", "ro", "ro,noatime"),
+            ("rw,noatime", "ro,errors=x", "ro", "ro,noatime"),
+            ("rw", "seclabel", "rw", "rw"),
+            ("noatime", "seclabel", "unknown", "noatime"),
+        ] {
+            let mount = one(&format!("1 0 8:1 / / {mount} - ext4 /dev/sda1 {filesystem}"), &host);
+            assert_eq!((mount.mode(), mount.options.join(",").as_str()), (mode, options));
+        }
+    }
+
+    #[test]
+    fn a_device_is_named_for_what_holds_the_data() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path());
+        write(root.path(), "dev/dm-3", "");
+        std::fs::create_dir(root.path().join("dev/mapper")).unwrap();
+        symlink("../dm-3", root.path().join("dev/mapper/vg-home")).unwrap();
+        std::fs::create_dir_all(root.path().join("sys/dev/block")).unwrap();
+        symlink("../../devices/vda/vda2", root.path().join("sys/dev/block/254:2")).unwrap();
+        for (line, tag) in [
+            ("1 0 8:1 / / rw - ext4 /dev/sda1 rw", "sda1"),
+            ("1 0 253:3 / / rw - ext4 /dev/mapper/vg-home rw", "dm-3"),
+            ("1 0 253:4 / / rw - ext4 /dev/mapper/gone rw", "mapper/gone"),
+            ("1 0 254:2 / / rw - ext4 /dev/root rw", "vda2"),
+            ("1 0 254:9 / / rw - ext4 /dev/root rw", "root"),
+            ("1 0 0:50 / / rw - overlay none rw", "overlay"),
+            ("1 0 0:51 / / rw - tmpfs  rw", "tmpfs"),
+            ("1 0 0:52 / / rw - nfs4 server:/a\\040b rw", "server:/a\\040b"),
+            ("1 0 0:4 net:[4026532] /run/netns/x rw - nsfs nsfs rw", "net:[4026532]"),
+            ("1 0 0:9 / / rw shared:1 master:2 - fuse.x /dev/a/dev/b rw", "ab"),
+        ] {
+            assert_eq!(one(line, &host).device_tag(), tag, "{line}");
+        }
+    }
+
+    #[test]
+    fn bind_mounts_are_told_from_subvolumes() {
+        let lines = "\
+1 0 8:1 / / rw - ext4 /dev/sda1 rw
+2 1 8:1 /srv /srv rw - ext4 /dev/disk/by-label/x rw
+3 1 0:30 /@home /home rw - btrfs /dev/sdb rw,subvol=/@home
+4 1 0:30 /@home/a /a rw - btrfs /dev/sdb rw,subvol=/@home
+5 1 0:4 net:[1] /run/netns/x rw - nsfs nsfs rw
+";
+        let (mounts, _) = parse(lines.as_bytes(), true, &Host::default());
+        let binds: Vec<_> = mounts.iter().map(|mount| mount.options.contains(&"bind".to_owned())).collect();
+        assert_eq!(binds, [false, true, false, true, false]);
+        assert_eq!(mounts[1].device, "/dev/sda1", "that of the first mount");
+    }
+
+    #[test]
+    fn malformed_lines_are_left_out() {
+        for line in [
+            "x",
+            "1 0 8:1 / / rw ext4 /dev/sda1 rw",
+            "1 0 8:1 - ext4 /dev/sda1",
+            "1 0 8:1 / / rw - ext4",
+            " - ",
+        ] {
+            assert_eq!(
+                parse(line.as_bytes(), true, &Host::default()),
+                (vec![], Some(line.to_owned())),
+                "{line}"
+            );
+        }
+        assert_eq!(parse(b"\xff\xfe / ext4\n", false, &Host::default()).0, []);
+    }
+
+    #[test]
+    fn tables_are_tried_in_turn() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path());
+        let points = |host: &Host| {
+            read(host).map(|(mounts, _)| mounts.into_iter().map(|mount| mount.point).collect::<Vec<_>>())
+        };
+        assert!(points(&host).is_err());
+        write(root.path(), "proc/self/mounts", "/dev/sda1 /d ext4 rw,noatime 0 0\n");
+        assert_eq!(points(&host).unwrap(), [Path::new("/d")]);
+        write(root.path(), "proc/self/mountinfo", "1 0 8:1 / /c rw - ext4 /dev/sda1 rw\n");
+        assert_eq!(points(&host).unwrap(), [Path::new("/c")]);
+        write(root.path(), "proc/1/mounts", "/dev/sda1 /b ext4 rw,noatime 0 0\n");
+        assert_eq!(points(&host).unwrap(), [Path::new("/b")]);
+        write(root.path(), "proc/1/mountinfo", "1 0 8:1 / /a rw - ext4 /dev/sda1 rw\n");
+        assert_eq!(points(&host).unwrap(), [Path::new("/a")]);
+        let named = root.path().join("elsewhere/mountinfo").to_string_lossy().into_owned();
+        let host = Host::with(root.path(), &[("HOST_PROC_MOUNTINFO", &named)]);
+        assert!(points(&host).is_err(), "the named one is the only one");
+    }
+}

@@ -119,8 +119,17 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// clap's own, which prints itself.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    const LONG: &[&str] =
-        &["config", "config-directory", "input-filter", "output-filter", "debug", "quiet", "test", "once", "version"];
+    const LONG: &[&str] = &[
+        "config",
+        "config-directory",
+        "input-filter",
+        "output-filter",
+        "debug",
+        "quiet",
+        "test",
+        "once",
+        "version",
+    ];
     let double = |arg: OsString| {
         let text = arg.to_str().and_then(|arg| arg.strip_prefix('-'));
         let name = text.map(|text| text.split('=').next().unwrap_or(text));
@@ -147,14 +156,20 @@ mod tests {
         assert_eq!(cli.run.source.config, [PathBuf::from("a.conf")]);
         assert_eq!(cli.run.source.config_directory, [PathBuf::from("/etc/d")]);
         assert!(cli.run.source.quiet);
-        assert_eq!(parsed("seismograf --input-filter cpu:mem --test").run.source.input_filter, ["cpu", "mem"]);
+        assert_eq!(
+            parsed("seismograf --input-filter cpu:mem --test").run.source.input_filter,
+            ["cpu", "mem"]
+        );
     }
 
     #[test]
     fn takes_commands() {
         let cli = parsed("seismograf dump --interval 500ms --count 3 --format json");
         let Some(Command::Dump(dump)) = cli.command else { panic!("{cli:?}") };
-        assert_eq!((dump.interval, dump.count, dump.format), (Duration::from_millis(500), Some(3), Some(Format::Json)));
+        assert_eq!(
+            (dump.interval, dump.count, dump.format),
+            (Duration::from_millis(500), Some(3), Some(Format::Json))
+        );
         assert!(parse(["seismograf", "dump", "--interval", "0s"].map(OsString::from)).is_err());
         assert!(parse(["seismograf", "nonsense"].map(OsString::from)).is_err());
     }

@@ -90,9 +90,11 @@ pub async fn run(config: Config, args: &RunArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     if config.outputs.is_empty() {
-        bail!("no outputs: add one to the configuration, such as [[outputs.influxdb]], or use `seismograf dump`");
+        bail!(
+            "no outputs: add one to the configuration, such as [[outputs.influxdb]], or use `seismograf dump`"
+        );
     }
-    let host = Host::from_env();
+    let host = host();
     let sources: Vec<String> = config.sources.iter().map(|path| path.display().to_string()).collect();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = sources.join(", "), "start");
     let mut inputs = Vec::new();
@@ -100,7 +102,9 @@ pub async fn run(config: Config, args: &RunArgs) -> anyhow::Result<Exit> {
         let common = section.common.clone();
         inputs.push((build(section, &host)?, common));
     }
-    let written = pipeline::run(inputs, config.outputs, config.agent, config.global_tags, args.once, interrupted()).await?;
+    let written =
+        pipeline::run(inputs, config.outputs, config.agent, config.global_tags, args.once, interrupted())
+            .await?;
     tracing::info!("stop");
     Ok(if written { Exit::Ok } else { Exit::Failed })
 }
@@ -123,13 +127,14 @@ pub async fn dump(config: Config, args: &DumpArgs) -> anyhow::Result<Exit> {
             _ => None,
         });
         let Some(options) = options.next() else { bail!("--raw needs [[inputs.ebpf]] in the configuration") };
-        let ebpf = ebpf::Ebpf::new(options, &Host::from_env())?;
+        let ebpf = ebpf::Ebpf::new(options, &host())?;
         dump::run_raw(ebpf, args.interval, args.count, interrupted(), &mut stdout.lock()).await?;
         return Ok(Exit::Ok);
     }
     let is_terminal = stdout.is_terminal();
     let format = args.format.unwrap_or(if is_terminal { Format::Table } else { Format::Line });
-    let terminal: Option<fn() -> (usize, usize)> = (is_terminal && format == Format::Table).then_some(terminal_size);
+    let terminal: Option<fn() -> (usize, usize)> =
+        (is_terminal && format == Format::Table).then_some(terminal_size);
     let request = request(config, terminal, args.interval, args.count, format)?;
     if terminal.is_some() {
         print!("\x1b[2J");
@@ -145,10 +150,11 @@ fn request(
     count: Option<u64>,
     format: Format,
 ) -> anyhow::Result<dump::Request> {
-    let host = Host::from_env();
+    let host = host();
     let mut inputs = Vec::new();
     for section in config.inputs {
-        let common = InputCommon { precision: precision(&section.common, interval), ..section.common.clone() };
+        let common =
+            InputCommon { precision: precision(&section.common, interval), ..section.common.clone() };
         inputs.push((build(section, &host)?, common));
     }
     Ok(dump::Request { inputs, global_tags: config.global_tags, interval, count, format, terminal })
@@ -171,9 +177,14 @@ fn terminal_size() -> (usize, usize) {
 /// # Errors
 /// When the output is gone.
 pub async fn doctor(config: &Config) -> anyhow::Result<Exit> {
-    let findings = doctor::examine(config, &Host::from_env()).await;
+    let findings = doctor::examine(config, &host()).await;
     std::io::stdout().write_all(findings.text.as_bytes())?;
     Ok(if findings.is_well { Exit::Ok } else { Exit::Failed })
+}
+
+/// The host as this process's environment names its places.
+fn host() -> Host {
+    Host::from_variables(|name| std::env::var(name).ok())
 }
 
 /// Over when somebody asks the agent to stop.
@@ -206,7 +217,8 @@ mod tests {
         let source = Source { path: "default".into(), text: DEFAULT_CONFIG.into() };
         let config = file::load(&[source], &PluginFilter::default(), &|_| None, "h").unwrap();
         assert_eq!(config.agent, crate::config::Agent { hostname: Some("h".into()), ..Default::default() });
-        let options = |name: &str| config.inputs.iter().find(|s| s.options.name() == name).map(|s| &s.options).unwrap();
+        let options =
+            |name: &str| config.inputs.iter().find(|s| s.options.name() == name).map(|s| &s.options).unwrap();
         let InputOptions::Ebpf(options_ebpf) = options("ebpf") else { panic!() };
         assert_eq!(*options_ebpf, ebpf::Options::default());
         let InputOptions::Cpu(options_cpu) = options("cpu") else { panic!() };
@@ -221,8 +233,15 @@ mod tests {
 
     #[test]
     fn the_commented_outputs_are_valid_too() {
-        let text: String = DEFAULT_CONFIG.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
-        let text = text.lines().filter(|l| l.trim_start().starts_with(['[', '#']) || l.contains(" = ")).collect::<Vec<_>>().join("\n");
+        let text: String = DEFAULT_CONFIG
+            .lines()
+            .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line)))
+            .collect();
+        let text = text
+            .lines()
+            .filter(|l| l.trim_start().starts_with(['[', '#']) || l.contains(" = "))
+            .collect::<Vec<_>>()
+            .join("\n");
         let source = Source { path: "default".into(), text };
         let config = file::load(&[source], &PluginFilter::default(), &|_| None, "h").unwrap();
         let crate::outputs::OutputOptions::Influxdb(influxdb) = &config.outputs[0].options else { panic!() };

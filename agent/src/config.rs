@@ -276,10 +276,14 @@ mod tests {
     fn tags_of_the_point_win_over_the_inputs_and_those_over_global_ones() {
         let mut common = InputCommon::of(&Agent::default());
         common.tags = BTreeMap::from([("a".into(), "input".into()), ("b".into(), "input".into())]);
-        let global = BTreeMap::from([("b".to_owned(), "global".to_owned()), ("c".to_owned(), "global".to_owned())]);
+        let global =
+            BTreeMap::from([("b".to_owned(), "global".to_owned()), ("c".to_owned(), "global".to_owned())]);
         let point = Point::new("m", Timestamp(0)).tag("a", "point").field("f", 1_i64);
         let point = common.process(&global, point).unwrap();
-        assert_eq!(["a", "b", "c"].map(|key| point.tag_value(key)), [Some("point"), Some("input"), Some("global")]);
+        assert_eq!(
+            ["a", "b", "c"].map(|key| point.tag_value(key)),
+            [Some("point"), Some("input"), Some("global")]
+        );
     }
 
     #[test]

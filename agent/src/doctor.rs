@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use crate::config::Config;
 use crate::host::Host;
-use crate::inputs::ebpf::{Options, Probe};
 use crate::inputs::InputOptions;
+use crate::inputs::ebpf::{Options, Probe};
 use crate::outputs::OutputOptions;
 use crate::probes::support::{HierarchyId, Layout};
 use crate::probes::{Probes, State};
@@ -33,9 +33,13 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
     let uname = rustix::system::uname();
     line("kernel", format!("{} {}", uname.release().to_string_lossy(), uname.machine().to_string_lossy()));
     let btf = host.sys("kernel/btf/vmlinux");
-    line("BTF", if btf.exists() { btf.display().to_string() } else { format!("none: {} is missing", btf.display()) });
+    line(
+        "BTF",
+        if btf.exists() { btf.display().to_string() } else { format!("none: {} is missing", btf.display()) },
+    );
     let lockdown = std::fs::read_to_string(host.sys("kernel/security/lockdown"));
-    let lockdown = lockdown.ok().and_then(|modes| Some(modes.split('[').nth(1)?.split(']').next()?.to_owned()));
+    let lockdown =
+        lockdown.ok().and_then(|modes| Some(modes.split('[').nth(1)?.split(']').next()?.to_owned()));
     line("lockdown", lockdown.unwrap_or_else(|| "none".into()));
     line("user", format!("{}{}", rustix::process::geteuid().as_raw(), capabilities()));
 
@@ -62,7 +66,8 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
     let mut is_well = true;
     let mut advices: Vec<String> = Vec::new();
     for (group, state) in &report.groups {
-        let asked = options.probes.iter().any(|probe| probe.name() == group.name()) || group.name() == "lifecycle";
+        let asked =
+            options.probes.iter().any(|probe| probe.name() == group.name()) || group.name() == "lifecycle";
         let value = match state {
             State::On if asked => "on".into(),
             State::On => "available, not asked for: add it to `probes` of [[inputs.ebpf]]".into(),
@@ -114,7 +119,8 @@ fn capabilities() -> String {
         return String::new();
     };
     let part = |held: bool| {
-        let names = CAPABILITIES.iter().filter(|(bit, _)| (bits >> bit & 1 == 1) == held).map(|(_, name)| *name);
+        let names =
+            CAPABILITIES.iter().filter(|(bit, _)| (bits >> bit & 1 == 1) == held).map(|(_, name)| *name);
         names.collect::<Vec<_>>().join(" ")
     };
     format!("; capabilities {}; missing {}", or_none(&part(true)), or_none(&part(false)))

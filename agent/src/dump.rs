@@ -51,7 +51,11 @@ pub struct Request {
 ///
 /// # Errors
 /// When the stream cannot be written to.
-pub async fn run(mut request: Request, shutdown: impl Future<Output = ()>, out: &mut impl Write) -> io::Result<()> {
+pub async fn run(
+    mut request: Request,
+    shutdown: impl Future<Output = ()>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     tokio::pin!(shutdown);
     // Rates and percentages need two readings: the first one of the table is not shown.
     let mut table = (request.format == Format::Table).then(Table::default);

@@ -10,7 +10,8 @@ use crate::point::{FieldValue, Point};
 pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     escape(&point.measurement, &[b',', b' '], out);
-    let mut tags: Vec<&(crate::point::Name, String)> = point.tags.iter().filter(|(key, value)| !key.is_empty() && !value.is_empty()).collect();
+    let mut tags: Vec<&(crate::point::Name, String)> =
+        point.tags.iter().filter(|(key, value)| !key.is_empty() && !value.is_empty()).collect();
     tags.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (key, value) in tags {
         out.push(b',');

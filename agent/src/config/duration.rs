@@ -55,7 +55,9 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
         }
 
         fn visit_i64<E: Error>(self, seconds: i64) -> Result<Duration, E> {
-            u64::try_from(seconds).map(Duration::from_secs).map_err(|_| E::custom("a duration cannot be negative"))
+            u64::try_from(seconds)
+                .map(Duration::from_secs)
+                .map_err(|_| E::custom("a duration cannot be negative"))
         }
 
         fn visit_u64<E: Error>(self, seconds: u64) -> Result<Duration, E> {
@@ -63,7 +65,8 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
         }
 
         fn visit_f64<E: Error>(self, seconds: f64) -> Result<Duration, E> {
-            Duration::try_from_secs_f64(seconds).map_err(|_| E::custom("a duration cannot be negative or without end"))
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|_| E::custom("a duration cannot be negative or without end"))
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
@@ -91,7 +94,8 @@ pub fn deserialize_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u3
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<u32, E> {
-            parse_size(text).ok_or_else(|| E::custom(format!("`{text}` is no size: write it as 65536, 64KiB or 1MB")))
+            parse_size(text)
+                .ok_or_else(|| E::custom(format!("`{text}` is no size: write it as 65536, 64KiB or 1MB")))
         }
     }
     deserializer.deserialize_any(SizeVisitor)

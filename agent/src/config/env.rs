@@ -96,7 +96,8 @@ fn expand_braced(body: &str, lookup: Lookup<'_>, depth: u32) -> Result<Option<St
 }
 
 fn name(text: &str) -> &str {
-    let is_part = |(at, c): &(usize, char)| c.is_ascii_alphabetic() || *c == '_' || (*at > 0 && c.is_ascii_digit());
+    let is_part =
+        |(at, c): &(usize, char)| c.is_ascii_alphabetic() || *c == '_' || (*at > 0 && c.is_ascii_digit());
     let end = text.char_indices().find(|part| !is_part(part)).map_or(text.len(), |(at, _)| at);
     &text[..end]
 }

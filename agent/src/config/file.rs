@@ -111,18 +111,23 @@ pub fn load(
         global_tags.insert("host".into(), hostname.clone());
     }
     let mut inputs = Vec::new();
-    for section in written.inputs.iter().filter(|section| PluginFilter::takes(&filter.inputs, &section.name)) {
+    for section in written.inputs.iter().filter(|section| PluginFilter::takes(&filter.inputs, &section.name))
+    {
         let (own, common) = split(&section.entries, INPUT_KEYS);
-        let options = own_options(section, &own, "input", InputOptions::NAMES, &mut problems, InputOptions::read);
+        let options =
+            own_options(section, &own, "input", InputOptions::NAMES, &mut problems, InputOptions::read);
         let common = input_common(&common, &agent, &mut problems);
         if let (Some(options), Some(common)) = (options, common) {
             inputs.push(InputSection { options, common, place: section.place.clone() });
         }
     }
     let mut outputs = Vec::new();
-    for section in written.outputs.iter().filter(|section| PluginFilter::takes(&filter.outputs, &section.name)) {
+    for section in
+        written.outputs.iter().filter(|section| PluginFilter::takes(&filter.outputs, &section.name))
+    {
         let (own, common) = split(&section.entries, OUTPUT_KEYS);
-        let options = own_options(section, &own, "output", OutputOptions::NAMES, &mut problems, OutputOptions::read);
+        let options =
+            own_options(section, &own, "output", OutputOptions::NAMES, &mut problems, OutputOptions::read);
         let common = output_common(&common, &agent, &mut problems);
         if let (Some(options), Some(common)) = (options, common) {
             outputs.push(OutputSection { options, common, place: section.place.clone() });
@@ -165,7 +170,8 @@ impl Reader<'_> {
                 "inputs" | "plugins" => self.plugins(value, &mut written.inputs),
                 "outputs" => self.plugins(value, &mut written.outputs),
                 "processors" | "aggregators" | "secretstores" => {
-                    self.problems.add(&place, format!("[[{name}.*]] is not supported: only inputs and outputs are"));
+                    self.problems
+                        .add(&place, format!("[[{name}.*]] is not supported: only inputs and outputs are"));
                 }
                 // Telegraf's oldest form: a bare table is an input.
                 input if InputOptions::NAMES.contains(&input) => {
@@ -180,7 +186,12 @@ impl Reader<'_> {
         }
     }
 
-    fn global_tags(&mut self, value: &Spanned<DeValue<'_>>, place: &Place, tags: &mut BTreeMap<String, String>) {
+    fn global_tags(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        place: &Place,
+        tags: &mut BTreeMap<String, String>,
+    ) {
         for entry in self.entries(value, "global_tags") {
             match entry.value {
                 Value::String(text) => {
@@ -335,7 +346,8 @@ fn resolve_agent(entries: &[Entry], hostname: &str, problems: &mut Problems) -> 
     }
     let options: AgentOptions = read_options(&known, "[agent]", problems).unwrap_or_default();
     let default = Agent::default();
-    let seconds = |option: Option<Seconds>, default: Duration| option.map_or(default, |Seconds(duration)| duration);
+    let seconds =
+        |option: Option<Seconds>, default: Duration| option.map_or(default, |Seconds(duration)| duration);
     let agent = Agent {
         interval: seconds(options.interval, default.interval),
         round_interval: options.round_interval.unwrap_or(default.round_interval),
@@ -426,7 +438,9 @@ impl TryFrom<Value> for GoDuration {
         match value {
             Value::String(text) => duration::parse(&text).map(|duration| Self(Some(duration))),
             Value::Integer(_) | Value::Float(_) => {
-                tracing::warn!("a duration without a unit is ignored, as Telegraf does: write \"10s\" instead of 10");
+                tracing::warn!(
+                    "a duration without a unit is ignored, as Telegraf does: write \"10s\" instead of 10"
+                );
                 Ok(Self(None))
             }
             _ => Err("expected a duration such as \"10s\"".into()),
@@ -542,7 +556,12 @@ fn own_options<O>(
     read: impl FnOnce(&str, &mut Options<'_>) -> Option<O>,
 ) -> Option<O> {
     if !names.contains(&section.name.as_str()) {
-        let text = format!("unknown {kind} `{}`{}; there are: {}", section.name, nearest(&section.name, names), names.join(", "));
+        let text = format!(
+            "unknown {kind} `{}`{}; there are: {}",
+            section.name,
+            nearest(&section.name, names),
+            names.join(", ")
+        );
         problems.add(&section.place, text);
         return None;
     }
@@ -589,7 +608,8 @@ fn read_options<T: DeserializeOwned>(entries: &[Entry], what: &str, problems: &m
 
 /// serde's message in our words.
 fn describe(key: &str, what: &str, message: &str) -> String {
-    let Some((_, expected)) = message.strip_prefix("unknown field").and_then(|rest| rest.split_once(", ")) else {
+    let Some((_, expected)) = message.strip_prefix("unknown field").and_then(|rest| rest.split_once(", "))
+    else {
         return format!("`{key}` of {what}: {message}");
     };
     let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();

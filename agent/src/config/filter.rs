@@ -109,7 +109,8 @@ impl Filter {
     /// Whether the point passes, by its name and tags.
     #[must_use]
     pub fn selects(&self, point: &Point) -> bool {
-        let has = |(key, patterns): &(String, Patterns)| point.tag_value(key).is_some_and(|v| patterns.matches(v));
+        let has =
+            |(key, patterns): &(String, Patterns)| point.tag_value(key).is_some_and(|v| patterns.matches(v));
         self.name_pass.as_ref().is_none_or(|patterns| patterns.matches(&point.measurement))
             && !self.name_drop.as_ref().is_some_and(|patterns| patterns.matches(&point.measurement))
             && (self.tag_pass.is_empty() || self.tag_pass.iter().any(has))
@@ -154,7 +155,11 @@ mod tests {
     }
 
     fn point() -> Point {
-        Point::new("cpu", Timestamp(0)).tag("cpu", "cpu0").tag("host", "h").field("usage_user", 1.0).field("usage_idle", 2.0)
+        Point::new("cpu", Timestamp(0))
+            .tag("cpu", "cpu0")
+            .tag("host", "h")
+            .field("usage_user", 1.0)
+            .field("usage_idle", 2.0)
     }
 
     #[test]
@@ -164,7 +169,8 @@ mod tests {
         assert!(pass(FilterLists { name_pass: list(&["c*"]), ..FilterLists::default() }));
         assert!(!pass(FilterLists { name_pass: list(&["c"]), ..FilterLists::default() }));
         assert!(!pass(FilterLists { name_drop: list(&["cpu"]), ..FilterLists::default() }));
-        let tags = BTreeMap::from([("cpu".to_owned(), list(&["cpu[0-3]"])), ("other".to_owned(), list(&["x"]))]);
+        let tags =
+            BTreeMap::from([("cpu".to_owned(), list(&["cpu[0-3]"])), ("other".to_owned(), list(&["x"]))]);
         assert!(pass(FilterLists { tag_pass: tags.clone(), ..FilterLists::default() }));
         assert!(!pass(FilterLists { tag_drop: tags, ..FilterLists::default() }));
         let missing = BTreeMap::from([("other".to_owned(), list(&["*"]))]);

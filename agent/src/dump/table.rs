@@ -56,7 +56,8 @@ impl Table {
     pub(super) fn render(&mut self, points: &[Point], terminal: Option<(usize, usize)>) -> Option<String> {
         let time = points.iter().map(|point| point.time).max()?;
         let counters = counters(points);
-        let (then, before) = self.last.replace((time, counters)).map_or((None, HashMap::new()), |(t, c)| (Some(t), c));
+        let (then, before) =
+            self.last.replace((time, counters)).map_or((None, HashMap::new()), |(t, c)| (Some(t), c));
         let seconds = (time.0 - then?.0) as f64 / 1e9;
         if seconds <= 0.0 {
             return None;
@@ -139,15 +140,24 @@ fn name(point: &Point) -> Option<String> {
     }
 }
 
+/// The points of a measurement, those of one tag value where `tag` is not empty.
+fn find<'a>(
+    points: &'a [Point],
+    measurement: &str,
+    tag: &str,
+    value: &str,
+) -> impl Iterator<Item = &'a Point> {
+    let of = move |point: &&Point| {
+        point.measurement == measurement && (tag.is_empty() || point.tag_value(tag) == Some(value))
+    };
+    points.iter().filter(of).collect::<Vec<_>>().into_iter()
+}
+
 /// The machine in one or two lines: CPU, memory, load, and what the probes lost.
 fn heading(points: &[Point], rate: &impl Fn(&str, &str) -> f64) -> String {
     let mut text = String::new();
-    let find = |measurement: &str, tag: &str, value: &str| {
-        let of = |point: &&Point| point.measurement == measurement && (tag.is_empty() || point.tag_value(tag) == Some(value));
-        points.iter().filter(of)
-    };
     let float = |measurement: &str, tag: &str, value: &str, field: &str| {
-        find(measurement, tag, value).find_map(|point| match point.field_value(field)? {
+        find(points, measurement, tag, value).find_map(|point| match point.field_value(field)? {
             FieldValue::Float(value) => Some(*value),
             FieldValue::Int(value) => Some(*value as f64),
             FieldValue::UInt(value) => Some(*value as f64),
@@ -167,10 +177,17 @@ fn heading(points: &[Point], rate: &impl Fn(&str, &str) -> f64) -> String {
         let _ = write!(text, "load {load:.2}  ");
     }
     let mut lost = 0.0;
-    for (part, field) in [("cpu", "overflow_ns"), ("blkio", "overflow_bytes"), ("net", "overflow_rx_bytes"), ("net", "overflow_tx_bytes")] {
-        lost += find("seismograf", "part", part).map(|point| rate(&series(point), field)).sum::<f64>();
+    for (part, field) in [
+        ("cpu", "overflow_ns"),
+        ("blkio", "overflow_bytes"),
+        ("net", "overflow_rx_bytes"),
+        ("net", "overflow_tx_bytes"),
+    ] {
+        lost +=
+            find(points, "seismograf", "part", part).map(|point| rate(&series(point), field)).sum::<f64>();
     }
-    let records: f64 = find("seismograf", "part", "ring").map(|point| rate(&series(point), "records")).sum();
+    let records: f64 =
+        find(points, "seismograf", "part", "ring").map(|point| rate(&series(point), "records")).sum();
     let _ = write!(text, "records {}/s", count(records));
     if lost > 0.0 {
         text.push_str("  SOME ROWS WERE LOST: see overflow_* in measurement seismograf");
@@ -297,7 +314,8 @@ mod tests {
     #[test]
     fn fits_the_terminal() {
         let mut table = Table::default();
-        let many: Vec<(String, i64)> = (0..50).map(|i| (format!("/kubepods/{}/{i}", "x".repeat(100)), i)).collect();
+        let many: Vec<(String, i64)> =
+            (0..50).map(|i| (format!("/kubepods/{}/{i}", "x".repeat(100)), i)).collect();
         let points: Vec<(&str, i64)> = many.iter().map(|(name, n)| (name.as_str(), *n)).collect();
         table.render(&at(1, &points), Some((100, 10)));
         let text = table.render(&at(2, &points), Some((100, 10))).unwrap();

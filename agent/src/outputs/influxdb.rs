@@ -52,4 +52,6 @@ impl Default for Options {
     }
 }
 /// stub
-pub async fn ping(_: &str, _: &Options) -> Result<String, String> { Err("stub".into()) }
+pub async fn ping(_: &str, _: &Options) -> Result<String, String> {
+    Err("stub".into())
+}

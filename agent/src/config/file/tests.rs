@@ -52,7 +52,9 @@ fn the_articles_daemonset_is_understood_as_far_as_its_plugins_are_there() {
     assert_eq!(config.global_tags["host"], "node1");
     let names: Vec<&str> = config.inputs.iter().map(|input| input.options.name()).collect();
     assert_eq!(names, ["cpu", "disk", "mem", "system"]);
-    let OutputOptions::Influxdb(influxdb) = &config.outputs[0].options else { panic!("{:?}", config.outputs) };
+    let OutputOptions::Influxdb(influxdb) = &config.outputs[0].options else {
+        panic!("{:?}", config.outputs)
+    };
     assert_eq!(influxdb.urls, ["http://db:8086"]);
     assert_eq!(influxdb.database, "$MONITOR_DATABASE", "an unset variable stays as it is");
     assert_eq!(influxdb.timeout, Duration::from_secs(5));
@@ -80,7 +82,10 @@ fn agent_options_in_any_spelling() {
 
 #[test]
 fn the_ebpf_section() {
-    let config = read("[[inputs.ebpf]]\nprobes = [\"cpu\", \"tcp\"]\nring_bytes = \"64KiB\"\nflush_period = \"500ms\"").unwrap();
+    let config = read(
+        "[[inputs.ebpf]]\nprobes = [\"cpu\", \"tcp\"]\nring_bytes = \"64KiB\"\nflush_period = \"500ms\"",
+    )
+    .unwrap();
     let InputOptions::Ebpf(options) = &config.inputs[0].options else { panic!("{:?}", config.inputs) };
     assert_eq!(options.probes, [Probe::Cpu, Probe::Tcp]);
     assert_eq!(options.ring_bytes, 65_536);
@@ -104,7 +109,10 @@ fn common_options_of_an_input() {
     .unwrap();
     let common = &config.inputs[0].common;
     assert_eq!(common.interval, Duration::from_secs(60));
-    let total = Point::new("cpu", Timestamp(0)).tag("cpu", "cpu-total").field("time_user", 1.0).field("usage_user", 2.0);
+    let total = Point::new("cpu", Timestamp(0))
+        .tag("cpu", "cpu-total")
+        .field("time_user", 1.0)
+        .field("usage_user", 2.0);
     let point = common.process(&config.global_tags, total.clone()).unwrap();
     assert_eq!(point.measurement, "my_cpu");
     assert_eq!(point.tag_value("rack"), Some("7"));
@@ -113,17 +121,38 @@ fn common_options_of_an_input() {
 }
 
 #[rstest]
-#[case("[agent]\nintervall = \"10s\"", "t.conf:2: unknown option `intervall` of [agent]: did you mean `interval`?")]
-#[case("\n[[inputs.cpux]]", "t.conf:2: unknown input `cpux`: did you mean `cpu`?; there are: cpu, disk, ebpf, mem, system")]
-#[case("[[inputs.cpu]]\n  percpus = true", "t.conf:2: unknown option `percpus` of input `cpu`: did you mean `percpu`?")]
-#[case("[[inputs.cpu]]\n  percpu = \"yes\"", "t.conf:2: `percpu` of input `cpu`: invalid type: string \"yes\", expected a boolean")]
-#[case("[[outputs.influxdb]]\n timeout = \"5 apples\"", "t.conf:2: `timeout` of output `influxdb`: `5 apples` is no duration: write it as 10s, 500ms or 1h30m")]
+#[case(
+    "[agent]\nintervall = \"10s\"",
+    "t.conf:2: unknown option `intervall` of [agent]: did you mean `interval`?"
+)]
+#[case(
+    "\n[[inputs.cpux]]",
+    "t.conf:2: unknown input `cpux`: did you mean `cpu`?; there are: cpu, disk, ebpf, mem, system"
+)]
+#[case(
+    "[[inputs.cpu]]\n  percpus = true",
+    "t.conf:2: unknown option `percpus` of input `cpu`: did you mean `percpu`?"
+)]
+#[case(
+    "[[inputs.cpu]]\n  percpu = \"yes\"",
+    "t.conf:2: `percpu` of input `cpu`: invalid type: string \"yes\", expected a boolean"
+)]
+#[case(
+    "[[outputs.influxdb]]\n timeout = \"5 apples\"",
+    "t.conf:2: `timeout` of output `influxdb`: `5 apples` is no duration: write it as 10s, 500ms or 1h30m"
+)]
 #[case("[agnet]", "t.conf:1: unknown table [agnet]: did you mean `agent`?")]
 #[case("[agent]\ninterval = \"0s\"", "t.conf:2: `interval` of [agent] must be more than 0")]
 #[case("[[processors.rename]]", "t.conf:1: [[processors.*]] is not supported: only inputs and outputs are")]
 #[case("[global_tags]\na = 1", "t.conf:2: global tag `a` must be a string")]
-#[case("[[inputs.mem]]\nnamepass = \"x\"", "t.conf:2: `namepass` of an input: invalid type: string \"x\", expected a sequence")]
-#[case("[agent]\nhostname = \"${X:?set it}\"", "t.conf:2: `hostname`: required variable X is missing a value: set it")]
+#[case(
+    "[[inputs.mem]]\nnamepass = \"x\"",
+    "t.conf:2: `namepass` of an input: invalid type: string \"x\", expected a sequence"
+)]
+#[case(
+    "[agent]\nhostname = \"${X:?set it}\"",
+    "t.conf:2: `hostname`: required variable X is missing a value: set it"
+)]
 fn a_problem_names_its_line_and_the_nearest_name(#[case] text: &str, #[case] expected: &str) {
     assert_eq!(problems(text), [expected]);
 }

@@ -28,8 +28,11 @@ enum Life {
     Alive,
     /// Its directory is gone; deltas can still come.
     Removed(Instant),
-    /// The kernel let go of it: nothing more can come.
-    Released,
+    /// The kernel let go of it: nothing more can come but what the last flush was too early for.
+    Released {
+        /// Whether a flush came after it.
+        flushed: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -94,7 +97,7 @@ impl Cgroups {
             match change {
                 CgroupChange::Made => {}
                 CgroupChange::Removed => known.life = Life::Removed(now),
-                CgroupChange::Released => known.life = Life::Released,
+                CgroupChange::Released => known.life = Life::Released { flushed: false },
             }
         }
     }
@@ -117,12 +120,15 @@ impl Cgroups {
         self.known.contains_key(&key)
     }
 
-    /// Forgets the cgroups of which nothing more can come. Call it after the rows of the last flush went out.
+    /// Forgets the cgroups of which nothing more can come. Call it after the rows of a flush went out.
+    ///
+    /// One that was released while a flush was going on can have a delta on a CPU that was through by then, so it is
+    /// kept until the next one.
     pub fn forget_the_dead(&mut self, now: Instant) {
-        self.known.retain(|_, known| match known.life {
+        self.known.retain(|_, known| match &mut known.life {
             Life::Alive => true,
-            Life::Removed(at) => now.duration_since(at) < KEPT_AFTER_REMOVAL,
-            Life::Released => false,
+            Life::Removed(at) => now.duration_since(*at) < KEPT_AFTER_REMOVAL,
+            Life::Released { flushed } => !std::mem::replace(flushed, true),
         });
         if self.known.capacity() > 1024 && self.known.capacity() > 4 * self.known.len() {
             self.known.shrink_to_fit();
@@ -158,7 +164,8 @@ mod tests {
         assert_eq!(cgroups.get(KEY).map(|identity| identity.path.as_str()), Some("/a"));
         assert!(!cgroups.is_alive(KEY));
         cgroups.changed(KEY, CgroupChange::Released, b"/a", start);
-        assert!(cgroups.is_known(KEY));
+        cgroups.forget_the_dead(start);
+        assert!(cgroups.is_known(KEY), "a flush may have been under way");
         cgroups.forget_the_dead(start);
         assert!(cgroups.is_empty());
     }

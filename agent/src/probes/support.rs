@@ -17,6 +17,11 @@ impl HierarchyId {
     pub const UNIFIED: Self = Self(0);
 }
 
+/// `CGROUP2_SUPER_MAGIC` in `include/uapi/linux/magic.h`.
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+/// `CGROUP_SUPER_MAGIC`, likewise.
+const CGROUP_MAGIC: i64 = 0x0027_e0eb;
+
 /// The cgroup hierarchies of this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hierarchies {
@@ -49,8 +54,11 @@ impl Hierarchies {
         for (_, mount) in &mut hierarchies.mounts {
             *mount = host.mounted(mount);
         }
-        // In a container the host's path may lead nowhere, while the container's own view is complete.
-        hierarchies.mounts.retain(|(_, mount)| mount.is_dir());
+        // What the host mounted need not be to be seen from here: this process may have mounts of its own.
+        hierarchies.mounts.retain(|(id, mount)| {
+            let magic = if *id == HierarchyId::UNIFIED { CGROUP2_MAGIC } else { CGROUP_MAGIC };
+            rustix::fs::statfs(mount).is_ok_and(|stat| stat.f_type == magic)
+        });
         hierarchies
     }
 

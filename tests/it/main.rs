@@ -4,11 +4,28 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the way of a test to fail")]
 
+mod blkio;
+mod cpu;
+mod degraded;
 mod influx;
+mod lifecycle;
+mod loss;
+mod net;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let suites = [influx::trials()];
+    if seismograf_tests::work::main_if_worker().is_some() {
+        return ExitCode::SUCCESS;
+    }
+    let suites = [
+        cpu::trials(),
+        lifecycle::trials(),
+        blkio::trials(),
+        net::trials(),
+        loss::trials(),
+        degraded::trials(),
+        influx::trials(),
+    ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())
 }

@@ -4,10 +4,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the way of a test to fail")]
 
+pub mod agent;
+pub mod cgroup;
 pub mod influxd;
+pub mod netns;
+pub mod oracle;
 pub mod suite;
+pub mod work;
 
 use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub use suite::{Skip, extra, trial};
@@ -38,9 +44,9 @@ pub fn wait_for_some<T>(mut look: impl FnMut() -> Option<T>, timeout: Duration, 
     }
 }
 
-/// Lets time pass between two looks at a condition.
+/// Lets time pass: between two looks at a condition, or where time itself is what a worker is about.
 #[expect(clippy::disallowed_methods, reason = "the one place that waits between two looks at a condition")]
-fn pause(time: Duration) {
+pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
@@ -52,4 +58,48 @@ pub fn agent_binary() -> Result<PathBuf, Skip> {
     std::env::var_os("SEISMOGRAF_BIN")
         .map(PathBuf::from)
         .ok_or_else(|| Skip::because("SEISMOGRAF_BIN does not name the agent: run it by `cargo xtask test`"))
+}
+
+/// What a suite of the kernel's figures cannot do without.
+///
+/// # Errors
+/// Skips the test where probes cannot be loaded, or a program is not installed.
+pub fn needs(programs: &[&str]) -> Result<(), Skip> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Skip::because("needs root"));
+    }
+    let missing: Vec<&str> = programs.iter().copied().filter(|program| !has(program)).collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Skip::because(format!("not installed: {}", missing.join(", "))))
+    }
+}
+
+fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+/// With its output, when it fails.
+pub fn run(program: &str, args: &[&str]) -> String {
+    let output = try_run(program, args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{program} {}: {}\n{stdout}{stderr}", args.join(" "), output.status);
+    stdout
+}
+
+/// Runs a command to its end, whatever that is.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn try_run(program: &str, args: &[&str]) -> Output {
+    match Command::new(program).args(args).stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(error) => panic!("cannot run {program}: {error}"),
+    }
 }

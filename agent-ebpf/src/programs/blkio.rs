@@ -6,13 +6,14 @@
 //! `/proc/diskstats` counts, when it counts it (`blk_account_io_completion()` and `blk_account_io_done()` in
 //! `block/blk-mq.c`). Completions come in task, softirq and hard-interrupt context, and nest.
 
+use core::ffi::c_void;
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
-    macros::{btf_tracepoint, map, raw_tracepoint},
+    macros::{btf_tracepoint, map},
     maps::PerCpuArray,
-    programs::{BtfTracePointContext, RawTracePointContext},
+    programs::BtfTracePointContext,
 };
 use seismograf_ebpf::abi::{ABSENT, BLKIO_SLOTS, BlkioAmounts, BlkioRow, Kind, LEVELS, ROOT_CGROUP, bucket};
 
@@ -222,11 +223,12 @@ fn count_overflow(amounts: *mut BlkioAmounts, done: &Completion) {
 }
 
 /// Writes the cache of this CPU back; run by the agent, never attached.
-#[raw_tracepoint(tracepoint = "block_rq_complete")]
-fn blkio_flush(_ctx: RawTracePointContext) -> i32 {
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp")]
+extern "C" fn blkio_flush(_ctx: *mut c_void) -> u32 {
     let mut answer = 0;
     for level in 0..LEVELS {
         answer |= flush_level::<_, BLKIO_SLOTS, false>(&BLKIOS, level);
     }
-    answer as i32
+    answer
 }

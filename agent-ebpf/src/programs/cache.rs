@@ -6,7 +6,7 @@
 //!
 //! Nothing here reads a clock, and no slot has an age: the agent writes the whole cache back when it gathers, by
 //! running the `*_flush` program of each area on each CPU (`BPF_PROG_TEST_RUN` with `BPF_F_TEST_RUN_ON_CPU`,
-//! Linux 5.10). That makes the figures those of the moment of the gather, and costs nothing in between.
+//! Linux 5.10). These are written out without aya's macro, which drops what a program answers. That makes the figures those of the moment of the gather, and costs nothing in between.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd, atomic_xchg};
 use core::ptr::{addr_of_mut, null_mut};

@@ -5,14 +5,15 @@
 //! `se.sum_exec_runtime` between switch-in and switch-out: no clock, and to the nanosecond what the kernel adds
 //! to the cgroup (`update_curr()` in `kernel/sched/fair.c`). Cost: see docs/overhead.md.
 
+use core::ffi::c_void;
 use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{
     EbpfContext as _,
     helpers::bpf_get_current_task,
-    macros::{btf_tracepoint, map, raw_tracepoint},
+    macros::{btf_tracepoint, map},
     maps::PerCpuArray,
-    programs::{BtfTracePointContext, RawTracePointContext},
+    programs::BtfTracePointContext,
 };
 use seismograf_ebpf::abi::{CPU_SLOTS, CpuRow, Kind};
 
@@ -109,8 +110,9 @@ unsafe fn charge(state: *mut Cpu, cgroup: u64, run_ns: u64, switches: u64) {
 ///
 /// Run by the agent, never attached. It runs with preemption off, on another CPU in an interrupt: no
 /// `sched_switch` can come between.
-#[raw_tracepoint(tracepoint = "sched_switch")]
-fn cpu_flush(_ctx: RawTracePointContext) -> i32 {
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp")]
+extern "C" fn cpu_flush(_ctx: *mut c_void) -> u32 {
     let Some(state) = CPUS.get_ptr_mut(0) else { return 0 };
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() } as *const u8;
@@ -132,6 +134,6 @@ fn cpu_flush(_ctx: RawTracePointContext) -> i32 {
                 charge(state, cgroup, run.wrapping_sub(run_in), 0);
             }
         }
-        flush(addr_of_mut!((*state).slots)) as i32
+        flush(addr_of_mut!((*state).slots))
     }
 }

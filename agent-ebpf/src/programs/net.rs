@@ -6,13 +6,14 @@
 //! the way in): packets are the segments, and bytes include the headers that each of them gets.
 //! These programs run in softirq and in task context, and a task can be preempted in the midst of one.
 
+use core::ffi::c_void;
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::{
     helpers::bpf_skb_cgroup_id,
-    macros::{cgroup_skb, map, raw_tracepoint},
+    macros::{cgroup_skb, map},
     maps::PerCpuArray,
-    programs::{RawTracePointContext, SkBuffContext},
+    programs::SkBuffContext,
 };
 use seismograf_ebpf::abi::{Kind, LEVELS, NET_SLOTS, NetAmounts, NetRow, ROOT_CGROUP};
 
@@ -160,22 +161,24 @@ pub(super) fn count<const PREEMPTIBLE: bool>(cgroup: u64, amounts: NetAmounts) {
 }
 
 /// Writes the cache of this CPU back; run by the agent, never attached.
-#[raw_tracepoint(tracepoint = "sched_switch")]
-fn net_flush(_ctx: RawTracePointContext) -> i32 {
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp")]
+extern "C" fn net_flush(_ctx: *mut c_void) -> u32 {
     flush_all::<true>()
 }
 
 /// `net_flush` beside the `_nested` programs.
-#[raw_tracepoint(tracepoint = "sched_switch")]
-fn net_flush_nested(_ctx: RawTracePointContext) -> i32 {
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp")]
+extern "C" fn net_flush_nested(_ctx: *mut c_void) -> u32 {
     flush_all::<false>()
 }
 
 #[inline(always)]
-fn flush_all<const PREEMPTIBLE: bool>() -> i32 {
+fn flush_all<const PREEMPTIBLE: bool>() -> u32 {
     let mut answer = 0;
     for level in 0..LEVELS {
         answer |= flush_level::<_, NET_SLOTS, PREEMPTIBLE>(&NETS, level);
     }
-    answer as i32
+    answer
 }

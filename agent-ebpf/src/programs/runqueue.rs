@@ -5,13 +5,14 @@
 //! `kernel/sched/stats.h`), right after this hook has seen the task come in; so the difference between the value
 //! at switch-in and that at switch-out is the one wait in between, without a clock and without a wake-up probe.
 
+use core::ffi::c_void;
 use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{btf_tracepoint, map, raw_tracepoint},
+    macros::{btf_tracepoint, map},
     maps::PerCpuArray,
-    programs::{BtfTracePointContext, RawTracePointContext},
+    programs::BtfTracePointContext,
 };
 use seismograf_ebpf::abi::{Kind, RUNQUEUE_SLOTS, RunqueueRow, bucket};
 
@@ -86,9 +87,10 @@ unsafe fn try_runqueue_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
 }
 
 /// Writes the cache of this CPU back; see `cpu_flush`.
-#[raw_tracepoint(tracepoint = "sched_switch")]
-fn runqueue_flush(_ctx: RawTracePointContext) -> i32 {
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp")]
+extern "C" fn runqueue_flush(_ctx: *mut c_void) -> u32 {
     let Some(state) = RUNQUEUES.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's state, and no `sched_switch` can come between.
-    unsafe { flush(addr_of_mut!((*state).slots)) as i32 }
+    unsafe { flush(addr_of_mut!((*state).slots)) }
 }

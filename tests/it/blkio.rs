@@ -1,0 +1,187 @@
+//! Block I/O of cgroups on a disk of the tests' own, against known work and `/proc/diskstats`.
+
+use std::path::PathBuf;
+
+use libtest_mimic::Trial;
+use seismograf_tests::agent::{Agent, Point};
+use seismograf_tests::cgroup::Cgroup;
+use seismograf_tests::suite::Outcome;
+use seismograf_tests::work::Worker;
+use seismograf_tests::{needs, oracle, run, trial, try_run};
+
+/// A figure may be this much too low where the kernel runs no tracing program at a completion.
+const LOW: f64 = 0.001;
+
+/// The suite.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("blkio::direct_of_two_cgroups", direct_of_two_cgroups),
+        trial("blkio::buffered_with_fsync", buffered_with_fsync),
+    ]
+}
+
+/// A file system on a loop device; gone when it is dropped.
+struct Disk {
+    directory: tempfile::TempDir,
+    device: String,
+}
+
+impl Disk {
+    fn new() -> Self {
+        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        let image = directory.path().join("image");
+        run("truncate", &["-s", "256M", image.to_str().unwrap()]);
+        let device = run("losetup", &["--find", "--show", image.to_str().unwrap()]).trim().to_owned();
+        let disk = Self { directory, device };
+        run("mkfs.ext4", &["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", &disk.device]);
+        std::fs::create_dir(disk.mount()).unwrap();
+        run("mount", &[&disk.device, disk.mount().to_str().unwrap()]);
+        disk
+    }
+
+    fn mount(&self) -> PathBuf {
+        self.directory.path().join("mount")
+    }
+
+    /// A file whose blocks are there.
+    fn file(&self, name: &str, mib: u32) -> String {
+        let path = self.mount().join(name).display().to_string();
+        run(
+            "dd",
+            &[
+                "if=/dev/zero",
+                &format!("of={path}"),
+                "bs=1M",
+                &format!("count={mib}"),
+                "conv=fsync",
+                "status=none",
+            ],
+        );
+        path
+    }
+
+    /// Its numbers, as cgroup files have them.
+    fn numbers(&self) -> String {
+        std::fs::read_to_string(format!("/sys/block/{}/dev", self.name())).unwrap().trim().to_owned()
+    }
+
+    fn name(&self) -> &str {
+        self.device.trim_start_matches("/dev/")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = try_run("umount", &[self.mount().to_str().unwrap()]);
+        let _ = try_run("losetup", &["--detach", &self.device]);
+    }
+}
+
+fn point(agent: &Agent, path: &str, disk: &Disk) -> Option<Point> {
+    agent.point("cgroup_blkio", &[("cgroup", path), ("device", disk.name())])
+}
+
+/// The agent's own balance of the disk.
+fn balance(agent: &Agent, disk: &Disk) -> Option<Point> {
+    agent.point("seismograf", &[("part", "blkio"), ("device", disk.name())])
+}
+
+/// Never too high, and at most a thousandth too low.
+fn check(what: &str, ours: i64, truth: u64) {
+    let low = (truth as f64 * (1.0 - LOW)).floor() as i64;
+    println!("blkio: {what}: {ours} of {truth}");
+    assert!(ours <= truth.cast_signed() && ours >= low, "{what}: {ours} and not {truth}");
+}
+
+fn check_balance(agent: &Agent, disk: &Disk, before: oracle::Disk, balance_before: Option<Point>) {
+    let now = oracle::disk(disk.name());
+    let balance = balance(agent, disk).expect("a balance of the disk");
+    let change =
+        |field: &str| balance.int(field) - balance_before.as_ref().map_or(0, |point| point.int(field));
+    let (ops, bytes) = (now.ops() - before.ops(), now.bytes() - before.bytes());
+    let overflow = agent.part("blkio");
+    println!(
+        "blkio: {}: rows {} + overflow {} + unseen {} = {} operations, diskstats {ops}; rows {} + unseen {} = {} bytes, diskstats {bytes}",
+        disk.name(),
+        change("rows_ops"),
+        overflow.int("overflow_ops"),
+        change("unseen_ops"),
+        change("machine_ops"),
+        change("rows_bytes"),
+        change("unseen_bytes"),
+        change("machine_bytes"),
+    );
+    assert_eq!(change("machine_ops"), ops.cast_signed());
+    assert_eq!(change("machine_bytes"), bytes.cast_signed());
+    assert_eq!(change("rows_ops") + overflow.int("overflow_ops") + change("unseen_ops"), ops.cast_signed());
+    assert_eq!(
+        change("rows_bytes") + overflow.int("overflow_bytes") + change("unseen_bytes"),
+        bytes.cast_signed()
+    );
+    let allowed = (ops as f64 * LOW).ceil() as i64;
+    assert!((0..=allowed).contains(&change("unseen_ops")), "unseen operations: {}", change("unseen_ops"));
+}
+
+const PROGRAMS: &[&str] = &["losetup", "mkfs.ext4", "mount", "truncate", "dd"];
+
+fn direct_of_two_cgroups() -> Outcome {
+    const BLOCK: u64 = 16 << 10;
+    const N: u64 = 8_000;
+    needs(PROGRAMS)?;
+    let disk = Disk::new();
+    let files = [disk.file("read", 64), disk.file("write", 64)];
+    run("sync", &[]);
+    let agent = Agent::start("probes = [\"blkio\"]", 500)?;
+    agent.next_gather();
+    let (before, balance_before) = (oracle::disk(disk.name()), balance(&agent, &disk));
+    let (reader, writer) = (Cgroup::new("reader"), Cgroup::new("writer"));
+    let (block, n) = (BLOCK.to_string(), N.to_string());
+    let mut workers = [
+        Worker::start(&reader, "", &["read", &files[0], &block, &n]),
+        Worker::start(&writer, "", &["write", &files[1], &block, &n]),
+    ];
+    workers.iter_mut().for_each(Worker::go);
+    workers.into_iter().for_each(|worker| assert_eq!(worker.finish(), N * BLOCK));
+    agent.next_gather();
+    let read = point(&agent, &reader.path(), &disk).expect("a row of the reader");
+    let written = point(&agent, &writer.path(), &disk).expect("a row of the writer");
+    check("reader's bytes", read.int("read_bytes"), N * BLOCK);
+    check("reader's operations", read.int("reads"), N);
+    check("writer's bytes", written.int("write_bytes"), N * BLOCK);
+    check("writer's operations", written.int("writes"), N);
+    assert_eq!((read.int("write_bytes"), written.int("read_bytes")), (0, 0));
+    assert!(read.int("read_time_ns") > 0 && written.int("write_time_ns") > 0);
+    check_balance(&agent, &disk, before, balance_before);
+    Ok(())
+}
+
+fn buffered_with_fsync() -> Outcome {
+    const BLOCK: u64 = 4 << 10;
+    const N: u64 = 2_000;
+    needs(PROGRAMS)?;
+    let disk = Disk::new();
+    let file = disk.file("buffered", 16);
+    run("sync", &[]);
+    let agent = Agent::start("probes = [\"blkio\"]", 500)?;
+    agent.next_gather();
+    let (before, balance_before) = (oracle::disk(disk.name()), balance(&agent, &disk));
+    let writer = Cgroup::new("buffered");
+    let (block, n) = (BLOCK.to_string(), N.to_string());
+    assert_eq!(Worker::start(&writer, "", &["buffered", &file, &block, &n, "10"]).run(), N * BLOCK);
+    run("sync", &[]);
+    agent.next_gather();
+    let now = oracle::disk(disk.name());
+    println!("blkio: {} flushes on {}", now.flushes - before.flushes, disk.name());
+    check_balance(&agent, &disk, before, balance_before);
+    // Whoever the kernel itself charges: on v1 the root for what writeback does on its own, on v2 the writer.
+    let kernel = writer.written_bytes(&disk.numbers());
+    let rows = point(&agent, &writer.path(), &disk).map_or(0, |point| point.int("write_bytes"));
+    let root = point(&agent, "/", &disk).map_or(0, |point| point.int("write_bytes"));
+    println!(
+        "blkio: the kernel charges {kernel} of {} bytes to the writer; to the root we have {root}",
+        N * BLOCK
+    );
+    assert!(kernel > 0, "the kernel charged the writer nothing: this shows nothing");
+    check("bytes of the writer", rows, kernel);
+    Ok(())
+}

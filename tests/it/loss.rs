@@ -1,0 +1,85 @@
+//! Loss is counted, whatever is held back: rows + overflow = everything.
+
+use libtest_mimic::Trial;
+use seismograf_tests::agent::Agent;
+use seismograf_tests::cgroup::Cgroup;
+use seismograf_tests::netns::Wire;
+use seismograf_tests::suite::Outcome;
+use seismograf_tests::work::Worker;
+use seismograf_tests::{needs, oracle, trial};
+
+/// More cgroups than the cache has slots, so that slots are fought over.
+const CGROUPS: usize = 400;
+const SIZE: u64 = 100;
+const DATAGRAMS: u64 = 50;
+
+/// The suite.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![trial("loss::a_stopped_reader_and_the_smallest_ring", stopped_reader)]
+}
+
+fn stopped_reader() -> Outcome {
+    needs(&["ip"])?;
+    let wire = Wire::new();
+    let agent = Agent::start("probes = [\"cpu\", \"net\"]\nring_bytes = 4096", 500)?;
+    let (net_before, cpu_before, machine_before) =
+        (agent.part("net"), agent.part("cpu"), oracle::machine_cpu_ns());
+    let cgroups: Vec<Cgroup> = (0..CGROUPS).map(|i| Cgroup::new(&format!("loss-{i}"))).collect();
+    // Somebody listens, or each datagram would be answered by ICMP, which the kernel's own socket sends.
+    let sink = Cgroup::new("loss-sink");
+    let mut receiver =
+        Worker::start(&sink, &wire.names[0], &["udp-receive", "127.0.0.1:9", &SIZE.to_string(), "1000000"]);
+    receiver.go();
+    agent.signal(libc::SIGSTOP);
+    let (size, n) = (SIZE.to_string(), DATAGRAMS.to_string());
+    // Twice over, so that a cgroup that lost its slot comes back for it.
+    let kernel_before: u64 = cgroups.iter().map(Cgroup::cpu_ns).sum();
+    for _ in 0..2 {
+        for cgroup in &cgroups {
+            let send = ["udp-send", "127.0.0.1:9", size.as_str(), n.as_str(), "1"];
+            assert_eq!(Worker::start(cgroup, &wire.names[0], &send).run(), DATAGRAMS);
+        }
+    }
+    let kernel: u64 = cgroups.iter().map(Cgroup::cpu_ns).sum::<u64>() - kernel_before;
+    agent.signal(libc::SIGCONT);
+    agent.next_gather();
+    let (net, cpu) = (agent.part("net"), agent.part("cpu"));
+    let change = |field: &str| net.int(field) - net_before.int(field);
+    let packets = 2 * CGROUPS as u64 * DATAGRAMS;
+    let bytes = packets * (SIZE + 28);
+    println!(
+        "loss: {packets} packets sent: rows {} + overflow {}; rx rows {} + {}; {bytes} bytes: rows {} + overflow {}; the ring refused {} rows",
+        change("rows_tx_packets"),
+        change("overflow_tx_packets"),
+        change("rows_rx_packets"),
+        change("overflow_rx_packets"),
+        change("rows_tx_bytes"),
+        change("overflow_tx_bytes"),
+        agent.part("ring").int("refused"),
+    );
+    assert_eq!(change("rows_tx_packets") + change("overflow_tx_packets"), packets.cast_signed());
+    assert_eq!(change("rows_tx_bytes") + change("overflow_tx_bytes"), bytes.cast_signed());
+    assert!(change("overflow_tx_packets") > 0, "nothing was lost: this shows nothing");
+    assert!(agent.part("ring").int("refused") > 0);
+
+    let machine = oracle::machine_cpu_ns() - machine_before;
+    let change = |field: &str| cpu.int(field) - cpu_before.int(field);
+    let ours = change("rows_ns") + change("overflow_ns");
+    println!(
+        "loss: CPU: rows {:.1} ms + overflow {:.1} ms = {:.1} ms; machine {:.1} ms, of it {:.1} ms in the cgroups; unseen {:.3} ms",
+        change("rows_ns") as f64 / 1e6,
+        change("overflow_ns") as f64 / 1e6,
+        ours as f64 / 1e6,
+        change("machine_ns") as f64 / 1e6,
+        kernel as f64 / 1e6,
+        change("unseen_ns") as f64 / 1e6,
+    );
+    assert!(change("overflow_ns") > 0, "no CPU time was lost: this shows nothing");
+    let off = change("unseen_ns").abs() as f64;
+    assert!(
+        off <= 0.001 * change("machine_ns") as f64 + 2e6,
+        "{off} ns are neither in a row nor in overflow"
+    );
+    assert!(machine.cast_signed() >= change("machine_ns"));
+    Ok(())
+}

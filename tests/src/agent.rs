@@ -1,0 +1,183 @@
+//! The agent under test: started as a person would, read through what it prints.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{Skip, agent_binary, wait_for};
+
+/// How long anything that the agent does may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A point as `dump --format json` prints it.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// The measurement.
+    pub measurement: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Its fields.
+    pub fields: BTreeMap<String, Value>,
+}
+
+impl Point {
+    /// An integer field; 0 when it is not there.
+    pub fn int(&self, field: &str) -> i64 {
+        self.fields.get(field).and_then(Value::as_i64).unwrap_or(0)
+    }
+
+    /// A tag; empty when it is not there.
+    pub fn tag(&self, tag: &str) -> &str {
+        self.tags.get(tag).map_or("", String::as_str)
+    }
+}
+
+/// What the agent said so far.
+#[derive(Default)]
+struct Seen {
+    /// The latest point of each series.
+    latest: BTreeMap<(String, Vec<(String, String)>), Point>,
+    /// Gathers that were printed whole.
+    gathers: u64,
+    time: i64,
+    log: String,
+}
+
+/// `seismograf dump`, running.
+pub struct Agent {
+    child: Child,
+    seen: Arc<Mutex<Seen>>,
+    readers: Vec<JoinHandle<()>>,
+    _config: tempfile::NamedTempFile,
+}
+
+impl Agent {
+    /// Starts it with this `[[inputs.ebpf]]` section, gathering every `interval_ms`, and waits for the first gather.
+    ///
+    /// # Errors
+    /// Skips the test when there is no agent to start.
+    pub fn start(section: &str, interval_ms: u64) -> Result<Self, Skip> {
+        let agent = Self::spawn(Command::new(agent_binary()?), section, interval_ms);
+        agent.next_gather();
+        Ok(agent)
+    }
+
+    /// Starts it through a command that is to run the binary (`setpriv`, `unshare`), without waiting.
+    pub fn spawn(mut command: Command, section: &str, interval_ms: u64) -> Self {
+        let mut config = tempfile::NamedTempFile::with_suffix(".conf").unwrap();
+        writeln!(config, "[[inputs.ebpf]]\n{section}\n[[inputs.mem]]").unwrap();
+        let mut child = command
+            .args(["dump", "--format", "json", "--interval", &format!("{interval_ms}ms"), "--config"])
+            .arg(config.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let points = {
+            let seen = Arc::clone(&seen);
+            std::thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    take(&mut seen.lock().unwrap(), &line);
+                }
+            })
+        };
+        let log = {
+            let seen = Arc::clone(&seen);
+            std::thread::spawn(move || {
+                let mut chunk = [0; 4096];
+                while let Ok(n @ 1..) = stderr.read(&mut chunk) {
+                    seen.lock().unwrap().log.push_str(&String::from_utf8_lossy(&chunk[..n]));
+                }
+            })
+        };
+        Self { child, seen, readers: vec![points, log], _config: config }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a gather that began after this call: one that is under way now does not count.
+    pub fn next_gather(&self) {
+        let target = self.gathers() + 2;
+        wait_for(|| self.gathers() >= target, LIMIT, "a gather of the agent");
+    }
+
+    /// Gathers that were printed whole.
+    pub fn gathers(&self) -> u64 {
+        self.seen.lock().unwrap().gathers
+    }
+
+    /// The latest points of a measurement.
+    pub fn points(&self, measurement: &str) -> Vec<Point> {
+        let seen = self.seen.lock().unwrap();
+        seen.latest.values().filter(|point| point.measurement == measurement).cloned().collect()
+    }
+
+    /// The latest point of a measurement that has these tags.
+    pub fn point(&self, measurement: &str, tags: &[(&str, &str)]) -> Option<Point> {
+        self.points(measurement)
+            .into_iter()
+            .find(|point| tags.iter().all(|(key, value)| point.tag(key) == *value))
+    }
+
+    /// What the agent says about a part of itself that has no further tags.
+    pub fn part(&self, part: &str) -> Point {
+        let points = self.points("seismograf");
+        let of = |point: &Point| point.tag("part") == part && !point.tags.contains_key("device");
+        points
+            .into_iter()
+            .find(of)
+            .unwrap_or_else(|| panic!("no point about {part}; the log:\n{}", self.log()))
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.seen.lock().unwrap().log.clone()
+    }
+
+    /// Sends a signal by number.
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: a system call on our own child, which is not reaped before this handle is dropped.
+        let result = unsafe { libc::kill(self.child.id().cast_signed(), signal) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.signal(libc::SIGCONT);
+        self.signal(libc::SIGTERM);
+        let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+    }
+}
+
+fn take(seen: &mut Seen, line: &str) {
+    let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let object = |key: &str| value[key].as_object().cloned().unwrap_or_default();
+    let tags: BTreeMap<String, String> = object("tags")
+        .into_iter()
+        .map(|(key, value)| (key, value.as_str().unwrap_or("").to_owned()))
+        .collect();
+    let measurement = value["measurement"].as_str().unwrap_or("").to_owned();
+    let key = (measurement.clone(), tags.clone().into_iter().collect());
+    // The input that comes last in the file marks the end of a gather.
+    let is_last = measurement == "mem";
+    seen.latest.insert(key, Point { measurement, tags, fields: object("fields").into_iter().collect() });
+    seen.time = value["time"].as_i64().unwrap_or(0);
+    if is_last {
+        seen.gathers += 1;
+    }
+}

@@ -1,0 +1,128 @@
+//! Cgroups of the tests' own, in every hierarchy that the agent accounts in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::wait_for;
+
+/// Where the hierarchies are on this machine.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The one CPU time is accounted in, and the file with its sum.
+    pub cpu: PathBuf,
+    /// The one block I/O is accounted in.
+    pub blkio: PathBuf,
+    /// cgroup2.
+    pub unified: PathBuf,
+    /// Whether CPU time is in a v1 hierarchy.
+    pub is_v1: bool,
+}
+
+impl Layout {
+    /// Reads it from the mount table, independently of the agent.
+    pub fn read() -> Self {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let find = |kind: &str, option: &str| {
+            mounts.lines().find_map(|line| {
+                let columns: Vec<&str> = line.split(' ').collect();
+                let fits =
+                    columns[2] == kind && (option.is_empty() || columns[3].split(',').any(|o| o == option));
+                fits.then(|| PathBuf::from(columns[1]))
+            })
+        };
+        let unified = find("cgroup2", "").expect("a cgroup2 mount");
+        let cpu = find("cgroup", "cpuacct");
+        Self {
+            is_v1: cpu.is_some(),
+            cpu: cpu.unwrap_or_else(|| unified.clone()),
+            blkio: find("cgroup", "blkio").unwrap_or_else(|| unified.clone()),
+            unified,
+        }
+    }
+
+    /// Each hierarchy once.
+    pub fn roots(&self) -> Vec<&Path> {
+        let mut roots = vec![self.cpu.as_path(), &self.blkio, &self.unified];
+        roots.dedup();
+        roots
+    }
+}
+
+/// A cgroup of this test; removed when it is dropped.
+pub struct Cgroup {
+    layout: Layout,
+    name: String,
+}
+
+impl Cgroup {
+    /// Makes `/name` in every hierarchy.
+    pub fn new(name: &str) -> Self {
+        let cgroup = Self { layout: Layout::read(), name: format!("{name}.{}", std::process::id()) };
+        for root in cgroup.layout.roots() {
+            let path = root.join(&cgroup.name);
+            fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+        cgroup
+    }
+
+    /// Its path as the agent tags it.
+    pub fn path(&self) -> String {
+        format!("/{}", self.name)
+    }
+
+    /// The files that a process joins it by.
+    pub fn joins(&self) -> Vec<String> {
+        let join = |root: &Path| root.join(&self.name).join("cgroup.procs").display().to_string();
+        self.layout.roots().into_iter().map(join).collect()
+    }
+
+    /// CPU time in nanoseconds, as the kernel itself has it.
+    pub fn cpu_ns(&self) -> u64 {
+        let directory = self.layout.cpu.join(&self.name);
+        if self.layout.is_v1 {
+            return fs::read_to_string(directory.join("cpuacct.usage")).unwrap().trim().parse().unwrap();
+        }
+        let stat = fs::read_to_string(directory.join("cpu.stat")).unwrap();
+        let usec = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+        usec.parse::<u64>().unwrap() * 1000
+    }
+
+    /// Bytes that the kernel itself charged to it as written to a disk, given by its numbers.
+    pub fn written_bytes(&self, numbers: &str) -> u64 {
+        let directory = self.layout.blkio.join(&self.name);
+        let (file, prefix) = if self.layout.blkio == self.layout.unified {
+            ("io.stat", format!("{numbers} "))
+        } else {
+            ("blkio.throttle.io_service_bytes", format!("{numbers} Write "))
+        };
+        let text = fs::read_to_string(directory.join(file)).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or("0");
+        let number = line.split(' ').find_map(|word| word.strip_prefix("wbytes=")).unwrap_or(line);
+        number.parse().unwrap()
+    }
+
+    /// Removes it, as soon as the kernel lets it go.
+    pub fn remove(&self) {
+        for root in self.layout.roots() {
+            let path = root.join(&self.name);
+            let remove = || match fs::remove_dir(&path) {
+                Ok(()) => true,
+                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            };
+            wait_for(remove, Duration::from_secs(20), &format!("{} to be empty", path.display()));
+        }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for root in self.layout.roots() {
+                let _ = fs::remove_dir(root.join(&self.name));
+            }
+        } else {
+            self.remove();
+        }
+    }
+}

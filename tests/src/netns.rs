@@ -1,0 +1,88 @@
+//! Network namespaces of the tests' own, two of them with a wire between.
+
+use crate::{run, try_run};
+
+/// Two namespaces joined by a veth pair, `10.99.0.1` in the first and `10.99.0.2` in the second.
+///
+/// Neighbours are set by hand and IPv6 is off, so that nothing but what a test sends crosses the wire.
+pub struct Wire {
+    /// The names of the two.
+    pub names: [String; 2],
+}
+
+/// The interface in either namespace.
+pub const INTERFACE: &str = "wire";
+/// The addresses.
+pub const ADDRESSES: [&str; 2] = ["10.99.0.1", "10.99.0.2"];
+const MACS: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
+
+impl Wire {
+    /// Makes both.
+    pub fn new() -> Self {
+        let names = ["a", "b"].map(|end| format!("seismograf-{end}-{}", std::process::id()));
+        let wire = Self { names };
+        for name in &wire.names {
+            run("ip", &["netns", "add", name]);
+            run("ip", &["-n", name, "link", "set", "lo", "up"]);
+            for which in ["all", "default"] {
+                wire.exec(name, "sysctl", &["-q", "-w", &format!("net.ipv6.conf.{which}.disable_ipv6=1")]);
+            }
+        }
+        let [a, b] = &wire.names;
+        run(
+            "ip",
+            &["-n", a, "link", "add", INTERFACE, "type", "veth", "peer", "name", INTERFACE, "netns", b],
+        );
+        for i in 0..2 {
+            let (name, other) = (&wire.names[i], 1 - i);
+            run("ip", &["-n", name, "link", "set", INTERFACE, "address", MACS[i], "arp", "off"]);
+            run("ip", &["-n", name, "addr", "add", &format!("{}/24", ADDRESSES[i]), "dev", INTERFACE]);
+            run("ip", &["-n", name, "link", "set", INTERFACE, "up"]);
+            let neighbour = [
+                "neigh",
+                "replace",
+                ADDRESSES[other],
+                "lladdr",
+                MACS[other],
+                "dev",
+                INTERFACE,
+                "nud",
+                "permanent",
+            ];
+            run("ip", &[&["-n", name], &neighbour[..]].concat());
+        }
+        wire
+    }
+
+    /// Runs a command in a namespace.
+    pub fn exec(&self, name: &str, program: &str, args: &[&str]) -> String {
+        run("ip", &[&["netns", "exec", name, program], args].concat())
+    }
+
+    /// A file of proc as it is in a namespace.
+    pub fn proc(&self, end: usize, file: &str) -> String {
+        self.exec(&self.names[end], "cat", &[&format!("/proc/{file}")])
+    }
+
+    /// Switches segmentation and receive offload at both ends.
+    pub fn offload(&self, on: bool) {
+        let state = if on { "on" } else { "off" };
+        for name in &self.names {
+            self.exec(name, "ethtool", &["-K", INTERFACE, "tso", state, "gso", state, "gro", state]);
+        }
+    }
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = try_run("ip", &["netns", "del", name]);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Known work, done by this same binary in processes of its own: `it --work KIND ARGS...`.
+//!
+//! A worker first joins its cgroup and gives the CPU up once, so that what it did before is not the cgroup's; then it says
+//! `ready`, waits for a line, works, and says `done` with what it did.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::cgroup::Cgroup;
+
+/// The first argument of a worker.
+pub const FLAG: &str = "--work";
+
+/// A worker process; ended when it is dropped.
+pub struct Worker {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Worker {
+    /// Starts one in a cgroup, and waits until it is ready. `netns` is a namespace's name, or empty.
+    pub fn start(cgroup: &Cgroup, netns: &str, args: &[&str]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg(FLAG)
+            .arg(cgroup.joins().join(","))
+            .arg(netns)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        let mut worker = Self { child, stdin, stdout };
+        assert_eq!(worker.line(), "ready", "{args:?}");
+        worker
+    }
+
+    /// Lets it begin.
+    pub fn go(&mut self) {
+        writeln!(self.stdin.as_mut().unwrap(), "go").unwrap();
+    }
+
+    /// Waits for its end, and gives what it said: a number for most kinds.
+    pub fn finish(mut self) -> u64 {
+        let line = self.line();
+        let _ = self.child.wait();
+        let Some(number) = line.strip_prefix("done ") else { panic!("the worker said {line:?}") };
+        number.parse().unwrap()
+    }
+
+    /// Begins and waits for the end.
+    pub fn run(mut self) -> u64 {
+        self.go();
+        self.finish()
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Does the work when this process was started as a worker; `None` when it was not.
+pub fn main_if_worker() -> Option<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [flag, joins, netns, kind, rest @ ..] = args.as_slice() else { return None };
+    if flag != FLAG {
+        return None;
+    }
+    if !netns.is_empty() {
+        let namespace = fs::File::open(format!("/var/run/netns/{netns}")).unwrap();
+        rustix::thread::move_into_link_name_space(
+            std::os::fd::AsFd::as_fd(&namespace),
+            Some(rustix::thread::LinkNameSpaceType::Network),
+        )
+        .unwrap();
+    }
+    for file in joins.split(',') {
+        fs::write(file, "0").unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+    crate::pause(Duration::from_millis(1));
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    work(kind, &rest);
+    Some(())
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Says that everything is prepared, and waits for the start.
+fn ready() {
+    println!("ready");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+}
+
+fn done(n: u64) {
+    println!("done {n}");
+}
+
+fn work(kind: &str, args: &[&str]) {
+    match (kind, args) {
+        ("spin", [ms]) => {
+            ready();
+            spin(Duration::from_millis(number(ms)));
+            done(0);
+        }
+        ("switch", [ms, per_second]) => switch(Duration::from_millis(number(ms)), number(per_second)),
+        ("fork", [ms]) => fork(Duration::from_millis(number(ms))),
+        ("churn", [roots, n]) => churn(&roots.split(',').collect::<Vec<_>>(), number(n)),
+        ("idle", [ms]) => {
+            ready();
+            crate::pause(Duration::from_millis(number(ms)));
+            done(0);
+        }
+        ("read" | "write", [path, block, n]) => {
+            direct(kind == "read", path, number(block) as usize, number(n));
+        }
+        ("buffered", [path, block, n, every]) => {
+            buffered(path, number(block) as usize, number(n), number(every));
+        }
+        ("udp-send", [to, size, n, threads]) => {
+            udp_send(to, number(size) as usize, number(n), number(threads));
+        }
+        ("udp-receive", [on, size, n]) => udp_receive(on, number(size) as usize, number(n)),
+        ("tcp-send", [to, bytes]) => tcp_send(to, number(bytes)),
+        ("tcp-receive", [on]) => tcp_receive(on),
+        _ => panic!("no such work: {kind} {args:?}"),
+    }
+}
+
+fn spin(time: Duration) {
+    let end = Instant::now() + time;
+    let mut n = 0_u64;
+    while Instant::now() < end {
+        for _ in 0..10_000 {
+            n = std::hint::black_box(n.wrapping_add(1));
+        }
+    }
+}
+
+/// Two tasks of one CPU that hand a byte to and fro.
+fn switch(time: Duration, per_second: u64) {
+    let mut cpus = rustix::thread::CpuSet::new();
+    cpus.set(0);
+    rustix::thread::sched_setaffinity(None, &cpus).unwrap();
+    let (mut here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
+    let echo = std::thread::spawn(move || {
+        let mut byte = [0];
+        while there.read_exact(&mut byte).is_ok() && byte[0] != 0 {
+            there.write_all(&byte).unwrap();
+        }
+    });
+    ready();
+    let (start, mut n) = (Instant::now(), 0);
+    while start.elapsed() < time {
+        let mut byte = [1];
+        here.write_all(&byte).unwrap();
+        here.read_exact(&mut byte).unwrap();
+        n += 2;
+        while n > per_second * start.elapsed().as_millis() as u64 / 1000 && n % 128 == 0 {
+            crate::pause(Duration::from_micros(100));
+        }
+    }
+    here.write_all(&[0]).unwrap();
+    echo.join().unwrap();
+    done(n);
+}
+
+/// Processes without end, one after the other, each as short as can be.
+fn fork(time: Duration) {
+    ready();
+    let (end, mut n) = (Instant::now() + time, 0);
+    while Instant::now() < end {
+        // SAFETY: the child only leaves.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: ends the child without running anything of the parent's.
+            unsafe { libc::_exit(0) };
+        }
+        assert!(child > 0);
+        let mut status = 0;
+        // SAFETY: waits for the child just made.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        n += 1;
+    }
+    done(n);
+}
+
+/// Cgroups that are made, entered by a process that leaves at once, and removed.
+fn churn(roots: &[&str], n: u64) {
+    ready();
+    for i in 1..=n {
+        let directories: Vec<String> = roots.iter().map(|root| format!("{root}/churn-{i}")).collect();
+        for directory in &directories {
+            fs::create_dir(directory).unwrap_or_else(|error| panic!("{directory}: {error}"));
+        }
+        // SAFETY: the child writes two bytes to files and leaves; this process has one thread.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let joined = directories
+                .iter()
+                .all(|directory| fs::write(format!("{directory}/cgroup.procs"), "0").is_ok());
+            // SAFETY: ends the child without running anything of the parent's.
+            unsafe { libc::_exit(i32::from(!joined)) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child just made.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(status, 0, "the child could not join");
+        for directory in &directories {
+            crate::wait_for(|| fs::remove_dir(directory).is_ok(), Duration::from_secs(10), directory);
+        }
+    }
+    done(n);
+}
+
+/// A buffer that `O_DIRECT` takes.
+fn aligned(size: usize) -> (Vec<u8>, usize) {
+    let buffer = vec![0x5a_u8; size + 4096];
+    let start = buffer.as_ptr().align_offset(4096);
+    (buffer, start)
+}
+
+/// `n` blocks past the page cache, one after the other.
+fn direct(read: bool, path: &str, block: usize, n: u64) {
+    use std::os::unix::fs::FileExt as _;
+    let file =
+        fs::OpenOptions::new().read(read).write(!read).custom_flags(libc::O_DIRECT).open(path).unwrap();
+    let (mut buffer, start) = aligned(block);
+    let blocks = file.metadata().unwrap().len() / block as u64;
+    ready();
+    for i in 0..n {
+        let offset = i % blocks * block as u64;
+        let part = &mut buffer[start..start + block];
+        let done = if read { file.read_at(part, offset) } else { file.write_at(part, offset) };
+        assert_eq!(done.unwrap(), block);
+    }
+    done(n * block as u64);
+}
+
+/// `n` blocks through the page cache, with an fsync after every `every`.
+fn buffered(path: &str, block: usize, n: u64, every: u64) {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+    let buffer = vec![0xa5_u8; block];
+    ready();
+    for i in 0..n {
+        file.write_all(&buffer).unwrap();
+        if (i + 1) % every == 0 {
+            file.sync_data().unwrap();
+        }
+    }
+    file.sync_all().unwrap();
+    done(n * block as u64);
+}
+
+fn udp_send(to: &str, size: usize, n: u64, threads: u64) {
+    ready();
+    let each = |n: u64| {
+        let (to, payload) = (to.to_owned(), vec![7; size]);
+        std::thread::spawn(move || {
+            let socket = UdpSocket::bind(if to.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" }).unwrap();
+            for _ in 0..n {
+                assert_eq!(socket.send_to(&payload, &to).unwrap(), payload.len());
+            }
+        })
+    };
+    let senders: Vec<_> = (0..threads).map(|_| each(n / threads)).collect();
+    for sender in senders {
+        sender.join().unwrap();
+    }
+    done(n / threads * threads);
+}
+
+/// Receives until `n` datagrams came, or none for a second.
+fn udp_receive(on: &str, size: usize, n: u64) {
+    let socket = UdpSocket::bind(on).unwrap();
+    ready();
+    let (mut buffer, mut received) = (vec![0; size + 1], 0);
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    while received < n {
+        match socket.recv(&mut buffer) {
+            Ok(bytes) => assert_eq!(bytes, size),
+            Err(_) => break,
+        }
+        received += 1;
+        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    }
+    done(received);
+}
+
+fn tcp_send(to: &str, bytes: u64) {
+    ready();
+    let mut stream = TcpStream::connect(to).unwrap();
+    let chunk = vec![9; 1 << 16];
+    let mut left = bytes;
+    while left > 0 {
+        let part = &chunk[..left.min(1 << 16) as usize];
+        stream.write_all(part).unwrap();
+        left -= part.len() as u64;
+    }
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // The other end closes when it has everything.
+    let _ = stream.read(&mut [0]);
+    done(bytes);
+}
+
+fn tcp_receive(on: &str) {
+    let listener = TcpListener::bind(on).unwrap();
+    ready();
+    let (mut stream, _) = listener.accept().unwrap();
+    let (mut chunk, mut received) = (vec![0; 1 << 16], 0);
+    while let Ok(n @ 1..) = stream.read(&mut chunk) {
+        received += n as u64;
+    }
+    done(received);
+}

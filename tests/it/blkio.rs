@@ -166,6 +166,7 @@ fn buffered_with_fsync() -> Outcome {
     agent.next_gather();
     let (before, balance_before) = (oracle::disk(disk.name()), balance(&agent, &disk));
     let writer = Cgroup::new("buffered");
+    writer.count_written_bytes(&disk.numbers());
     let (block, n) = (BLOCK.to_string(), N.to_string());
     assert_eq!(Worker::start(&writer, "", &["buffered", &file, &block, &n, "10"]).run(), N * BLOCK);
     run("sync", &[]);

@@ -612,10 +612,12 @@ fn refused(what: &str, error: &(dyn std::error::Error + 'static)) -> State {
         Some(libc::ENOMEM) => "raise the memory limit of this service (its maps are charged to it)",
         _ => "report this with the kernel's version and the log at debug level",
     };
-    // The verifier's output can be thousands of lines, of which the last tell.
+    // The verifier's output can be thousands of lines, of which the last ones before its statistics tell.
     let text = error.to_string();
-    let why = text.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect::<Vec<_>>();
-    let why = why.into_iter().rev().collect::<Vec<_>>().join(" | ");
+    let is_statistic = |line: &&str| ["verification time", "stack depth", "processed "].iter().any(|s| line.starts_with(s));
+    let telling = text.lines().filter(|line| !line.trim().is_empty()).filter(|line| !is_statistic(line));
+    let telling: Vec<&str> = telling.collect();
+    let why = telling[telling.len().saturating_sub(3)..].join(" | ");
     tracing::debug!(what, error = text, "refused by the kernel");
     let number = number.map(|n| format!(" ({})", io::Error::from_raw_os_error(n))).unwrap_or_default();
     off(format!("{what}: {why}{number}"), advice)

@@ -93,7 +93,8 @@ impl Cgroup {
     pub fn count_written_bytes(&self, numbers: &str) {
         if self.layout.blkio != self.layout.unified {
             let file = self.layout.blkio.join(&self.name).join("blkio.throttle.write_bps_device");
-            fs::write(&file, format!("{numbers} 1000000000000")).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            fs::write(&file, format!("{numbers} 1000000000000"))
+                .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         }
     }
 

@@ -1,3 +1,106 @@
 //! `cargo xtask`: set up, build, test and measure Seismograf.
 
-fn main() {}
+mod bench;
+mod build;
+mod ci;
+mod codegen;
+mod command;
+mod image;
+mod setup;
+mod tidy;
+mod vm;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set up, build, test and measure Seismograf", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Find or install what the eBPF build needs.
+    Setup,
+    /// Build the BPF object and the agent that carries it.
+    Build {
+        /// Optimise fully: the agent is left at target/release/seismograf.
+        #[arg(long)]
+        release: bool,
+        /// Build the object twice, from two directories, and compare.
+        #[arg(long)]
+        check_reproducible: bool,
+    },
+    /// Build, and run the agent with these arguments.
+    Run {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Build, and show this machine's figures; arguments go to `seismograf dump`.
+    Dump {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Everything: format, lints, docs, unit tests, the BPF object, other kernels, end-to-end tests.
+    Test,
+    /// What CI runs; the same as `test`.
+    Ci,
+    /// The end-to-end tests alone; arguments go to the test binary.
+    E2e {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Rules that no lint knows.
+    Tidy,
+    /// Write the generated documents anew, or check them.
+    Codegen {
+        /// Fail when one is stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure.
+    Bench {
+        #[command(subcommand)]
+        what: bench::What,
+    },
+    /// Run on other kernels in QEMU: 5.10, 6.1, 6.12, 7.2.
+    Vm {
+        /// Debian suites, such as bullseye; all of them when none is given.
+        suites: Vec<String>,
+    },
+    /// Build a container image `FROM scratch`: target/image/seismograf.tar.
+    Image,
+}
+
+fn main() -> std::process::ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    std::env::set_current_dir(command::workspace())?;
+    match task {
+        Task::Setup => setup::setup().map(|_| ()),
+        Task::Build { check_reproducible: true, .. } => build::check_reproducible(),
+        Task::Build { release, .. } => {
+            let profile = if release { build::Profile::Release } else { build::Profile::Fast };
+            println!("{}", build::agent(profile)?.display());
+            Ok(())
+        }
+        Task::Run { args } => build::exec(&[], &args),
+        Task::Dump { args } => build::exec(&["dump"], &args),
+        Task::Test | Task::Ci => ci::test(),
+        Task::E2e { args } => ci::e2e(&args),
+        Task::Tidy => tidy::tidy(),
+        Task::Codegen { check } => codegen::codegen(check),
+        Task::Bench { what } => bench::bench(&what),
+        Task::Vm { suites } => vm::vm(&suites),
+        Task::Image => image::image(),
+    }
+}

@@ -110,12 +110,16 @@ pub(super) unsafe fn overflow(count: impl FnOnce(*mut Overflow)) {
 
 /// Adds atomically, and without the result: the form of the instruction that every kernel knows.
 ///
+/// Nothing is not added: LLVM makes an atomic or of that, which Linux before 5.12 refuses ("BPF_STX uses reserved fields").
+///
 /// # Safety
 /// `sum` is a `u64` in a map value.
 #[inline(always)]
 pub(super) unsafe fn add(sum: *mut u64, amount: u64) {
-    // SAFETY: the caller's promise.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(sum, amount) };
+    if amount != 0 {
+        // SAFETY: the caller's promise.
+        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(sum, amount) };
+    }
 }
 
 /// This CPU's number.

@@ -1,0 +1,126 @@
+//! `cargo xtask build`: the BPF object, and the agent that carries it.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::command::{command, is_root, output, run_quietly, workspace};
+use crate::setup;
+
+/// Where the object is left; `agent/build.rs` takes it from there.
+const OBJECT: &str = "target/bpf/seismograf.o";
+const BPF_TARGET: &str = "bpfel-unknown-none";
+
+/// How the agent is optimised.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Quick to build.
+    Fast,
+    /// One file to ship.
+    Release,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Builds both. Returns the agent's path.
+pub(crate) fn agent(profile: Profile) -> anyhow::Result<PathBuf> {
+    object()?;
+    let mut build = command("cargo");
+    build.args(["build", "--quiet", "--package", "seismograf", "--profile", profile.name()]);
+    run_quietly(&mut build)?;
+    Ok(workspace().join("target").join(profile.name()).join("seismograf"))
+}
+
+/// Builds the object. Returns its path.
+pub(crate) fn object() -> anyhow::Result<PathBuf> {
+    let built = compile(&workspace(), &workspace().join("target/bpf"), &[])?;
+    let object = workspace().join(OBJECT);
+    copy_if_changed(&built, &object)?;
+    Ok(object)
+}
+
+/// Builds the object with the programs of the benchmark, beside the other.
+pub(crate) fn bench_object() -> anyhow::Result<PathBuf> {
+    compile(&workspace(), &workspace().join("target/bpf-bench"), &["--features", "bench"])
+}
+
+fn compile(source: &Path, target: &Path, args: &[&str]) -> anyhow::Result<PathBuf> {
+    let toolchain = setup::setup()?;
+    let mut build = command(&toolchain.cargo);
+    build.current_dir(source);
+    build.args(["build", "--quiet", "--release", "--package", "seismograf-ebpf", "--bin", "seismograf-ebpf"]);
+    build.args(["-Z", "build-std=core", "--target", BPF_TARGET, "--target-dir"]).arg(target).args(args);
+    // A stable compiler builds its own library only when it is told that this is on purpose.
+    build.env("RUSTC_BOOTSTRAP", "1");
+    if let Some(rustc) = &toolchain.rustc {
+        build.env("RUSTC", rustc);
+    }
+    // The object names source files in its line information: under names that are the same on every machine.
+    let home =
+        std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")));
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    let mut flags = vec![
+        format!("-Clinker={}", toolchain.linker.display()),
+        // The kernel wants type information with the program.
+        "-Cdebuginfo=2".into(),
+        "-Clink-arg=--btf".into(),
+        remap(&toolchain.sysroot, "/rust"),
+        remap(source, "/seismograf"),
+    ];
+    flags.extend(home.map(|home| remap(Path::new(&home), "/cargo")));
+    build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    run_quietly(&mut build).context("cannot build the BPF object")?;
+    Ok(target.join(BPF_TARGET).join("release/seismograf-ebpf"))
+}
+
+/// Leaves the time stamp alone where nothing changed, so that cargo does not build the agent again.
+fn copy_if_changed(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let bytes = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if std::fs::read(to).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    if let Some(parent) = to.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
+}
+
+/// Builds the object from a copy of its source in another place, and compares.
+pub(crate) fn check_reproducible() -> anyhow::Result<()> {
+    let here = object()?;
+    let copy = std::env::temp_dir().join(format!("seismograf-copy-{}", std::process::id()));
+    std::fs::create_dir_all(&copy)?;
+    let result = (|| {
+        // What the build of the object reads: the manifests of all members, and its own source.
+        let files = ["Cargo.toml", "Cargo.lock", "agent", "agent-ebpf", "tests", "xtask"];
+        run_quietly(command("cp").arg("-r").args(files).arg(&copy))?;
+        let there = compile(&copy, &copy.join("target"), &[])?;
+        let sums = output(command("sha256sum").arg(&here).arg(&there))?;
+        let sums: Vec<&str> = sums.lines().filter_map(|line| line.split(' ').next()).collect();
+        if sums.len() != 2 || sums[0] != sums[1] {
+            bail!("two builds of the BPF object differ: {sums:?}");
+        }
+        println!("the BPF object is the same from two directories: sha256 {}", sums[0]);
+        Ok(())
+    })();
+    std::fs::remove_dir_all(&copy)?;
+    result
+}
+
+/// Builds, and becomes the agent.
+pub(crate) fn exec(first: &[&str], args: &[String]) -> anyhow::Result<()> {
+    let agent = agent(Profile::Fast)?;
+    if !is_root() {
+        eprintln!("note: probes need root: sudo {} {}", agent.display(), first.join(" "));
+    }
+    let error = std::process::Command::new(&agent).args(first).args(args).exec();
+    Err(error).with_context(|| format!("cannot run {}", agent.display()))
+}

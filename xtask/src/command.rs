@@ -1,0 +1,88 @@
+//! Running other programs: the one place that does.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+/// The workspace's root.
+pub(crate) fn workspace() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
+}
+
+/// A command, without this process's own cargo settings: those of the toolchain that runs `xtask` are not another's.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    for variable in
+        ["CARGO", "CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "RUSTC", "RUSTDOC", "RUST_RECURSION_COUNT"]
+    {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Says what is run, and runs it with its output shown.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    eprintln!("+ {}", show(command));
+    run_quietly(command)
+}
+
+/// Runs it with its output shown.
+pub(crate) fn run_quietly(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("cannot run {}", show(command)))?;
+    if !status.success() {
+        bail!("{}: {status}", show(command));
+    }
+    Ok(())
+}
+
+/// Runs it and gives what it printed.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output().with_context(|| format!("cannot run {}", show(command)))?;
+    if !output.status.success() {
+        bail!("{}: {}\n{}", show(command), output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Where a program is, looking in `PATH`, and where cargo and administrators put theirs.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path)
+        .chain(home.map(|home| home.join("bin")))
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    directories.map(|directory| directory.join(program)).find(|path| path.is_file())
+}
+
+/// Whether this process may install packages.
+pub(crate) fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+/// Whether packages come by `apt-get` here.
+pub(crate) fn is_debian() -> bool {
+    Path::new("/etc/debian_version").exists() && find("apt-get").is_some()
+}
+
+/// Installs Debian packages, after one look for newer lists.
+pub(crate) fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
+    static UPDATED: std::sync::Once = std::sync::Once::new();
+    UPDATED.call_once(|| {
+        let _ = run(Command::new("apt-get").args(["update", "-qq"]).stdin(Stdio::null()));
+    });
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
+    install.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null());
+    run(&mut install)
+}
+
+fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    words.join(" ")
+}

@@ -614,7 +614,8 @@ fn refused(what: &str, error: &(dyn std::error::Error + 'static)) -> State {
     };
     // The verifier's output can be thousands of lines, of which the last ones before its statistics tell.
     let text = error.to_string();
-    let is_statistic = |line: &&str| ["verification time", "stack depth", "processed "].iter().any(|s| line.starts_with(s));
+    let is_statistic =
+        |line: &&str| ["verification time", "stack depth", "processed "].iter().any(|s| line.starts_with(s));
     let telling = text.lines().filter(|line| !line.trim().is_empty()).filter(|line| !is_statistic(line));
     let telling: Vec<&str> = telling.collect();
     let why = telling[telling.len().saturating_sub(3)..].join(" | ");

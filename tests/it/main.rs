@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the way of a test to fail")]
 
 mod blkio;
+mod cost;
 mod cpu;
 mod degraded;
 mod influx;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         blkio::trials(),
         net::trials(),
         loss::trials(),
+        cost::trials(),
         degraded::trials(),
         influx::trials(),
     ];

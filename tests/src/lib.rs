@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the way of a test to fail")]
 
 pub mod agent;
+pub mod bench;
 pub mod cgroup;
 pub mod influxd;
 pub mod netns;

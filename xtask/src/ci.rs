@@ -16,6 +16,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mount", "mount"),
     ("setpriv", "util-linux"),
     ("influxd", "influxdb"),
+    ("perf", "linux-perf"),
 ];
 
 /// Runs everything.
@@ -74,7 +75,8 @@ pub(crate) fn e2e(args: &[String]) -> anyhow::Result<()> {
         "--test-threads=1",
         "--nocapture",
     ]);
-    run_quietly(test.args(args).env("SEISMOGRAF_BIN", agent).env("RUST_BACKTRACE", "0"))
+    test.args(args).env("SEISMOGRAF_BIN", agent).env("SEISMOGRAF_BENCH_OBJECT", build::bench_object()?);
+    run_quietly(test.env("RUST_BACKTRACE", "0"))
 }
 
 /// Installs the Debian packages of programs that are missing; elsewhere the tests that need them skip, and say so.

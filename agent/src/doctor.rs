@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::inputs::InputOptions;
 use crate::inputs::ebpf::{Options, Probe};
 use crate::outputs::OutputOptions;
+use crate::outputs::influxdb::{self, Influxdb};
 use crate::probes::support::{HierarchyId, Layout};
 use crate::probes::{Probes, State};
 
@@ -89,8 +90,8 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
         let name = section.options.name();
         match &section.options {
             OutputOptions::Influxdb(options) => {
-                for url in &options.urls {
-                    line(&format!("output {name}"), format!("{url}: {}", ping(url, options).await));
+                for (url, answer) in ping(options).await {
+                    line(&format!("output {name}"), format!("{url}: {answer}"));
                 }
             }
             OutputOptions::File(options) => line(&format!("output {name}"), options.files.join(", ")),
@@ -130,9 +131,19 @@ fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
 }
 
-async fn ping(url: &str, options: &crate::outputs::influxdb::Options) -> String {
-    match crate::outputs::influxdb::ping(url, options).await {
-        Ok(version) => format!("answers ({version})"),
-        Err(error) => format!("NOT REACHED: {error}"),
+/// Each server of an output, and what it says of itself.
+async fn ping(options: &influxdb::Options) -> Vec<(String, String)> {
+    let influxdb = match Influxdb::new(options.clone()) {
+        Ok(influxdb) => influxdb,
+        Err(error) => return vec![(options.urls.join(", "), format!("NOT USABLE: {error}"))],
+    };
+    let mut answers = Vec::new();
+    for (i, url) in influxdb.places().into_iter().enumerate() {
+        let answer = match influxdb.ping(i).await {
+            Ok(version) => format!("answers ({version})"),
+            Err(error) => format!("NOT REACHED: {error}"),
+        };
+        answers.push((url, answer));
     }
+    answers
 }

@@ -8,7 +8,9 @@
 //!
 //! Each stage knows the types of the stage before it and nothing of the one after; `pipeline` alone knows them all.
 
+pub mod batch;
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod doctor;
@@ -28,3 +30,4 @@ pub mod point;
 pub mod probes;
 pub mod records;
 pub mod schema;
+pub mod telemetry;

@@ -11,7 +11,7 @@ pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     escape(&point.measurement, &[b',', b' '], out);
     let mut tags: Vec<&(crate::point::Name, String)> =
-        point.tags.iter().filter(|(key, value)| !key.is_empty() && !value.is_empty()).collect();
+        point.tags.iter().filter(|(key, value)| !is_empty(key) && !is_empty(value)).collect();
     tags.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (key, value) in tags {
         out.push(b',');
@@ -25,13 +25,13 @@ pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
         out.push(separator);
         escape(key, &[b',', b'=', b' '], out);
         out.push(b'=');
-        if !key.is_empty() && encode_value(value, out) {
+        if !is_empty(key) && encode_value(value, out) {
             separator = b',';
         } else {
             out.truncate(before);
         }
     }
-    if separator == b' ' || point.measurement.is_empty() {
+    if separator == b' ' || is_empty(&point.measurement) {
         out.truncate(start);
         return false;
     }
@@ -61,14 +61,18 @@ fn encode_value(value: &FieldValue, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Names and tag values: special characters get a backslash; a line's end, which nothing can escape, becomes `\n`
-/// in letters.
+/// Names and tag values: special characters get a backslash; a line's end and its like, which nothing can escape, become
+/// `\n` in letters.
+///
+/// Backslashes are left alone, since the server takes one for itself unless a special character follows. At the end
+/// they would escape what comes next, and are left out, as Telegraf does.
 fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
-    for byte in text.bytes() {
+    for byte in text.trim_end_matches('\\').bytes() {
         match byte {
             b'\n' => out.extend(b"\\n"),
             b'\r' => out.extend(b"\\r"),
             b'\t' => out.extend(b"\\t"),
+            b'\x0c' => out.extend(b"\\f"),
             byte => {
                 if special.contains(&byte) {
                     out.push(b'\\');
@@ -77,8 +81,90 @@ fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
             }
         }
     }
-    // A backslash at the end would escape what follows.
-    if text.ends_with('\\') {
-        out.push(b' ');
+}
+
+/// Whether nothing of a name or tag value can be said.
+fn is_empty(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::point::Timestamp;
+
+    fn line(point: &Point) -> String {
+        let mut out = Vec::new();
+        encode(point, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn point(measurement: &'static str) -> Point {
+        Point::new(measurement, Timestamp(7)).field("f", 1_i64)
+    }
+
+    #[test]
+    fn sorts_tags_and_keeps_the_order_of_fields() {
+        let point = point("m").tag("b", "2").tag("a", "1").field("e", 2.5).field("t", true).field("s", "x");
+        assert_eq!(line(&point), "m,a=1,b=2 f=1i,e=2.5,t=true,s=\"x\" 7\n");
+    }
+
+    #[rstest]
+    #[case::comma("a,b", "a\\,b")]
+    #[case::space("a b", "a\\ b")]
+    #[case::equals("a=b", "a\\=b")]
+    #[case::quote("a\"b", "a\"b")]
+    #[case::newline("a\nb", "a\\nb")]
+    #[case::injection("a\nm f=1i 7", "a\\nm\\ f\\=1i\\ 7")]
+    #[case::backslash("a\\b", "a\\b")]
+    #[case::backslash_at_the_end("a\\\\", "a")]
+    #[case::form_feed("a\x0cb\rc\td", "a\\fb\\rc\\td")]
+    #[case::unicode("zürich-東京-🦀", "zürich-東京-🦀")]
+    fn escapes_tags(#[case] value: &str, #[case] expected: &str) {
+        assert_eq!(line(&point("m").tag("t", value)), format!("m,t={expected} f=1i 7\n"));
+        let mut named = Point::new("m", Timestamp(7)).field("f", 1_i64);
+        named.set_tag(value.to_owned(), "v");
+        assert_eq!(line(&named), format!("m,{expected}=v f=1i 7\n"));
+        let mut named = Point::new("m", Timestamp(7));
+        named.set_field(value.to_owned(), 1_i64);
+        assert_eq!(line(&named), format!("m {expected}=1i 7\n"));
+    }
+
+    #[test]
+    fn a_measurement_keeps_its_equals_sign() {
+        assert_eq!(line(&point("a b,c=d\n")), "a\\ b\\,c=d\\n f=1i 7\n");
+    }
+
+    #[test]
+    fn a_text_keeps_everything_but_what_ends_it() {
+        let point = Point::new("m", Timestamp(7)).field("s", "a\"b\\c\nd,e f=g");
+        assert_eq!(line(&point), "m s=\"a\\\"b\\\\c\nd,e f=g\" 7\n");
+    }
+
+    #[test]
+    fn leaves_out_what_cannot_be_said() {
+        let odd = point("m").tag("", "x").tag("t", "").tag("u", "\\").field("n", f64::NAN).field("", 1_i64);
+        assert_eq!(line(&odd), "m f=1i 7\n");
+        let nothing = Point::new("m", Timestamp(7)).field("n", f64::INFINITY).tag("a", "b");
+        assert_eq!(line(&nothing), "");
+        assert_eq!(line(&point("")), "");
+    }
+
+    #[rstest]
+    #[case(1.0, "1")]
+    #[case(0.1, "0.1")]
+    #[case(1e20, "100000000000000000000")]
+    #[case(-1.5e-7, "-0.00000015")]
+    fn writes_floats_as_telegraf_does(#[case] value: f64, #[case] expected: &str) {
+        let point = Point::new("m", Timestamp(7)).field("f", value);
+        assert_eq!(line(&point), format!("m f={expected} 7\n"));
+    }
+
+    #[test]
+    fn an_unsigned_count_is_held_at_the_largest_integer() {
+        let point = Point::new("m", Timestamp(7)).field("f", u64::MAX);
+        assert_eq!(line(&point), format!("m f={}i 7\n", i64::MAX));
     }
 }

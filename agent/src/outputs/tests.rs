@@ -1,0 +1,198 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::config::Agent;
+use crate::point::Timestamp;
+
+/// What a server that is written here does with lines, and what it got.
+#[derive(Default)]
+struct Server {
+    /// Refuses every batch that has one of these, by its number.
+    poison: BTreeSet<i64>,
+    /// Answers `Later` this often first.
+    down_for: usize,
+    stored: BTreeMap<i64, usize>,
+    requests: Vec<usize>,
+    times: Vec<tokio::time::Instant>,
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Server>>);
+
+impl Shared {
+    fn with<T>(&self, f: impl FnOnce(&mut Server) -> T) -> T {
+        f(&mut self.0.lock().unwrap())
+    }
+}
+
+fn number(line: &Bytes) -> i64 {
+    String::from_utf8_lossy(line).trim().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[async_trait::async_trait]
+impl Output for Shared {
+    fn place(&self) -> String {
+        "here".into()
+    }
+
+    async fn write(&mut self, lines: &[Bytes]) -> Answer {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.with(|server| {
+            server.requests.push(lines.len());
+            server.times.push(tokio::time::Instant::now());
+            if server.down_for > 0 {
+                server.down_for -= 1;
+                return Answer::later("down");
+            }
+            if lines.iter().any(|line| server.poison.contains(&number(line))) {
+                return Answer::Refused("poison".into());
+            }
+            for line in lines {
+                *server.stored.entry(number(line)).or_insert(0) += 1;
+            }
+            Answer::STORED
+        })
+    }
+}
+
+fn points(range: std::ops::Range<i64>) -> Arc<Vec<Point>> {
+    Arc::new(range.map(|i| Point::new("m", Timestamp(i)).field("f", i)).collect())
+}
+
+fn sender(server: &Shared, batch: usize, limit: usize) -> (Sender, Arc<OutputCounts>) {
+    let common = OutputCommon {
+        metric_batch_size: batch,
+        metric_buffer_limit: limit,
+        flush_interval: Duration::from_secs(10),
+        ..OutputCommon::of(&Agent::default())
+    };
+    let counts = Arc::new(OutputCounts::default());
+    (Sender::new(Box::new(server.clone()), "test", common, Arc::clone(&counts)), counts)
+}
+
+async fn deliver_all(server: &Shared, n: i64, batch: usize) -> (usize, Arc<OutputCounts>) {
+    let (sender, counts) = sender(server, batch, 100_000);
+    let (send, receive) = mpsc::channel(4);
+    send.send(points(0..n)).await.unwrap();
+    drop(send);
+    (sender.run(receive).await, counts)
+}
+
+fn value(counter: &std::sync::atomic::AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_lines_are_found_by_halving_and_all_others_are_stored() {
+    const POISON: [i64; 4] = [0, 17, 18, 4_999];
+    let server = Shared::default();
+    server.with(|server| server.poison.extend(POISON));
+    let (left, counts) = deliver_all(&server, 5_000, 5_000).await;
+    assert_eq!((left, value(&counts.written), value(&counts.refused)), (0, 4_996, 4));
+    server.with(|server| {
+        assert_eq!(server.stored.len(), 4_996);
+        assert!(POISON.iter().all(|i| !server.stored.contains_key(i)));
+        let most = 2 * POISON.len() * 13 + 1;
+        assert!(server.requests.len() <= most, "{} requests", server.requests.len());
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_every_line_loses_none() {
+    let server = Shared::default();
+    server.with(|server| server.poison.extend(0..100));
+    let (left, counts) = deliver_all(&server, 100, 50).await;
+    assert_eq!((left, value(&counts.refused), value(&counts.written)), (100, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_down_amid_the_halving_gets_the_rest_later() {
+    // Nine requests are what the halving takes.
+    for down_after in 1..9 {
+        let server = Shared::default();
+        server.with(|server| server.poison.insert(7));
+        let (sender, counts) = sender(&server, 16, 1_000);
+        let (send, receive) = mpsc::channel(4);
+        send.send(points(0..16)).await.unwrap();
+        let watched = server.clone();
+        let breaks = async move {
+            while watched.with(|server| server.requests.len()) < down_after {
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+            watched.with(|server| server.down_for = 2);
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            drop(send);
+        };
+        let ((), left) = tokio::join!(breaks, sender.run(receive));
+        assert_eq!(left, 0, "down after {down_after}");
+        assert_eq!(value(&counts.refused), 1, "down after {down_after}");
+        server.with(|server| assert_eq!(server.stored.len(), 15, "down after {down_after}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_again_with_growing_waits_and_keeps_the_order() {
+    let server = Shared::default();
+    server.with(|server| server.down_for = 6);
+    let (sender, counts) = sender(&server, 10, 100);
+    let (send, receive) = mpsc::channel(4);
+    let feeds = async move {
+        send.send(points(0..10)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        send.send(points(10..20)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    };
+    let ((), left) = tokio::join!(feeds, sender.run(receive));
+    assert_eq!((left, value(&counts.failed_writes), value(&counts.written)), (0, 6, 20));
+    server.with(|server| {
+        let waits: Vec<f64> =
+            server.times.windows(2).take(6).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+        for (i, wait) in waits.iter().enumerate() {
+            let most = f64::from(1 << i).min(30.0) + 0.1;
+            assert!(*wait <= most && *wait >= most / 2.0 - 0.1, "wait {i} of {waits:?}");
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_buffer_drops_the_oldest_and_says_how_many() {
+    let server = Shared::default();
+    server.with(|server| server.down_for = usize::MAX);
+    let (sender, counts) = sender(&server, 10, 25);
+    let (send, receive) = mpsc::channel(4);
+    let feeds = async {
+        for i in 0..5 {
+            send.send(points(i * 10..i * 10 + 10)).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        server.with(|server| server.down_for = 0);
+        drop(send);
+    };
+    let (left, ()) = tokio::join!(sender.run(receive), feeds);
+    assert_eq!((left, value(&counts.overflowed), value(&counts.written)), (0, 25, 25));
+    server.with(|server| assert_eq!(server.stored.keys().min(), Some(&25)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_batch_goes_out_before_its_time_and_the_rest_waits_for_the_flush() {
+    let server = Shared::default();
+    let (sender, _) = sender(&server, 10, 100);
+    let (send, receive) = mpsc::channel(4);
+    let start = tokio::time::Instant::now();
+    let feeds = async move {
+        send.send(points(0..25)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        drop(send);
+    };
+    let (left, ()) = tokio::join!(sender.run(receive), feeds);
+    assert_eq!(left, 0);
+    server.with(|server| {
+        assert_eq!(server.requests, [10, 10, 5]);
+        assert!(server.times[1] - start < Duration::from_secs(1));
+        assert!(server.times[2] - start >= Duration::from_secs(10));
+    });
+}

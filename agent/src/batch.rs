@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn hands_out_batches_in_order() {
         let mut buffer = Buffer::new(10, 2);
-        assert_eq!(buffer.extend(&points(0..3)), 3);
+        assert_eq!(buffer.extend(points(0..3)), 3);
         assert!(buffer.has_batch());
         assert_eq!(times(&buffer.take_batch()), [0, 1]);
         assert_eq!(times(&buffer.take_batch()), [2]);
@@ -122,11 +122,11 @@ mod tests {
     #[test]
     fn a_full_buffer_loses_the_oldest_and_counts_them() {
         let mut buffer = Buffer::new(4, 2);
-        buffer.extend(&points(0..6));
+        buffer.extend(points(0..6));
         assert_eq!((buffer.len(), buffer.dropped()), (4, 2));
         let batch = buffer.take_batch();
         assert_eq!(times(&batch), [2, 3]);
-        buffer.extend(&points(6..8));
+        buffer.extend(points(6..8));
         buffer.put_back(batch);
         assert_eq!((buffer.len(), buffer.dropped()), (4, 4));
         assert_eq!(times(&buffer.take_batch()), [4, 5]);
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn what_is_put_back_comes_out_first() {
         let mut buffer = Buffer::new(10, 3);
-        buffer.extend(&points(0..5));
+        buffer.extend(points(0..5));
         let batch = buffer.take_batch();
         buffer.put_back(batch);
         assert_eq!(times(&buffer.take_batch()), [0, 1, 2]);

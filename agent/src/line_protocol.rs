@@ -6,24 +6,39 @@ use std::io::Write as _;
 
 use crate::point::{FieldValue, Point};
 
+/// What ends a measurement's name.
+const NAME: &[u8] = b", ";
+/// What ends a key or a tag's value.
+const KEY: &[u8] = b",= ";
+
 /// Adds a point as one line with its end to `out`. `false` when nothing of it can be said: no field is left.
 pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
     let start = out.len();
-    escape(&point.measurement, &[b',', b' '], out);
-    let mut tags: Vec<&(crate::point::Name, String)> =
-        point.tags.iter().filter(|(key, value)| !is_empty(key) && !is_empty(value)).collect();
+    escape(&point.measurement, NAME, out);
+    let mut tags: Vec<(Vec<u8>, &str)> = point
+        .tags
+        .iter()
+        .filter(|(key, value)| !is_empty(key) && !is_empty(value))
+        .map(|(key, value)| {
+            let mut escaped = Vec::with_capacity(key.len());
+            escape(key, KEY, &mut escaped);
+            (escaped, value.as_str())
+        })
+        .collect();
     tags.sort_by(|(a, _), (b, _)| a.cmp(b));
+    // Two that differ in what cannot be said alone would make the server refuse the line.
+    tags.dedup_by(|(a, _), (b, _)| a == b);
     for (key, value) in tags {
         out.push(b',');
-        escape(key, &[b',', b'=', b' '], out);
+        out.extend(key);
         out.push(b'=');
-        escape(value, &[b',', b'=', b' '], out);
+        escape(value, KEY, out);
     }
     let mut separator = b' ';
     for (key, value) in &point.fields {
         let before = out.len();
         out.push(separator);
-        escape(key, &[b',', b'=', b' '], out);
+        escape(key, KEY, out);
         out.push(b'=');
         if !is_empty(key) && encode_value(value, out) {
             separator = b',';
@@ -64,10 +79,20 @@ fn encode_value(value: &FieldValue, out: &mut Vec<u8>) -> bool {
 /// Names and tag values: special characters get a backslash; a line's end and its like, which nothing can escape, become
 /// `\n` in letters.
 ///
-/// Backslashes are left alone, since the server takes one for itself unless a special character follows. At the end
-/// they would escape what comes next, and are left out, as Telegraf does.
+/// A backslash of the text itself has no escape. Before a special character, a quote or the end, the server's several
+/// scanners (`models/points.go` of InfluxDB 1.8) take it in different ways: for one the line goes on, for another it has
+/// ended, and what follows becomes a line of somebody else's making. So it is left out there, and kept everywhere else.
 fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
-    for byte in text.trim_end_matches('\\').bytes() {
+    let mut backslashes = 0;
+    for byte in text.bytes() {
+        if byte == b'\\' {
+            backslashes += 1;
+            continue;
+        }
+        if !matches!(byte, b',' | b'=' | b' ' | b'"') {
+            out.extend(std::iter::repeat_n(b'\\', backslashes));
+        }
+        backslashes = 0;
         match byte {
             b'\n' => out.extend(b"\\n"),
             b'\r' => out.extend(b"\\r"),
@@ -120,6 +145,9 @@ mod tests {
     #[case::injection("a\nm f=1i 7", "a\\nm\\ f\\=1i\\ 7")]
     #[case::backslash("a\\b", "a\\b")]
     #[case::backslash_at_the_end("a\\\\", "a")]
+    #[case::backslash_before_a_comma("a\\,b", "a\\,b")]
+    #[case::backslashes_before_a_space("a\\\\ b", "a\\ b")]
+    #[case::backslash_before_a_quote("a\\\"b", "a\"b")]
     #[case::form_feed("a\x0cb\rc\td", "a\\fb\\rc\\td")]
     #[case::unicode("zürich-東京-🦀", "zürich-東京-🦀")]
     fn escapes_tags(#[case] value: &str, #[case] expected: &str) {
@@ -141,6 +169,11 @@ mod tests {
     fn a_text_keeps_everything_but_what_ends_it() {
         let point = Point::new("m", Timestamp(7)).field("s", "a\"b\\c\nd,e f=g");
         assert_eq!(line(&point), "m s=\"a\\\"b\\\\c\nd,e f=g\" 7\n");
+    }
+
+    #[test]
+    fn tags_that_are_said_alike_are_one() {
+        assert_eq!(line(&point("m").tag("a", "1").tag("a\\", "2").tag("b", "3")), "m,a=1,b=3 f=1i 7\n");
     }
 
     #[test]

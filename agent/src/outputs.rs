@@ -340,7 +340,7 @@ async fn receive(
 /// server: same series, same time.
 async fn deliver(output: &mut dyn Output, counts: &OutputCounts, name: &str, batch: Vec<Bytes>) -> Delivery {
     // What is still to be written, as ranges of the batch; the last one is next.
-    let mut todo = vec![0..batch.len()];
+    let mut todo: Vec<_> = std::iter::once(0..batch.len()).collect();
     let (mut refused, mut stored) = (Vec::new(), 0);
     let mut why = String::new();
     while let Some(range) = todo.pop() {

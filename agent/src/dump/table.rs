@@ -23,10 +23,13 @@ const DEFAULT_WIDTH: usize = 120;
 /// A name is never cut to fewer columns than this.
 const NAME_WIDTH: usize = 16;
 
+/// Counters by series and field.
+type Counters = HashMap<(String, String), i64>;
+
 /// What is remembered from one gather to the next.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    last: Option<(Timestamp, HashMap<(String, String), i64>)>,
+    last: Option<(Timestamp, Counters)>,
 }
 
 /// One cgroup's line.
@@ -102,8 +105,8 @@ impl Table {
     }
 }
 
-/// Counters by series and field.
-fn counters(points: &[Point]) -> HashMap<(String, String), i64> {
+/// Every integer of the points.
+fn counters(points: &[Point]) -> Counters {
     let mut counters = HashMap::new();
     for point in points {
         for (field, value) in &point.fields {

@@ -78,6 +78,9 @@ impl Said {
             return Meaning::Answer(Answer::STORED);
         }
         match self.status {
+            // Some lines pass the server's first look and fail at its store, which is then an error of the server: `engine:
+            // unable to parse integer value`. Tried again as they are they would stand in the way for ever.
+            _ if has("unable to parse") => Meaning::Answer(Answer::Refused(reason)),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 later(format!("{reason}; check `username` and `password`"))
             }
@@ -142,6 +145,11 @@ mod tests {
         "refused"
     )]
     #[case::unparsable_alone(400, r#"{"error":"unable to parse 'm': missing fields"}"#, "refused")]
+    #[case::unparsable_by_the_store(
+        500,
+        r#"{"error":"engine: unable to parse integer value \"x i=1\": invalid syntax"}"#,
+        "refused"
+    )]
     #[case::too_large(413, r#"{"error":"Request Entity Too Large"}"#, "refused")]
     #[case::too_large_for_a_proxy(413, "<html>413 Request Entity Too Large</html>", "refused")]
     #[case::proxy(502, "<html>Bad Gateway</html>", "later")]

@@ -54,7 +54,7 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
         .unwrap_or(Options { probes: Vec::new(), ..Options::default() });
     // Also what is not asked for is tried, so that a person knows whether it could be.
     let all = vec![Probe::Cpu, Probe::Blkio, Probe::Net, Probe::Runqueue, Probe::Tcp];
-    let (probes, report) = Probes::open(&Options { probes: all, ..options.clone() }, host);
+    let (probes, report) = Probes::open(&Options { probes: all, ..options.clone() }, host, |_| ());
     drop(probes);
     let hierarchies = &report.hierarchies;
     line("cgroups", layout(hierarchies.layout()).into());

@@ -219,38 +219,35 @@ const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
 impl Probes {
     /// Loads and attaches what `options` asks for and this machine allows.
     ///
-    /// The second part is the ring buffer. When not even the maps can be made, there are no probes, and the report
-    /// says why.
-    pub fn open(options: &Options, host: &Host) -> (Option<(Self, Ring)>, Report) {
+    /// `before` is called right before the first program is attached: what the machine counted until then is none of
+    /// theirs. The second part is the ring buffer. When not even the maps can be made, there are no probes, and the
+    /// report says why.
+    pub fn open(
+        options: &Options,
+        host: &Host,
+        before: impl FnOnce(&Hierarchies),
+    ) -> (Option<(Self, Ring)>, Report) {
         let hierarchies = Hierarchies::read(host);
-        let mut report = Report { groups: Vec::new(), hierarchies, map_bytes: 0 };
-        match load(options, host, &report.hierarchies) {
-            Ok((ebpf, offsets, btf)) => {
-                match Self::attach(options, host, ebpf, &offsets, &btf, report.clone()) {
-                    Ok((probes, ring)) => {
-                        let report = probes.report.clone();
-                        (Some((probes, ring)), report)
-                    }
-                    Err(off) => {
-                        report.groups = all_off(options, &off);
-                        (None, report)
-                    }
-                }
+        let report = Report { groups: Vec::new(), hierarchies, map_bytes: 0 };
+        let opened = load(options, host, &report.hierarchies).and_then(|(ebpf, offsets, btf)| {
+            Self::attach(options, host, (ebpf, &offsets, &btf), report.clone(), before)
+        });
+        give_memory_back();
+        match opened {
+            Ok((probes, ring)) => {
+                let report = probes.report.clone();
+                (Some((probes, ring)), report)
             }
-            Err(off) => {
-                report.groups = all_off(options, &off);
-                (None, report)
-            }
+            Err(off) => (None, Report { groups: all_off(options, &off), ..report }),
         }
     }
 
     fn attach(
         options: &Options,
         host: &Host,
-        mut ebpf: Ebpf,
-        offsets: &Offsets,
-        btf: &AyaBtf,
+        (mut ebpf, offsets, btf): (Ebpf, &Offsets, &AyaBtf),
         report: Report,
+        before: impl FnOnce(&Hierarchies),
     ) -> Result<(Self, Ring), State> {
         let lost =
             |name: &str| off(format!("the BPF object has no map {name}"), "build it anew: cargo xtask build");
@@ -301,6 +298,7 @@ impl Probes {
         if let Err(error) = probes.flush(|| ()) {
             tracing::warn!(%error, "cannot run the write-back programs: figures will lag behind");
         }
+        before(&probes.report.hierarchies);
         for (at, set) in loaded {
             if let Err(state) = set.iter().try_for_each(|&(name, hook)| probes.attach_program(name, hook)) {
                 for (name, _) in set {
@@ -580,6 +578,15 @@ fn ring_bytes(asked: u32) -> u32 {
 fn raise_memlock() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
+/// Returns what the kernel's type information took while it was read, some 15 MB in small pieces, to the system.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: releases free memory of the allocator and touches nothing in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Whether lockdown keeps even root from reading kernel memory by BPF.

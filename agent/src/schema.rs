@@ -319,11 +319,16 @@ const CGROUP_NET: Measurement = Measurement {
 const SEISMOGRAF: Measurement = Measurement {
     name: "seismograf",
     input: "ebpf",
-    help: "The agent about itself, one point for each `part`. For `cpu`, `blkio` and `net` that is the balance since the \
+    help: "The agent about itself, one point for each `part`; `agent` and `output` come with every run, the others with \
+           the input `ebpf`. For `cpu`, `blkio` and `net` that is the balance since the \
            probes started: what the machine counted is `rows_*` (in the rows of cgroups), `overflow_*` (seen, but the \
            row was lost) and `unseen_*` (no program was called) together.",
     tags: &[
-        tag("part", "`cpu`, `blkio`, `net`, `identity`, `ring` or `probe`"),
+        tag(
+            "part",
+            "`agent`, `output`, and of the input `ebpf`: `cpu`, `blkio`, `net`, `identity`, `ring`, `probe`",
+        ),
+        tag("output", "name or alias of the output, for `output`"),
         tag("device", "disk, in the balance of `blkio`"),
         tag("probe", "program, for `probe`"),
     ],
@@ -373,6 +378,17 @@ const SEISMOGRAF: Measurement = Measurement {
         ),
         int("lost_cgroup_events", "record", "`ring`: life-cycle records for which the ring had no room"),
         int("map_bytes", "byte", "`ring`: kernel memory of all maps"),
+        uint("gathered", "point", "`agent`: points gathered since the start, after the inputs' filters"),
+        uint("gather_errors", "gather", "`agent`: gathers that gave less than they should; the log says why"),
+        uint("missed_gathers", "gather", "`agent`: left out because the one before took too long"),
+        uint("rss_bytes", "byte", "`agent`: resident memory"),
+        uint("cpu_ns", "ns", "`agent`: CPU time"),
+        uint("taken", "point", "`output`: points that came in, after the output's filters"),
+        uint("written", "point", "`output`: of these, stored on the other side"),
+        uint("waiting", "point", "`output`: of these, in the buffer"),
+        uint("dropped_refused", "point", "`output`: of these, refused by the other side for good"),
+        uint("dropped_overflow", "point", "`output`: of these, pushed out of the full buffer"),
+        uint("failed_writes", "request", "`output`: writes that did not work"),
         uint("run_time_ns", "ns", "`probe`: time the program ran; with `probe_costs`"),
         uint("runs", "call", "`probe`: how often; with `probe_costs`"),
     ],

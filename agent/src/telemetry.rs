@@ -114,6 +114,9 @@ mod tests {
         assert_eq!(points[1].tag_value("output"), Some("influxdb"));
         assert_eq!(points[1].field_value("written"), Some(&FieldValue::UInt(3)));
         assert_eq!(points[2].field_value("waiting"), Some(&FieldValue::UInt(7)));
+        for point in &points {
+            assert_eq!(crate::schema::check(point), Ok(()));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Known work, done by this same binary in processes of its own: `it --work KIND ARGS...`.
 //!
-//! A worker first joins its cgroup and gives the CPU up once, so that what it did before is not the cgroup's; then it says
+//! A worker gives the CPU up, joins its cgroup and gives it up again, so that the time slice in which it joins, which the
+//! kernel and the agent may split in different places, is next to nothing; then it says
 //! `ready`, waits for a line, works, and says `done` with what it did.
 
 use std::fs;
@@ -89,6 +90,7 @@ pub fn main_if_worker() -> Option<()> {
         )
         .unwrap();
     }
+    crate::pause(Duration::from_millis(1));
     for file in joins.split(',') {
         fs::write(file, "0").unwrap_or_else(|error| panic!("{file}: {error}"));
     }
@@ -125,7 +127,11 @@ fn work(kind: &str, args: &[&str]) {
         ("churn", [roots, n]) => churn(&roots.split(',').collect::<Vec<_>>(), number(n)),
         ("idle", [ms]) => {
             ready();
-            crate::pause(Duration::from_millis(number(ms)));
+            // As idle as a process gets: it looks at its watch now and then.
+            let end = Instant::now() + Duration::from_millis(number(ms));
+            while Instant::now() < end {
+                crate::pause(Duration::from_millis(500));
+            }
             done(0);
         }
         ("read" | "write", [path, block, n]) => {

@@ -171,7 +171,9 @@ impl Ebpf {
     /// When a glob of the configuration is none. What the machine does not allow is no error.
     pub fn new(options: Options, host: &Host) -> Result<Self, StartError> {
         let selection = Selection::new(&options)?;
-        let (opened, report) = Probes::open(&options, host);
+        let mut start = Machine::default();
+        let (opened, report) =
+            Probes::open(&options, host, |hierarchies| start = Machine::read(host, hierarchies));
         for (group, state) in &report.groups {
             match state {
                 State::On => tracing::debug!(probe = group.name(), "attached"),
@@ -181,11 +183,10 @@ impl Ebpf {
                 State::NotAsked => {}
             }
         }
-        // After the probes, so that no cgroup falls between; what is counted twice by that is a few microseconds.
-        let start = Machine::read(host, &report.hierarchies);
         let kernel = opened
             .map(|(probes, ring)| {
                 let mut books = Books::default();
+                // After the probes, so that no cgroup falls between.
                 books.cgroups.walk(&report.hierarchies);
                 Ok::<_, std::io::Error>(Kernel { probes, drain: Drain::new(ring)?, books })
             })

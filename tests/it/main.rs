@@ -8,6 +8,7 @@ mod blkio;
 mod cost;
 mod cpu;
 mod degraded;
+mod deploy;
 mod influx;
 mod lifecycle;
 mod loss;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     if seismograf_tests::work::main_if_worker().is_some() {
         return ExitCode::SUCCESS;
     }
+    seismograf_tests::confine::main_if_confined();
     let suites = [
         cpu::trials(),
         lifecycle::trials(),
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         cost::trials(),
         degraded::trials(),
         influx::trials(),
+        deploy::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())
 }

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod bench;
 pub mod cgroup;
+pub mod confine;
 pub mod influxd;
 pub mod netns;
 pub mod oracle;
@@ -77,7 +78,8 @@ pub fn needs(programs: &[&str]) -> Result<(), Skip> {
     }
 }
 
-fn has(program: &str) -> bool {
+/// Whether a program is installed.
+pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
@@ -31,12 +32,43 @@ impl Profile {
 }
 
 /// Builds both. Returns the agent's path.
+///
+/// The agent is linked statically, against glibc, which needs no further target installed: one file that runs on any
+/// distribution, in an image `FROM scratch` and in a virtual machine without a root file system. Since glibc 2.34 host names are
+/// resolved without loading anything.
 pub(crate) fn agent(profile: Profile) -> anyhow::Result<PathBuf> {
     object()?;
     let mut build = command("cargo");
     build.args(["build", "--quiet", "--package", "seismograf", "--profile", profile.name()]);
+    let built = link_statically(&mut build).join(profile.name()).join("seismograf");
     run_quietly(&mut build)?;
-    Ok(workspace().join("target").join(profile.name()).join("seismograf"))
+    let agent = workspace().join("target").join(profile.name()).join("seismograf");
+    copy_if_changed(&built, &agent)?;
+    Ok(agent)
+}
+
+/// Builds the end-to-end tests, which are also their own workers, as [`agent`] is. Returns the binary's path.
+pub(crate) fn tests() -> anyhow::Result<PathBuf> {
+    let mut build = command("cargo");
+    build.args(["test", "--quiet", "--no-run", "--message-format=json", "--profile", Profile::Fast.name()]);
+    build.args(["--package", "seismograf-tests", "--test", "it"]);
+    link_statically(&mut build);
+    let messages = output(&mut build)?;
+    let executable = messages.lines().rev().find_map(|line| {
+        let rest = line.split_once("\"executable\":\"")?.1;
+        Some(PathBuf::from(rest.split_once('"')?.0))
+    });
+    executable.context("cargo did not say where the tests' binary is")
+}
+
+/// Has cargo link without shared libraries. Returns the folder of the target's profiles.
+fn link_statically(build: &mut Command) -> PathBuf {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    // Its own folder: other flags would have everything else built anew.
+    let directory = workspace().join("target/static");
+    build.args(["--target", &target, "--target-dir"]).arg(&directory);
+    build.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    directory.join(target)
 }
 
 /// Builds the object. Returns its path.
@@ -90,7 +122,10 @@ fn copy_if_changed(from: &Path, to: &Path) -> anyhow::Result<()> {
     if let Some(parent) = to.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    std::fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
+    // One that runs cannot be written to, but replaced.
+    let _ = std::fs::remove_file(to);
+    std::fs::copy(from, to).with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(())
 }
 
 /// Builds the object from a copy of its source in another place, and compares.
@@ -121,6 +156,6 @@ pub(crate) fn exec(first: &[&str], args: &[String]) -> anyhow::Result<()> {
     if !is_root() {
         eprintln!("note: probes need root: sudo {} {}", agent.display(), first.join(" "));
     }
-    let error = std::process::Command::new(&agent).args(first).args(args).exec();
+    let error = Command::new(&agent).args(first).args(args).exec();
     Err(error).with_context(|| format!("cannot run {}", agent.display()))
 }

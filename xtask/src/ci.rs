@@ -63,19 +63,9 @@ pub(crate) fn test() -> anyhow::Result<()> {
 pub(crate) fn e2e(args: &[String]) -> anyhow::Result<()> {
     install(PROGRAMS)?;
     let agent = build::agent(Profile::Fast)?;
-    let mut test = command("cargo");
-    test.args([
-        "test",
-        "--quiet",
-        "-p",
-        "seismograf-tests",
-        "--test",
-        "it",
-        "--",
-        "--test-threads=1",
-        "--nocapture",
-    ]);
-    test.args(args).env("SEISMOGRAF_BIN", agent).env("SEISMOGRAF_BENCH_OBJECT", build::bench_object()?);
+    let mut test = command(build::tests()?);
+    test.args(["--test-threads=1", "--nocapture"]).args(args);
+    test.env("SEISMOGRAF_BIN", agent).env("SEISMOGRAF_BENCH_OBJECT", build::bench_object()?);
     run_quietly(test.env("RUST_BACKTRACE", "0"))
 }
 

@@ -1,13 +1,12 @@
 //! `cargo xtask image`: a container image `FROM scratch`, without a container engine.
 //!
-//! The agent is linked statically against glibc, which needs no further target installed; since glibc 2.34 names are
-//! resolved without loading anything. The tar is what `docker load` and `ctr images import` take.
+//! The tar is what `docker load` and `ctr images import` take.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::build;
+use crate::build::{self, Profile};
 use crate::command::{command, output, run, run_quietly, workspace};
 
 /// The image's name.
@@ -15,22 +14,9 @@ const NAME: &str = "docker.io/library/seismograf:latest";
 /// The system's certificate authorities, for `https` outputs.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Builds the static agent. Returns its path.
-pub(crate) fn static_agent(profile: &str) -> anyhow::Result<PathBuf> {
-    build::object()?;
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let mut build = command("cargo");
-    build.args(["build", "--quiet", "--package", "seismograf", "--profile", profile, "--target", &target]);
-    // Its own folder: other flags would have everything else built anew.
-    let directory = workspace().join("target/static");
-    build.arg("--target-dir").arg(&directory).env("RUSTFLAGS", "-C target-feature=+crt-static");
-    run_quietly(&mut build)?;
-    Ok(directory.join(target).join(profile).join("seismograf"))
-}
-
 /// Builds target/image/seismograf.tar, and the folder that the Dockerfile takes its files from.
 pub(crate) fn image() -> anyhow::Result<()> {
-    let agent = static_agent("release")?;
+    let agent = build::agent(Profile::Release)?;
     let directory = workspace().join("target/image");
     let _ = std::fs::remove_dir_all(&directory);
     let root = directory.join("root");

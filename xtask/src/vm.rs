@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
+use crate::build::{self, Profile};
 use crate::ci::install;
 use crate::command::{command, find, is_debian, is_root, output, run_quietly, workspace};
-use crate::image;
 
 /// The suites, and the Linux that each brings.
 const SUITES: &[(&str, &str)] =
@@ -62,8 +62,8 @@ pub(crate) fn vm(suites: &[String]) -> anyhow::Result<()> {
 
 /// Everything that runs in the machine, as one archive.
 fn initramfs(directory: &Path) -> anyhow::Result<PathBuf> {
-    let agent = image::static_agent("fast")?;
-    let worker = worker()?;
+    let agent = build::agent(Profile::Fast)?;
+    let worker = build::tests()?;
     let root = directory.join("root");
     let _ = std::fs::remove_dir_all(&root);
     std::fs::create_dir_all(root.join("bin"))?;
@@ -77,29 +77,6 @@ fn initramfs(directory: &Path) -> anyhow::Result<PathBuf> {
     let pack = format!("find . | cpio --quiet -o -H newc > '{}'", archive.display());
     run_quietly(command("sh").args(["-c", &pack]).current_dir(&root))?;
     Ok(archive)
-}
-
-/// The end-to-end tests' binary, which is also their worker, linked statically.
-fn worker() -> anyhow::Result<PathBuf> {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let mut build = command("cargo");
-    build.args([
-        "test",
-        "--quiet",
-        "--no-run",
-        "--message-format=json",
-        "--profile",
-        "fast",
-        "-p",
-        "seismograf-tests",
-    ]);
-    build.args(["--test", "it", "--target", &target, "--target-dir"]).arg(workspace().join("target/static"));
-    let messages = output(build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
-    let executable = messages.lines().rev().find_map(|line| {
-        let rest = line.split_once("\"executable\":\"")?.1;
-        Some(PathBuf::from(rest.split_once('"')?.0))
-    });
-    executable.context("cargo did not say where the tests' binary is")
 }
 
 /// A suite's cloud kernel; downloaded once.

@@ -91,14 +91,22 @@ impl Influxdb {
         }
         // Somebody else may have installed the same one before, in tests.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
+        let mut client = Client::builder();
+        if servers.iter().all(|url| url.scheme() == "http") {
+            // Nobody's certificate is checked, so the system's authorities are not read: an image may have none.
+            client = client.tls_certs_only([]);
+        }
+        let client = client
             .default_headers(headers(&options)?)
             .timeout(options.timeout)
             // A POST that is redirected becomes a GET, which would look like success.
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
             .build()
-            .map_err(|error| OutputError::new("urls", chain(&error)))?;
+            .map_err(|error| {
+                let what = format!("{}; the image or system needs its CA certificates", chain(&error));
+                OutputError::new("urls", what)
+            })?;
         Ok(Self { client, options, servers, first: 0 })
     }
 

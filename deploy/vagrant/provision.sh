@@ -1,6 +1,6 @@
 #!/bin/bash
-# Sets up Debian 12 as root, from nothing to figures in InfluxDB: builds the agent, installs it as a service, and gives it a
-# database. Can be run again: what is there already stays, the agent is built anew and restarted.
+# Sets up Debian 12 as root, from nothing to figures in InfluxDB: builds the agent, installs it as a service, and
+# gives it a database. Can be run again: what is there already stays, the agent is built anew and restarted.
 #
 #     provision.sh [SOURCE]     SOURCE is the repository; without it, the one that this script is in
 set -euo pipefail
@@ -10,8 +10,9 @@ source=${1:-$(realpath "$here/../..")}
 cd "$source"
 export DEBIAN_FRONTEND=noninteractive
 
-# For the agent: a C compiler, which links it. For the programs in the kernel: bpf-linker is built here against LLVM 22, and
-# can read no newer compiler's output, so they get Debian's Rust of the same LLVM, with its source, instead of rustup's.
+# For the agent: a C compiler, which links it. For the programs in the kernel: bpf-linker is built here against LLVM 22
+# and can read no newer compiler's output, so they get Debian's Rust of the same LLVM, with its source. rustup's stable,
+# which goes on to newer ones, builds the agent.
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
   build-essential ca-certificates curl \

@@ -23,6 +23,7 @@ pub mod inputs;
 pub mod ledger;
 pub mod line_protocol;
 pub mod logging;
+mod memory;
 pub mod object;
 pub mod outputs;
 pub mod pipeline;

@@ -232,7 +232,8 @@ impl Probes {
         let opened = load(options, host, &report.hierarchies).and_then(|(ebpf, offsets, btf)| {
             Self::attach(options, host, (ebpf, &offsets, &btf), report.clone(), before)
         });
-        give_memory_back();
+        // Reading the kernel's type information took some 15 MB in small pieces.
+        crate::memory::give_back();
         match opened {
             Ok((probes, ring)) => {
                 let report = probes.report.clone();
@@ -580,15 +581,6 @@ fn raise_memlock() {
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
 
-/// Returns what the kernel's type information took while it was read, some 15 MB in small pieces, to the system.
-fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: releases free memory of the allocator and touches nothing in use.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Whether lockdown keeps even root from reading kernel memory by BPF.
 fn is_confidential(host: &Host) -> bool {
     std::fs::read_to_string(host.sys("kernel/security/lockdown"))
@@ -614,7 +606,7 @@ fn refused(what: &str, error: &(dyn std::error::Error + 'static)) -> State {
     }
     let advice = match number {
         Some(libc::EPERM | libc::EACCES) => {
-            "run as root, or with the capabilities BPF and PERFMON, and for the network NET_ADMIN; before Linux 5.8, SYS_ADMIN"
+            "run as root, or with the capabilities BPF and PERFMON, and for the network NET_ADMIN"
         }
         Some(libc::ENOMEM) => "raise the memory limit of this service (its maps are charged to it)",
         _ => "report this with the kernel's version and the log at debug level",

@@ -1,5 +1,7 @@
 //! Loss is counted, whatever is held back: rows + overflow = everything.
 
+use std::time::Instant;
+
 use libtest_mimic::Trial;
 use seismograf_tests::agent::Agent;
 use seismograf_tests::cgroup::Cgroup;
@@ -22,6 +24,14 @@ fn stopped_reader() -> Outcome {
     needs(&["ip"])?;
     let wire = Wire::new();
     let agent = Agent::start("probes = [\"cpu\", \"net\"]\nring_bytes = 4096", 500)?;
+    // What no program is called for, such as a few of a hypervisor's own tasks, goes on at its own pace.
+    let (quiet, quiet_start) = (agent.part("cpu"), Instant::now());
+    for _ in 0..3 {
+        agent.next_gather();
+    }
+    let unseen_a_second = (agent.part("cpu").int("unseen_ns") - quiet.int("unseen_ns")).max(0) as f64
+        / quiet_start.elapsed().as_secs_f64();
+    let start = Instant::now();
     let (net_before, cpu_before, machine_before) =
         (agent.part("net"), agent.part("cpu"), oracle::machine_cpu_ns());
     let others_before = other_packets();
@@ -82,10 +92,13 @@ fn stopped_reader() -> Outcome {
         change("unseen_ns") as f64 / 1e6,
     );
     assert!(change("overflow_ns") > 0, "no CPU time was lost: this shows nothing");
-    let off = change("unseen_ns").abs() as f64;
+    let unseen = change("unseen_ns") as f64;
+    let usual = unseen_a_second * start.elapsed().as_secs_f64();
+    println!("loss: CPU: unseen in as long a time without any load: {:.3} ms", usual / 1e6);
+    let allowed = 0.001 * change("machine_ns") as f64 + 2e6;
     assert!(
-        off <= 0.001 * change("machine_ns") as f64 + 2e6,
-        "{off} ns are neither in a row nor in overflow"
+        unseen >= -allowed && unseen <= 1.5 * usual + allowed,
+        "{unseen} ns are neither in a row nor in overflow"
     );
     assert!(machine.cast_signed() >= change("machine_ns"));
     Ok(())

@@ -71,7 +71,9 @@ fn install_compiler() -> anyhow::Result<()> {
     if find("rustup").is_some() {
         eprintln!("setup: adding rustup's component rust-src");
         match run(command("rustup").args(["component", "add", "rust-src"])) {
-            Ok(()) => return Ok(()),
+            // rustup takes a component that lost its files for one that is there.
+            Ok(()) if compiler().is_some() => return Ok(()),
+            Ok(()) => eprintln!("setup: rustup says it is there, but its files are not"),
             Err(error) => eprintln!("setup: {error:#}"),
         }
     }

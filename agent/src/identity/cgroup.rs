@@ -19,6 +19,8 @@ pub type Key = (HierarchyId, u64);
 
 /// How long the name of a removed cgroup is kept when the kernel does not say that it let go of it.
 const KEPT_AFTER_REMOVAL: Duration = Duration::from_secs(300);
+/// So many that are forgotten at once leave memory behind that is worth giving back.
+const WAVE: usize = 256;
 /// How deep the walk goes; the kernel's own limit is far above what anybody nests.
 const WALK_DEPTH: usize = 64;
 
@@ -120,11 +122,13 @@ impl Cgroups {
         self.known.contains_key(&key)
     }
 
-    /// Forgets the cgroups of which nothing more can come. Call it after the rows of a flush went out.
+    /// Forgets the cgroups of which nothing more can come, and says whether they were a wave of them whose memory should
+    /// go as well. Call it after the rows of a flush went out.
     ///
     /// One that was released while a flush was going on can have a delta on a CPU that was through by then, so it is
     /// kept until the next one.
-    pub fn forget_the_dead(&mut self, now: Instant) {
+    pub fn forget_the_dead(&mut self, now: Instant) -> bool {
+        let before = self.known.len();
         self.known.retain(|_, known| match &mut known.life {
             Life::Alive => true,
             Life::Removed(at) => now.duration_since(*at) < KEPT_AFTER_REMOVAL,
@@ -133,6 +137,7 @@ impl Cgroups {
         if self.known.capacity() > 1024 && self.known.capacity() > 4 * self.known.len() {
             self.known.shrink_to_fit();
         }
+        before - self.known.len() >= WAVE
     }
 
     /// How many cgroups are known, in all hierarchies.

@@ -297,13 +297,16 @@ impl Input for Ebpf {
         }
         let books = &mut kernel.books;
         books.ledger.start_interval();
-        books.cgroups.forget_the_dead(now);
+        let was_a_wave = books.cgroups.forget_the_dead(now);
         let (cpu, blkio) = (self.report.hierarchies.cpu().1, self.report.hierarchies.blkio());
         let Books { ledger, cgroups, .. } = books;
         ledger.cpu.retain(|id| cgroups.is_known((cpu, id)));
         ledger.runqueue.retain(|id| cgroups.is_known((cpu, id)));
         ledger.blkio.retain(|id| cgroups.is_known((blkio, id)));
         ledger.net.retain(|id| cgroups.is_known((HierarchyId::UNIFIED, id)));
+        if was_a_wave {
+            crate::memory::give_back();
+        }
         collected
     }
 

@@ -145,7 +145,8 @@ impl System {
     /// Logged-in users; nothing where utmp cannot be read, as on systems that have none.
     fn add_users(&self, point: &mut Point) {
         let path = self.host.var("run/utmp");
-        match std::fs::read(&path) {
+        // `/var/run` is mostly a link to `/run`, which from a container leads to the container's own.
+        match std::fs::read(&path).or_else(|_| std::fs::read(self.host.run("utmp"))) {
             Ok(utmp) => {
                 let users: Vec<_> = users(&utmp).collect();
                 point.set_field("n_users", saturated(users.len()));
@@ -302,6 +303,17 @@ mod tests {
         assert_eq!(points.len(), 1);
         assert_eq!(points[0].field_value("n_users"), Some(&FieldValue::Int(4)));
         assert_eq!(points[0].field_value("n_unique_users"), Some(&FieldValue::Int(3)));
+    }
+
+    #[tokio::test]
+    async fn users_are_found_where_var_run_leads_elsewhere() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "run/utmp", record(7, "ann"));
+        std::fs::create_dir(root.path().join("var")).unwrap();
+        std::os::unix::fs::symlink("/not/there", root.path().join("var/run")).unwrap();
+        let options = Options { include: vec![Group::Users] };
+        let points = gather(&mut System::new(options, &Host::at(root.path()))).await.unwrap();
+        assert_eq!(points[0].field_value("n_users"), Some(&FieldValue::Int(1)));
     }
 
     #[tokio::test]

@@ -83,7 +83,8 @@ impl Hierarchies {
             else {
                 continue;
             };
-            if *root != "/" {
+            // Seen from a container with a cgroup namespace of its own, the hierarchy's root is so many levels up.
+            if root.split('/').any(|part| !matches!(part, "" | "..")) {
                 continue;
             }
             let id = match *kind {
@@ -206,6 +207,15 @@ mod tests {
         assert_eq!(unified.blkio(), HierarchyId::UNIFIED);
         assert_eq!(Hierarchies::parse("", "").layout(), Layout::None);
         assert_eq!(Hierarchies::parse("x\n:::\n", "a b - c\n").layout(), Layout::None);
+    }
+
+    #[test]
+    fn a_root_above_this_namespaces_own_is_the_root() {
+        let mounts = "35 30 0:30 /../../.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+                      36 30 0:30 /../x /elsewhere rw - cgroup2 cgroup2 rw\n";
+        let hierarchies = Hierarchies::parse("0::/../../init.scope\n", mounts);
+        assert_eq!(hierarchies.mount(HierarchyId::UNIFIED), Some(Path::new("/sys/fs/cgroup")));
+        assert_eq!(hierarchies.layout(), Layout::Unified);
     }
 
     #[test]

@@ -145,10 +145,9 @@ impl Influxdb {
 
     async fn create_database(&self, url: &Url) -> Result<(), String> {
         let name = self.options.database.replace('\\', "\\\\").replace('"', "\\\"");
-        let form = format!("q={}", encoded(&format!("CREATE DATABASE \"{name}\"")));
-        let request = self.client.post(endpoint(url, "query"));
-        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
-        let said = said(self.authorized(request).send().await).await?;
+        let mut target = endpoint(url, "query");
+        target.query_pairs_mut().append_pair("q", &format!("CREATE DATABASE \"{name}\""));
+        let said = said(self.authorized(self.client.post(target)).send().await).await?;
         // A statement that fails is in a body that is a success.
         match said.error() {
             None if said.status.is_success() => Ok(()),
@@ -355,18 +354,6 @@ fn chain(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     if text.is_empty() { error.to_string() } else { text }
-}
-
-fn encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub(super) enum Meaning {
 #[derive(Deserialize)]
 struct Body {
     error: Option<String>,
+    /// What InfluxDB 2 says in its place, on the same path.
+    message: Option<String>,
     #[serde(default)]
     results: Vec<StatementResult>,
 }
@@ -45,7 +47,7 @@ impl Said {
     /// answers.
     pub(super) fn error(&self) -> Option<String> {
         let of_body = serde_json::from_str(&self.body).ok().and_then(|body: Body| {
-            body.error.or_else(|| body.results.into_iter().find_map(|result| result.error))
+            body.error.or(body.message).or_else(|| body.results.into_iter().find_map(|result| result.error))
         });
         of_body.or_else(|| self.error_header.clone()).filter(|error| !error.is_empty())
     }
@@ -150,6 +152,13 @@ mod tests {
         r#"{"error":"engine: unable to parse integer value \"x i=1\": invalid syntax"}"#,
         "refused"
     )]
+    #[case::unparsable_for_v2(
+        400,
+        r#"{"code":"invalid","message":"unable to parse 'm': missing fields"}"#,
+        "refused"
+    )]
+    #[case::conflict_for_v2(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: input field \"a\" on measurement \"m\" is type float, already exists as type integer dropped=1"}"#, "refused")]
+    #[case::wrong_token_for_v2(401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, "later")]
     #[case::too_large(413, r#"{"error":"Request Entity Too Large"}"#, "refused")]
     #[case::too_large_for_a_proxy(413, "<html>413 Request Entity Too Large</html>", "refused")]
     #[case::proxy(502, "<html>Bad Gateway</html>", "later")]

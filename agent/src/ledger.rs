@@ -3,7 +3,7 @@
 //! Pure: records in, sums out. Keyed by ids alone; names are `identity`'s and are added when points are made, never
 //! before, so that no number depends on a name. Each area is in the one hierarchy that the kernel accounts it in.
 //!
-//! Totals count from when the agent first saw the cgroup, never go back, and are kept until [`Ledger::forget`].
+//! Totals count from when the agent first saw the cgroup, never go back, and are kept until the kernel lets go of it.
 
 pub mod blkio;
 pub mod cpu;

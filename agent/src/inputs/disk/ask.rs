@@ -5,7 +5,7 @@
 //! until the call returns, and another task goes on with the rest. The file system is asked again only then, so that a
 //! dead server holds one thread, and not one more with each gather.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,8 @@ pub(super) struct Asker {
     limit: Duration,
     /// By the id of the file system: the task that waits for it.
     hung: HashMap<String, JoinHandle<()>>,
+    /// Paths that may not be asked, each of which was said once.
+    forbidden: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl fmt::Debug for Asker {
@@ -102,7 +104,7 @@ impl Asker {
         statfs: impl Fn(&Path) -> io::Result<Space> + Send + Sync + 'static,
         limit: Duration,
     ) -> Self {
-        Self { statfs: Arc::new(statfs), limit, hung: HashMap::new() }
+        Self { statfs: Arc::new(statfs), limit, hung: HashMap::new(), forbidden: Arc::default() }
     }
 
     /// The space of each mount, asked at the path beside it, in their order; `None` where there was no answer.
@@ -138,14 +140,23 @@ impl Asker {
         let paths: Vec<_> = paths.collect();
         let progress = Arc::new(Mutex::new(Progress::default()));
         let (statfs, shared) = (Arc::clone(&self.statfs), Arc::clone(&progress));
+        let forbidden = Arc::clone(&self.forbidden);
         let task = tokio::task::spawn_blocking(move || {
             for path in paths {
                 let answer = path.and_then(|path| {
-                    let answer = statfs(&path);
-                    answer
-                        .inspect_err(
-                            |error| tracing::debug!(path = %path.display(), %error, "no space known"),
-                        )
+                    statfs(&path)
+                        .inspect_err(|error| {
+                            if error.kind() == io::ErrorKind::PermissionDenied
+                                && locked(&forbidden).insert(path.clone())
+                            {
+                                tracing::warn!(
+                                    path = %path.display(), %error,
+                                    "no space known: it needs the capability DAC_READ_SEARCH, or leave it out by ignore_fs"
+                                );
+                            } else {
+                                tracing::debug!(path = %path.display(), %error, "no space known");
+                            }
+                        })
                         .ok()
                 });
                 let mut progress = locked(&shared);
@@ -178,8 +189,8 @@ impl Asker {
 }
 
 /// The progress. Also after a panic of the task: a list that was pushed to is whole.
-fn locked(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

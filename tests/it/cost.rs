@@ -28,7 +28,7 @@ fn of_each_probe() -> Outcome {
     // Other work of the machine can only make a round dearer: the best of them tells what the program costs.
     for round in 1..=3 {
         let before = bench.sample();
-        switches();
+        switches(true);
         let after = bench.sample();
         let (empty, runs) = ns(&before, &after, "bench_sched_switch_empty");
         let net = |name: &str| ns(&before, &after, name).0 - empty;
@@ -60,6 +60,17 @@ fn of_each_probe() -> Outcome {
             "cost: round {round}, {runs} completions: empty {empty:.1} ns; net of it: blkio {blkio:.1} ns"
         );
     }
+    // Where the two tasks are on two CPUs, each goes idle in between, caches and all: a price to know, and no bar.
+    let before = bench.sample();
+    switches(false);
+    let after = bench.sample();
+    let (empty, runs) = ns(&before, &after, "bench_sched_switch_empty");
+    let net = |name: &str| ns(&before, &after, name).0 - empty;
+    println!(
+        "cost: wherever the scheduler puts them, {runs} switches: empty {empty:.1} ns; net of it: cpu {:.1}, hash and clock {:.1} ns",
+        net("cpu_sched_switch"),
+        net("bench_sched_switch_hash")
+    );
     println!(
         "cost: cpu {best_cpu:.1} ns a switch, {:.1} % of a per-CPU hash with a clock",
         100.0 * best_share
@@ -69,11 +80,17 @@ fn of_each_probe() -> Outcome {
     Ok(())
 }
 
-/// Context switches, by the kernel's own benchmark where it is installed.
-fn switches() {
-    let output =
-        Command::new("perf").args(["bench", "sched", "pipe", "-l", "300000"]).stdout(Stdio::null()).status();
-    if !output.is_ok_and(|status| status.success()) {
+/// Context switches, by the kernel's own benchmark where it is installed; `on_one_cpu`, or where the scheduler likes.
+fn switches(on_one_cpu: bool) {
+    let mut perf = if on_one_cpu {
+        let mut taskset = Command::new("taskset");
+        taskset.args(["--cpu-list", "0", "perf"]);
+        taskset
+    } else {
+        Command::new("perf")
+    };
+    let status = perf.args(["bench", "sched", "pipe", "-l", "300000"]).stdout(Stdio::null()).status();
+    if !status.is_ok_and(|status| status.success()) {
         let cgroup = Cgroup::new("bench-switch");
         Worker::start(&cgroup, "", &["switch", "3000", "1000000"]).run();
     }

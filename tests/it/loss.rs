@@ -21,7 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn stopped_reader() -> Outcome {
-    needs(&["ip"])?;
+    needs(&["ip", "nsenter", "sysctl"])?;
     let wire = Wire::new();
     let agent = Agent::start("probes = [\"cpu\", \"net\"]\nring_bytes = 4096", 500)?;
     // What no program is called for, such as a few of a hypervisor's own tasks, goes on at its own pace.

@@ -36,7 +36,7 @@ fn row(agent: &Agent, cgroup: &Cgroup) -> Point {
 fn datagrams_over_a_wire() -> Outcome {
     const N: u64 = 20_000;
     const SIZE: u64 = 300;
-    needs(&["ip", "sysctl"])?;
+    needs(&["ip", "nsenter", "sysctl"])?;
     let wire = Wire::new();
     let agent = Agent::start(SECTION, 500)?;
     let (sender, receiver) = (Cgroup::new("udp-sender"), Cgroup::new("udp-receiver"));
@@ -64,7 +64,7 @@ fn datagrams_over_a_wire() -> Outcome {
 fn datagrams_over_loopback() -> Outcome {
     const N: u64 = 400_000;
     const THREADS: &str = "4";
-    needs(&["ip"])?;
+    needs(&["ip", "nsenter", "sysctl"])?;
     let wire = Wire::new();
     let agent = Agent::start(SECTION, 500)?;
     let cgroups = [Cgroup::new("loop-1"), Cgroup::new("loop-2")];
@@ -120,7 +120,7 @@ struct Transfer {
 }
 
 fn transfer(offload: bool, bytes: u64) -> Result<Transfer, seismograf_tests::Skip> {
-    needs(&["ip", "ethtool", "sysctl"])?;
+    needs(&["ip", "nsenter", "ethtool", "sysctl"])?;
     let wire = Wire::new();
     wire.offload(offload);
     let agent = Agent::start(SECTION, 500)?;

@@ -23,21 +23,22 @@ impl Wire {
         let wire = Self { names };
         for name in &wire.names {
             run("ip", &["netns", "add", name]);
-            run("ip", &["-n", name, "link", "set", "lo", "up"]);
+            wire.exec(name, "ip", &["link", "set", "lo", "up"]);
             for which in ["all", "default"] {
                 wire.exec(name, "sysctl", &["-q", "-w", &format!("net.ipv6.conf.{which}.disable_ipv6=1")]);
             }
         }
         let [a, b] = &wire.names;
-        run(
+        wire.exec(
+            a,
             "ip",
-            &["-n", a, "link", "add", INTERFACE, "type", "veth", "peer", "name", INTERFACE, "netns", b],
+            &["link", "add", INTERFACE, "type", "veth", "peer", "name", INTERFACE, "netns", b],
         );
         for i in 0..2 {
             let (name, other) = (&wire.names[i], 1 - i);
-            run("ip", &["-n", name, "link", "set", INTERFACE, "address", MACS[i], "arp", "off"]);
-            run("ip", &["-n", name, "addr", "add", &format!("{}/24", ADDRESSES[i]), "dev", INTERFACE]);
-            run("ip", &["-n", name, "link", "set", INTERFACE, "up"]);
+            wire.exec(name, "ip", &["link", "set", INTERFACE, "address", MACS[i], "arp", "off"]);
+            wire.exec(name, "ip", &["addr", "add", &format!("{}/24", ADDRESSES[i]), "dev", INTERFACE]);
+            wire.exec(name, "ip", &["link", "set", INTERFACE, "up"]);
             let neighbour = [
                 "neigh",
                 "replace",
@@ -49,14 +50,17 @@ impl Wire {
                 "nud",
                 "permanent",
             ];
-            run("ip", &[&["-n", name], &neighbour[..]].concat());
+            wire.exec(name, "ip", &neighbour);
         }
         wire
     }
 
     /// Runs a command in a namespace.
+    ///
+    /// By nsenter: `ip -n` and `ip netns exec` mount things besides, which not every root directory allows.
     pub fn exec(&self, name: &str, program: &str, args: &[&str]) -> String {
-        run("ip", &[&["netns", "exec", name, program], args].concat())
+        let namespace = format!("--net=/run/netns/{name}");
+        run("nsenter", &[&[namespace.as_str(), program], args].concat())
     }
 
     /// A file of proc as it is in a namespace.

@@ -15,6 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("losetup", "mount"),
     ("mount", "mount"),
     ("setpriv", "util-linux"),
+    ("taskset", "util-linux"),
     ("influxd", "influxdb"),
     ("perf", "linux-perf"),
 ];

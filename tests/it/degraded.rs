@@ -5,7 +5,7 @@ use std::process::Command;
 use libtest_mimic::Trial;
 use seismograf_tests::agent::Agent;
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{agent_binary, needs, trial};
+use seismograf_tests::{OWN_MOUNTS, agent_binary, needs, trial};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -61,8 +61,8 @@ fn without_cgroup2() -> Outcome {
         return Err(seismograf_tests::Skip::because("cgroup2 is the only hierarchy here"));
     }
     let mut command = Command::new("unshare");
-    let script = format!("umount {} && exec \"$0\" \"$@\"", layout.unified.display());
-    command.args(["--mount", "sh", "-c", &script]).arg(agent_binary()?);
+    let script = format!("{OWN_MOUNTS}umount {} && exec \"$0\" \"$@\"", layout.unified.display());
+    command.args(["--mount", "--propagation", "unchanged", "sh", "-c", &script]).arg(agent_binary()?);
     let agent = dump(command);
     assert!(agent.log().contains("no cgroup2 hierarchy is mounted"), "{}", agent.log());
     assert!(agent.log().contains("mount -t cgroup2"), "no advice: {}", agent.log());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{Skip, agent_binary, confine, extra, has, needs, run, trial, wait_for};
+use seismograf_tests::{OWN_MOUNTS, Skip, agent_binary, confine, extra, has, needs, run, trial, wait_for};
 use serde_json::Value;
 
 /// Three intervals of the DaemonSet's configuration, and some more for the start.
@@ -73,7 +73,7 @@ fn start(daemonset: &Value, secret: &BTreeMap<&str, String>) -> Result<Container
     }
     fs::copy(agent_binary()?, place("/usr/bin/seismograf")).unwrap();
     fs::copy(std::env::current_exe().unwrap(), place("/bin/it")).unwrap();
-    let mut script = String::from("set -e\n");
+    let mut script = format!("{OWN_MOUNTS}set -e\n");
     let mut mount = |line: String| {
         script.push_str(&line);
         script.push('\n');
@@ -104,7 +104,7 @@ fn start(daemonset: &Value, secret: &BTreeMap<&str, String>) -> Result<Container
     mount(format!("exec unshare --root={shown} /bin/it {} {} \"$@\"", confine::FLAG, capabilities.join(",")));
 
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "slave", "sh", "-c", &script, "sh", "/usr/bin/seismograf"]);
+    command.args(["--mount", "--propagation", "unchanged", "sh", "-c", &script, "sh", "/usr/bin/seismograf"]);
     command.args(list(&container["args"]).iter().map(text)).env_clear();
     // For the script's own tools; the image sets none, and the agent runs no program.
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

@@ -84,6 +84,10 @@ pub fn has(program: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
+/// A shell's first line after `unshare --mount --propagation unchanged`: from then on nothing that it mounts or unmounts is
+/// the host's. In a root directory that is no mount, `unshare` itself could not say so; there it is said of what is below.
+pub const OWN_MOUNTS: &str = "mount --make-rslave / 2>/dev/null || { mount --make-rslave /proc && mount --make-rslave /sys; } || exit 1\n";
+
 /// Runs a command to its end.
 ///
 /// # Panics

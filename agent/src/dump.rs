@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::config::InputCommon;
-use crate::inputs::{Gathered, Input};
+use crate::inputs::{self, Input};
 use crate::line_protocol;
-use crate::point::{FieldValue, Point, Timestamp};
+use crate::point::{FieldValue, Point};
 use crate::probes::support::HierarchyId;
 use crate::records::Record;
 
@@ -111,12 +111,7 @@ async fn wait(inputs: &mut [(Box<dyn Input>, InputCommon)], until: Instant) {
 async fn gather(request: &mut Request) -> Vec<Point> {
     let mut points = Vec::new();
     for (input, common) in &mut request.inputs {
-        let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
-        if let Err(error) = input.gather(&mut gathered).await {
-            tracing::error!(input = input.name(), %error, "gather is incomplete");
-        }
-        let named = gathered.points.into_iter();
-        points.extend(named.filter_map(|point| common.process(&request.global_tags, point)));
+        points.extend(inputs::gather(&mut **input, common, &request.global_tags).await.0);
     }
     points
 }
@@ -166,7 +161,7 @@ fn json_value(value: &FieldValue) -> Value {
 /// When the stream cannot be written to.
 pub async fn test(mut request: Request, out: &mut impl Write) -> io::Result<()> {
     let _ = gather(&mut request).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(inputs::FIRST_READING).await;
     let mut line = Vec::new();
     for point in gather(&mut request).await {
         line.clear();
@@ -183,7 +178,7 @@ pub async fn test(mut request: Request, out: &mut impl Write) -> io::Result<()> 
 /// # Errors
 /// When the stream cannot be written to.
 pub async fn run_raw(
-    mut ebpf: crate::inputs::ebpf::Ebpf,
+    mut ebpf: inputs::ebpf::Ebpf,
     interval: Duration,
     count: Option<u64>,
     shutdown: impl Future<Output = ()>,
@@ -255,6 +250,7 @@ fn json_of_record(record: &Record<'_>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::point::Timestamp;
 
     #[test]
     fn json_has_every_part_of_a_point() {

@@ -12,7 +12,9 @@ mod golden;
 pub mod mem;
 pub mod system;
 
-use crate::config::file;
+use std::collections::BTreeMap;
+
+use crate::config::{InputCommon, file};
 use crate::host::Host;
 use crate::point::{Point, Timestamp};
 
@@ -140,6 +142,26 @@ pub(crate) fn read_text(path: &std::path::Path) -> Result<String, GatherError> {
     let bytes = std::fs::read(path).map_err(|error| GatherError::Read { path: path.to_owned(), error })?;
     Ok(String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// Between two gathers of a run that gathers once, for the inputs whose figures are differences; Telegraf's.
+pub(crate) const FIRST_READING: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Gathers once: the points as the input's options and the global tags have them, and whether that is all there should be.
+/// What is missing is logged.
+pub(crate) async fn gather(
+    input: &mut dyn Input,
+    common: &InputCommon,
+    global_tags: &BTreeMap<String, String>,
+) -> (Vec<Point>, bool) {
+    let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
+    let result = input.gather(&mut gathered).await;
+    if let Err(error) = &result {
+        let name = common.alias.as_deref().unwrap_or(input.name());
+        tracing::error!(input = name, %error, "gather is incomplete");
+    }
+    let points = gathered.points.into_iter();
+    (points.filter_map(|point| common.process(global_tags, point)).collect(), result.is_ok())
 }
 
 /// A source of points.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
 
 use crate::batch::Buffer;
 use crate::clock;
@@ -146,10 +148,10 @@ pub struct Sender {
     name: String,
     failures: u32,
     /// What was last logged about a failure, and when.
-    logged: Option<(String, tokio::time::Instant)>,
+    logged: Option<(String, Instant)>,
     dropped_logged: u64,
     /// No write before this.
-    not_before: Option<tokio::time::Instant>,
+    not_before: Option<Instant>,
 }
 
 /// How a delivery went.
@@ -183,20 +185,20 @@ impl Sender {
 
     /// Runs until `points` is closed, then writes what is left, as far as the other side takes it. Returns how many lines
     /// are left over.
-    pub async fn run(mut self, mut points: tokio::sync::mpsc::Receiver<Arc<Vec<Point>>>) -> usize {
+    pub async fn run(mut self, mut points: Receiver<Arc<Vec<Point>>>) -> usize {
         self.output.connect().await;
-        let mut flush_at = tokio::time::Instant::now() + self.flush_period();
+        let mut flush_at = Instant::now() + self.flush_period();
         loop {
             // After a failure the next try is when the wait is over, and the rhythm of flushes starts anew from there.
             let due = self.not_before.unwrap_or(flush_at);
             let whole_batch = self.not_before.is_none() && self.buffer.has_batch();
-            if whole_batch || tokio::time::Instant::now() >= due {
+            if whole_batch || Instant::now() >= due {
                 if !whole_batch {
-                    flush_at = tokio::time::Instant::now() + self.flush_period();
+                    flush_at = Instant::now() + self.flush_period();
                 }
                 self.not_before = None;
                 let n = if whole_batch { 1 } else { usize::MAX };
-                self.flush(n, Some(&mut points)).await;
+                self.flush(n, &mut points).await;
                 self.report_dropped();
                 continue;
             }
@@ -208,7 +210,7 @@ impl Sender {
                 () = tokio::time::sleep_until(due) => {}
             }
         }
-        self.flush(usize::MAX, None).await;
+        self.flush(usize::MAX, &mut points).await;
         self.report_dropped();
         self.buffer.len()
     }
@@ -227,11 +229,7 @@ impl Sender {
     /// Writes up to `batches` batches, oldest first, of what is there at the start; stops at the first failure.
     ///
     /// Takes what arrives on `points` meanwhile, so that a slow server never holds a gather up.
-    async fn flush(
-        &mut self,
-        batches: usize,
-        mut points: Option<&mut tokio::sync::mpsc::Receiver<Arc<Vec<Point>>>>,
-    ) {
+    async fn flush(&mut self, batches: usize, points: &mut Receiver<Arc<Vec<Point>>>) {
         let mut left = self.buffer.len();
         for _ in 0..batches {
             let batch = self.buffer.take_batch();
@@ -247,25 +245,25 @@ impl Sender {
                 loop {
                     tokio::select! {
                         delivery = &mut delivery => break delivery,
-                        Some(more) = receive(&mut points) => arrived.push(more),
+                        // Closed, it is out of the choice.
+                        Some(more) = points.recv() => arrived.push(more),
                     }
                 }
             };
-            let rest = match delivery {
+            let has_failed = match delivery {
                 Delivery::Done => {
                     self.succeeded();
-                    None
+                    false
                 }
                 Delivery::Later { rest, reason, after } => {
                     self.failed(reason, after, rest.len());
-                    Some(rest)
+                    self.buffer.put_back(rest);
+                    true
                 }
             };
-            let failed = rest.is_some();
-            self.buffer.put_back(rest.unwrap_or_default());
             arrived.iter().for_each(|points| self.take(points));
             self.publish();
-            if failed {
+            if has_failed {
                 break;
             }
         }
@@ -285,7 +283,7 @@ impl Sender {
         self.counts.add(&self.counts.failed_writes, 1);
         let wait = clock::backoff(self.failures, FIRST_BACKOFF, LONGEST_BACKOFF);
         let wait = wait.max(after.unwrap_or_default().min(LONGEST_WISH));
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         self.not_before = Some(now + wait);
         let is_news = self
             .logged
@@ -318,19 +316,6 @@ impl Sender {
     fn publish(&self) {
         self.counts.set(&self.counts.waiting, self.buffer.len() as u64);
         self.counts.set(&self.counts.overflowed, self.buffer.dropped());
-    }
-}
-
-/// The next points, for as long as there is somebody to send any.
-async fn receive(
-    points: &mut Option<&mut tokio::sync::mpsc::Receiver<Arc<Vec<Point>>>>,
-) -> Option<Arc<Vec<Point>>> {
-    match points {
-        Some(receiver) => match receiver.recv().await {
-            Some(more) => Some(more),
-            None => std::future::pending().await,
-        },
-        None => std::future::pending().await,
     }
 }
 

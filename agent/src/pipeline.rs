@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::config::{Agent, InputCommon, OutputSection};
-use crate::inputs::{Gathered, Input};
+use crate::inputs::{self, Input};
 use crate::outputs::Sender;
 use crate::point::{Point, Timestamp};
 use crate::telemetry::Telemetry;
@@ -29,16 +29,11 @@ use crate::telemetry::Telemetry;
 const CHANNEL_GATHERS: usize = 64;
 /// How long everything may take that is done when the agent is told to stop. Kubernetes and systemd give 30 s and 90 s.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
-/// Between the two gathers of a run that ends by itself, for inputs that need two readings; Telegraf's.
-const FIRST_READING: Duration = Duration::from_millis(500);
-
-/// The points of one gather, for every output.
-type Batch = Arc<Vec<Point>>;
 
 /// Where every input sends its points.
 #[derive(Clone)]
 struct Fan {
-    outputs: Vec<mpsc::Sender<Batch>>,
+    outputs: Vec<mpsc::Sender<Arc<Vec<Point>>>>,
     telemetry: Arc<Telemetry>,
     global_tags: Arc<BTreeMap<String, String>>,
 }
@@ -178,7 +173,6 @@ impl Schedule {
         fan: Fan,
         mut stopped: watch::Receiver<()>,
     ) {
-        let name = common.alias.clone().unwrap_or_else(|| input.name().to_owned());
         let mut first = true;
         loop {
             let mut wait = clock::until_next(Timestamp::now(), self.interval, self.round, self.offset);
@@ -200,7 +194,7 @@ impl Schedule {
                 }
             };
             let start = Instant::now();
-            fan.send(gather(&mut *input, &name, &common, &fan).await).await;
+            fan.send(gather(&mut *input, &common, &fan).await).await;
             if stop {
                 return;
             }
@@ -209,32 +203,29 @@ impl Schedule {
                 let missed = took.as_nanos() / self.interval.as_nanos().max(1);
                 let missed = u64::try_from(missed).unwrap_or(u64::MAX);
                 fan.telemetry.missed_gathers.fetch_add(missed, Ordering::Relaxed);
+                let name = common.alias.as_deref().unwrap_or(input.name());
                 tracing::warn!(input = name, ?took, interval = ?self.interval, missed, "a gather took longer than its interval");
             }
         }
     }
 }
 
-async fn gather(input: &mut dyn Input, name: &str, common: &InputCommon, fan: &Fan) -> Vec<Point> {
-    let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
-    if let Err(error) = input.gather(&mut gathered).await {
+async fn gather(input: &mut dyn Input, common: &InputCommon, fan: &Fan) -> Vec<Point> {
+    let (points, is_whole) = inputs::gather(input, common, &fan.global_tags).await;
+    if !is_whole {
         fan.telemetry.gather_errors.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(input = name, %error, "gather is incomplete");
     }
-    let points = gathered.points.into_iter();
-    points.filter_map(|point| common.process(&fan.global_tags, point)).collect()
+    points
 }
 
 /// Every input once; those whose figures are differences see two readings.
 async fn gather_once(mut inputs: Vec<(Box<dyn Input>, InputCommon)>, fan: &Fan) {
     for (input, common) in &mut inputs {
-        let name = input.name();
-        gather(&mut **input, name, common, fan).await;
+        gather(&mut **input, common, fan).await;
     }
-    tokio::time::sleep(FIRST_READING).await;
+    tokio::time::sleep(inputs::FIRST_READING).await;
     for (input, common) in &mut inputs {
-        let name = input.name();
-        fan.send(gather(&mut **input, name, common, fan).await).await;
+        fan.send(gather(&mut **input, common, fan).await).await;
     }
 }
 

@@ -9,7 +9,7 @@ use seismograf_tests::bench::{Bench, ns};
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
-use seismograf_tests::{agent_binary, needs, oracle, pause, run, trial, try_run, wait_for};
+use seismograf_tests::{agent_binary, needs, oracle, pause, run, terminate, trial, try_run, wait_for};
 
 /// CPU accounting may cost this much per context switch, net.
 const CPU_NS: f64 = 25.0;
@@ -27,11 +27,7 @@ fn of_each_probe() -> Outcome {
     let (mut best_cpu, mut best_share) = (f64::MAX, f64::MAX);
     // Other work of the machine can only make a round dearer: the best of them tells what the program costs.
     for round in 1..=3 {
-        let before = bench.sample();
-        switches(true);
-        let after = bench.sample();
-        let (empty, runs) = ns(&before, &after, "bench_sched_switch_empty");
-        let net = |name: &str| ns(&before, &after, name).0 - empty;
+        let (empty, runs, net) = measured(&bench, "bench_sched_switch_empty", || switches(true));
         let (cpu, runqueue, hash) =
             (net("cpu_sched_switch"), net("runqueue_sched_switch"), net("bench_sched_switch_hash"));
         println!(
@@ -40,32 +36,21 @@ fn of_each_probe() -> Outcome {
         best_cpu = best_cpu.min(cpu);
         best_share = best_share.min(cpu / hash);
 
-        let before = bench.sample();
-        packets();
-        let after = bench.sample();
-        let (empty, runs) = ns(&before, &after, "bench_skb_empty");
-        let net = |name: &str| ns(&before, &after, name).0 - empty;
+        let (empty, runs, net) = measured(&bench, "bench_skb_empty", packets);
         println!(
             "cost: round {round}, {runs} packets out: empty {empty:.1} ns; net of it: out {:.1}, in {:.1} ns",
             net("net_egress"),
             net("net_ingress")
         );
 
-        let before = bench.sample();
-        completions();
-        let after = bench.sample();
-        let (empty, runs) = ns(&before, &after, "bench_block_rq_complete_empty");
-        let blkio = ns(&before, &after, "blkio_block_rq_complete").0 - empty;
+        let (empty, runs, net) = measured(&bench, "bench_block_rq_complete_empty", completions);
+        let blkio = net("blkio_block_rq_complete");
         println!(
             "cost: round {round}, {runs} completions: empty {empty:.1} ns; net of it: blkio {blkio:.1} ns"
         );
     }
     // Where the two tasks are on two CPUs, each goes idle in between, caches and all: a price to know, and no bar.
-    let before = bench.sample();
-    switches(false);
-    let after = bench.sample();
-    let (empty, runs) = ns(&before, &after, "bench_sched_switch_empty");
-    let net = |name: &str| ns(&before, &after, name).0 - empty;
+    let (empty, runs, net) = measured(&bench, "bench_sched_switch_empty", || switches(false));
     println!(
         "cost: wherever the scheduler puts them, {runs} switches: empty {empty:.1} ns; net of it: cpu {:.1}, hash and clock {:.1} ns",
         net("cpu_sched_switch"),
@@ -78,6 +63,15 @@ fn of_each_probe() -> Outcome {
     assert!(best_cpu <= CPU_NS, "{best_cpu} ns");
     assert!(best_share <= CPU_SHARE_OF_HASH, "{best_share}");
     Ok(())
+}
+
+/// What an empty program took per run under a load, how often it ran, and what any other took net of it.
+fn measured(bench: &Bench, empty: &'static str, load: fn()) -> (f64, u64, impl Fn(&str) -> f64 + use<>) {
+    let before = bench.sample();
+    load();
+    let after = bench.sample();
+    let (empty, runs) = ns(&before, &after, empty);
+    (empty, runs, move |name: &str| ns(&before, &after, name).0 - empty)
 }
 
 /// Context switches, by the kernel's own benchmark where it is installed; `on_one_cpu`, or where the scheduler likes.
@@ -168,9 +162,7 @@ fn of_the_agent() -> Outcome {
         text.lines().rev().find_map(|line| line.split_once("map_bytes=")?.1.split_once('i')?.0.parse().ok());
     let maps: i64 = maps.expect("the size of the maps");
     let series = text.lines().filter(|line| line.starts_with("cgroup_cpu,cgroup=/cost-")).count();
-    // SAFETY: a system call on our own child, which is reaped below.
-    unsafe { libc::kill(agent.id().cast_signed(), libc::SIGTERM) };
-    agent.wait().unwrap();
+    terminate(&mut agent);
     drop(workers);
     let cpus = std::thread::available_parallelism().unwrap().get();
     // All but the ring buffer is per CPU.

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{OWN_MOUNTS, Skip, agent_binary, confine, extra, has, needs, run, trial, wait_for};
+use seismograf_tests::{
+    OWN_MOUNTS, Skip, agent_binary, confine, extra, has, needs, run, terminate, trial, wait_for,
+};
 use serde_json::Value;
 
 /// Three intervals of the DaemonSet's configuration, and some more for the start.
@@ -50,9 +52,7 @@ struct Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // SAFETY: a system call on our own child, which is reaped below.
-        unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) };
-        let _ = self.child.wait();
+        terminate(&mut self.child);
     }
 }
 

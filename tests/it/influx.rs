@@ -15,7 +15,7 @@ use seismograf::point::{FieldValue, Point, Timestamp};
 use seismograf::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{agent_binary, trial, wait_for};
+use seismograf_tests::{agent_binary, terminate, trial, wait_for};
 use serde_json::Value;
 
 /// The suite.
@@ -235,9 +235,7 @@ impl Running {
     /// Ends it with SIGTERM. Returns whether it ended well, and after how long.
     fn stop(&mut self) -> (bool, Duration) {
         let start = Instant::now();
-        // SAFETY: a system call on our own child, which is reaped below.
-        unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) };
-        (self.child.wait().unwrap().success(), start.elapsed())
+        (terminate(&mut self.child).success(), start.elapsed())
     }
 }
 

@@ -15,7 +15,7 @@ pub mod suite;
 pub mod work;
 
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub use suite::{Skip, extra, trial};
@@ -60,6 +60,16 @@ pub fn agent_binary() -> Result<PathBuf, Skip> {
     std::env::var_os("SEISMOGRAF_BIN")
         .map(PathBuf::from)
         .ok_or_else(|| Skip::because("SEISMOGRAF_BIN does not name the agent: run it by `cargo xtask test`"))
+}
+
+/// Asks a process of ours to end, and waits until it did.
+///
+/// # Panics
+/// When it cannot be waited for.
+pub fn terminate(child: &mut Child) -> ExitStatus {
+    // SAFETY: a system call on our own child, which is not reaped before this.
+    unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
+    child.wait().unwrap()
 }
 
 /// What a suite of the kernel's figures cannot do without.

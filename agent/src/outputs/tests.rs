@@ -17,7 +17,7 @@ struct Server {
     down_for: usize,
     stored: BTreeMap<i64, usize>,
     requests: Vec<usize>,
-    times: Vec<tokio::time::Instant>,
+    times: Vec<Instant>,
 }
 
 #[derive(Clone, Default)]
@@ -43,7 +43,7 @@ impl Output for Shared {
         tokio::time::sleep(Duration::from_millis(1)).await;
         self.with(|server| {
             server.requests.push(lines.len());
-            server.times.push(tokio::time::Instant::now());
+            server.times.push(Instant::now());
             if server.down_for > 0 {
                 server.down_for -= 1;
                 return Answer::later("down");
@@ -182,7 +182,7 @@ async fn a_whole_batch_goes_out_before_its_time_and_the_rest_waits_for_the_flush
     let server = Shared::default();
     let (sender, _) = sender(&server, 10, 100);
     let (send, receive) = mpsc::channel(4);
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let feeds = async move {
         send.send(points(0..25)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(11)).await;

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::config::{OutputCommon, Place};
-use crate::inputs::GatherError;
+use crate::inputs::{GatherError, Gathered};
 use crate::outputs::{OutputOptions, file};
 
 /// Counts its gathers.

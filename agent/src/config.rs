@@ -114,6 +114,23 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// An option of a plugin that it cannot work with.
+#[derive(Debug, thiserror::Error)]
+#[error("`{option}`: {what}")]
+pub struct OptionError {
+    /// The option.
+    pub option: &'static str,
+    /// What is wrong with it, and what to do.
+    pub what: String,
+}
+
+impl OptionError {
+    /// About one option.
+    pub(crate) fn new(option: &'static str, what: impl Into<String>) -> Self {
+        Self { option, what: what.into() }
+    }
+}
+
 /// `[[inputs.*]]`
 #[derive(Clone, Debug)]
 pub struct InputSection {

@@ -18,6 +18,7 @@ pub mod drain;
 pub mod dump;
 pub mod exit;
 pub mod host;
+pub mod http;
 pub mod identity;
 pub mod inputs;
 pub mod ledger;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::batch::Buffer;
 use crate::clock;
-use crate::config::{OutputCommon, file as config_file};
+use crate::config::{OptionError, OutputCommon, file as config_file};
 use crate::point::Point;
 use crate::telemetry::OutputCounts;
 
@@ -54,7 +54,7 @@ impl OutputOptions {
     ///
     /// # Errors
     /// Which option it cannot work with, and what to do.
-    pub fn build(self) -> Result<Vec<Box<dyn Output>>, OutputError> {
+    pub fn build(self) -> Result<Vec<Box<dyn Output>>, OptionError> {
         fn boxed(output: impl Output + 'static) -> Box<dyn Output> {
             Box::new(output)
         }
@@ -62,23 +62,6 @@ impl OutputOptions {
             Self::File(options) => file::File::each(options)?.into_iter().map(boxed).collect(),
             Self::Influxdb(options) => vec![boxed(influxdb::Influxdb::new(options)?)],
         })
-    }
-}
-
-/// An option that an output cannot work with.
-#[derive(Debug, thiserror::Error)]
-#[error("`{option}`: {what}")]
-pub struct OutputError {
-    /// The option.
-    pub option: &'static str,
-    /// What is wrong with it, and what to do.
-    pub what: String,
-}
-
-impl OutputError {
-    /// About one option.
-    pub(crate) fn new(option: &'static str, what: impl Into<String>) -> Self {
-        Self { option, what: what.into() }
     }
 }
 

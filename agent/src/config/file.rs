@@ -16,6 +16,7 @@ use toml::{Spanned, Value};
 use super::filter::{Filter, FilterLists};
 use super::{Agent, Config, InputCommon, InputSection, Naming, OutputCommon, OutputSection, Place};
 use super::{auto_precision, duration, env};
+use crate::http::Tls;
 use crate::inputs::InputOptions;
 use crate::outputs::OutputOptions;
 
@@ -587,16 +588,14 @@ impl Options<'_> {
 fn read_options<T: DeserializeOwned>(entries: &[Entry], what: &str, problems: &mut Problems) -> Option<T> {
     let before = problems.0.len();
     for entry in entries {
-        let alone = toml::Table::from_iter([(entry.key.clone(), entry.value.clone())]);
-        if let Err(error) = alone.try_into::<T>() {
+        if let Err(error) = table(std::slice::from_ref(entry)).try_into::<T>() {
             problems.add(&entry.place, describe(&entry.key, what, error.message()));
         }
     }
     if problems.0.len() > before {
         return None;
     }
-    let all: toml::Table = entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
-    match all.try_into() {
+    match table(entries).try_into() {
         Ok(options) => Some(options),
         Err(error) => {
             let place = entries.first().map(|entry| entry.place.clone()).unwrap_or_default();
@@ -606,6 +605,18 @@ fn read_options<T: DeserializeOwned>(entries: &[Entry], what: &str, problems: &m
     }
 }
 
+/// Entries as the table that a plugin's type is read from: the TLS options, which many have, are one field of it, `tls`.
+fn table(entries: &[Entry]) -> toml::Table {
+    let (tls, own): (Vec<_>, Vec<_>) =
+        entries.iter().partition(|entry| Tls::KEYS.contains(&entry.key.as_str()));
+    let pair = |entry: &Entry| (entry.key.clone(), entry.value.clone());
+    let mut table: toml::Table = own.into_iter().map(pair).collect();
+    if !tls.is_empty() {
+        table.insert("tls".into(), Value::Table(tls.into_iter().map(pair).collect()));
+    }
+    table
+}
+
 /// serde's message in our words.
 fn describe(key: &str, what: &str, message: &str) -> String {
     let Some((_, expected)) = message.strip_prefix("unknown field").and_then(|rest| rest.split_once(", "))
@@ -613,7 +624,8 @@ fn describe(key: &str, what: &str, message: &str) -> String {
         return format!("`{key}` of {what}: {message}");
     };
     let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    let known: Vec<&str> = known.iter().chain(FILTER_KEYS).copied().collect();
+    let tls = if known.contains(&"tls") { Tls::KEYS } else { &[] };
+    let known: Vec<&str> = known.iter().chain(tls).chain(FILTER_KEYS).copied().collect();
     format!("unknown option `{key}` of {what}{}", nearest(key, &known))
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{Answer, Output, OutputError};
+use super::{Answer, Output};
+use crate::config::OptionError;
 
 /// The section `[[outputs.file]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -41,10 +42,10 @@ impl File {
     ///
     /// # Errors
     /// A format other than `influx`.
-    pub fn each(options: Options) -> Result<Vec<Self>, OutputError> {
+    pub fn each(options: Options) -> Result<Vec<Self>, OptionError> {
         if options.data_format != "influx" {
             let what = format!("`{}` is not there; `influx` is", options.data_format);
-            return Err(OutputError::new("data_format", what));
+            return Err(OptionError::new("data_format", what));
         }
         let path = |name: String| (name != "stdout").then(|| PathBuf::from(name));
         Ok(options.files.into_iter().map(|name| Self { path: path(name), file: None }).collect())

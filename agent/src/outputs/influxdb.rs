@@ -16,7 +16,9 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use self::answer::{Meaning, Said};
-use super::{Answer, Output, OutputError, shortened};
+use super::{Answer, Output, shortened};
+use crate::config::OptionError;
+use crate::http::{self, Tls};
 
 /// The section `[[outputs.influxdb]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -45,6 +47,8 @@ pub struct Options {
     pub http_headers: BTreeMap<String, String>,
     /// The `User-Agent`; empty means Seismograf's own.
     pub user_agent: String,
+    /// For `https`.
+    pub tls: Tls,
 }
 
 impl Default for Options {
@@ -61,12 +65,11 @@ impl Default for Options {
             skip_database_creation: false,
             http_headers: BTreeMap::new(),
             user_agent: String::new(),
+            tls: Tls::default(),
         }
     }
 }
 
-/// What the agent calls itself.
-const OWN_USER_AGENT: &str = concat!("Seismograf/", env!("CARGO_PKG_VERSION"));
 /// No more of an answer is read than this.
 const MOST_ANSWER_BYTES: usize = 64 << 10;
 
@@ -84,29 +87,15 @@ impl Influxdb {
     ///
     /// # Errors
     /// A URL that is none or of another protocol, or a header that cannot be sent.
-    pub fn new(options: Options) -> Result<Self, OutputError> {
+    pub fn new(options: Options) -> Result<Self, OptionError> {
         let servers = options.urls.iter().map(|url| server(url)).collect::<Result<Vec<_>, _>>()?;
         if servers.is_empty() {
-            return Err(OutputError::new("urls", "is empty: name a server, such as http://localhost:8086"));
+            return Err(OptionError::new("urls", "is empty: name a server, such as http://localhost:8086"));
         }
-        // Somebody else may have installed the same one before, in tests.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut client = Client::builder();
-        if servers.iter().all(|url| url.scheme() == "http") {
-            // Nobody's certificate is checked, so the system's authorities are not read: an image may have none.
-            client = client.tls_certs_only([]);
-        }
-        let client = client
-            .default_headers(headers(&options)?)
-            .timeout(options.timeout)
-            // A POST that is redirected becomes a GET, which would look like success.
-            .redirect(reqwest::redirect::Policy::none())
-            .http1_only()
-            .build()
-            .map_err(|error| {
-                let what = format!("{}; the image or system needs its CA certificates", chain(&error));
-                OutputError::new("urls", what)
-            })?;
+        let is_tls = servers.iter().any(|url| url.scheme() == "https");
+        let client =
+            http::client(&options.tls, is_tls)?.default_headers(headers(&options)?).timeout(options.timeout);
+        let client = http::build(client, "urls")?;
         Ok(Self { client, options, servers, first: 0 })
     }
 
@@ -117,7 +106,7 @@ impl Influxdb {
     pub async fn ping(&self, server: usize) -> Result<String, String> {
         let Some(url) = self.servers.get(server) else { return Err("no such server".into()) };
         let request = self.client.get(endpoint(url, "ping"));
-        let response = self.authorized(request).send().await.map_err(|error| chain(&error))?;
+        let response = self.authorized(request).send().await.map_err(|error| http::chain(&error))?;
         let version = header(&response, "x-influxdb-version").unwrap_or_default();
         if response.status() == StatusCode::NO_CONTENT || !version.is_empty() {
             return Ok(if version.is_empty() {
@@ -265,8 +254,8 @@ impl Output for Influxdb {
 }
 
 /// A server's URL without user, query and fragment.
-fn server(text: &str) -> Result<Url, OutputError> {
-    let wrong = |what: &str| OutputError::new("urls", format!("`{}` {what}", without_secrets(text)));
+fn server(text: &str) -> Result<Url, OptionError> {
+    let wrong = |what: &str| OptionError::new("urls", format!("`{}` {what}", without_secrets(text)));
     let mut url = Url::parse(text)
         .map_err(|error| wrong(&format!("is no URL ({error}): write it as http://host:8086")))?;
     match url.scheme() {
@@ -299,11 +288,11 @@ fn endpoint(url: &Url, name: &str) -> Url {
     url
 }
 
-fn headers(options: &Options) -> Result<HeaderMap, OutputError> {
+fn headers(options: &Options) -> Result<HeaderMap, OptionError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &options.http_headers {
         let wrong =
-            |what: &dyn std::fmt::Display| OutputError::new("http_headers", format!("`{name}`: {what}"));
+            |what: &dyn std::fmt::Display| OptionError::new("http_headers", format!("`{name}`: {what}"));
         let value = HeaderValue::from_str(value).map_err(|error| wrong(&error))?;
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(&error))?;
         headers.insert(if name == HOST { HOST } else { name }, value);
@@ -311,21 +300,21 @@ fn headers(options: &Options) -> Result<HeaderMap, OutputError> {
     // The option wins over a header of the same name; our own name does not.
     if !options.user_agent.is_empty() {
         let value = HeaderValue::from_str(&options.user_agent);
-        headers.insert(USER_AGENT, value.map_err(|error| OutputError::new("user_agent", error.to_string()))?);
+        headers.insert(USER_AGENT, value.map_err(|error| OptionError::new("user_agent", error.to_string()))?);
     }
-    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(OWN_USER_AGENT));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(http::USER_AGENT));
     Ok(headers)
 }
 
 /// What a server said, as far as it matters; bounded in size.
 async fn said(response: Result<Response, reqwest::Error>) -> Result<Said, String> {
-    let mut response = response.map_err(|error| chain(&error))?;
+    let mut response = response.map_err(|error| http::chain(&error))?;
     let mut body = Vec::new();
     while body.len() < MOST_ANSWER_BYTES {
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break,
-            Err(error) => return Err(chain(&error)),
+            Err(error) => return Err(http::chain(&error)),
         }
     }
     body.truncate(MOST_ANSWER_BYTES);
@@ -339,21 +328,6 @@ async fn said(response: Result<Response, reqwest::Error>) -> Result<Said, String
 
 fn header(response: &Response, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
-}
-
-/// An error with its causes; reqwest's own text stops short of them.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { String::new() };
-    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let part = error.to_string();
-        // Wrappers repeat what they wrap.
-        if !text.contains(&part) && part != "client error (Connect)" {
-            text = if text.is_empty() { part } else { format!("{text}: {part}") };
-        }
-        cause = error.source();
-    }
-    if text.is_empty() { error.to_string() } else { text }
 }
 
 #[cfg(test)]
@@ -384,7 +358,7 @@ mod tests {
     #[test]
     fn the_option_wins_over_the_header() {
         let mut options = Options::default();
-        assert_eq!(headers(&options).unwrap()[USER_AGENT], OWN_USER_AGENT);
+        assert_eq!(headers(&options).unwrap()[USER_AGENT], http::USER_AGENT);
         options.http_headers.insert("user-agent".into(), "a".into());
         assert_eq!(headers(&options).unwrap()[USER_AGENT], "a");
         options.user_agent = "b".into();

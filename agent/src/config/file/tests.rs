@@ -120,6 +120,14 @@ fn common_options_of_an_input() {
     assert_eq!(common.process(&config.global_tags, total.tag("cpu", "cpu0")), None);
 }
 
+#[test]
+fn a_plugins_tls_options_are_collected() {
+    let config = read("[[outputs.influxdb]]\n ssl_ca = \"/ca.pem\"\n insecure_skip_verify = true").unwrap();
+    let OutputOptions::Influxdb(influxdb) = &config.outputs[0].options else { panic!() };
+    assert_eq!(influxdb.tls.tls_ca, "/ca.pem");
+    assert!(influxdb.tls.insecure_skip_verify);
+}
+
 #[rstest]
 #[case(
     "[agent]\nintervall = \"10s\"",
@@ -141,6 +149,15 @@ fn common_options_of_an_input() {
     "[[outputs.influxdb]]\n timeout = \"5 apples\"",
     "t.conf:2: `timeout` of output `influxdb`: `5 apples` is no duration: write it as 10s, 500ms or 1h30m"
 )]
+#[case(
+    "[[outputs.influxdb]]\n insecure_skip_verfy = true",
+    "t.conf:2: unknown option `insecure_skip_verfy` of output `influxdb`: did you mean `insecure_skip_verify`?"
+)]
+#[case(
+    "[[outputs.influxdb]]\n tls_ca = 1",
+    "t.conf:2: `tls_ca` of output `influxdb`: invalid type: integer `1`, expected a string"
+)]
+#[case("[[inputs.mem]]\n tls_ca = \"/ca.pem\"", "t.conf:2: unknown option `tls_ca` of input `mem`")]
 #[case("[agnet]", "t.conf:1: unknown table [agnet]: did you mean `agent`?")]
 #[case("[agent]\ninterval = \"0s\"", "t.conf:2: `interval` of [agent] must be more than 0")]
 #[case("[[processors.rename]]", "t.conf:1: [[processors.*]] is not supported: only inputs and outputs are")]

@@ -1,0 +1,312 @@
+//! HTTP clients, for the outputs and for the inputs that ask an API: Telegraf's TLS options, answers of bounded size,
+//! errors with their causes.
+//!
+//! Owns no connection and no address; whoever asks for a client adds its own time limits and headers.
+
+use std::sync::Arc;
+
+use reqwest::{Certificate, ClientBuilder, Identity, Response, tls};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
+use serde::Deserialize;
+
+use crate::config::OptionError;
+
+/// What the agent calls itself.
+pub const USER_AGENT: &str = concat!("Seismograf/", env!("CARGO_PKG_VERSION"));
+
+/// Telegraf's options of a TLS client. In a file they stand among the plugin's own; `config::file` collects them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file with the authorities to believe, instead of the system's; empty means the system's.
+    #[serde(alias = "ssl_ca")]
+    pub tls_ca: String,
+    /// A PEM file with the client's certificate; empty means none.
+    #[serde(alias = "ssl_cert")]
+    pub tls_cert: String,
+    /// A PEM file with the key to it.
+    #[serde(alias = "ssl_key")]
+    pub tls_key: String,
+    /// Of an encrypted key; refused, since such keys cannot be read.
+    pub tls_key_pwd: String,
+    /// `TLS10` to `TLS13`; nothing below 1.2 is spoken in any case.
+    pub tls_min_version: String,
+    /// Taken and not used: only suites that are safe are offered.
+    pub tls_cipher_suites: Vec<String>,
+    /// The name that the server's certificate must have, where it is not the URL's.
+    pub tls_server_name: String,
+    /// Taken and not used: there is no renegotiation.
+    pub tls_renegotiation_method: String,
+    /// Taken and not used: the URL says whether TLS is spoken.
+    pub tls_enable: Option<bool>,
+    /// The server's certificate is not checked at all.
+    pub insecure_skip_verify: bool,
+}
+
+impl Tls {
+    /// The options' names.
+    pub const KEYS: &'static [&'static str] = &[
+        "tls_ca",
+        "ssl_ca",
+        "tls_cert",
+        "ssl_cert",
+        "tls_key",
+        "ssl_key",
+        "tls_key_pwd",
+        "tls_min_version",
+        "tls_cipher_suites",
+        "tls_server_name",
+        "tls_renegotiation_method",
+        "tls_enable",
+        "insecure_skip_verify",
+    ];
+}
+
+/// A client that believes whom the options say. Redirects are not followed: a POST would become a GET, which looks like
+/// success, and a token would go to whom it was not meant for.
+///
+/// `is_tls` says whether TLS will be spoken: without it the system's authorities are not read, and an image may have none.
+///
+/// # Errors
+/// The option that cannot be worked with; a file is named.
+pub fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionError> {
+    // Somebody else may have installed the same one before, in tests.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = ClientBuilder::new()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .http1_only()
+        .tls_version_min(minimum(&tls.tls_min_version)?);
+    if !is_tls {
+        return Ok(client.tls_certs_only([]));
+    }
+    if tls.insecure_skip_verify {
+        return Ok(identified(client.tls_certs_only([]), tls)?.tls_danger_accept_invalid_certs(true));
+    }
+    if !tls.tls_server_name.is_empty() {
+        return Ok(client.tls_backend_preconfigured(renamed(tls)?));
+    }
+    let client = match tls.tls_ca.as_str() {
+        "" => client,
+        path => {
+            let pem = read("tls_ca", path)?;
+            let authorities = Certificate::from_pem_bundle(&pem);
+            let authorities = authorities.map_err(|error| no_pem("tls_ca", path, &error))?;
+            if authorities.is_empty() {
+                return Err(no_pem("tls_ca", path, &"there is no certificate in it"));
+            }
+            client.tls_certs_only(authorities)
+        }
+    };
+    identified(client, tls)
+}
+
+/// Finishes a client.
+///
+/// # Errors
+/// `option` is the one that needs the system's authorities, mostly the URL.
+pub fn build(client: ClientBuilder, option: &'static str) -> Result<reqwest::Client, OptionError> {
+    client.build().map_err(|error| {
+        OptionError::new(
+            option,
+            format!("{}; the image or system needs its CA certificates, or set `tls_ca`", chain(&error)),
+        )
+    })
+}
+
+/// A client with its own certificate, where one is configured.
+fn identified(client: ClientBuilder, tls: &Tls) -> Result<ClientBuilder, OptionError> {
+    let Some((cert, key)) = own_files(tls)? else { return Ok(client) };
+    let mut pem = read("tls_cert", cert)?;
+    pem.push(b'\n');
+    pem.extend(read("tls_key", key)?);
+    let identity = Identity::from_pem(&pem).map_err(|error| no_pem("tls_cert", cert, &error))?;
+    Ok(client.identity(identity))
+}
+
+/// The files of the client's certificate and key.
+fn own_files(tls: &Tls) -> Result<Option<(&str, &str)>, OptionError> {
+    if !tls.tls_key_pwd.is_empty() {
+        let what = "encrypted keys cannot be read: decrypt it (openssl pkey) and leave this out";
+        return Err(OptionError::new("tls_key_pwd", what));
+    }
+    match (tls.tls_cert.as_str(), tls.tls_key.as_str()) {
+        ("", "") => Ok(None),
+        ("", _) => Err(OptionError::new("tls_cert", "is missing: `tls_key` is the key to a certificate")),
+        (_, "") => Err(OptionError::new("tls_key", "is missing: `tls_cert` needs its key")),
+        files => Ok(Some(files)),
+    }
+}
+
+fn minimum(version: &str) -> Result<tls::Version, OptionError> {
+    match version {
+        "" | "TLS10" | "TLS11" | "TLS12" => Ok(tls::Version::TLS_1_2),
+        "TLS13" => Ok(tls::Version::TLS_1_3),
+        other => Err(OptionError::new("tls_min_version", format!("`{other}`: it is TLS12 or TLS13"))),
+    }
+}
+
+fn read(option: &'static str, path: &str) -> Result<Vec<u8>, OptionError> {
+    std::fs::read(path).map_err(|error| OptionError::new(option, format!("cannot read {path}: {error}")))
+}
+
+fn no_pem(option: &'static str, path: &str, error: &dyn std::fmt::Display) -> OptionError {
+    OptionError::new(option, format!("{path} is no PEM file that can be used: {error}"))
+}
+
+/// A TLS configuration that asks for another name in the certificate than the URL's.
+fn renamed(tls: &Tls) -> Result<rustls::ClientConfig, OptionError> {
+    let wrong = |error: &dyn std::fmt::Display| OptionError::new("tls_server_name", error.to_string());
+    let mut roots = RootCertStore::empty();
+    if tls.tls_ca.is_empty() {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    } else {
+        for certificate in CertificateDer::pem_slice_iter(&read("tls_ca", &tls.tls_ca)?) {
+            let certificate = certificate.map_err(|error| no_pem("tls_ca", &tls.tls_ca, &error))?;
+            roots.add(certificate).map_err(|error| no_pem("tls_ca", &tls.tls_ca, &error))?;
+        }
+    }
+    let verifier = Renamed {
+        inner: WebPkiServerVerifier::builder(Arc::new(roots)).build().map_err(|error| wrong(&error))?,
+        name: ServerName::try_from(tls.tls_server_name.clone()).map_err(|error| wrong(&error))?,
+    };
+    let versions: &[&rustls::SupportedProtocolVersion] = match minimum(&tls.tls_min_version)? {
+        tls::Version::TLS_1_3 => &[&rustls::version::TLS13],
+        _ => rustls::ALL_VERSIONS,
+    };
+    let config = rustls::ClientConfig::builder_with_protocol_versions(versions)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let Some((cert, key)) = own_files(tls)? else { return Ok(config.with_no_client_auth()) };
+    let pem = read("tls_cert", cert)?;
+    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| no_pem("tls_cert", cert, &error))?;
+    let key_der = PrivateKeyDer::from_pem_slice(&read("tls_key", key)?);
+    let key_der = key_der.map_err(|error| no_pem("tls_key", key, &error))?;
+    config.with_client_auth_cert(chain, key_der).map_err(|error| no_pem("tls_cert", cert, &error))
+}
+
+/// Checks a certificate as usual, but for another name.
+#[derive(Debug)]
+struct Renamed {
+    inner: Arc<WebPkiServerVerifier>,
+    name: ServerName<'static>,
+}
+
+impl ServerCertVerifier for Renamed {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _url_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// Why an answer could not be read whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is larger than anything that is expected.
+    #[error("the answer is larger than {} MiB", .0 >> 20)]
+    TooLarge(usize),
+    /// It broke off.
+    #[error("the answer broke off: {0}")]
+    Broken(String),
+}
+
+/// An answer's body.
+///
+/// # Errors
+/// It is larger than `limit` bytes, which are the most that are held; or it broke off.
+pub async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(BodyError::TooLarge(limit));
+    }
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(BodyError::TooLarge(limit)),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(BodyError::Broken(chain(&error))),
+        }
+    }
+}
+
+/// An error with its causes; reqwest's own text stops short of them.
+#[must_use]
+pub fn chain(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { String::new() };
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let part = error.to_string();
+        // Wrappers repeat what they wrap.
+        if !text.contains(&part) && part != "client error (Connect)" {
+            text = if text.is_empty() { part } else { format!("{text}: {part}") };
+        }
+        cause = error.source();
+    }
+    if text.is_empty() { error.to_string() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn tls(set: impl FnOnce(&mut Tls)) -> Tls {
+        let mut tls = Tls::default();
+        set(&mut tls);
+        tls
+    }
+
+    #[rstest]
+    #[case(tls(|tls| tls.tls_ca = "/nonexistent".into()), "`tls_ca`: cannot read /nonexistent: No such file")]
+    #[case(tls(|tls| tls.tls_ca = "/proc/version".into()), "`tls_ca`: /proc/version is no PEM file")]
+    #[case(tls(|tls| tls.tls_cert = "/a".into()), "`tls_key`: is missing")]
+    #[case(tls(|tls| tls.tls_key = "/a".into()), "`tls_cert`: is missing")]
+    #[case(tls(|tls| tls.tls_key_pwd = "secret".into()), "`tls_key_pwd`: encrypted keys")]
+    #[case(tls(|tls| tls.tls_min_version = "SSL3".into()), "`tls_min_version`: `SSL3`: it is TLS12 or TLS13")]
+    #[case(tls(|tls| tls.tls_server_name = "a b".into()), "`tls_server_name`: invalid")]
+    fn refuses_what_it_cannot_work_with(#[case] tls: Tls, #[case] expected: &str) {
+        let error = client(&tls, true).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.starts_with(expected), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn without_tls_no_authority_is_needed() {
+        assert!(build(client(&Tls::default(), false).unwrap(), "url").is_ok());
+        assert!(build(client(&tls(|tls| tls.insecure_skip_verify = true), true).unwrap(), "url").is_ok());
+    }
+}

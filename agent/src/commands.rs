@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
@@ -11,7 +12,7 @@ use crate::config::{Config, InputCommon, InputSection};
 use crate::dump::{self, Format};
 use crate::exit::Exit;
 use crate::host::Host;
-use crate::inputs::{Input, InputOptions, ebpf};
+use crate::inputs::{Input, InputOptions, Shared, ebpf};
 use crate::{doctor, pipeline};
 
 /// The default configuration, as `config default` prints it.
@@ -94,13 +95,13 @@ pub async fn run(config: Config, args: &RunArgs) -> anyhow::Result<Exit> {
             "no outputs: add one to the configuration, such as [[outputs.influxdb]], or use `seismograf dump`"
         );
     }
-    let host = host();
+    let shared = Shared::new(host());
     let sources: Vec<String> = config.sources.iter().map(|path| path.display().to_string()).collect();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = sources.join(", "), "start");
     let mut inputs = Vec::new();
     for section in config.inputs {
         let common = section.common.clone();
-        inputs.push((build(section, &host)?, common));
+        inputs.push((build(section, &shared)?, common));
     }
     let written =
         pipeline::run(inputs, config.outputs, config.agent, config.global_tags, args.once, interrupted())
@@ -109,9 +110,9 @@ pub async fn run(config: Config, args: &RunArgs) -> anyhow::Result<Exit> {
     Ok(if written { Exit::Ok } else { Exit::Failed })
 }
 
-fn build(section: InputSection, host: &Host) -> anyhow::Result<Box<dyn Input>> {
+fn build(section: InputSection, shared: &Arc<Shared>) -> anyhow::Result<Box<dyn Input>> {
     let (name, place) = (section.options.name(), section.place);
-    section.options.build(host).with_context(|| format!("{place}: cannot start input `{name}`"))
+    section.options.build(shared).with_context(|| format!("{place}: cannot start input `{name}`"))
 }
 
 /// `seismograf dump`
@@ -127,7 +128,7 @@ pub async fn dump(config: Config, args: &DumpArgs) -> anyhow::Result<Exit> {
             _ => None,
         });
         let Some(options) = options.next() else { bail!("--raw needs [[inputs.ebpf]] in the configuration") };
-        let ebpf = ebpf::Ebpf::new(options, &host())?;
+        let ebpf = ebpf::Ebpf::new(options, &Shared::new(host()))?;
         dump::run_raw(ebpf, args.interval, args.count, interrupted(), &mut stdout.lock()).await?;
         return Ok(Exit::Ok);
     }
@@ -150,12 +151,12 @@ fn request(
     count: Option<u64>,
     format: Format,
 ) -> anyhow::Result<dump::Request> {
-    let host = host();
+    let shared = Shared::new(host());
     let mut inputs = Vec::new();
     for section in config.inputs {
         let common =
             InputCommon { precision: precision(&section.common, interval), ..section.common.clone() };
-        inputs.push((build(section, &host)?, common));
+        inputs.push((build(section, &shared)?, common));
     }
     Ok(dump::Request { inputs, global_tags: config.global_tags, interval, count, format, terminal })
 }

@@ -13,9 +13,12 @@ pub mod mem;
 pub mod system;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::config::{InputCommon, file};
+use crate::cgroupfs::Cgroupfs;
+use crate::config::{InputCommon, OptionError, file};
 use crate::host::Host;
+use crate::identity::names::Names;
 use crate::point::{Point, Timestamp};
 
 /// The table of inputs: Telegraf's name, variant, module.
@@ -65,20 +68,51 @@ inputs! {
     "system" => System(system),
 }
 
+/// What all inputs of a process share. It outlives them when the configuration is read again.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where the host's files are.
+    pub host: Host,
+    /// The cgroups as cgroupfs shows them.
+    pub cgroupfs: Cgroupfs,
+    /// The names of containers and pods, from the inputs that ask for them.
+    pub names: Names,
+}
+
+impl Shared {
+    /// For this host; nobody has a name yet.
+    #[must_use]
+    pub fn new(host: Host) -> Arc<Self> {
+        Arc::new(Self { cgroupfs: Cgroupfs::new(&host), host, names: Names::default() })
+    }
+}
+
 impl InputOptions {
     /// Makes the input. Call it within the runtime.
     ///
     /// # Errors
     /// Why it cannot start at all.
-    pub fn build(self, host: &Host) -> Result<Box<dyn Input>, ebpf::StartError> {
+    pub fn build(self, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        let host = &shared.host;
         Ok(match self {
             Self::Cpu(options) => Box::new(cpu::Cpu::new(options, host)),
             Self::Disk(options) => Box::new(disk::Disk::new(options, host)),
-            Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, host)?),
+            Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, shared)?),
             Self::Mem(options) => Box::new(mem::Mem::new(options, host)),
             Self::System(options) => Box::new(system::System::new(options, host)),
         })
     }
+}
+
+/// Why an input cannot start at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An option that it cannot work with.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The ring buffer cannot be waited for.
+    #[error("cannot watch the ring buffer: {0}")]
+    Ring(#[from] std::io::Error),
 }
 
 /// Points of one gather.

@@ -9,6 +9,7 @@
 //! Each stage knows the types of the stage before it and nothing of the one after; `pipeline` alone knows them all.
 
 pub mod batch;
+pub mod cgroupfs;
 pub mod cli;
 pub mod clock;
 pub mod commands;

@@ -7,6 +7,7 @@
 mod balance;
 mod points;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -14,7 +15,8 @@ use serde::Deserialize;
 
 use self::balance::Machine;
 use self::points::Maker;
-use super::{GatherError, Gathered, Input};
+use super::{GatherError, Gathered, Input, Shared, StartError};
+use crate::config::OptionError;
 use crate::drain::Drain;
 use crate::host::Host;
 use crate::identity::cgroup::Cgroups;
@@ -89,17 +91,6 @@ impl Default for Options {
     }
 }
 
-/// Why the input cannot start at all.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// `cgroup_include` or `cgroup_exclude`.
-    #[error("cgroup_include, cgroup_exclude: {0}")]
-    Glob(#[from] globset::Error),
-    /// The ring buffer cannot be waited for.
-    #[error("cannot watch the ring buffer: {0}")]
-    Ring(#[from] std::io::Error),
-}
-
 /// The probes, the ledger and the identities behind `[[inputs.ebpf]]`.
 pub struct Ebpf {
     options: Options,
@@ -148,15 +139,19 @@ struct Selection {
 }
 
 impl Selection {
-    fn new(options: &Options) -> Result<Self, globset::Error> {
-        let set = |globs: &[String]| -> Result<GlobSet, globset::Error> {
+    fn new(options: &Options) -> Result<Self, OptionError> {
+        let set = |option, globs: &[String]| -> Result<GlobSet, OptionError> {
+            let wrong = |error: globset::Error| OptionError::new(option, error.to_string());
             let mut builder = GlobSetBuilder::new();
             for glob in globs {
-                builder.add(Glob::new(glob)?);
+                builder.add(Glob::new(glob).map_err(wrong)?);
             }
-            builder.build()
+            builder.build().map_err(wrong)
         };
-        Ok(Self { include: set(&options.cgroup_include)?, exclude: set(&options.cgroup_exclude)? })
+        Ok(Self {
+            include: set("cgroup_include", &options.cgroup_include)?,
+            exclude: set("cgroup_exclude", &options.cgroup_exclude)?,
+        })
     }
 
     fn takes(&self, path: &str) -> bool {
@@ -169,7 +164,8 @@ impl Ebpf {
     ///
     /// # Errors
     /// When a glob of the configuration is none. What the machine does not allow is no error.
-    pub fn new(options: Options, host: &Host) -> Result<Self, StartError> {
+    pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
+        let host = &shared.host;
         let selection = Selection::new(&options)?;
         let mut start = Machine::default();
         let (opened, report) =

@@ -84,16 +84,15 @@ impl Cgroups {
     /// Takes up a life-cycle record. `path` may be empty, when the kernel could not read it.
     pub fn changed(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) {
         if change == CgroupChange::Made && !path.is_empty() {
-            let identity = Arc::new(path::parse(&String::from_utf8_lossy(path)));
+            let identity = Arc::new(path::parse_record(path));
             self.known.insert(key, Known { identity, life: Life::Alive });
             return;
         }
         if !path.is_empty() {
             // One that was made before the walk came by and removed before it arrived has its name from here.
-            self.known.entry(key).or_insert_with(|| Known {
-                identity: Arc::new(path::parse(&String::from_utf8_lossy(path))),
-                life: Life::Alive,
-            });
+            let known = self.known.entry(key);
+            known
+                .or_insert_with(|| Known { identity: Arc::new(path::parse_record(path)), life: Life::Alive });
         }
         if let Some(known) = self.known.get_mut(&key) {
             match change {

@@ -35,6 +35,8 @@ pub enum Kind {
     Runqueue = 4,
     /// [`CgroupEvent`]
     Cgroup = 5,
+    /// [`OomKill`]
+    OomKill = 6,
 }
 
 /// CPU time of one cgroup on one CPU.
@@ -180,6 +182,18 @@ pub struct CgroupEvent {
 /// Bytes of a [`CgroupEvent`] before its path.
 pub const CGROUP_EVENT_HEAD: usize = offset_of!(CgroupEvent, path);
 
+/// A process was killed for want of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct OomKill {
+    /// [`Kind::OomKill`]
+    pub kind: u32,
+    /// The process.
+    pub pid: u32,
+    /// Its cgroup, by its id in the hierarchy that memory is accounted in; 0 when it could not be read.
+    pub cgroup: u64,
+}
+
 /// What lost its row: amounts that were counted when neither the cache nor the ring had room, per CPU.
 ///
 /// Never reset: *rows + overflow = everything that the probes counted*.
@@ -202,6 +216,8 @@ pub struct Overflow {
     pub cgroup_events: u64,
     /// Rows that the full ring refused; their deltas stayed in the cache.
     pub refused: u64,
+    /// Processes killed for want of memory whose record did not fit.
+    pub oom_kills: u64,
 }
 
 /// Slots of the CPU cache on each CPU: a power of two.
@@ -261,8 +277,9 @@ const _: () = {
     assert!(size_of::<BlkioRow>() == 24 + 9 * 8 + 8 * BUCKETS);
     assert!(size_of::<NetRow>() == 56);
     assert!(size_of::<CgroupEvent>() == 24 + PATH_BYTES);
+    assert!(size_of::<OomKill>() == 16);
     assert!(CGROUP_EVENT_HEAD == 24);
-    assert!(size_of::<Overflow>() == 4 * 8 + 9 * 8 + 5 * 8 + 2 * 8);
+    assert!(size_of::<Overflow>() == 4 * 8 + 9 * 8 + 5 * 8 + 3 * 8);
     assert!(align_of::<Overflow>() == 8);
     assert!(CPU_SLOTS.is_power_of_two() && RUNQUEUE_SLOTS.is_power_of_two());
     assert!(BLKIO_SLOTS.is_power_of_two() && NET_SLOTS.is_power_of_two());

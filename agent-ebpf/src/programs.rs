@@ -11,6 +11,7 @@ mod cpu;
 mod kernel;
 mod lifecycle;
 mod net;
+mod oom;
 mod runqueue;
 mod tcp;
 

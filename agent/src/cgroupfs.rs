@@ -80,6 +80,41 @@ pub struct Throttling {
     pub throttled_ns: u64,
 }
 
+/// Pressure stall information (Documentation/accounting/psi.rst): one line of such a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pressure {
+    /// Share of the last 10 s in which tasks stood still, in percent.
+    pub avg10: f64,
+    /// Of the last minute.
+    pub avg60: f64,
+    /// Of the last five minutes.
+    pub avg300: f64,
+    /// Time in which tasks stood still, in microseconds.
+    pub total_us: u64,
+}
+
+impl Pressure {
+    /// Reads a file: `some` (at least one task stood still), and where there is one `full` (all of them did).
+    #[must_use]
+    pub fn parse(text: &str) -> Vec<(&'static str, Self)> {
+        let line = |line: &str| {
+            let kind = ["some", "full"].into_iter().find(|kind| line.split(' ').next() == Some(kind))?;
+            let mut pressure = Self::default();
+            for (key, value) in line.split(' ').filter_map(|word| word.split_once('=')) {
+                match key {
+                    "avg10" => pressure.avg10 = value.parse().ok()?,
+                    "avg60" => pressure.avg60 = value.parse().ok()?,
+                    "avg300" => pressure.avg300 = value.parse().ok()?,
+                    "total" => pressure.total_us = value.parse().ok()?,
+                    _ => {}
+                }
+            }
+            Some((kind, pressure))
+        };
+        text.lines().filter_map(line).collect()
+    }
+}
+
 /// The cgroups of this machine as cgroupfs shows them.
 #[derive(Debug)]
 pub struct Cgroupfs {
@@ -155,7 +190,7 @@ impl Cgroupfs {
         Some((self.directory(hierarchy, path)?, hierarchy != HierarchyId::UNIFIED))
     }
 
-    /// Memory of a cgroup; `time` is that of the gather, in which it is read once.
+    /// Memory of a cgroup that several inputs ask for; `time` is that of the gather, in which it is read once.
     #[must_use]
     pub fn memory(&self, path: &str, time: Timestamp) -> Option<Arc<Memory>> {
         let mut state = self.state();
@@ -171,7 +206,9 @@ impl Cgroupfs {
         memory
     }
 
-    fn read_memory(&self, path: &str) -> Option<Memory> {
+    /// Memory of a cgroup, read now.
+    #[must_use]
+    pub fn read_memory(&self, path: &str) -> Option<Memory> {
         let directory = Directory::new(self.directory(self.memory, path)?);
         let stat = directory.text("memory.stat")?;
         if self.memory == HierarchyId::UNIFIED {
@@ -237,12 +274,13 @@ impl Cgroupfs {
         })
     }
 
-    /// A cgroup's file of pressure stall information in cgroup2, as it is; `resource` is `cpu`, `memory` or `io`.
+    /// Pressure stall information of a cgroup in cgroup2, by its kind; `resource` is `cpu`, `memory` or `io`.
     /// Since Linux 4.20; without `CONFIG_PSI` there is none.
     #[must_use]
-    pub fn pressure(&self, path: &str, resource: &str) -> Option<String> {
-        let directory = Directory::new(self.directory(HierarchyId::UNIFIED, path)?);
-        directory.text(&format!("{resource}.pressure"))
+    pub fn pressure(&self, path: &str, resource: &str) -> Vec<(&'static str, Pressure)> {
+        let directory = self.directory(HierarchyId::UNIFIED, path).map(Directory::new);
+        let text = directory.and_then(|directory| directory.text(&format!("{resource}.pressure")));
+        text.map(|text| Pressure::parse(&text)).unwrap_or_default()
     }
 
     /// The processes of a cgroup itself, by their ids on this host.
@@ -379,7 +417,10 @@ mod tests {
                     "c/cpu.stat",
                     "usage_usec 7\nuser_usec 4\nsystem_usec 3\nnr_periods 1\nnr_throttled 1\nthrottled_usec 5\n",
                 ),
-                ("c/cpu.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n"),
+                (
+                    "c/cpu.pressure",
+                    "some avg10=1.50 avg60=0.25 avg300=0.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n?\n",
+                ),
                 ("c/cgroup.procs", "12\n13\n"),
             ],
         );
@@ -390,8 +431,9 @@ mod tests {
         assert_eq!((cpu.usage_ns, cpu.user_ns, cpu.system_ns), (7_000, Some(4_000), Some(3_000)));
         let throttling = Throttling { nr_periods: 1, nr_throttled: 1, throttled_ns: 5_000 };
         assert_eq!(cgroupfs.throttling("/c"), Some(throttling));
-        assert!(cgroupfs.pressure("/c", "cpu").unwrap().starts_with("some"));
-        assert_eq!(cgroupfs.pressure("/c", "io"), None);
+        let pressure = Pressure { avg10: 1.5, avg60: 0.25, avg300: 0.0, total_us: 1 };
+        assert_eq!(cgroupfs.pressure("/c", "cpu"), [("some", pressure), ("full", Pressure::default())]);
+        assert_eq!(cgroupfs.pressure("/c", "io"), []);
         assert_eq!(cgroupfs.processes("/c"), [12, 13]);
     }
 

@@ -11,7 +11,7 @@ use crate::inputs::ebpf::{Options, Probe};
 use crate::outputs::OutputOptions;
 use crate::outputs::influxdb::{self, Influxdb};
 use crate::probes::support::{HierarchyId, Layout};
-use crate::probes::{Probes, State};
+use crate::probes::{Group, Probes, State};
 
 /// What the doctor found.
 #[derive(Debug)]
@@ -63,12 +63,13 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
     };
     line("  cpu in", place(hierarchies.cpu().1));
     line("  blkio in", place(hierarchies.blkio()));
+    line("  memory in", place(hierarchies.memory()));
     line("  net in", place(HierarchyId::UNIFIED));
     let mut is_well = true;
     let mut advices: Vec<String> = Vec::new();
     for (group, state) in &report.groups {
-        let asked =
-            options.probes.iter().any(|probe| probe.name() == group.name()) || group.name() == "lifecycle";
+        let asked = options.probes.iter().any(|probe| probe.name() == group.name())
+            || matches!(group, Group::Lifecycle | Group::Oom);
         let value = match state {
             State::On if asked => "on".into(),
             State::On => "available, not asked for: add it to `probes` of [[inputs.ebpf]]".into(),

@@ -40,13 +40,13 @@ impl Drain {
     }
 
     /// Hands every record that waits to `take`. Returns how many there were.
-    pub fn drain(&mut self, mut take: impl FnMut(&Record<'_>)) -> u64 {
+    pub fn drain(&mut self, mut take: impl FnMut(Record<'_>)) -> u64 {
         let mut n = 0;
         while let Some(item) = self.ring.get_mut().next() {
             n += 1;
             self.counts.bytes += item.len() as u64;
             match Record::decode(&item) {
-                Some(record) => take(&record),
+                Some(record) => take(record),
                 None => self.counts.undecodable += 1,
             }
         }

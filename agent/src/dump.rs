@@ -111,7 +111,7 @@ async fn wait(inputs: &mut [(Box<dyn Input>, InputCommon)], until: Instant) {
 async fn gather(request: &mut Request) -> Vec<Point> {
     let mut points = Vec::new();
     for (input, common) in &mut request.inputs {
-        points.extend(inputs::gather(&mut **input, common, &request.global_tags).await.0);
+        points.extend(inputs::gather(&mut **input, common, &request.global_tags, true).await.0);
     }
     points
 }
@@ -240,6 +240,7 @@ fn json_of_record(record: &Record<'_>) -> Value {
             "tx_bytes": row.amounts.tx_bytes, "tx_packets": row.amounts.tx_packets,
             "tcp_retransmits": row.amounts.tcp_retransmits,
         }),
+        Record::OomKill(kill) => json!({ "record": "oom_kill", "cgroup": kill.cgroup, "pid": kill.pid }),
         Record::Cgroup { change, hierarchy, cgroup, path } => json!({
             "record": "cgroup", "change": format!("{change:?}").to_lowercase(), "hierarchy": hierarchy,
             "cgroup": cgroup, "path": String::from_utf8_lossy(path),

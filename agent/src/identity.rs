@@ -8,7 +8,18 @@ pub mod cgroup;
 pub mod names;
 pub mod path;
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::names::{Container, Names, Pod};
 use crate::point::Point;
+
+/// The name of the container that only holds a pod's namespaces. No API lists it; docker and cAdvisor have always called
+/// it so.
+pub const PAUSE: &str = "POD";
+/// A container that its pod's source does not list, this long after the agent first heard of it, is the pause container:
+/// the kubelet itself looks every second.
+const LISTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is known of a cgroup from its path alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +62,51 @@ impl Identity {
         self.path.get(..self.pod_end?)
     }
 
+    /// The names that its container and pod have now; `since` is when the agent first heard of the cgroup.
+    #[must_use]
+    pub fn named(&self, names: &Names, since: Instant) -> Named {
+        let container = self.container_id.as_deref().and_then(|id| names.container(id));
+        let pod = self.pod_uid.as_deref().and_then(|uid| names.pod(uid));
+        let is_pause = container.is_none()
+            && self.container_id.is_some()
+            && pod.as_ref().is_some_and(|(_, listed)| *listed > since + LISTED_WITHIN);
+        Named { container, pod: pod.map(|(pod, _)| pod), is_pause }
+    }
+
+    /// The container's name, where the path itself has it.
+    fn own_name(&self) -> Option<&str> {
+        matches!(self.runtime, Some("lxc" | "systemd-nspawn")).then_some(self.container_id.as_deref())?
+    }
+
+    /// Whether somebody could know a name for it that `named` lacks.
+    #[must_use]
+    pub fn lacks(&self, named: &Named) -> bool {
+        let lacks_container = self.container_id.is_some()
+            && self.own_name().is_none()
+            && named.container.is_none()
+            && !named.is_pause;
+        lacks_container || (self.pod_uid.is_some() && named.pod.is_none())
+    }
+
     /// Adds the identity tags to a point; those of many values only where `on_request` lists them.
-    pub fn add_tags(&self, point: &mut Point, on_request: &[String]) {
+    pub fn add_tags(&self, point: &mut Point, named: &Named, on_request: &[String]) {
+        if let Some(container) = &named.container {
+            point.set_tag("container_name", container.name.clone());
+            if !container.image.is_empty() {
+                point.set_tag("container_image", container.image.clone());
+            }
+        } else if let Some(name) = self.own_name() {
+            point.set_tag("container_name", name.to_owned());
+        } else if named.is_pause {
+            point.set_tag("container_name", PAUSE);
+        }
+        if let Some(pod) = &named.pod {
+            point.set_tag("pod_name", pod.name.clone());
+            point.set_tag("namespace", pod.namespace.clone());
+            if !pod.node.is_empty() {
+                point.set_tag("node_name", pod.node.clone());
+            }
+        }
         point.set_tag("cgroup", self.path.clone());
         if let Some(runtime) = self.runtime {
             point.set_tag("runtime", runtime);
@@ -71,5 +125,74 @@ impl Identity {
         {
             point.set_tag("pod_uid", uid.clone());
         }
+    }
+}
+
+/// The names of a cgroup's container and pod at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Its container's.
+    pub container: Option<Arc<Container>>,
+    /// Its pod's.
+    pub pod: Option<Arc<Pod>>,
+    /// It is the pod's pause container.
+    pub is_pause: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::names::Source;
+    use crate::point::Timestamp;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const UID: &str = "12345678-1234-1234-1234-123456789abc";
+
+    fn tags(identity: &Identity, names: &Names, since: Instant) -> Vec<String> {
+        let mut point = Point::new("m", Timestamp(0));
+        identity.add_tags(&mut point, &identity.named(names, since), &[]);
+        let mut tags: Vec<String> = point.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        tags.retain(|tag| !tag.starts_with("cgroup="));
+        tags.sort_unstable();
+        tags
+    }
+
+    #[test]
+    fn a_container_has_its_own_name_and_its_pods() {
+        let (names, now) = (Names::default(), Instant::now());
+        let identity = path::parse(&format!("/kubepods/burstable/pod{UID}/{ID}/nested"));
+        assert!(identity.lacks(&identity.named(&names, now)));
+        names.name_pod(
+            Source::Kubelet,
+            UID,
+            Pod { name: "web-1".into(), namespace: "shop".into(), node: "n1".into() },
+            now,
+        );
+        assert!(identity.lacks(&identity.named(&names, now)), "it may be listed yet");
+        let container = Container { name: "main".into(), image: "bb:1".into() };
+        names.name_container(Source::Kubelet, ID, container, now);
+        assert!(!identity.lacks(&identity.named(&names, now)));
+        let expected = ["container_image=bb:1", "container_name=main", "namespace=shop", "node_name=n1"];
+        assert_eq!(tags(&identity, &names, now)[..4], expected);
+    }
+
+    #[test]
+    fn what_the_kubelet_still_does_not_list_is_the_pause_container() {
+        let (names, now) = (Names::default(), Instant::now());
+        let identity = path::parse(&format!("/kubepods/pod{UID}/{ID}"));
+        let pod = Pod { name: "web-1".into(), namespace: "shop".into(), node: String::new() };
+        names.name_pod(Source::Kubelet, UID, pod, now + LISTED_WITHIN + Duration::from_millis(1));
+        assert_eq!(tags(&identity, &names, now)[0], "container_name=POD");
+        assert!(!identity.lacks(&identity.named(&names, now)));
+        let own = path::parse(&format!("/kubepods/pod{UID}"));
+        assert_eq!(tags(&own, &names, now), ["namespace=shop", "pod_name=web-1"]);
+    }
+
+    #[test]
+    fn lxc_has_its_name_in_the_path() {
+        let (names, now) = (Names::default(), Instant::now());
+        let identity = path::parse("/lxc.payload.web/init.scope");
+        assert!(!identity.lacks(&identity.named(&names, now)));
+        assert!(tags(&identity, &names, now).contains(&"container_name=web".to_owned()));
     }
 }

@@ -122,13 +122,15 @@ pub struct Gathered {
     pub time: Timestamp,
     /// What was gathered so far.
     pub points: Vec<Point>,
+    /// No gather comes after this one: nothing may be held back for the next.
+    pub is_last: bool,
 }
 
 impl Gathered {
     /// An empty collection for a gather at `time`.
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
-        Self { time, points: Vec::new() }
+        Self { time, points: Vec::new(), is_last: false }
     }
 
     /// A new point at the time of this gather; hand it back with `push`.
@@ -181,14 +183,16 @@ pub(crate) fn read_text(path: &std::path::Path) -> Result<String, GatherError> {
 /// Between two gathers of a run that gathers once, for the inputs whose figures are differences; Telegraf's.
 pub(crate) const FIRST_READING: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Gathers once: the points as the input's options and the global tags have them, and whether that is all there should be.
+/// Gathers once, and nothing may be held back when it `is_last`: the points as the input's options and the global tags have them, and whether that is all there should be.
 /// What is missing is logged.
 pub(crate) async fn gather(
     input: &mut dyn Input,
     common: &InputCommon,
     global_tags: &BTreeMap<String, String>,
+    is_last: bool,
 ) -> (Vec<Point>, bool) {
     let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
+    gathered.is_last = is_last;
     let result = input.gather(&mut gathered).await;
     if let Err(error) = &result {
         let name = common.alias.as_deref().unwrap_or(input.name());

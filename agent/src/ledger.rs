@@ -9,6 +9,7 @@ pub mod blkio;
 pub mod cpu;
 pub mod histogram;
 pub mod net;
+pub mod oom;
 pub mod runqueue;
 
 use crate::records::Record;
@@ -24,6 +25,8 @@ pub struct Ledger {
     pub net: net::Net,
     /// Waiting for a CPU by cgroup.
     pub runqueue: runqueue::Runqueue,
+    /// Processes killed for want of memory by cgroup.
+    pub oom: oom::Oom,
     /// Rows taken in so far.
     pub rows: u64,
 }
@@ -36,6 +39,7 @@ impl Ledger {
             Record::Blkio(row) => self.blkio.apply(row),
             Record::Net(row) => self.net.apply(row),
             Record::Runqueue(row) => self.runqueue.apply(row),
+            Record::OomKill(kill) => self.oom.apply(kill),
             Record::Cgroup { .. } => return,
         }
         self.rows += 1;

@@ -194,7 +194,7 @@ impl Schedule {
                 }
             };
             let start = Instant::now();
-            fan.send(gather(&mut *input, &common, &fan).await).await;
+            fan.send(gather(&mut *input, &common, &fan, stop).await).await;
             if stop {
                 return;
             }
@@ -210,8 +210,8 @@ impl Schedule {
     }
 }
 
-async fn gather(input: &mut dyn Input, common: &InputCommon, fan: &Fan) -> Vec<Point> {
-    let (points, is_whole) = inputs::gather(input, common, &fan.global_tags).await;
+async fn gather(input: &mut dyn Input, common: &InputCommon, fan: &Fan, is_last: bool) -> Vec<Point> {
+    let (points, is_whole) = inputs::gather(input, common, &fan.global_tags, is_last).await;
     if !is_whole {
         fan.telemetry.gather_errors.fetch_add(1, Ordering::Relaxed);
     }
@@ -221,11 +221,11 @@ async fn gather(input: &mut dyn Input, common: &InputCommon, fan: &Fan) -> Vec<P
 /// Every input once; those whose figures are differences see two readings.
 async fn gather_once(mut inputs: Vec<(Box<dyn Input>, InputCommon)>, fan: &Fan) {
     for (input, common) in &mut inputs {
-        gather(&mut **input, common, fan).await;
+        gather(&mut **input, common, fan, false).await;
     }
     tokio::time::sleep(inputs::FIRST_READING).await;
     for (input, common) in &mut inputs {
-        fan.send(gather(&mut **input, common, fan).await).await;
+        fan.send(gather(&mut **input, common, fan, true).await).await;
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Group {
     Probe(Probe),
     /// The life cycle of cgroups, which all of them rely on for names.
     Lifecycle,
+    /// Processes killed for want of memory; always asked for, since it costs nothing while nothing happens.
+    Oom,
 }
 
 impl Group {
@@ -57,6 +59,7 @@ impl Group {
         match self {
             Self::Probe(probe) => probe.name(),
             Self::Lifecycle => "lifecycle",
+            Self::Oom => "oom",
         }
     }
 }
@@ -76,7 +79,13 @@ impl Report {
     /// Whether a probe is at work.
     #[must_use]
     pub fn is_on(&self, probe: Probe) -> bool {
-        self.groups.iter().any(|(group, state)| *group == Group::Probe(probe) && *state == State::On)
+        self.is_group_on(Group::Probe(probe))
+    }
+
+    /// Whether a group is at work.
+    #[must_use]
+    pub fn is_group_on(&self, wanted: Group) -> bool {
+        self.groups.iter().any(|(group, state)| *group == wanted && *state == State::On)
     }
 }
 
@@ -146,6 +155,12 @@ const PLANS: &[Plan] = &[
             ("lifecycle_cgroup_rmdir", Hook::TracePoint("cgroup_rmdir")),
             ("lifecycle_cgroup_release", Hook::TracePoint("cgroup_release")),
         ]],
+    },
+    Plan {
+        group: Group::Oom,
+        needs: &["TASK_CGROUPS", "MEMORY_CSS_SET_MEMBER", "CGROUP_KN", "KERNFS_ID"],
+        reads_kernel: true,
+        sets: &[&[("oom_mark_victim", Hook::TracePoint("mark_victim"))]],
     },
     Plan {
         group: Group::Probe(Probe::Cpu),
@@ -520,6 +535,7 @@ fn add_overflow(sum: &mut abi::Overflow, cpu: &abi::Overflow) {
     sum.waits += cpu.waits;
     sum.cgroup_events += cpu.cgroup_events;
     sum.refused += cpu.refused;
+    sum.oom_kills += cpu.oom_kills;
     crate::ledger::blkio::add(&mut sum.blkio, &cpu.blkio);
     crate::ledger::net::add(&mut sum.net, &cpu.net);
 }
@@ -541,7 +557,7 @@ fn load(options: &Options, host: &Host, hierarchies: &Hierarchies) -> Result<(Eb
     };
     let offsets = {
         let btf = Btf::parse(&data).map_err(|error| unreadable(&error))?;
-        Offsets::find(&btf, hierarchies.cpu().0)
+        Offsets::find(&btf, hierarchies.cpu().0, hierarchies.memory() != HierarchyId::UNIFIED)
     };
     let btf = AyaBtf::parse(&data, aya::Endianness::default()).map_err(|error| unreadable(&error))?;
     drop(data);

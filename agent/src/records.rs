@@ -3,7 +3,9 @@
 //! Pure. The bytes come from the kernel, so what does not fit is a fault of ours, not of a peer; it is counted
 //! all the same, and never read past.
 
-use seismograf_ebpf::abi::{BlkioRow, CGROUP_EVENT_HEAD, CgroupChange, CpuRow, Kind, NetRow, RunqueueRow};
+use seismograf_ebpf::abi::{
+    BlkioRow, CGROUP_EVENT_HEAD, CgroupChange, CpuRow, Kind, NetRow, OomKill, RunqueueRow,
+};
 
 /// One record of the ring buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub enum Record<'a> {
     Net(NetRow),
     /// Waiting for a CPU.
     Runqueue(Box<RunqueueRow>),
+    /// A process was killed for want of memory.
+    OomKill(OomKill),
     /// A cgroup came or went.
     Cgroup {
         /// What happened.
@@ -42,6 +46,8 @@ impl<'a> Record<'a> {
             Some(Self::Net(row(bytes)?))
         } else if kind == Kind::Runqueue as u32 {
             Some(Self::Runqueue(Box::new(row(bytes)?)))
+        } else if kind == Kind::OomKill as u32 {
+            Some(Self::OomKill(row(bytes)?))
         } else if kind == Kind::Cgroup as u32 {
             let change = match u32_at(bytes, 4)? {
                 x if x == CgroupChange::Made as u32 => CgroupChange::Made,
@@ -65,6 +71,7 @@ impl Row for CpuRow {}
 impl Row for BlkioRow {}
 impl Row for NetRow {}
 impl Row for RunqueueRow {}
+impl Row for OomKill {}
 
 fn row<R: Row>(bytes: &[u8]) -> Option<R> {
     if bytes.len() < size_of::<R>() {
@@ -107,9 +114,10 @@ mod tests {
         let mut cgroup = words(&[u64::from(Kind::Cgroup as u32) | 1 << 32, 42, 5 | 9 << 32]);
         cgroup.extend(b"short");
         assert_eq!(Record::decode(&cgroup), None);
-        for kind in 0..=u64::from(Kind::Cgroup as u32) + 1 {
+        for kind in 0..=u64::from(Kind::OomKill as u32) + 1 {
             let bytes = words(&[kind, 0]);
-            for end in 0..=bytes.len() {
+            // One byte less than the shortest of them.
+            for end in 0..bytes.len() {
                 assert_eq!(Record::decode(&bytes[..end]), None, "kind {kind}, {end} bytes");
             }
         }

@@ -105,8 +105,22 @@ const fn text(name: &'static str, help: &'static str) -> Field {
 }
 
 /// Every measurement, in the order of the documentation.
-pub const MEASUREMENTS: &[Measurement] =
-    &[CPU, MEM, DISK, SYSTEM, CGROUP_CPU, CGROUP_BLKIO, CGROUP_NET, SEISMOGRAF];
+pub const MEASUREMENTS: &[Measurement] = &[
+    CPU,
+    MEM,
+    DISK,
+    SYSTEM,
+    CGROUP_CPU,
+    CGROUP_BLKIO,
+    CGROUP_NET,
+    CGROUP_MEM,
+    CGROUP_PRESSURE,
+    POD_CPU,
+    POD_BLKIO,
+    POD_NET,
+    POD_MEM,
+    SEISMOGRAF,
+];
 
 const CPU: Measurement = Measurement {
     name: "cpu",
@@ -269,6 +283,9 @@ const CGROUP_CPU: Measurement = Measurement {
         int("usage_ns", "ns", "time on a CPU"),
         int("context_switches", "switch", "switches away from one of its tasks"),
         float("usage_percent", "%", "of one CPU, over the interval"),
+        int("nr_periods", "period", "enforcement periods of its CPU quota in which it ran; with a quota"),
+        int("nr_throttled", "period", "of these, the ones in which the quota was used up"),
+        int("throttled_ns", "ns", "how long its CPUs were kept from it by the quota, added up"),
         int("runqueue_wait_ns", "ns", "time its tasks waited for a CPU; with the probe `runqueue`"),
         float(
             "runqueue_wait_p99_us",
@@ -315,6 +332,92 @@ const CGROUP_NET: Measurement = Measurement {
         int("tcp_retransmits", "segment", "TCP segments sent again; with the probe `tcp`"),
     ],
 };
+
+const CGROUP_MEM: Measurement = Measurement {
+    name: "cgroup_mem",
+    input: "ebpf",
+    help: "Memory of each cgroup and everything below it, from the files of cgroupfs; the same meaning under v1 and v2. \
+           When a process is killed for want of memory and its cgroup goes away with it, a last point has the kills.",
+    tags: identity!(),
+    fields: MEMORY,
+};
+
+/// The fields of `cgroup_mem` and `pod_mem`.
+const MEMORY: &[Field] = &[
+    int("usage_bytes", "byte", "charged, with page cache (`memory.usage_in_bytes`, `memory.current`)"),
+    int(
+        "working_set_bytes",
+        "byte",
+        "the same without the page cache that is not in use, as the kubelet has it",
+    ),
+    int("rss_bytes", "byte", "anonymous memory (`total_rss`, `anon`)"),
+    int("cache_bytes", "byte", "page cache, with shared memory (`total_cache`, `file`)"),
+    int("limit_bytes", "byte", "the limit, where there is one"),
+    int("page_faults", "fault", "page faults"),
+    int("major_page_faults", "fault", "of these, the ones that had to read from a disk"),
+    int("oom_kills", "process", "processes killed for want of memory"),
+];
+
+const CGROUP_PRESSURE: Measurement = Measurement {
+    name: "cgroup_pressure",
+    input: "ebpf",
+    help: "Pressure stall information of each cgroup in cgroup2 (Linux 4.20 and later), once something stood still.",
+    tags: identity!(tag("resource", "what tasks stood still for: `cpu`, `memory`, `io`")),
+    fields: &[
+        float("some_avg10", "%", "of the last 10 s, in which at least one task stood still"),
+        float("some_avg60", "%", "of the last minute"),
+        float("some_avg300", "%", "of the last five minutes"),
+        int("some_total_us", "us", "time in which at least one task stood still"),
+        float("full_avg10", "%", "of the last 10 s, in which all tasks stood still"),
+        float("full_avg60", "%", "of the last minute"),
+        float("full_avg300", "%", "of the last five minutes"),
+        int("full_total_us", "us", "time in which all tasks stood still"),
+    ],
+};
+
+/// What every `pod_` measurement says of itself.
+macro_rules! pod {
+    ($name:literal, $help:literal, $fields:expr $(, $tag:expr)?) => {
+        Measurement {
+            name: $name,
+            input: "ebpf",
+            help: concat!($help, " The `cgroup` is that of the pod."),
+            tags: &[
+                $($tag,)?
+                tag("cgroup", "path of the pod's own cgroup"),
+                tag("pod_name", "its name, once known"),
+                tag("namespace", "its namespace, once known"),
+                tag("node_name", "its node, once known"),
+                tag("pod_uid", "its id, on request"),
+            ],
+            fields: $fields,
+        }
+    };
+}
+
+const POD_CPU: Measurement = pod!(
+    "pod_cpu",
+    "CPU time of each pod: all its containers, also those that ended, since the agent first saw it.",
+    &[
+        int("usage_ns", "ns", "time on a CPU"),
+        int("context_switches", "switch", "switches away from one of its tasks"),
+        float("usage_percent", "%", "of one CPU, over the interval"),
+    ]
+);
+const POD_BLKIO: Measurement = pod!(
+    "pod_blkio",
+    "Block I/O of each pod and device: all its containers, also those that ended.",
+    CGROUP_BLKIO.fields,
+    tag("device", "name of the disk, such as `sda`")
+);
+const POD_NET: Measurement =
+    pod!("pod_net", "IP traffic of each pod: all its containers, also those that ended.", CGROUP_NET.fields);
+const POD_MEM: Measurement = pod!(
+    "pod_mem",
+    "Memory of each pod from the files of its cgroup; `oom_kills` since the agent first saw it, also those of containers \
+     that ended.",
+    MEMORY
+);
 
 const SEISMOGRAF: Measurement = Measurement {
     name: "seismograf",
@@ -364,6 +467,22 @@ const SEISMOGRAF: Measurement = Measurement {
         int("overflow_tx_packets", "packet", "`net`: packets sent whose row was lost"),
         int("cgroups", "cgroup", "`identity`: cgroups whose path is known"),
         int("unresolved_cgroups", "row", "`identity`: rows of the interval whose cgroup has no path"),
+        int(
+            "unresolved_containers",
+            "container",
+            "`identity`: of the containers that run, those without a name",
+        ),
+        int(
+            "waiting_rows",
+            "row",
+            "`identity`: rows that wait for their container's name, some seconds at most",
+        ),
+        int(
+            "named_containers",
+            "container",
+            "`identity`: containers that have a name, some minutes after they ended too",
+        ),
+        int("named_pods", "pod", "`identity`: pods likewise"),
         int("unresolved_cpu_ns", "ns", "`identity`: CPU time in these"),
         int("unresolved_blkio_bytes", "byte", "`identity`: block I/O in these"),
         int("unresolved_net_bytes", "byte", "`identity`: IP traffic in these"),
@@ -377,6 +496,12 @@ const SEISMOGRAF: Measurement = Measurement {
             "`ring`: rows for which the ring had no room; their amounts stayed in the cache",
         ),
         int("lost_cgroup_events", "record", "`ring`: life-cycle records for which the ring had no room"),
+        int("oom_kills", "process", "`ring`: processes killed for want of memory"),
+        int(
+            "lost_oom_kills",
+            "process",
+            "`ring`: of these, the ones whose record found no room: they are in no row",
+        ),
         int("map_bytes", "byte", "`ring`: kernel memory of all maps"),
         uint("gathered", "point", "`agent`: points gathered since the start, after the inputs' filters"),
         uint("gather_errors", "gather", "`agent`: gathers that gave less than they should; the log says why"),

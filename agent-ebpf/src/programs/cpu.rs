@@ -19,8 +19,8 @@ use seismograf_ebpf::abi::{CPU_SLOTS, CpuRow, Kind};
 
 use super::cache::{Row, add, cpu, flush, index, overflow, write_back};
 use super::kernel::{
-    TASK_PID, TASK_PREV_SUM_EXEC_RUNTIME, TASK_PRIO, TASK_SUM_EXEC_RUNTIME, field, probe, probe_task_cgroup,
-    task_cgroup,
+    CSS_CGROUP, CSS_SET_MEMBER, TASK_PID, TASK_PREV_SUM_EXEC_RUNTIME, TASK_PRIO, TASK_SUM_EXEC_RUNTIME,
+    field, probe, probe_task_cgroup, task_cgroup,
 };
 
 /// The priorities from here on are the fair class (`MAX_RT_PRIO`, `include/linux/sched/prio.h`).
@@ -122,7 +122,7 @@ extern "C" fn cpu_flush(_ctx: *mut c_void) -> u32 {
         // kernel memory (lockdown), the running task is charged at its next switch.
         if let Some(run) = probe::<u64>(task, &TASK_SUM_EXEC_RUNTIME)
             && let Some(pid) = probe::<i32>(task, &TASK_PID)
-            && let Some(cgroup) = probe_task_cgroup(task)
+            && let Some(cgroup) = probe_task_cgroup(task, &CSS_SET_MEMBER, &CSS_CGROUP)
         {
             let run_in = (*state).task_in_ns;
             if (*state).task == 0 {

@@ -32,6 +32,10 @@ offsets! {
     CSS_SET_MEMBER,
     /// `cgroup_subsys_state.cgroup`; absent where `CSS_SET_MEMBER` is a cgroup already.
     CSS_CGROUP,
+    /// As `CSS_SET_MEMBER`, for the hierarchy that memory is accounted in.
+    MEMORY_CSS_SET_MEMBER,
+    /// As `CSS_CGROUP`, likewise.
+    MEMORY_CSS_CGROUP,
     /// `cgroup.kn`: its directory.
     CGROUP_KN,
     /// `kernfs_node.id`: the inode number, which is the cgroup's id (`include/linux/kernfs.h`).
@@ -135,13 +139,17 @@ pub(super) unsafe fn cgroup_id(cgroup: *const u8) -> u64 {
     }
 }
 
-/// [`task_cgroup`] by helper.
+/// The id of a task's cgroup in the hierarchy that the two offsets stand for, by helper.
 #[inline(always)]
-pub(super) fn probe_task_cgroup(task: *const u8) -> Option<u64> {
+pub(super) fn probe_task_cgroup(
+    task: *const u8,
+    member: &'static Global<u64>,
+    css_cgroup: &'static Global<u64>,
+) -> Option<u64> {
     let css_set: *const u8 = probe(task, &TASK_CGROUPS)?;
-    let mut cgroup: *const u8 = probe(css_set, &CSS_SET_MEMBER)?;
-    if CSS_CGROUP.load() != ABSENT {
-        cgroup = probe(cgroup, &CSS_CGROUP)?;
+    let mut cgroup: *const u8 = probe(css_set, member)?;
+    if css_cgroup.load() != ABSENT {
+        cgroup = probe(cgroup, css_cgroup)?;
     }
     let node: *const u8 = probe(cgroup, &CGROUP_KN)?;
     probe(node, &KERNFS_ID)

@@ -41,66 +41,134 @@ enum Life {
 struct Known {
     identity: Arc<Identity>,
     life: Life,
+    /// When the agent first heard of it.
+    since: Instant,
+}
+
+impl Known {
+    fn alive(identity: Identity, since: Instant) -> Self {
+        Self { identity: Arc::new(identity), life: Life::Alive, since }
+    }
 }
 
 /// The cgroups of this machine by id.
 #[derive(Debug, Default)]
 pub struct Cgroups {
     known: HashMap<Key, Known>,
+    /// Those that are gone, by hierarchy and path: one that is made anew there goes on with their totals.
+    gone: HashMap<(HierarchyId, Arc<str>), u64>,
+    /// Who took the place of one that is gone, in the same hierarchy.
+    successors: HashMap<Key, u64>,
+}
+
+/// What was forgotten.
+#[derive(Debug, Default)]
+pub struct Forgotten {
+    /// Those that were part of a pod: what they had stays the pod's.
+    pub of_pods: Vec<(Key, Arc<Identity>)>,
+    /// They were so many that their memory should go as well.
+    pub is_wave: bool,
 }
 
 impl Cgroups {
     /// Walks every hierarchy that can be read, and takes up what is not known yet.
     ///
     /// A directory that goes away meanwhile is left out; that is not an error.
-    pub fn walk(&mut self, hierarchies: &Hierarchies) {
+    pub fn walk(&mut self, hierarchies: &Hierarchies, now: Instant) {
         for (hierarchy, mount) in hierarchies.mounted() {
             if let Ok(root) = std::fs::metadata(mount) {
-                self.found(hierarchy, root.ino(), "/");
+                self.found((hierarchy, root.ino()), "/", now);
             }
-            self.walk_directory(hierarchy, mount, "", 0);
+            self.walk_directory(hierarchy, mount, "", 0, now);
         }
     }
 
-    fn walk_directory(&mut self, hierarchy: HierarchyId, directory: &Path, at: &str, depth: usize) {
+    fn walk_directory(
+        &mut self,
+        hierarchy: HierarchyId,
+        directory: &Path,
+        at: &str,
+        depth: usize,
+        now: Instant,
+    ) {
         let Ok(entries) = std::fs::read_dir(directory) else { return };
         for entry in entries.flatten() {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
             let path = format!("{at}/{}", entry.file_name().to_string_lossy());
-            self.found(hierarchy, entry.ino(), &path);
+            self.found((hierarchy, entry.ino()), &path, now);
             if depth < WALK_DEPTH {
-                self.walk_directory(hierarchy, &entry.path(), &path, depth + 1);
+                self.walk_directory(hierarchy, &entry.path(), &path, depth + 1, now);
             }
         }
     }
 
-    fn found(&mut self, hierarchy: HierarchyId, id: u64, path: &str) {
-        let known = self.known.entry((hierarchy, id));
-        known.or_insert_with(|| Known { identity: Arc::new(path::parse(path)), life: Life::Alive });
+    fn found(&mut self, key: Key, path: &str, now: Instant) {
+        self.known.entry(key).or_insert_with(|| Known::alive(path::parse(path), now));
     }
 
     /// Takes up a life-cycle record. `path` may be empty, when the kernel could not read it.
-    pub fn changed(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) {
+    ///
+    /// Returns the id of a cgroup that is gone, when the one that was made has taken its place: their path, and so
+    /// their series, is the same, and the totals go on.
+    pub fn changed(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) -> Option<u64> {
         if change == CgroupChange::Made && !path.is_empty() {
-            let identity = Arc::new(path::parse_record(path));
-            self.known.insert(key, Known { identity, life: Life::Alive });
-            return;
+            let known = Known::alive(path::parse_record(path), now);
+            let place = (key.0, Arc::from(known.identity.path.as_str()));
+            let predecessor = self.gone.remove(&place).filter(|old| *old != key.1);
+            if let Some(old) = predecessor {
+                self.successors.insert((key.0, old), key.1);
+            }
+            self.known.insert(key, known);
+            return predecessor;
         }
         if !path.is_empty() {
             // One that was made before the walk came by and removed before it arrived has its name from here.
-            let known = self.known.entry(key);
-            known
-                .or_insert_with(|| Known { identity: Arc::new(path::parse_record(path)), life: Life::Alive });
+            self.known.entry(key).or_insert_with(|| Known::alive(path::parse_record(path), now));
         }
         if let Some(known) = self.known.get_mut(&key) {
-            match change {
-                CgroupChange::Made => {}
-                CgroupChange::Removed => known.life = Life::Removed(now),
-                CgroupChange::Released => known.life = Life::Released { flushed: false },
+            known.life = match change {
+                CgroupChange::Made => known.life,
+                CgroupChange::Removed => Life::Removed(now),
+                CgroupChange::Released => Life::Released { flushed: false },
+            };
+            if known.life != Life::Alive && !self.successors.contains_key(&key) {
+                self.gone.insert((key.0, Arc::from(known.identity.path.as_str())), key.1);
             }
         }
+        None
+    }
+
+    /// Whose totals a delta of this cgroup belongs to: its own, or those of the one that took its place.
+    #[must_use]
+    pub fn current(&self, (hierarchy, mut id): Key) -> u64 {
+        if !self.successors.is_empty() {
+            while let Some(successor) = self.successors.get(&(hierarchy, id)) {
+                id = *successor;
+            }
+        }
+        id
+    }
+
+    /// When the agent first heard of it.
+    #[must_use]
+    pub fn since(&self, key: Key) -> Option<Instant> {
+        self.known.get(&key).map(|known| known.since)
+    }
+
+    /// Those that are part of a pod, in any hierarchy, and when the agent first heard of them; in no order.
+    pub fn of_pods(&self) -> impl Iterator<Item = (Key, &Arc<Identity>, Instant)> {
+        let of_pods = self.known.iter().filter(|(_, known)| known.identity.pod_uid.is_some());
+        of_pods.map(|(key, known)| (*key, &known.identity, known.since))
+    }
+
+    /// Those of a hierarchy whose directory is there, and when the agent first heard of them; in no order.
+    pub fn alive(&self, hierarchy: HierarchyId) -> impl Iterator<Item = (&Arc<Identity>, Instant)> {
+        self.known
+            .iter()
+            .filter(move |((of, _), known)| *of == hierarchy && known.life == Life::Alive)
+            .map(|(_, known)| (&known.identity, known.since))
     }
 
     /// Who a cgroup is, or was.
@@ -121,22 +189,36 @@ impl Cgroups {
         self.known.contains_key(&key)
     }
 
-    /// Forgets the cgroups of which nothing more can come, and says whether they were a wave of them whose memory should
-    /// go as well. Call it after the rows of a flush went out.
+    /// Forgets the cgroups of which nothing more can come. Call it after the rows of a flush went out.
     ///
     /// One that was released while a flush was going on can have a delta on a CPU that was through by then, so it is
     /// kept until the next one.
-    pub fn forget_the_dead(&mut self, now: Instant) -> bool {
+    pub fn forget_the_dead(&mut self, now: Instant) -> Forgotten {
         let before = self.known.len();
-        self.known.retain(|_, known| match &mut known.life {
-            Life::Alive => true,
-            Life::Removed(at) => now.duration_since(*at) < KEPT_AFTER_REMOVAL,
-            Life::Released { flushed } => !std::mem::replace(flushed, true),
+        let mut of_pods = Vec::new();
+        let Self { known, gone, successors } = self;
+        known.retain(|key, known| {
+            let stays = match &mut known.life {
+                Life::Alive => true,
+                Life::Removed(at) => now.duration_since(*at) < KEPT_AFTER_REMOVAL,
+                Life::Released { flushed } => !std::mem::replace(flushed, true),
+            };
+            if !stays {
+                successors.remove(key);
+                if known.identity.pod_uid.is_some() {
+                    of_pods.push((*key, Arc::clone(&known.identity)));
+                }
+            }
+            stays
         });
+        gone.retain(|(hierarchy, _), id| known.contains_key(&(*hierarchy, *id)));
+        if gone.is_empty() {
+            gone.shrink_to_fit();
+        }
         if self.known.capacity() > 1024 && self.known.capacity() > 4 * self.known.len() {
             self.known.shrink_to_fit();
         }
-        before - self.known.len() >= WAVE
+        Forgotten { of_pods, is_wave: before - self.known.len() >= WAVE }
     }
 
     /// How many cgroups are known, in all hierarchies.
@@ -196,7 +278,7 @@ mod tests {
         let host = crate::host::Host::default();
         let hierarchies = Hierarchies::read(&host);
         let mut cgroups = Cgroups::default();
-        cgroups.walk(&hierarchies);
+        cgroups.walk(&hierarchies, Instant::now());
         assert_eq!(cgroups.is_empty(), hierarchies.mounted().next().is_none());
     }
 }

@@ -2,9 +2,14 @@
 //!
 //! A gather has every CPU write its cache back, drains the ring into the ledger, and makes points of the totals: the
 //! figures are those of the moment of the gather. Between gathers it drains when the kernel says that the ring fills up.
-//! Measurements: `cgroup_cpu`, `cgroup_blkio`, `cgroup_net`, and `seismograf` for the balance and the losses.
+//! Measurements: `cgroup_cpu`, `cgroup_blkio`, `cgroup_net`; from the files of cgroupfs `cgroup_mem`, `cgroup_pressure` and
+//! what a CPU quota did; `pod_cpu`, `pod_blkio`, `pod_net`, `pod_mem` for the sums over pods; and `seismograf` for the
+//! balance and the losses.
 
 mod balance;
+mod books;
+mod held;
+mod pods;
 mod points;
 
 use std::sync::Arc;
@@ -14,13 +19,12 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
 use self::balance::Machine;
+use self::books::{Areas, Books};
+use self::held::Naming;
 use self::points::Maker;
 use super::{GatherError, Gathered, Input, Shared, StartError};
 use crate::config::OptionError;
 use crate::drain::Drain;
-use crate::host::Host;
-use crate::identity::cgroup::Cgroups;
-use crate::ledger::Ledger;
 use crate::probes::support::HierarchyId;
 use crate::probes::{Group, Probes, Report, State};
 use crate::records::Record;
@@ -55,12 +59,26 @@ impl Probe {
     }
 }
 
+/// What is read of each cgroup from the files of cgroupfs, beside what the probes count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cgroupfs {
+    /// Memory, as `cgroup_mem`.
+    Mem,
+    /// What a CPU quota did, in `cgroup_cpu`.
+    Throttling,
+    /// Pressure stall information, as `cgroup_pressure`.
+    Pressure,
+}
+
 /// The section `[[inputs.ebpf]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// The probe groups that are loaded.
     pub probes: Vec<Probe>,
+    /// What else is read of each cgroup, from the files of cgroupfs.
+    pub cgroupfs: Vec<Cgroupfs>,
     /// How long a delta stays in the kernel's cache at the most.
     #[serde(deserialize_with = "crate::config::duration::deserialize")]
     pub flush_period: std::time::Duration,
@@ -81,6 +99,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             probes: vec![Probe::Cpu, Probe::Blkio, Probe::Net],
+            cgroupfs: vec![Cgroupfs::Mem, Cgroupfs::Throttling, Cgroupfs::Pressure],
             flush_period: std::time::Duration::from_secs(10),
             ring_bytes: 1 << 20,
             cgroup_include: Vec::new(),
@@ -94,7 +113,7 @@ impl Default for Options {
 /// The probes, the ledger and the identities behind `[[inputs.ebpf]]`.
 pub struct Ebpf {
     options: Options,
-    host: Host,
+    shared: Arc<Shared>,
     /// `None` when the kernel let none of it load.
     kernel: Option<Kernel>,
     report: Report,
@@ -110,26 +129,7 @@ struct Kernel {
     probes: Probes,
     drain: Drain,
     books: Books,
-}
-
-/// What the records are written down in.
-#[derive(Default)]
-struct Books {
-    ledger: Ledger,
-    cgroups: Cgroups,
-    /// Life-cycle records that were lost when the hierarchies were last walked.
-    lost_events: u64,
-}
-
-impl Books {
-    fn take(&mut self, record: &Record<'_>, now: Instant) {
-        match *record {
-            Record::Cgroup { change, hierarchy, cgroup, path } => {
-                self.cgroups.changed((HierarchyId(hierarchy), cgroup), change, path, now);
-            }
-            ref row => self.ledger.apply(row),
-        }
-    }
+    shared: Arc<Shared>,
 }
 
 /// Which cgroups are reported, by path.
@@ -181,16 +181,17 @@ impl Ebpf {
         }
         let kernel = opened
             .map(|(probes, ring)| {
-                let mut books = Books::default();
+                let mut books = Books::new(Areas::of(&report.hierarchies));
                 // After the probes, so that no cgroup falls between.
-                books.cgroups.walk(&report.hierarchies);
-                Ok::<_, std::io::Error>(Kernel { probes, drain: Drain::new(ring)?, books })
+                books.cgroups.walk(&report.hierarchies, Instant::now());
+                let shared = Arc::clone(shared);
+                Ok::<_, std::io::Error>(Kernel { probes, drain: Drain::new(ring)?, books, shared })
             })
             .transpose()?;
         let now = Instant::now();
         Ok(Self {
             options,
-            host: host.clone(),
+            shared: Arc::clone(shared),
             kernel,
             report,
             selection,
@@ -211,12 +212,12 @@ impl Ebpf {
     /// # Errors
     /// When the cache could not be written back.
     pub fn raw(&mut self, mut take: impl FnMut(&Record<'_>)) -> Result<(), GatherError> {
-        let Some(Kernel { probes, drain, books }) = &mut self.kernel else { return Ok(()) };
+        let Some(Kernel { probes, drain, books, shared }) = &mut self.kernel else { return Ok(()) };
         let now = Instant::now();
         let flushed = probes.flush(|| {
             drain.drain(|record| {
-                books.take(record, now);
-                take(record);
+                take(&record);
+                books.take(record, &shared.names, now);
             });
         });
         flushed.map_err(|error| GatherError::Other(error.to_string()))
@@ -233,18 +234,18 @@ impl Ebpf {
 impl Kernel {
     /// Writes the caches back and drains.
     fn collect(&mut self) -> Result<(), GatherError> {
-        let Self { probes, drain, books } = self;
+        let Self { probes, drain, books, shared } = self;
         let now = Instant::now();
         let flushed = probes.flush(|| {
-            drain.drain(|record| books.take(record, now));
+            drain.drain(|record| books.take(record, &shared.names, now));
         });
         probes.flush_log();
         flushed.map_err(|error| GatherError::Other(error.to_string()))
     }
 
     fn drain(&mut self) {
-        let (books, now) = (&mut self.books, Instant::now());
-        self.drain.drain(|record| books.take(record, now));
+        let (books, names, now) = (&mut self.books, &self.shared.names, Instant::now());
+        self.drain.drain(|record| books.take(record, names, now));
     }
 }
 
@@ -259,20 +260,26 @@ impl Input for Ebpf {
         let Some(kernel) = &mut self.kernel else { return Ok(()) };
         let collected = kernel.collect();
         let overflow = kernel.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
-        let lifecycle_is_on =
-            self.report.groups.iter().any(|(group, state)| *group == Group::Lifecycle && *state == State::On);
+        let lifecycle_is_on = self.report.is_group_on(Group::Lifecycle);
         if !lifecycle_is_on || overflow.cgroup_events != kernel.books.lost_events {
-            kernel.books.cgroups.walk(&self.report.hierarchies);
+            kernel.books.cgroups.walk(&self.report.hierarchies, now);
             kernel.books.lost_events = overflow.cgroup_events;
         }
-        let machine = Machine::read(&self.host, &self.report.hierarchies);
+        let machine = Machine::read(&self.shared.host, &self.report.hierarchies);
         let elapsed = now.duration_since(self.last_gather);
         (self.last_gather, self.last_flush) = (now, now);
-        let maker = Maker {
+        let mut maker = Maker {
             options: &self.options,
             report: &self.report,
             selection: &self.selection,
-            books: &kernel.books,
+            cgroupfs: &self.shared.cgroupfs,
+            naming: Naming {
+                names: &self.shared.names,
+                tag_include: &self.options.tag_include,
+                now,
+                may_wait: self.shared.names.has_sources() && !gathered.is_last,
+            },
+            books: &mut kernel.books,
             machine: &machine,
             elapsed,
         };
@@ -291,16 +298,7 @@ impl Input for Ebpf {
                 );
             }
         }
-        let books = &mut kernel.books;
-        books.ledger.start_interval();
-        let was_a_wave = books.cgroups.forget_the_dead(now);
-        let (cpu, blkio) = (self.report.hierarchies.cpu().1, self.report.hierarchies.blkio());
-        let Books { ledger, cgroups, .. } = books;
-        ledger.cpu.retain(|id| cgroups.is_known((cpu, id)));
-        ledger.runqueue.retain(|id| cgroups.is_known((cpu, id)));
-        ledger.blkio.retain(|id| cgroups.is_known((blkio, id)));
-        ledger.net.retain(|id| cgroups.is_known((HierarchyId::UNIFIED, id)));
-        if was_a_wave {
+        if kernel.books.close(now) {
             crate::memory::give_back();
         }
         collected

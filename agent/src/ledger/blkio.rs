@@ -29,6 +29,16 @@ pub struct Totals {
     pub writes: Histogram,
 }
 
+impl Totals {
+    /// Adds those of another cgroup.
+    pub fn add(&mut self, other: &Self) {
+        add(&mut self.amounts, &other.amounts);
+        self.interval_bytes += other.interval_bytes;
+        self.reads.merge(&other.reads);
+        self.writes.merge(&other.writes);
+    }
+}
+
 /// The sums.
 #[derive(Debug, Default)]
 pub struct Blkio {
@@ -47,6 +57,21 @@ impl Blkio {
         totals.reads.add(&row.read_histogram);
         totals.writes.add(&row.write_histogram);
         add(self.devices.entry(device).or_default(), &row.amounts);
+    }
+
+    /// The totals of a cgroup by disk.
+    pub fn of(&self, cgroup: u64) -> impl Iterator<Item = (Device, &Totals)> {
+        // By the few disks that there are, instead of by all rows.
+        self.devices.keys().filter_map(move |device| Some((*device, self.rows.get(&(cgroup, *device))?)))
+    }
+
+    /// `new` goes on with the totals of `old`.
+    pub fn succeed(&mut self, old: u64, new: u64) {
+        for device in self.devices.keys() {
+            if let Some(totals) = self.rows.remove(&(old, *device)) {
+                self.rows.entry((new, *device)).or_default().add(&totals);
+            }
+        }
     }
 
     /// Each cgroup's id, disk and totals, in no order.

@@ -15,6 +15,15 @@ pub struct Totals {
     pub interval_ns: u64,
 }
 
+impl Totals {
+    /// Adds those of another cgroup.
+    pub fn add(&mut self, other: &Self) {
+        self.usage_ns += other.usage_ns;
+        self.context_switches += other.context_switches;
+        self.interval_ns += other.interval_ns;
+    }
+}
+
 /// The sums.
 #[derive(Debug, Default)]
 pub struct Cpu {
@@ -26,10 +35,21 @@ pub struct Cpu {
 impl Cpu {
     /// Adds a delta.
     pub fn apply(&mut self, row: &CpuRow) {
-        for totals in [self.rows.entry(row.cgroup).or_default(), &mut self.sum] {
-            totals.usage_ns += row.run_ns;
-            totals.context_switches += row.switches;
-            totals.interval_ns += row.run_ns;
+        let delta = Totals { usage_ns: row.run_ns, context_switches: row.switches, interval_ns: row.run_ns };
+        self.rows.entry(row.cgroup).or_default().add(&delta);
+        self.sum.add(&delta);
+    }
+
+    /// The totals of a cgroup.
+    #[must_use]
+    pub fn get(&self, cgroup: u64) -> Option<&Totals> {
+        self.rows.get(&cgroup)
+    }
+
+    /// `new` goes on with the totals of `old`.
+    pub fn succeed(&mut self, old: u64, new: u64) {
+        if let Some(totals) = self.rows.remove(&old) {
+            self.rows.entry(new).or_default().add(&totals);
         }
     }
 

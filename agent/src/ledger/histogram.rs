@@ -14,6 +14,13 @@ impl Histogram {
         }
     }
 
+    /// Adds another histogram's counts.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, count) in self.0.iter_mut().zip(&other.0) {
+            *sum += count;
+        }
+    }
+
     /// The time, in nanoseconds, that a share `q` (0 to 1) of the counted ones does not exceed.
     ///
     /// Within a bucket times are taken as evenly spread, so the answer is at most a factor of two off. `None` when

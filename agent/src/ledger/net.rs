@@ -15,6 +15,14 @@ pub struct Totals {
     pub interval: NetAmounts,
 }
 
+impl Totals {
+    /// Adds those of another cgroup.
+    pub fn add(&mut self, other: &Self) {
+        add(&mut self.amounts, &other.amounts);
+        add(&mut self.interval, &other.interval);
+    }
+}
+
 /// The sums.
 #[derive(Debug, Default)]
 pub struct Net {
@@ -30,6 +38,19 @@ impl Net {
         add(&mut totals.amounts, &row.amounts);
         add(&mut totals.interval, &row.amounts);
         add(&mut self.sum, &row.amounts);
+    }
+
+    /// The totals of a cgroup.
+    #[must_use]
+    pub fn get(&self, cgroup: u64) -> Option<&Totals> {
+        self.rows.get(&cgroup)
+    }
+
+    /// `new` goes on with the totals of `old`.
+    pub fn succeed(&mut self, old: u64, new: u64) {
+        if let Some(totals) = self.rows.remove(&old) {
+            self.rows.entry(new).or_default().add(&totals);
+        }
     }
 
     /// Each cgroup's id and totals, in no order.

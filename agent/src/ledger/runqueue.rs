@@ -33,6 +33,16 @@ impl Runqueue {
         totals.interval.add(&row.histogram);
     }
 
+    /// `new` goes on with the totals of `old`.
+    pub fn succeed(&mut self, old: u64, new: u64) {
+        if let Some(totals) = self.rows.remove(&old) {
+            let sum = self.rows.entry(new).or_default();
+            sum.wait_ns += totals.wait_ns;
+            sum.waits += totals.waits;
+            sum.interval.merge(&totals.interval);
+        }
+    }
+
     /// The totals of a cgroup.
     #[must_use]
     pub fn get(&self, cgroup: u64) -> Option<&Totals> {

@@ -61,7 +61,7 @@ const POINTER_BYTES: u64 = 8;
 impl Offsets {
     /// Looks everything up.
     #[must_use]
-    pub fn find(btf: &Btf<'_>, cpu: CpuController) -> Self {
+    pub fn find(btf: &Btf<'_>, cpu: CpuController, memory_is_v1: bool) -> Self {
         let mut offsets = Self { globals: Vec::new(), missing: Vec::new() };
         for &(global, name, path) in FIELDS {
             offsets.set(global, (name, path), btf.offset(name, path));
@@ -71,21 +71,9 @@ impl Offsets {
             CpuController::Cpuacct => Some("cpuacct_cgrp_id"),
             CpuController::Cpu => Some("cpu_cgrp_id"),
         };
-        match controller {
-            None => {
-                offsets.set("CSS_SET_MEMBER", ("css_set", "dfl_cgrp"), btf.offset("css_set", "dfl_cgrp"));
-                offsets.globals.push(("CSS_CGROUP", ABSENT));
-            }
-            Some(controller) => {
-                let member = btf
-                    .offset("css_set", "subsys")
-                    .zip(btf.enumerator(controller))
-                    .map(|(array, index)| array + index * POINTER_BYTES);
-                offsets.set("CSS_SET_MEMBER", ("css_set", "subsys"), member);
-                let cgroup = btf.offset("cgroup_subsys_state", "cgroup");
-                offsets.set("CSS_CGROUP", ("cgroup_subsys_state", "cgroup"), cgroup);
-            }
-        }
+        offsets.set_member(btf, ["CSS_SET_MEMBER", "CSS_CGROUP"], controller);
+        let memory = memory_is_v1.then_some("memory_cgrp_id");
+        offsets.set_member(btf, ["MEMORY_CSS_SET_MEMBER", "MEMORY_CSS_CGROUP"], memory);
         let segments = btf
             .offset("sk_buff", "cb")
             .zip(btf.offset("tcp_skb_cb", "tcp_gso_segs"))
@@ -94,6 +82,20 @@ impl Offsets {
         let flush_bit = btf.enumerator("__RQF_FLUSH_SEQ").unwrap_or(RQF_FLUSH_SEQ_BIT);
         offsets.globals.push(("RQF_FLUSH_SEQ", 1 << flush_bit));
         offsets
+    }
+
+    /// The way from a `css_set` to the cgroup of a v1 controller, or of cgroup2.
+    fn set_member(&mut self, btf: &Btf<'_>, [member, css_cgroup]: [&'static str; 2], v1: Option<&str>) {
+        let Some(controller) = v1 else {
+            self.set(member, ("css_set", "dfl_cgrp"), btf.offset("css_set", "dfl_cgrp"));
+            self.globals.push((css_cgroup, ABSENT));
+            return;
+        };
+        let array = btf.offset("css_set", "subsys").zip(btf.enumerator(controller));
+        let offset = array.map(|(array, index)| array + index * POINTER_BYTES);
+        self.set(member, ("css_set", "subsys"), offset);
+        let cgroup = btf.offset("cgroup_subsys_state", "cgroup");
+        self.set(css_cgroup, ("cgroup_subsys_state", "cgroup"), cgroup);
     }
 
     fn set(&mut self, global: &'static str, field: (&'static str, &'static str), offset: Option<u64>) {
@@ -136,8 +138,15 @@ mod tests {
         };
         let btf = Btf::parse(&data).unwrap();
         for cpu in [CpuController::Unified, CpuController::Cpu] {
-            let offsets = Offsets::find(&btf, cpu);
-            for needed in ["TASK_SUM_EXEC_RUNTIME", "TASK_PID", "CSS_SET_MEMBER", "CGROUP_KN", "KERNFS_ID"] {
+            let offsets = Offsets::find(&btf, cpu, cpu == CpuController::Cpu);
+            for needed in [
+                "MEMORY_CSS_SET_MEMBER",
+                "TASK_SUM_EXEC_RUNTIME",
+                "TASK_PID",
+                "CSS_SET_MEMBER",
+                "CGROUP_KN",
+                "KERNFS_ID",
+            ] {
                 assert!(offsets.has(needed), "{needed}");
             }
             assert!(offsets.has("REQUEST_RQ_DISK") || offsets.has("QUEUE_DISK"));

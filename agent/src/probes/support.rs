@@ -147,6 +147,12 @@ impl Hierarchies {
         self.of_controller("blkio")
     }
 
+    /// Where memory is accounted.
+    #[must_use]
+    pub fn memory(&self) -> HierarchyId {
+        self.of_controller("memory")
+    }
+
     /// How the hierarchies are laid out.
     #[must_use]
     pub fn layout(&self) -> Layout {

@@ -1,123 +1,257 @@
 //! From the ledger to points: the totals of every cgroup, the balance with the machine, the losses.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use seismograf_ebpf::abi::{self, BlkioAmounts};
+use seismograf_ebpf::abi::{self, BlkioAmounts, NetAmounts};
 
 use super::balance::{Disk, Machine};
-use super::{Books, Options, Probe, Selection};
+use super::books::Books;
+use super::held::Naming;
+use super::{Options, Probe, Selection};
+use crate::cgroupfs::{Cgroupfs, Memory};
 use crate::drain;
+use crate::identity::{Identity, path};
 use crate::inputs::Gathered;
 use crate::ledger::blkio::Device;
-use crate::point::Point;
-use crate::probes::Report;
+use crate::ledger::{blkio, cpu};
+use crate::point::{Point, Timestamp};
 use crate::probes::support::HierarchyId;
+use crate::probes::{Group, Report};
 
 /// Makes the points of one gather.
 pub(super) struct Maker<'a> {
     pub(super) options: &'a Options,
     pub(super) report: &'a Report,
     pub(super) selection: &'a Selection,
-    pub(super) books: &'a Books,
+    pub(super) cgroupfs: &'a Cgroupfs,
+    pub(super) naming: Naming<'a>,
+    pub(super) books: &'a mut Books,
     pub(super) machine: &'a Machine,
     pub(super) elapsed: Duration,
 }
 
+/// A row on its way out: the figures, and whose they are.
+type Row = (Point, Arc<Identity>, Instant);
+
 impl Maker<'_> {
-    /// The points of every cgroup.
-    pub(super) fn points(&self, gathered: &mut Gathered) {
-        let (cpu, blkio) = (self.report.hierarchies.cpu().1, self.report.hierarchies.blkio());
+    /// The points of every cgroup and every pod.
+    pub(super) fn points(&mut self, gathered: &mut Gathered) {
+        self.books.held.release(self.naming, gathered);
         let mut unresolved = Unresolved::default();
+        let mut rows = Vec::new();
+        self.cpu(gathered, &mut unresolved, &mut rows);
+        self.blkio(gathered, &mut unresolved, &mut rows);
+        self.net(gathered, &mut unresolved, &mut rows);
+        self.memory(gathered, &mut rows);
+        self.pressure(gathered, &mut rows);
+        self.pods(gathered, &mut rows);
+        self.identity(gathered, &unresolved);
+        for (point, identity, since) in rows {
+            self.books.held.push(self.naming, gathered, point, &identity, since);
+        }
+    }
+
+    fn cpu(&self, gathered: &Gathered, unresolved: &mut Unresolved, rows: &mut Vec<Row>) {
         let ledger = &self.books.ledger;
         for (id, totals) in ledger.cpu.rows() {
-            let Some(mut point) = self.point(gathered, "cgroup_cpu", (cpu, id), || {
+            let key = (self.books.areas.cpu, id);
+            let Some((identity, since)) = self.books.identity(key) else {
                 unresolved.n += 1;
                 unresolved.cpu_ns += totals.usage_ns;
-            }) else {
                 continue;
             };
-            point.set_field("usage_ns", integer(totals.usage_ns));
-            point.set_field("context_switches", integer(totals.context_switches));
-            if !self.elapsed.is_zero() {
-                let percent = 100.0 * totals.interval_ns as f64 / self.elapsed.as_nanos() as f64;
-                point.set_field("usage_percent", percent);
+            if !self.selection.takes(&identity.path) {
+                continue;
             }
+            let mut point = gathered.point("cgroup_cpu");
+            set_cpu_fields(&mut point, totals, self.elapsed);
             if let Some(waits) = ledger.runqueue.get(id) {
                 point.set_field("runqueue_wait_ns", integer(waits.wait_ns));
                 if let Some(p99) = waits.interval.quantile_ns(0.99) {
                     point.set_field("runqueue_wait_p99_us", p99 / 1e3);
                 }
             }
-            gathered.push(point);
-        }
-        for (id, device, totals) in ledger.blkio.rows() {
-            let bytes = totals.amounts.read_bytes + totals.amounts.write_bytes;
-            let Some(mut point) = self.point(gathered, "cgroup_blkio", (blkio, id), || {
-                unresolved.n += 1;
-                unresolved.blkio_bytes += bytes;
-            }) else {
-                continue;
-            };
-            point.set_tag("device", self.machine.disk_name(device));
-            set_blkio_fields(&mut point, &totals.amounts);
-            for (name, quantile) in [("p50", 0.5), ("p99", 0.99)] {
-                if let Some(ns) = totals.reads.quantile_ns(quantile) {
-                    point.set_field(format!("read_{name}_us"), ns / 1e3);
-                }
-                if let Some(ns) = totals.writes.quantile_ns(quantile) {
-                    point.set_field(format!("write_{name}_us"), ns / 1e3);
-                }
+            // Without a quota there are no periods.
+            if self.options.cgroupfs.contains(&super::Cgroupfs::Throttling)
+                && self.books.cgroups.is_alive(key)
+                && let Some(throttling) = self.cgroupfs.throttling(&identity.path)
+                && throttling.nr_periods > 0
+            {
+                point.set_field("nr_periods", integer(throttling.nr_periods));
+                point.set_field("nr_throttled", integer(throttling.nr_throttled));
+                point.set_field("throttled_ns", integer(throttling.throttled_ns));
             }
-            gathered.push(point);
+            rows.push((point, Arc::clone(identity), since));
         }
-        for (id, totals) in ledger.net.rows() {
-            let amounts = &totals.amounts;
-            let key = (HierarchyId::UNIFIED, id);
-            let Some(mut point) = self.point(gathered, "cgroup_net", key, || {
-                unresolved.n += 1;
-                unresolved.net_bytes += amounts.rx_bytes + amounts.tx_bytes;
-            }) else {
-                continue;
-            };
-            point.set_field("rx_bytes", integer(amounts.rx_bytes));
-            point.set_field("tx_bytes", integer(amounts.tx_bytes));
-            point.set_field("rx_packets", integer(amounts.rx_packets));
-            point.set_field("tx_packets", integer(amounts.tx_packets));
-            if self.report.is_on(Probe::Tcp) {
-                point.set_field("tcp_retransmits", integer(amounts.tcp_retransmits));
-            }
-            gathered.push(point);
-        }
-        gathered.push(
-            gathered
-                .point("seismograf")
-                .tag("part", "identity")
-                .field("cgroups", self.books.cgroups.len() as i64)
-                .field("unresolved_cgroups", unresolved.n)
-                .field("unresolved_cpu_ns", integer(unresolved.cpu_ns))
-                .field("unresolved_blkio_bytes", integer(unresolved.blkio_bytes))
-                .field("unresolved_net_bytes", integer(unresolved.net_bytes)),
-        );
     }
 
-    /// A point with the identity of a cgroup; `None` when it is not selected, or has no path.
-    fn point(
-        &self,
-        gathered: &Gathered,
-        measurement: &'static str,
-        key: (HierarchyId, u64),
-        unresolved: impl FnOnce(),
-    ) -> Option<Point> {
-        let Some(identity) = self.books.cgroups.get(key) else {
-            unresolved();
-            return None;
-        };
-        if !self.selection.takes(&identity.path) {
-            return None;
+    fn blkio(&self, gathered: &Gathered, unresolved: &mut Unresolved, rows: &mut Vec<Row>) {
+        for (id, device, totals) in self.books.ledger.blkio.rows() {
+            let Some((identity, since)) = self.books.identity((self.books.areas.blkio, id)) else {
+                unresolved.n += 1;
+                unresolved.blkio_bytes += totals.amounts.read_bytes + totals.amounts.write_bytes;
+                continue;
+            };
+            if self.selection.takes(&identity.path) {
+                let mut point = gathered.point("cgroup_blkio").tag("device", self.machine.disk_name(device));
+                set_blkio_fields(&mut point, totals);
+                rows.push((point, Arc::clone(identity), since));
+            }
         }
-        let mut point = gathered.point(measurement);
-        identity.add_tags(&mut point, &self.options.tag_include);
-        Some(point)
+    }
+
+    fn net(&self, gathered: &Gathered, unresolved: &mut Unresolved, rows: &mut Vec<Row>) {
+        for (id, totals) in self.books.ledger.net.rows() {
+            let Some((identity, since)) = self.books.identity((self.books.areas.net, id)) else {
+                unresolved.n += 1;
+                unresolved.net_bytes += totals.amounts.rx_bytes + totals.amounts.tx_bytes;
+                continue;
+            };
+            if self.selection.takes(&identity.path) {
+                let mut point = gathered.point("cgroup_net");
+                self.set_net_fields(&mut point, &totals.amounts);
+                rows.push((point, Arc::clone(identity), since));
+            }
+        }
+    }
+
+    /// Memory from the files of cgroupfs; of a cgroup that is gone what the kernel said when it killed.
+    fn memory(&self, gathered: &Gathered, rows: &mut Vec<Row>) {
+        let Books { areas, cgroups, ledger, .. } = &*self.books;
+        if self.options.cgroupfs.contains(&super::Cgroupfs::Mem) {
+            for (identity, since) in cgroups.alive(areas.memory) {
+                if self.selection.takes(&identity.path)
+                    && let Some(memory) = self.memory_of(identity, gathered.time)
+                {
+                    let mut point = gathered.point("cgroup_mem");
+                    set_memory_fields(&mut point, &memory);
+                    rows.push((point, Arc::clone(identity), since));
+                }
+            }
+        }
+        for (id, kills) in ledger.oom.rows() {
+            let key = (areas.memory, id);
+            if let Some((identity, since)) = self.books.identity(key)
+                && !cgroups.is_alive(key)
+                && self.selection.takes(&identity.path)
+            {
+                let point = gathered.point("cgroup_mem").field("oom_kills", integer(kills));
+                rows.push((point, Arc::clone(identity), since));
+            }
+        }
+    }
+
+    /// Those of a container may be wanted by other inputs too.
+    fn memory_of(&self, identity: &Identity, time: Timestamp) -> Option<Arc<Memory>> {
+        if identity.is_container_root() && self.naming.names.has_sources() {
+            return self.cgroupfs.memory(&identity.path, time);
+        }
+        self.cgroupfs.read_memory(&identity.path).map(Arc::new)
+    }
+
+    fn pressure(&self, gathered: &Gathered, rows: &mut Vec<Row>) {
+        if !self.options.cgroupfs.contains(&super::Cgroupfs::Pressure) {
+            return;
+        }
+        for (identity, since) in self.books.cgroups.alive(HierarchyId::UNIFIED) {
+            // The root's is the machine's.
+            if identity.path == "/" || !self.selection.takes(&identity.path) {
+                continue;
+            }
+            for resource in ["cpu", "memory", "io"] {
+                let kinds = self.cgroupfs.pressure(&identity.path, resource);
+                // Where nothing ever stood still there is nothing to tell.
+                if kinds.iter().all(|(_, pressure)| pressure.total_us == 0) {
+                    continue;
+                }
+                let mut point = gathered.point("cgroup_pressure").tag("resource", resource);
+                for (kind, pressure) in kinds {
+                    point.set_field(format!("{kind}_avg10"), pressure.avg10);
+                    point.set_field(format!("{kind}_avg60"), pressure.avg60);
+                    point.set_field(format!("{kind}_avg300"), pressure.avg300);
+                    point.set_field(format!("{kind}_total_us"), integer(pressure.total_us));
+                }
+                rows.push((point, Arc::clone(identity), since));
+            }
+        }
+    }
+
+    /// The sums over the containers of each pod.
+    fn pods(&mut self, gathered: &Gathered, rows: &mut Vec<Row>) {
+        let Books { areas, cgroups, ledger, pods, .. } = &mut *self.books;
+        for sum in pods.sums(areas, cgroups, ledger, self.naming.now).into_values() {
+            if !self.selection.takes(&sum.path) {
+                continue;
+            }
+            let mut points = Vec::new();
+            if let Some(totals) = &sum.cpu {
+                let mut point = gathered.point("pod_cpu");
+                set_cpu_fields(&mut point, totals, self.elapsed);
+                points.push(point);
+            }
+            for (device, totals) in &sum.blkio {
+                let mut point = gathered.point("pod_blkio").tag("device", self.machine.disk_name(*device));
+                set_blkio_fields(&mut point, totals);
+                points.push(point);
+            }
+            if let Some(totals) = &sum.net {
+                let mut point = gathered.point("pod_net");
+                self.set_net_fields(&mut point, &totals.amounts);
+                points.push(point);
+            }
+            let mut point = gathered.point("pod_mem");
+            if self.options.cgroupfs.contains(&super::Cgroupfs::Mem)
+                && let Some(memory) = self.cgroupfs.read_memory(&sum.path)
+            {
+                set_memory_fields(&mut point, &memory);
+            }
+            // Also those of containers that ended; under v1 the pod's own file does not have even the others.
+            if self.report.is_group_on(Group::Oom) {
+                point.set_field("oom_kills", integer(sum.oom_kills));
+            }
+            if !point.fields.is_empty() {
+                points.push(point);
+            }
+            let identity = Arc::new(path::parse(&sum.path));
+            let since = sum.since;
+            rows.extend(points.into_iter().map(|point| (point, Arc::clone(&identity), since)));
+        }
+    }
+
+    /// What is known of whom.
+    fn identity(&self, gathered: &mut Gathered, unresolved: &Unresolved) {
+        let mut point = gathered
+            .point("seismograf")
+            .tag("part", "identity")
+            .field("cgroups", self.books.cgroups.len() as i64)
+            .field("unresolved_cgroups", unresolved.n)
+            .field("unresolved_cpu_ns", integer(unresolved.cpu_ns))
+            .field("unresolved_blkio_bytes", integer(unresolved.blkio_bytes))
+            .field("unresolved_net_bytes", integer(unresolved.net_bytes));
+        let names = self.naming.names;
+        if names.has_sources() {
+            let alive = self.books.cgroups.alive(self.books.areas.cpu);
+            let containers = alive.filter(|(identity, _)| identity.is_container_root());
+            let nameless =
+                containers.filter(|(identity, since)| identity.lacks(&identity.named(names, *since)));
+            point.set_field("unresolved_containers", nameless.count() as i64);
+            point.set_field("waiting_rows", self.books.held.len() as i64);
+            let (containers, pods) = names.len();
+            point.set_field("named_containers", containers as i64);
+            point.set_field("named_pods", pods as i64);
+        }
+        gathered.push(point);
+    }
+
+    fn set_net_fields(&self, point: &mut Point, amounts: &NetAmounts) {
+        point.set_field("rx_bytes", integer(amounts.rx_bytes));
+        point.set_field("tx_bytes", integer(amounts.tx_bytes));
+        point.set_field("rx_packets", integer(amounts.rx_packets));
+        point.set_field("tx_packets", integer(amounts.tx_packets));
+        if self.report.is_on(Probe::Tcp) {
+            point.set_field("tcp_retransmits", integer(amounts.tcp_retransmits));
+        }
     }
 
     /// *machine = rows + overflow + unseen* for each area that is on, since the probes started.
@@ -205,6 +339,8 @@ impl Maker<'_> {
                 .field("undecodable", integer(counts.undecodable))
                 .field("refused", integer(overflow.refused))
                 .field("lost_cgroup_events", integer(overflow.cgroup_events))
+                .field("oom_kills", integer(self.books.ledger.oom.sum()))
+                .field("lost_oom_kills", integer(overflow.oom_kills))
                 .field("map_bytes", integer(self.report.map_bytes)),
         );
     }
@@ -219,7 +355,16 @@ struct Unresolved {
     net_bytes: u64,
 }
 
-fn set_blkio_fields(point: &mut Point, amounts: &BlkioAmounts) {
+fn set_cpu_fields(point: &mut Point, totals: &cpu::Totals, elapsed: Duration) {
+    point.set_field("usage_ns", integer(totals.usage_ns));
+    point.set_field("context_switches", integer(totals.context_switches));
+    if !elapsed.is_zero() {
+        point.set_field("usage_percent", 100.0 * totals.interval_ns as f64 / elapsed.as_nanos() as f64);
+    }
+}
+
+fn set_blkio_fields(point: &mut Point, totals: &blkio::Totals) {
+    let amounts = &totals.amounts;
     point.set_field("read_bytes", integer(amounts.read_bytes));
     point.set_field("write_bytes", integer(amounts.write_bytes));
     point.set_field("discard_bytes", integer(amounts.discard_bytes));
@@ -229,6 +374,44 @@ fn set_blkio_fields(point: &mut Point, amounts: &BlkioAmounts) {
     point.set_field("errors", integer(amounts.errors));
     point.set_field("read_time_ns", integer(amounts.read_time_ns));
     point.set_field("write_time_ns", integer(amounts.write_time_ns));
+    for (name, quantile) in [("p50", 0.5), ("p99", 0.99)] {
+        if let Some(ns) = totals.reads.quantile_ns(quantile) {
+            point.set_field(format!("read_{name}_us"), ns / 1e3);
+        }
+        if let Some(ns) = totals.writes.quantile_ns(quantile) {
+            point.set_field(format!("write_{name}_us"), ns / 1e3);
+        }
+    }
+}
+
+/// The same meaning under v1 and v2: everything below the cgroup is in it.
+fn set_memory_fields(point: &mut Point, memory: &Memory) {
+    let (mut inactive_file, mut rss, mut cache, mut faults, mut major) = (0, None, None, None, None);
+    for (key, value) in memory.stat() {
+        match (memory.is_v1, key) {
+            (true, "total_inactive_file") | (false, "inactive_file") => inactive_file = value,
+            (true, "total_rss") | (false, "anon") => rss = Some(value),
+            (true, "total_cache") | (false, "file") => cache = Some(value),
+            (true, "total_pgfault") | (false, "pgfault") => faults = Some(value),
+            (true, "total_pgmajfault") | (false, "pgmajfault") => major = Some(value),
+            _ => {}
+        }
+    }
+    point.set_field("usage_bytes", integer(memory.usage));
+    // What the kubelet evicts by: the page cache that is not in use can be had back at any time.
+    point.set_field("working_set_bytes", integer(memory.usage.saturating_sub(inactive_file)));
+    for (name, value) in [
+        ("rss_bytes", rss),
+        ("cache_bytes", cache),
+        ("limit_bytes", memory.limit),
+        ("page_faults", faults),
+        ("major_page_faults", major),
+        ("oom_kills", memory.oom_kills),
+    ] {
+        if let Some(value) = value {
+            point.set_field(name, integer(value));
+        }
+    }
 }
 
 /// The four fields of a balance; `unseen` may be negative where the two sides are not read at the same instant.

@@ -1,0 +1,141 @@
+//! Rows that wait for a name.
+//!
+//! A container can be there some seconds before the kubelet or docker says what it is called, and a row without its
+//! name would be a series of its own. So it waits, with its own time, for the gather at which the name is known; after
+//! [`LONGEST`] it goes out with what is known.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::identity::Identity;
+use crate::identity::names::Names;
+use crate::inputs::Gathered;
+use crate::point::Point;
+
+/// How long after the agent first heard of a cgroup its rows wait. The kubelet lists a new container within a second or
+/// two; a daemon that is down for longer should not hold the figures up.
+const LONGEST: Duration = Duration::from_secs(15);
+/// So many rows may wait, at some 500 bytes each.
+const MOST: usize = 20_000;
+
+/// A row without its identity's tags.
+#[derive(Debug)]
+struct Row {
+    point: Point,
+    identity: Arc<Identity>,
+    since: Instant,
+}
+
+/// The rows that wait.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    rows: Vec<Row>,
+}
+
+/// What naming a row needs besides the row.
+#[derive(Clone, Copy)]
+pub(super) struct Naming<'a> {
+    pub(super) names: &'a Names,
+    /// Tags of many values that are asked for.
+    pub(super) tag_include: &'a [String],
+    pub(super) now: Instant,
+    /// Rows may wait for a name: somebody may come to know it, and there is a gather to come.
+    pub(super) may_wait: bool,
+}
+
+impl Held {
+    /// Adds a row with its identity's tags, or keeps it when its name may still come.
+    pub(super) fn push(
+        &mut self,
+        naming: Naming<'_>,
+        gathered: &mut Gathered,
+        mut point: Point,
+        identity: &Arc<Identity>,
+        since: Instant,
+    ) {
+        let named = identity.named(naming.names, since);
+        let is_young = naming.now.duration_since(since) < LONGEST;
+        if naming.may_wait && is_young && self.rows.len() < MOST && identity.lacks(&named) {
+            self.rows.push(Row { point, identity: Arc::clone(identity), since });
+            return;
+        }
+        identity.add_tags(&mut point, &named, naming.tag_include);
+        gathered.push(point);
+    }
+
+    /// Adds the rows of earlier gathers whose name came, or that waited long enough.
+    pub(super) fn release(&mut self, naming: Naming<'_>, gathered: &mut Gathered) {
+        for Row { point, identity, since } in std::mem::take(&mut self.rows) {
+            self.push(naming, gathered, point, &identity, since);
+        }
+        if self.rows.is_empty() {
+            self.rows.shrink_to_fit();
+        }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::names::{Container, Source};
+    use crate::identity::path;
+    use crate::point::Timestamp;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    struct Case {
+        names: Names,
+        held: Held,
+        start: Instant,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let (names, held, start) = (Names::default(), Held::default(), Instant::now());
+            let mut case = Self { names, held, start };
+            let mut gathered = Gathered::at(Timestamp(7));
+            let point = gathered.point("cgroup_cpu").field("usage_ns", 1_i64);
+            let identity = Arc::new(path::parse(&format!("/docker/{ID}")));
+            let naming = Naming { names: &case.names, tag_include: &[], now: start, may_wait: true };
+            case.held.push(naming, &mut gathered, point, &identity, start);
+            assert!(gathered.points.is_empty());
+            case
+        }
+
+        /// What a gather after some seconds releases.
+        fn release(&mut self, seconds: u64, may_wait: bool) -> Vec<Point> {
+            let now = self.start + Duration::from_secs(seconds);
+            let mut gathered = Gathered::at(Timestamp(99));
+            let naming = Naming { names: &self.names, tag_include: &[], now, may_wait };
+            self.held.release(naming, &mut gathered);
+            gathered.points
+        }
+    }
+
+    #[test]
+    fn a_row_goes_out_under_its_own_time_once_it_has_a_name() {
+        let mut case = Case::new();
+        assert!(case.release(1, true).is_empty());
+        let container = Container { name: "web".into(), image: "bb:1".into() };
+        case.names.name_container(Source::Docker, ID, container, case.start);
+        let points = case.release(2, true);
+        assert_eq!((points.len(), points[0].time), (1, Timestamp(7)));
+        assert_eq!(points[0].tag_value("container_name"), Some("web"));
+        assert_eq!(case.held.len(), 0);
+    }
+
+    #[test]
+    fn a_row_whose_name_does_not_come_goes_out_without() {
+        for (seconds, may_wait) in [(15, true), (1, false)] {
+            let points = Case::new().release(seconds, may_wait);
+            assert_eq!(points.len(), 1);
+            assert_eq!(points[0].tag_value("container_name"), None);
+            assert_eq!(points[0].tag_value("cgroup"), Some(format!("/docker/{ID}").as_str()));
+        }
+    }
+}

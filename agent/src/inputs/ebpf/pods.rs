@@ -1,0 +1,156 @@
+//! Sums over pods: all containers of a pod, also those that ended.
+//!
+//! The kernel's rows are those of single cgroups, and a container that crashes and comes back is a new one each time; the
+//! pod is what stays. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use super::books::Areas;
+use crate::identity::Identity;
+use crate::identity::cgroup::{Cgroups, Key};
+use crate::ledger::blkio::Device;
+use crate::ledger::{Ledger, blkio, cpu, net};
+
+/// How long the sums of a pod are kept of which no cgroup is known any more.
+const KEPT: Duration = Duration::from_secs(300);
+
+/// The totals of one pod. An area in which it did nothing is `None`, or empty.
+#[derive(Clone, Debug)]
+pub(super) struct Sum {
+    /// The path of the pod's own cgroup.
+    pub(super) path: String,
+    /// When the agent first heard of it.
+    pub(super) since: Instant,
+    pub(super) cpu: Option<cpu::Totals>,
+    pub(super) net: Option<net::Totals>,
+    pub(super) blkio: BTreeMap<Device, blkio::Totals>,
+    pub(super) oom_kills: u64,
+}
+
+impl Sum {
+    fn of(path: &str, since: Instant) -> Self {
+        let (cpu, net, blkio) = (None, None, BTreeMap::new());
+        Self { path: path.to_owned(), since, cpu, net, blkio, oom_kills: 0 }
+    }
+
+    /// Adds the totals of one cgroup in the hierarchy that its key names.
+    fn add(&mut self, areas: &Areas, (hierarchy, id): Key, ledger: &Ledger) {
+        if hierarchy == areas.cpu
+            && let Some(totals) = ledger.cpu.get(id)
+        {
+            self.cpu.get_or_insert_default().add(totals);
+        }
+        if hierarchy == areas.net
+            && let Some(totals) = ledger.net.get(id)
+        {
+            self.net.get_or_insert_default().add(totals);
+        }
+        if hierarchy == areas.blkio {
+            for (device, totals) in ledger.blkio.of(id) {
+                self.blkio.entry(device).or_default().add(totals);
+            }
+        }
+        if hierarchy == areas.memory {
+            self.oom_kills += ledger.oom.get(id);
+        }
+    }
+}
+
+/// What the containers had that ended.
+#[derive(Debug, Default)]
+pub(super) struct Pods {
+    ended: HashMap<String, (Sum, Instant)>,
+}
+
+impl Pods {
+    /// Keeps what a cgroup had that is about to be forgotten.
+    pub(super) fn keep(
+        &mut self,
+        areas: &Areas,
+        key: Key,
+        identity: &Identity,
+        ledger: &Ledger,
+        now: Instant,
+    ) {
+        let (Some(uid), Some(path)) = (&identity.pod_uid, identity.pod_path()) else { return };
+        let (sum, seen) = self.ended.entry(uid.clone()).or_insert_with(|| (Sum::of(path, now), now));
+        sum.add(areas, key, ledger);
+        *seen = now;
+    }
+
+    /// Forgets the pods that ended.
+    pub(super) fn forget(&mut self, now: Instant) {
+        self.ended.retain(|_, (_, seen)| now.duration_since(*seen) < KEPT);
+    }
+
+    /// The sum of every pod that has a cgroup, by its UID.
+    pub(super) fn sums(
+        &mut self,
+        areas: &Areas,
+        cgroups: &Cgroups,
+        ledger: &Ledger,
+        now: Instant,
+    ) -> HashMap<String, Sum> {
+        let mut sums: HashMap<String, Sum> = HashMap::new();
+        for (key, identity, since) in cgroups.of_pods() {
+            let (Some(uid), Some(path)) = (&identity.pod_uid, identity.pod_path()) else { continue };
+            if !sums.contains_key(uid) {
+                let sum = match self.ended.get_mut(uid) {
+                    Some((ended, seen)) => {
+                        *seen = now;
+                        ended.clone()
+                    }
+                    None => Sum::of(path, since),
+                };
+                sums.insert(uid.clone(), sum);
+            }
+            if let Some(sum) = sums.get_mut(uid) {
+                sum.since = sum.since.min(since);
+                sum.add(areas, key, ledger);
+            }
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probes::support::HierarchyId;
+    use seismograf_ebpf::abi::{CgroupChange, CpuRow};
+
+    const UNIFIED: HierarchyId = HierarchyId::UNIFIED;
+    const AREAS: Areas = Areas { cpu: UNIFIED, blkio: UNIFIED, memory: UNIFIED, net: UNIFIED };
+
+    #[test]
+    fn a_pod_keeps_what_its_containers_had() {
+        let uid = "12345678-1234-1234-1234-123456789abc";
+        let path = |n: u8| format!("/kubepods/pod{uid}/{n:064x}").into_bytes();
+        let (mut pods, mut cgroups, mut ledger) = (Pods::default(), Cgroups::default(), Ledger::default());
+        let now = Instant::now();
+        let row = |cgroup, run_ns| CpuRow { kind: 1, cpu: 0, cgroup, run_ns, switches: 1 };
+        for (id, run_ns) in [(1, 10), (2, 20)] {
+            cgroups.changed((UNIFIED, id), CgroupChange::Made, &path(id as u8), now);
+            ledger.cpu.apply(&row(id, run_ns));
+        }
+        let usage = |pods: &mut Pods, cgroups: &Cgroups, ledger: &Ledger| {
+            let sums = pods.sums(&AREAS, cgroups, ledger, now);
+            assert_eq!(sums[uid].path, format!("/kubepods/pod{uid}"));
+            sums[uid].cpu.map(|totals| totals.usage_ns)
+        };
+        assert_eq!(usage(&mut pods, &cgroups, &ledger), Some(30));
+        cgroups.changed((UNIFIED, 1), CgroupChange::Released, &path(1), now);
+        cgroups.forget_the_dead(now);
+        for (key, identity) in cgroups.forget_the_dead(now).of_pods {
+            pods.keep(&AREAS, key, &identity, &ledger, now);
+        }
+        ledger.cpu.retain(|id| id == 2);
+        assert_eq!(usage(&mut pods, &cgroups, &ledger), Some(30));
+        cgroups.changed((UNIFIED, 2), CgroupChange::Removed, &path(2), now);
+        cgroups.forget_the_dead(now + KEPT);
+        assert!(pods.sums(&AREAS, &cgroups, &ledger, now).is_empty());
+        pods.forget(now + KEPT);
+        assert!(pods.ended.is_empty());
+    }
+}

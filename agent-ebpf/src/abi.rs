@@ -188,7 +188,7 @@ pub const CGROUP_EVENT_HEAD: usize = offset_of!(CgroupEvent, path);
 pub struct OomKill {
     /// [`Kind::OomKill`]
     pub kind: u32,
-    /// The process.
+    /// The process; 0 before Linux 6.8.
     pub pid: u32,
     /// Its cgroup, by its id in the hierarchy that memory is accounted in; 0 when it could not be read.
     pub cgroup: u64,

@@ -9,6 +9,7 @@ mod cost;
 mod cpu;
 mod degraded;
 mod deploy;
+mod identity;
 mod influx;
 mod lifecycle;
 mod loss;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let suites = [
         cpu::trials(),
         lifecycle::trials(),
+        identity::trials(),
         blkio::trials(),
         net::trials(),
         loss::trials(),

@@ -43,7 +43,7 @@ impl Bench {
         let host = Host::default();
         let hierarchies = Hierarchies::read(&host);
         let data = fs::read(host.sys("kernel/btf/vmlinux")).unwrap();
-        let offsets = Offsets::find(&Btf::parse(&data).unwrap(), hierarchies.cpu().0);
+        let offsets = Offsets::find(&Btf::parse(&data).unwrap(), hierarchies.cpu().0, true);
         let btf = AyaBtf::parse(&data, aya::Endianness::default()).unwrap();
         let mut loader = EbpfLoader::new();
         for (global, offset) in offsets.globals() {

@@ -11,8 +11,12 @@ use crate::wait_for;
 pub struct Layout {
     /// The one CPU time is accounted in, and the file with its sum.
     pub cpu: PathBuf,
+    /// The one CPU time is limited in.
+    pub quota: PathBuf,
     /// The one block I/O is accounted in.
     pub blkio: PathBuf,
+    /// The one memory is accounted in.
+    pub memory: PathBuf,
     /// cgroup2.
     pub unified: PathBuf,
     /// Whether CPU time is in a v1 hierarchy.
@@ -36,14 +40,17 @@ impl Layout {
         Self {
             is_v1: cpu.is_some(),
             cpu: cpu.unwrap_or_else(|| unified.clone()),
+            quota: find("cgroup", "cpu").unwrap_or_else(|| unified.clone()),
             blkio: find("cgroup", "blkio").unwrap_or_else(|| unified.clone()),
+            memory: find("cgroup", "memory").unwrap_or_else(|| unified.clone()),
             unified,
         }
     }
 
     /// Each hierarchy once.
     pub fn roots(&self) -> Vec<&Path> {
-        let mut roots = vec![self.cpu.as_path(), &self.blkio, &self.unified];
+        let mut roots = vec![self.cpu.as_path(), &self.quota, &self.blkio, &self.memory, &self.unified];
+        roots.sort_unstable();
         roots.dedup();
         roots
     }
@@ -58,7 +65,12 @@ pub struct Cgroup {
 impl Cgroup {
     /// Makes `/name` in every hierarchy.
     pub fn new(name: &str) -> Self {
-        let cgroup = Self { layout: Layout::read(), name: format!("{name}.{}", std::process::id()) };
+        Self::at(&format!("{name}.{}", std::process::id()))
+    }
+
+    /// Makes a path that is to be just so, with what is above it.
+    pub fn at(path: &str) -> Self {
+        let cgroup = Self { layout: Layout::read(), name: path.trim_start_matches('/').to_owned() };
         for root in cgroup.layout.roots() {
             let path = root.join(&cgroup.name);
             fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -86,6 +98,27 @@ impl Cgroup {
         let stat = fs::read_to_string(directory.join("cpu.stat")).unwrap();
         let usec = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
         usec.parse::<u64>().unwrap() * 1000
+    }
+
+    /// A file of the controller `memory`, `cpu` (the quota) or of cgroup2 (`unified`).
+    pub fn file(&self, controller: &str, file: &str) -> PathBuf {
+        let root = match controller {
+            "memory" => &self.layout.memory,
+            "cpu" => &self.layout.quota,
+            _ => &self.layout.unified,
+        };
+        root.join(&self.name).join(file)
+    }
+
+    /// One value of such a file: of the line that begins with `key`, or all of it.
+    pub fn value(&self, controller: &str, file: &str, key: &str) -> u64 {
+        let path = self.file(controller, file);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let value = text.lines().find_map(|line| match key {
+            "" => Some(line),
+            key => line.strip_prefix(key)?.strip_prefix(' '),
+        });
+        value.unwrap_or_else(|| panic!("no {key} in {text}")).trim().parse().unwrap()
     }
 
     /// Has the kernel count what it charges to this cgroup on a disk: v1 does so only where a limit is set, so one is that
@@ -121,6 +154,12 @@ impl Cgroup {
                 Err(error) => error.kind() == std::io::ErrorKind::NotFound,
             };
             wait_for(remove, Duration::from_secs(20), &format!("{} to be empty", path.display()));
+            // What is above it, where it was made for this one alone.
+            for above in path.ancestors().skip(1).take_while(|above| *above != root) {
+                if fs::remove_dir(above).is_err() {
+                    break;
+                }
+            }
         }
     }
 }

@@ -54,6 +54,13 @@ impl Worker {
         number.parse().unwrap()
     }
 
+    /// Waits for its end, and gives the signal that ended it, if one did.
+    pub fn killed_by(mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt as _;
+        drop(self.stdin.take());
+        self.child.wait().unwrap().signal()
+    }
+
     /// Begins and waits for the end.
     pub fn run(mut self) -> u64 {
         self.go();
@@ -117,6 +124,15 @@ fn done(n: u64) {
 
 fn work(kind: &str, args: &[&str]) {
     match (kind, args) {
+        // Writes to so much memory.
+        ("allocate", [mib]) => {
+            ready();
+            let mut memory: Vec<Vec<u8>> = Vec::new();
+            for _ in 0..number(mib) {
+                memory.push(vec![1; 1 << 20]);
+            }
+            done(std::hint::black_box(&memory).len() as u64);
+        }
         ("spin", [ms]) => {
             ready();
             spin(Duration::from_millis(number(ms)));

@@ -24,7 +24,9 @@ fn oom_mark_victim(ctx: BtfTracePointContext) -> i32 {
     let cgroup = memory_cgroup(victim)
         // SAFETY: the helper takes nothing.
         .or_else(|| memory_cgroup(unsafe { bpf_get_current_task() } as *const u8));
-    let pid = probe(victim, &TASK_PID).unwrap_or(victim as usize as u32);
+    // The argument that is a pid is not taken for one: where it is a pointer, the verifier refuses half of it
+    // ("invalid size of register spill").
+    let pid = probe(victim, &TASK_PID).unwrap_or(0);
     // 0 is no cgroup: the kill is known and its place is not.
     let record = OomKill { kind: Kind::OomKill as u32, pid, cgroup: cgroup.unwrap_or(0) };
     // SAFETY: the record is read for its own size; the accumulator is this CPU's.

@@ -5,6 +5,7 @@ mod build;
 mod ci;
 mod codegen;
 mod command;
+mod fuzz;
 mod image;
 mod setup;
 mod tidy;
@@ -64,6 +65,8 @@ enum Task {
         #[command(subcommand)]
         what: bench::What,
     },
+    /// Feed the parsers of foreign bytes with what they do not expect, by libFuzzer.
+    Fuzz(fuzz::What),
     /// Run on other kernels in QEMU: 5.10, 6.1, 6.12, 7.2.
     Vm {
         /// Debian suites, such as bullseye; all of them when none is given.
@@ -100,6 +103,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Tidy => tidy::tidy(),
         Task::Codegen { check } => codegen::codegen(check),
         Task::Bench { what } => bench::bench(&what),
+        Task::Fuzz(what) => fuzz::fuzz(&what),
         Task::Vm { suites } => vm::vm(&suites),
         Task::Image => image::image(),
     }

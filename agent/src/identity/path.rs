@@ -130,7 +130,10 @@ impl<'a> Reader<'a> {
     /// A pod's directory: `pod<uid>` below `kubepods` or a class in it under the cgroupfs driver, a slice under
     /// systemd's.
     fn pod(&self, name: &'a str) -> Option<Pod<'a>> {
-        let Some(uid) = name.strip_prefix("pod") else { return pod_slice(name) };
+        if name.ends_with(".slice") {
+            return pod_slice(name);
+        }
+        let uid = name.strip_prefix("pod")?;
         let qos = match (self.grandparent, self.parent) {
             (_, "kubepods") => "guaranteed",
             ("kubepods", "burstable") => "burstable",

@@ -121,10 +121,14 @@ fn counters(points: &[Point]) -> Counters {
     counters
 }
 
-/// What makes a point's series one: measurement and tags.
+/// Tags that come later than the figures, when an API names the container.
+const NAMES: [&str; 5] = ["container_name", "container_image", "pod_name", "namespace", "node_name"];
+
+/// What makes a point's series one: measurement and tags, without the names that may come in the midst of it.
 fn series(point: &Point) -> String {
+    let is_cgroup = point.tag_value("cgroup").is_some();
     let mut series = point.measurement.to_string();
-    for (key, value) in &point.tags {
+    for (key, value) in point.tags.iter().filter(|(key, _)| !(is_cgroup && NAMES.contains(&&**key))) {
         let _ = write!(series, "\0{key}\0{value}");
     }
     series
@@ -312,6 +316,17 @@ mod tests {
         table.render(&at(1, &[("/a", 5_000_000_000)]), None);
         let text = table.render(&at(2, &[("/a", 1_000_000_000)]), None).unwrap();
         assert!(text.contains("100.0"), "{text}");
+    }
+
+    #[test]
+    fn a_container_that_gets_its_name_goes_on_under_it() {
+        let mut table = Table::default();
+        table.render(&at(1, &[("/a", 5_000_000_000)]), None);
+        let mut points = at(2, &[("/a", 5_500_000_000)]);
+        points[0].set_tag("container_name", "web");
+        let text = table.render(&points, None).unwrap();
+        let line = text.lines().nth(2).unwrap();
+        assert_eq!(line.split_whitespace().collect::<Vec<_>>()[..2], ["web", "50.0"]);
     }
 
     #[test]

@@ -80,28 +80,29 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
 ///
 /// # Errors
 /// What is neither, or does not fit.
-pub fn deserialize_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+pub fn deserialize_size<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
     struct SizeVisitor;
     impl Visitor<'_> for SizeVisitor {
-        type Value = u32;
+        type Value = u64;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a size such as \"1MiB\", or a number of bytes")
         }
 
-        fn visit_i64<E: Error>(self, bytes: i64) -> Result<u32, E> {
-            u32::try_from(bytes).map_err(|_| E::custom(format!("{bytes} is out of range")))
+        fn visit_i64<E: Error>(self, bytes: i64) -> Result<u64, E> {
+            u64::try_from(bytes).map_err(|_| E::custom(format!("{bytes} is out of range")))
         }
 
-        fn visit_str<E: Error>(self, text: &str) -> Result<u32, E> {
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
             parse_size(text)
                 .ok_or_else(|| E::custom(format!("`{text}` is no size: write it as 65536, 64KiB or 1MB")))
         }
     }
-    deserializer.deserialize_any(SizeVisitor)
+    let bytes = deserializer.deserialize_any(SizeVisitor)?;
+    T::try_from(bytes).map_err(|_| D::Error::custom(format!("{bytes} is out of range")))
 }
 
-fn parse_size(text: &str) -> Option<u32> {
+fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     if text.is_empty() {
         return Some(0);
@@ -118,8 +119,10 @@ fn parse_size(text: &str) -> Option<u32> {
         "GiB" => 1_073_741_824.0,
         _ => return None,
     };
+    /// The last up to which a float counts every byte.
+    const MOST: f64 = 9_007_199_254_740_992.0;
     let bytes = number * unit;
-    (bytes <= f64::from(u32::MAX)).then_some(bytes as u32)
+    (bytes <= MOST).then_some(bytes as u64)
 }
 
 #[cfg(test)]
@@ -159,8 +162,9 @@ mod tests {
     #[case("12", Some(12))]
     #[case("1TB", None)]
     #[case("x", None)]
-    #[case("99GiB", None)]
-    fn sizes(#[case] text: &str, #[case] bytes: Option<u32>) {
+    #[case("99GiB", Some(99 << 30))]
+    #[case("99999999GiB", None)]
+    fn sizes(#[case] text: &str, #[case] bytes: Option<u64>) {
         assert_eq!(parse_size(text), bytes);
     }
 }

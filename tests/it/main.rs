@@ -13,6 +13,7 @@ mod influx;
 mod lifecycle;
 mod loss;
 mod net;
+mod outputs;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         cost::trials(),
         degraded::trials(),
         influx::trials(),
+        outputs::trials(),
         deploy::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())

@@ -346,6 +346,19 @@ mod tests {
     }
 
     #[test]
+    fn takes_what_old_files_have() {
+        let text = "url = 'udp://h:8089'\nprecision = 's'\nudp_payload = '1KiB'\ntimeout = 7";
+        let options: Options = toml::from_str(text).unwrap();
+        let expected = Options {
+            url: "udp://h:8089".into(),
+            udp_payload: 1024,
+            timeout: Duration::from_secs(7),
+            ..Options::default()
+        };
+        assert_eq!(options, expected);
+    }
+
+    #[test]
     fn asks_for_what_the_point_or_the_options_name() {
         let options = Options { database: "d".into(), retention_policy: "p".into(), ..Options::default() };
         let route = [Some("tagged".to_owned()), None];

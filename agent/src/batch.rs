@@ -152,10 +152,14 @@ impl Buffer {
         self.dropped += excess as u64;
     }
 
-    /// Whether a whole batch waits.
+    /// Whether a whole batch waits, apart from what goes one of the ways in `closed`.
     #[must_use]
-    pub fn has_batch(&self) -> bool {
-        self.lines.len() >= self.batch_size
+    pub fn has_batch(&self, closed: &BTreeSet<Route>) -> bool {
+        let n_open = match closed.is_empty() {
+            true => self.lines.len(),
+            false => self.lines.iter().filter(|line| !closed.contains(&line.route)).count(),
+        };
+        n_open >= self.batch_size
     }
 
     /// How many lines wait.
@@ -208,7 +212,7 @@ mod tests {
     fn hands_out_batches_in_order() {
         let mut buffer = buffer(10, 2);
         assert_eq!(buffer.extend(points(0..3)).lines, 3);
-        assert!(buffer.has_batch());
+        assert!(buffer.has_batch(&BTreeSet::new()));
         assert_eq!(times(&take(&mut buffer)), [0, 1]);
         assert_eq!(times(&take(&mut buffer)), [2]);
         assert!(buffer.take_batch(&BTreeSet::new()).is_none());
@@ -266,8 +270,10 @@ mod tests {
         assert_eq!(first.lines[0], "m,rp=p f=0i 0\n", "`db` is left out and `rp` is not");
         buffer.put_back(first);
         closed.insert(way(Some("a")));
+        assert!(buffer.has_batch(&closed));
         let second = buffer.take_batch(&closed).unwrap();
         assert_eq!((&second.route, times(&second)), (&way(Some("b")), vec![1]));
+        assert!(!buffer.has_batch(&closed), "two are left, and four that wait for the closed way");
         let third = buffer.take_batch(&closed).unwrap();
         assert_eq!((&third.route, times(&third)), (&way(None), vec![2, 4]));
         assert!(buffer.take_batch(&closed).is_none());

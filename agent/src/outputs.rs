@@ -21,7 +21,7 @@ use flate2::bufread::GzEncoder;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
-use crate::batch::{Batch, Buffer, Encoding};
+use crate::batch::{Batch, Buffer, Encoding, Route};
 use crate::clock;
 use crate::config::{OptionError, OutputCommon, file as config_file};
 use crate::point::Point;
@@ -172,6 +172,8 @@ pub struct Sender {
     /// Points that did not fit into a line, since they were last logged.
     too_long: usize,
     too_long_logged: Option<Instant>,
+    /// Routes that did not take lines since the last flush.
+    closed: BTreeSet<Route>,
     /// No write before this.
     not_before: Option<Instant>,
 }
@@ -210,6 +212,7 @@ impl Sender {
             dropped_logged: 0,
             too_long: 0,
             too_long_logged: None,
+            closed: BTreeSet::new(),
             not_before: None,
         }
     }
@@ -222,10 +225,11 @@ impl Sender {
         loop {
             // After a failure the next try is when the wait is over, and the rhythm of flushes starts anew from there.
             let due = self.not_before.unwrap_or(flush_at);
-            let whole_batch = self.not_before.is_none() && self.buffer.has_batch();
+            let whole_batch = self.not_before.is_none() && self.buffer.has_batch(&self.closed);
             if whole_batch || Instant::now() >= due {
                 if !whole_batch {
                     flush_at = Instant::now() + self.flush_period();
+                    self.closed.clear();
                 }
                 self.not_before = None;
                 let n = if whole_batch { 1 } else { usize::MAX };
@@ -241,6 +245,7 @@ impl Sender {
                 () = tokio::time::sleep_until(due) => {}
             }
         }
+        self.closed.clear();
         self.flush(usize::MAX, &mut points).await;
         self.report_dropped();
         self.buffer.len()
@@ -260,18 +265,17 @@ impl Sender {
     }
 
     /// Writes up to `batches` batches, oldest first, of what is there at the start; stops at the first failure, or where that
-    /// is of one route alone, leaves this one out from there.
+    /// is of one route alone, closes this one until the next flush.
     ///
     /// Takes what arrives on `points` meanwhile, so that a slow server never holds a gather up.
     async fn flush(&mut self, batches: usize, points: &mut Receiver<Arc<Vec<Point>>>) {
         let mut left = self.buffer.len();
-        let (mut closed, mut failure) = (BTreeSet::new(), None);
-        let mut has_written = false;
+        let (mut has_written, mut failure) = (false, None);
         for _ in 0..batches {
             if left == 0 {
                 break;
             }
-            let Some(batch) = self.buffer.take_batch(&closed) else { break };
+            let Some(batch) = self.buffer.take_batch(&self.closed) else { break };
             left = left.saturating_sub(batch.lines.len());
             let mut arrived = Vec::new();
             let route = Arc::clone(&batch.route);
@@ -296,7 +300,7 @@ impl Sender {
                         failure = Some(failed);
                     }
                     if goes_on {
-                        closed.insert(route);
+                        self.closed.insert(route);
                     } else {
                         left = 0;
                     }
@@ -307,7 +311,7 @@ impl Sender {
         }
         match failure {
             Some(failure) => self.failed(failure),
-            None if has_written => self.succeeded(),
+            None if has_written && self.closed.is_empty() => self.succeeded(),
             None => {}
         }
     }
@@ -321,13 +325,16 @@ impl Sender {
         self.logged = None;
     }
 
-    fn failed(&mut self, Failure { reason, after, only_here: _ }: Failure) {
+    fn failed(&mut self, Failure { reason, after, only_here }: Failure) {
         self.failures = self.failures.saturating_add(1);
         self.counts.add(&self.counts.failed_writes, 1);
-        let wait = clock::backoff(self.failures, FIRST_BACKOFF, LONGEST_BACKOFF);
-        let wait = wait.max(after.unwrap_or_default().min(LONGEST_WISH));
         let now = Instant::now();
-        self.not_before = Some(now + wait);
+        // Where there are other routes, they keep the rhythm of flushes, and the closed ones are tried with them.
+        let has_others = !self.output.encoding().route.is_empty();
+        if !(only_here && has_others) || after.is_some() {
+            let wait = clock::backoff(self.failures, FIRST_BACKOFF, LONGEST_BACKOFF);
+            self.not_before = Some(now + wait.max(after.unwrap_or_default().min(LONGEST_WISH)));
+        }
         let is_news = self
             .logged
             .as_ref()

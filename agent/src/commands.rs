@@ -211,7 +211,9 @@ async fn interrupted() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::OutputSection;
     use crate::inputs::{cpu, disk, mem};
+    use crate::outputs::{self, OutputOptions};
 
     #[test]
     fn the_default_configuration_says_what_the_defaults_are() {
@@ -245,8 +247,17 @@ mod tests {
             .join("\n");
         let source = Source { path: "default".into(), text };
         let config = file::load(&[source], &PluginFilter::default(), &|_| None, "h").unwrap();
-        let crate::outputs::OutputOptions::Influxdb(influxdb) = &config.outputs[0].options else { panic!() };
-        assert_eq!(*influxdb, crate::outputs::influxdb::Options::default());
-        assert_eq!(config.outputs.len(), 2);
+        let is_default = |options: &OutputOptions| match options {
+            OutputOptions::File(options) => *options == outputs::file::Options::default(),
+            OutputOptions::Influxdb(options) => *options == outputs::influxdb::Options::default(),
+            OutputOptions::InfluxdbV2(options) => *options == outputs::influxdb_v2::Options::default(),
+        };
+        let mut names: Vec<&str> = config.outputs.iter().map(|section| section.options.name()).collect();
+        names.sort_unstable();
+        assert_eq!(names, OutputOptions::NAMES);
+        for OutputSection { options, .. } in config.outputs {
+            assert!(is_default(&options), "{options:?}");
+            assert!(options.build().is_ok());
+        }
     }
 }

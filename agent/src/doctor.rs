@@ -9,7 +9,6 @@ use crate::host::Host;
 use crate::inputs::InputOptions;
 use crate::inputs::ebpf::{Options, Probe};
 use crate::outputs::OutputOptions;
-use crate::outputs::influxdb::{self, Influxdb};
 use crate::probes::support::{HierarchyId, Layout};
 use crate::probes::{Group, Probes, State};
 
@@ -89,13 +88,8 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
     }
     for section in &config.outputs {
         let name = section.options.name();
-        match &section.options {
-            OutputOptions::Influxdb(options) => {
-                for (url, answer) in ping(options).await {
-                    line(&format!("output {name}"), format!("{url}: {answer}"));
-                }
-            }
-            OutputOptions::File(options) => line(&format!("output {name}"), options.files.join(", ")),
+        for (place, answer) in check(&section.options).await {
+            line(&format!("output {name}"), format!("{place}: {answer}"));
         }
     }
     for advice in advices {
@@ -132,19 +126,17 @@ fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
 }
 
-/// Each server of an output, and what it says of itself.
-async fn ping(options: &influxdb::Options) -> Vec<(String, String)> {
-    let influxdb = match Influxdb::new(options.clone()) {
-        Ok(influxdb) => influxdb,
-        Err(error) => return vec![(options.urls.join(", "), format!("NOT USABLE: {error}"))],
+/// Each place that an output writes to, and what it says of itself.
+async fn check(options: &OutputOptions) -> Vec<(String, String)> {
+    let outputs = match options.clone().build() {
+        Ok(outputs) => outputs,
+        Err(error) => return vec![("the section".into(), format!("NOT USABLE: {error}"))],
     };
     let mut answers = Vec::new();
-    for (i, url) in influxdb.places().into_iter().enumerate() {
-        let answer = match influxdb.ping(i).await {
-            Ok(version) => format!("answers ({version})"),
-            Err(error) => format!("NOT REACHED: {error}"),
-        };
-        answers.push((url, answer));
+    for mut output in outputs {
+        for (place, answer) in output.check().await {
+            answers.push((place, answer.unwrap_or_else(|error| format!("NOT REACHED: {error}"))));
+        }
     }
     answers
 }

@@ -32,5 +32,6 @@ pub mod pipeline;
 pub mod point;
 pub mod probes;
 pub mod records;
+pub mod rotation;
 pub mod schema;
 pub mod telemetry;

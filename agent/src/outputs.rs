@@ -3,17 +3,25 @@
 //! Owns the `Output` trait, the table of outputs by Telegraf name, and what is done with a server's answer: deliver, split,
 //! wait and try again. An output knows nothing of inputs and schedules; `pipeline` runs [`Sender`]s.
 
+mod answer;
 pub mod file;
 pub mod influxdb;
+pub mod influxdb_v2;
+mod servers;
+mod udp;
 
+use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::bufread::GzEncoder;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
-use crate::batch::Buffer;
+use crate::batch::{Batch, Buffer, Encoding, Route};
 use crate::clock;
 use crate::config::{OptionError, OutputCommon, file as config_file};
 use crate::point::Point;
@@ -27,11 +35,13 @@ pub enum OutputOptions {
     File(file::Options),
     /// `[[outputs.influxdb]]`
     Influxdb(influxdb::Options),
+    /// `[[outputs.influxdb_v2]]`
+    InfluxdbV2(influxdb_v2::Options),
 }
 
 impl OutputOptions {
     /// The names of all outputs, sorted.
-    pub const NAMES: &'static [&'static str] = &["file", "influxdb"];
+    pub const NAMES: &'static [&'static str] = &["file", "influxdb", "influxdb_v2"];
 
     /// The output's name.
     #[must_use]
@@ -39,6 +49,7 @@ impl OutputOptions {
         match self {
             Self::File(_) => "file",
             Self::Influxdb(_) => "influxdb",
+            Self::InfluxdbV2(_) => "influxdb_v2",
         }
     }
 
@@ -47,6 +58,7 @@ impl OutputOptions {
         match name {
             "file" => options.read().map(Self::File),
             "influxdb" => options.read().map(Self::Influxdb),
+            "influxdb_v2" => options.read().map(Self::InfluxdbV2),
             _ => None,
         }
     }
@@ -62,6 +74,7 @@ impl OutputOptions {
         Ok(match self {
             Self::File(options) => file::File::each(options)?.into_iter().map(boxed).collect(),
             Self::Influxdb(options) => vec![boxed(influxdb::Influxdb::new(options)?)],
+            Self::InfluxdbV2(options) => vec![boxed(influxdb_v2::InfluxdbV2::new(options)?)],
         })
     }
 }
@@ -84,6 +97,8 @@ pub enum Answer {
         reason: String,
         /// How long the other side asks to be left alone.
         after: Option<Duration>,
+        /// It is said of the lines' route alone, such as of a database that is missing: others may go.
+        only_here: bool,
     },
 }
 
@@ -91,9 +106,19 @@ impl Answer {
     /// All are stored.
     pub const STORED: Self = Self::Stored { dropped: 0, reason: String::new() };
 
-    /// [`Answer::Later`], whenever it suits.
+    /// [`Answer::Later`] for all lines, whenever it suits.
     pub fn later(reason: impl Into<String>) -> Self {
-        Self::Later { reason: reason.into(), after: None }
+        Self::Later { reason: reason.into(), after: None, only_here: false }
+    }
+
+    /// With the server's URL, where there is something to be said about it.
+    fn from(self, url: &str) -> Self {
+        match self {
+            Self::Later { reason, after, only_here } => {
+                Self::Later { reason: format!("{url}: {reason}"), after, only_here }
+            }
+            answer => answer,
+        }
     }
 }
 
@@ -107,8 +132,19 @@ pub trait Output: Send {
     /// logged, and tried again when a write shows that it is needed.
     async fn connect(&mut self) {}
 
-    /// Hands over lines of line protocol, each with its end. May be called again with the same ones.
-    async fn write(&mut self, lines: &[Bytes]) -> Answer;
+    /// How it wants its lines.
+    fn encoding(&self) -> Encoding {
+        Encoding::default()
+    }
+
+    /// Hands over lines of line protocol, each with its end, that have this [`Route`](crate::batch::Route). May be called
+    /// again with the same ones.
+    async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer;
+
+    /// What each of its places says of itself, or why it is not reached; for `doctor`. Nothing is written.
+    async fn check(&mut self) -> Vec<(String, Result<String, String>)> {
+        vec![(self.place(), Ok("not tried".into()))]
+    }
 }
 
 /// The first wait after a failed write; see [`clock::backoff`].
@@ -134,6 +170,11 @@ pub struct Sender {
     /// What was last logged about a failure, and when.
     logged: Option<(String, Instant)>,
     dropped_logged: u64,
+    /// Points that did not fit into a line, since they were last logged.
+    too_long: usize,
+    too_long_logged: Option<Instant>,
+    /// Routes that did not take lines since the last flush.
+    closed: BTreeSet<Route>,
     /// No write before this.
     not_before: Option<Instant>,
 }
@@ -141,7 +182,14 @@ pub struct Sender {
 /// How a delivery went.
 enum Delivery {
     Done,
-    Later { rest: Vec<Bytes>, reason: String, after: Option<Duration> },
+    Later { rest: Vec<Bytes>, failure: Failure },
+}
+
+/// Why something could not be delivered; see [`Answer::Later`].
+struct Failure {
+    reason: String,
+    after: Option<Duration>,
+    only_here: bool,
 }
 
 impl Sender {
@@ -153,7 +201,7 @@ impl Sender {
         common: OutputCommon,
         counts: Arc<OutputCounts>,
     ) -> Self {
-        let buffer = Buffer::new(common.metric_buffer_limit, common.metric_batch_size);
+        let buffer = Buffer::new(output.encoding(), common.metric_buffer_limit, common.metric_batch_size);
         Self {
             output,
             common,
@@ -163,6 +211,9 @@ impl Sender {
             failures: 0,
             logged: None,
             dropped_logged: 0,
+            too_long: 0,
+            too_long_logged: None,
+            closed: BTreeSet::new(),
             not_before: None,
         }
     }
@@ -175,10 +226,11 @@ impl Sender {
         loop {
             // After a failure the next try is when the wait is over, and the rhythm of flushes starts anew from there.
             let due = self.not_before.unwrap_or(flush_at);
-            let whole_batch = self.not_before.is_none() && self.buffer.has_batch();
+            let whole_batch = self.not_before.is_none() && self.buffer.has_batch(&self.closed);
             if whole_batch || Instant::now() >= due {
                 if !whole_batch {
                     flush_at = Instant::now() + self.flush_period();
+                    self.closed.clear();
                 }
                 self.not_before = None;
                 let n = if whole_batch { 1 } else { usize::MAX };
@@ -194,6 +246,7 @@ impl Sender {
                 () = tokio::time::sleep_until(due) => {}
             }
         }
+        self.closed.clear();
         self.flush(usize::MAX, &mut points).await;
         self.report_dropped();
         self.buffer.len()
@@ -206,23 +259,27 @@ impl Sender {
     /// Adds points of one gather, as the output's filters and names have it.
     fn take(&mut self, points: &[Point]) {
         let added = self.buffer.extend(points.iter().filter_map(|point| self.common.process(point)));
-        self.counts.add(&self.counts.taken, added as u64);
+        self.counts.add(&self.counts.taken, (added.lines + added.too_long) as u64);
+        self.counts.add(&self.counts.refused, added.too_long as u64);
+        self.too_long += added.too_long;
         self.publish();
     }
 
-    /// Writes up to `batches` batches, oldest first, of what is there at the start; stops at the first failure.
+    /// Writes up to `batches` batches, oldest first, of what is there at the start; stops at the first failure, or where that
+    /// is of one route alone, closes this one until the next flush.
     ///
     /// Takes what arrives on `points` meanwhile, so that a slow server never holds a gather up.
     async fn flush(&mut self, batches: usize, points: &mut Receiver<Arc<Vec<Point>>>) {
         let mut left = self.buffer.len();
+        let (mut has_written, mut failure) = (false, None);
         for _ in 0..batches {
-            let batch = self.buffer.take_batch();
-            if batch.is_empty() || left == 0 {
-                self.buffer.put_back(batch);
+            if left == 0 {
                 break;
             }
-            left = left.saturating_sub(batch.len());
+            let Some(batch) = self.buffer.take_batch(&self.closed) else { break };
+            left = left.saturating_sub(batch.lines.len());
             let mut arrived = Vec::new();
+            let route = Arc::clone(&batch.route);
             let delivery = {
                 let delivery = deliver(&mut *self.output, &self.counts, &self.name, batch);
                 tokio::pin!(delivery);
@@ -234,22 +291,29 @@ impl Sender {
                     }
                 }
             };
-            let has_failed = match delivery {
-                Delivery::Done => {
-                    self.succeeded();
-                    false
+            match delivery {
+                Delivery::Done => has_written = true,
+                Delivery::Later { rest, failure: failed } => {
+                    self.buffer.put_back(Batch { route: Arc::clone(&route), lines: rest });
+                    // What ails the whole output is worth more words than what ails a part of it.
+                    let goes_on = failed.only_here;
+                    if failure.is_none() || !goes_on {
+                        failure = Some(failed);
+                    }
+                    if goes_on {
+                        self.closed.insert(route);
+                    } else {
+                        left = 0;
+                    }
                 }
-                Delivery::Later { rest, reason, after } => {
-                    self.failed(reason, after, rest.len());
-                    self.buffer.put_back(rest);
-                    true
-                }
-            };
+            }
             arrived.iter().for_each(|points| self.take(points));
             self.publish();
-            if has_failed {
-                break;
-            }
+        }
+        match failure {
+            Some(failure) => self.failed(failure),
+            None if has_written && self.closed.is_empty() => self.succeeded(),
+            None => {}
         }
     }
 
@@ -262,19 +326,22 @@ impl Sender {
         self.logged = None;
     }
 
-    fn failed(&mut self, reason: String, after: Option<Duration>, rest: usize) {
+    fn failed(&mut self, Failure { reason, after, only_here }: Failure) {
         self.failures = self.failures.saturating_add(1);
         self.counts.add(&self.counts.failed_writes, 1);
-        let wait = clock::backoff(self.failures, FIRST_BACKOFF, LONGEST_BACKOFF);
-        let wait = wait.max(after.unwrap_or_default().min(LONGEST_WISH));
         let now = Instant::now();
-        self.not_before = Some(now + wait);
+        // Where there are other routes, they keep the rhythm of flushes, and the closed ones are tried with them.
+        let has_others = !self.output.encoding().route.is_empty();
+        if !(only_here && has_others) || after.is_some() {
+            let wait = clock::backoff(self.failures, FIRST_BACKOFF, LONGEST_BACKOFF);
+            self.not_before = Some(now + wait.max(after.unwrap_or_default().min(LONGEST_WISH)));
+        }
         let is_news = self
             .logged
             .as_ref()
             .is_none_or(|(last, at)| *last != reason || now.duration_since(*at) >= REMINDER);
         if is_news {
-            let (output, waiting) = (&self.name, self.buffer.len() + rest);
+            let (output, waiting) = (&self.name, self.buffer.len());
             let (failures, limit) = (self.failures, self.common.metric_buffer_limit);
             tracing::error!(output, reason, waiting, limit, failures, "cannot write; kept for the next try");
             self.logged = Some((reason, now));
@@ -295,6 +362,17 @@ impl Sender {
             );
             self.dropped_logged = total;
         }
+        if self.too_long > 0 && self.too_long_logged.is_none_or(|at| at.elapsed() >= REMINDER) {
+            let (output, dropped) = (&self.name, std::mem::take(&mut self.too_long));
+            let limit = self.output.encoding().format.max_line_bytes;
+            tracing::error!(
+                output,
+                dropped,
+                limit,
+                "points with a field that does not fit into a line were dropped"
+            );
+            self.too_long_logged = Some(Instant::now());
+        }
     }
 
     fn publish(&self) {
@@ -307,13 +385,18 @@ impl Sender {
 ///
 /// Those are dropped and counted. Lines that were stored already and come again with a half change nothing at the
 /// server: same series, same time.
-async fn deliver(output: &mut dyn Output, counts: &OutputCounts, name: &str, batch: Vec<Bytes>) -> Delivery {
+async fn deliver(
+    output: &mut dyn Output,
+    counts: &OutputCounts,
+    name: &str,
+    Batch { route, lines: batch }: Batch,
+) -> Delivery {
     // What is still to be written, as ranges of the batch; the last one is next.
     let mut todo: Vec<_> = std::iter::once(0..batch.len()).collect();
     let (mut refused, mut stored) = (Vec::new(), 0);
     let mut why = String::new();
     while let Some(range) = todo.pop() {
-        match output.write(&batch[range.clone()]).await {
+        match output.write(&route, &batch[range.clone()]).await {
             Answer::Stored { dropped, reason } => {
                 stored += range.len();
                 let written = (range.len() as u64).saturating_sub(dropped);
@@ -333,15 +416,16 @@ async fn deliver(output: &mut dyn Output, counts: &OutputCounts, name: &str, bat
                 refused.push(range.start);
                 if stored == 0 && refused.len() >= MOST_REFUSED_OF_A_BATCH {
                     let reason = format!("every line is refused, so it is none of theirs: {why}");
-                    return Delivery::Later { rest: batch, reason, after: None };
+                    let failure = Failure { reason, after: None, only_here: true };
+                    return Delivery::Later { rest: batch, failure };
                 }
             }
-            Answer::Later { reason, after } => {
+            Answer::Later { reason, after, only_here } => {
                 todo.push(range);
                 let mut rest: Vec<usize> = todo.into_iter().flatten().chain(refused).collect();
                 rest.sort_unstable();
                 let rest = rest.into_iter().map(|i| batch[i].clone()).collect();
-                return Delivery::Later { rest, reason, after };
+                return Delivery::Later { rest, failure: Failure { reason, after, only_here } };
             }
         }
     }
@@ -358,6 +442,14 @@ async fn deliver(output: &mut dyn Output, counts: &OutputCounts, name: &str, bat
         );
     }
     Delivery::Done
+}
+
+/// A text in gzip's format.
+fn gzip(text: &[u8], level: Compression) -> Vec<u8> {
+    let mut packed = Vec::new();
+    // From memory, which does not fail.
+    let _ = GzEncoder::new(text, level).read_to_end(&mut packed);
+    packed
 }
 
 /// No more of a text than a log line should have.

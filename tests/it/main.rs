@@ -14,6 +14,7 @@ mod influx;
 mod lifecycle;
 mod loss;
 mod net;
+mod outputs;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         cost::trials(),
         degraded::trials(),
         influx::trials(),
+        outputs::trials(),
         deploy::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())

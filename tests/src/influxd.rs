@@ -1,20 +1,13 @@
 //! A real InfluxDB of the test's own, on a free port of the loopback interface, with its data in a temporary directory.
 
-use std::fmt::Write as _;
-use std::io::{Read, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command};
 
 use serde_json::Value;
 
+use crate::http::{self, Answer, START_LIMIT, free_address, percent_encoded, request};
 use crate::{Skip, wait_for};
-
-/// A start takes about 1 s, and several times that on a busy machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
-/// For one request of a test.
-const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// How the server is set up.
 #[derive(Clone, Debug, Default)]
@@ -23,23 +16,17 @@ pub struct Setup {
     pub auth: bool,
     /// Bytes of a request's body, as sent; 0 means without limit.
     pub max_body_bytes: u64,
+    /// Takes lines over UDP into this database; empty means it does not.
+    pub udp_database: String,
 }
 
 /// A running server. Dropping it ends the process and removes its data.
 pub struct Influxd {
     dir: tempfile::TempDir,
     address: SocketAddr,
+    udp_address: SocketAddr,
     setup: Setup,
     child: Option<Child>,
-}
-
-/// An answer of the server.
-#[derive(Debug)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The body.
-    pub body: String,
 }
 
 impl Influxd {
@@ -52,8 +39,8 @@ impl Influxd {
     /// When it does not start.
     pub fn start(setup: Setup) -> Result<Self, Skip> {
         let dir = tempfile::tempdir().expect("cannot make a temporary directory");
-        let address = free_address();
-        let mut server = Self { dir, address, setup, child: None };
+        let (address, udp_address) = (free_address(), free_address());
+        let mut server = Self { dir, address, udp_address, setup, child: None };
         std::fs::write(server.config(), server.config_text())
             .expect("cannot write the configuration of influxd");
         server.resume()?;
@@ -72,35 +59,11 @@ impl Influxd {
     /// # Panics
     /// When it does not start; the message has the end of its log.
     pub fn resume(&mut self) -> Result<(), Skip> {
-        let log = std::fs::File::create(self.log()).expect("cannot create the log of influxd");
-        let child = Command::new("influxd")
-            .arg("run")
-            .arg("-config")
-            .arg(self.config())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        let mut child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Skip::because("influxd is not installed: apt-get install influxdb"));
-            }
-            Err(error) => panic!("cannot start influxd: {error}"),
-        };
+        let mut command = Command::new("influxd");
+        command.arg("run").arg("-config").arg(self.config());
         let address = self.address;
-        let log = self.log();
-        wait_for(
-            || {
-                let ended = child.try_wait().expect("cannot wait for influxd");
-                if let Some(status) = ended {
-                    panic!("influxd ended with {status}: {}", tail(&log));
-                }
-                request(address, "GET", "/ping", None, "").is_ok_and(|answer| answer.status == 204)
-            },
-            START_LIMIT,
-            "influxd to answer",
-        );
+        let is_up = || request(address, "GET", "/ping", None, "").is_ok_and(|answer| answer.status == 204);
+        let child = http::start(&mut command, "influxdb", &self.log(), is_up)?;
         self.child = Some(child);
         Ok(())
     }
@@ -126,6 +89,18 @@ impl Influxd {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// `unix:///path`, which every server listens on too.
+    #[must_use]
+    pub fn unix_url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// `udp://127.0.0.1:PORT`; see [`Setup::udp_database`].
+    #[must_use]
+    pub fn udp_url(&self) -> String {
+        format!("udp://{}", self.udp_address)
     }
 
     /// Runs an InfluxQL query, as `admin` where there is a user.
@@ -169,8 +144,29 @@ impl Influxd {
         self.series(database, &query).first().map_or(0, |series| series["values"][0][1].as_u64().unwrap_or(0))
     }
 
+    /// The times of a measurement's values of a field.
+    ///
+    /// # Panics
+    /// When the server refuses the query.
+    #[must_use]
+    pub fn times(&self, database: &str, measurement: &str, field: &str) -> Vec<i64> {
+        let rows = self.series(database, &format!("SELECT \"{field}\" FROM \"{measurement}\""));
+        let rows = rows.first().and_then(|row| row["values"].as_array().cloned()).unwrap_or_default();
+        rows.iter().filter_map(|row| row[0].as_i64()).collect()
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     fn config(&self) -> PathBuf {
         self.dir.path().join("influxdb.conf")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("influxd.sock")
     }
 
     fn log(&self) -> PathBuf {
@@ -195,10 +191,22 @@ bind-address = "127.0.0.1:0"
   auth-enabled = {auth}
   log-enabled = false
   max-body-size = {max_body}
+  unix-socket-enabled = true
+  bind-socket = "{socket}"
+[[udp]]
+  enabled = {udp}
+  bind-address = "{udp_address}"
+  database = "{udp_database}"
+  batch-timeout = "100ms"
+  read-buffer = 4194304
 "#,
             address = self.address,
             auth = self.setup.auth,
             max_body = self.setup.max_body_bytes,
+            socket = self.socket().display(),
+            udp = !self.setup.udp_database.is_empty(),
+            udp_address = self.udp_address,
+            udp_database = self.setup.udp_database,
         )
     }
 }
@@ -211,53 +219,4 @@ impl Drop for Influxd {
             let _ = child.wait();
         }
     }
-}
-
-/// A port that nothing listens on now. It can be taken before it is used; a test that meets that says so and fails.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("cannot bind a loopback port");
-    listener.local_addr().expect("a bound socket has an address")
-}
-
-/// One request over a connection of its own, in HTTP/1.0, so that the answer ends with the connection.
-fn request(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    basic_auth: Option<&str>,
-    body: &str,
-) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, REQUEST_LIMIT)?;
-    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
-    let mut head = format!("{method} {path} HTTP/1.0\r\nContent-Length: {}\r\n", body.len());
-    head.push_str("Content-Type: application/x-www-form-urlencoded\r\n");
-    if let Some(user) = basic_auth {
-        head.push_str("Authorization: Basic ");
-        head.push_str(user);
-        head.push_str("\r\n");
-    }
-    stream.write_all(format!("{head}\r\n{body}").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let status = status.ok_or_else(|| std::io::Error::other(format!("no status in `{head}`")))?;
-    Ok(Answer { status, body: body.to_owned() })
-}
-
-fn percent_encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
-}
-
-fn tail(path: &Path) -> String {
-    let log = std::fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(10)..].join("\n")
 }

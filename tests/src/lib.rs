@@ -8,10 +8,14 @@ pub mod agent;
 pub mod bench;
 pub mod cgroup;
 pub mod confine;
+pub mod http;
 pub mod influxd;
 pub mod netns;
 pub mod oracle;
+pub mod running;
+pub mod standin;
 pub mod suite;
+pub mod victoria;
 pub mod work;
 
 use std::path::PathBuf;

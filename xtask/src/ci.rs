@@ -17,6 +17,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("taskset", "util-linux"),
     ("influxd", "influxdb"),
+    ("victoria-metrics", "victoria-metrics"),
     ("perf", "linux-perf"),
 ];
 

@@ -1,14 +1,19 @@
 //! `[[outputs.file]]`: line protocol into files or the standard output.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::bufread::ZlibEncoder;
 use serde::Deserialize;
 
-use super::{Answer, Output};
+use super::{Answer, Output, gzip};
+use crate::batch::Encoding;
 use crate::config::OptionError;
+use crate::line_protocol::Format;
+use crate::rotation::{RotatingFile, Rotation};
 
 /// The section `[[outputs.file]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -16,13 +21,88 @@ use crate::config::OptionError;
 pub struct Options {
     /// Where to write: paths, or `stdout`.
     pub files: Vec<String>,
+    /// Taken and not used: lines go out by the batch, and in this format that is the same.
+    pub use_batch_format: bool,
+    /// A file older than this is rotated; zero means never.
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub rotation_interval: Duration,
+    /// A file that has reached this many bytes is rotated; zero means never.
+    #[serde(deserialize_with = "crate::config::duration::deserialize_size")]
+    pub rotation_max_size: u64,
+    /// How many archives are kept; a negative number keeps all. (Telegraf's sample says 5, and its code 0, which keeps none.)
+    pub rotation_max_archives: i64,
+    /// `gzip`, `zlib`, or empty for none. Each batch is a whole stream of its own.
+    pub compression_algorithm: String,
+    /// 0 to 9; -1 is the algorithm's default.
+    pub compression_level: i32,
     /// The format; `influx` is the one there is.
     pub data_format: String,
+    /// No line is longer than this, with its end; 0 means without limit.
+    pub influx_max_line_bytes: usize,
+    /// Fields in the order of their keys.
+    pub influx_sort_fields: bool,
+    /// Unsigned counts are written as such.
+    pub influx_uint_support: bool,
+    /// Points are written without their time.
+    pub influx_omit_timestamp: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { files: vec!["stdout".into()], data_format: "influx".into() }
+        Self {
+            files: vec!["stdout".into()],
+            use_batch_format: false,
+            rotation_interval: Duration::ZERO,
+            rotation_max_size: 0,
+            rotation_max_archives: 5,
+            compression_algorithm: String::new(),
+            compression_level: -1,
+            data_format: "influx".into(),
+            influx_max_line_bytes: 0,
+            influx_sort_fields: false,
+            influx_uint_support: false,
+            influx_omit_timestamp: false,
+        }
+    }
+}
+
+/// How lines are packed.
+#[derive(Clone, Copy, Debug)]
+enum Packing {
+    Plain,
+    Gzip(Compression),
+    Zlib(Compression),
+}
+
+impl Packing {
+    fn new(algorithm: &str, level: i32) -> Result<Self, OptionError> {
+        let level = match u32::try_from(level) {
+            _ if level == -1 => Compression::default(),
+            Ok(level @ 0..=9) => Compression::new(level),
+            _ => return Err(OptionError::new("compression_level", format!("{level}: it is 0 to 9, or -1"))),
+        };
+        match algorithm {
+            "" | "none" | "identity" => Ok(Self::Plain),
+            "gzip" => Ok(Self::Gzip(level)),
+            "zlib" => Ok(Self::Zlib(level)),
+            other => {
+                let what = format!("`{other}` is not there; `gzip` and `zlib` are");
+                Err(OptionError::new("compression_algorithm", what))
+            }
+        }
+    }
+
+    fn pack(self, text: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Plain => text,
+            Self::Gzip(level) => gzip(&text, level),
+            Self::Zlib(level) => {
+                let mut packed = Vec::new();
+                // From memory, which does not fail.
+                let _ = ZlibEncoder::new(text.as_slice(), level).read_to_end(&mut packed);
+                packed
+            }
+        }
     }
 }
 
@@ -33,40 +113,54 @@ impl Default for Options {
 pub struct File {
     /// `None` is the standard output.
     path: Option<PathBuf>,
+    rotation: Rotation,
+    packing: Packing,
+    format: Format,
     /// Opened at the first write, and anew after one that failed.
-    file: Option<fs::File>,
+    file: Option<RotatingFile>,
 }
 
 impl File {
     /// Checks the options, and makes an output for each of the files; they are opened at the first write.
     ///
     /// # Errors
-    /// A format other than `influx`.
+    /// A format or an algorithm that is not there.
     pub fn each(options: Options) -> Result<Vec<Self>, OptionError> {
         if options.data_format != "influx" {
             let what = format!("`{}` is not there; `influx` is", options.data_format);
             return Err(OptionError::new("data_format", what));
         }
+        let packing = Packing::new(&options.compression_algorithm, options.compression_level)?;
+        let Options { rotation_interval, rotation_max_size, rotation_max_archives, .. } = options;
+        let rotation = Rotation::new(rotation_interval, rotation_max_size, rotation_max_archives);
+        let format = Format {
+            uint_support: options.influx_uint_support,
+            omit_timestamp: options.influx_omit_timestamp,
+            sort_fields: options.influx_sort_fields,
+            max_line_bytes: options.influx_max_line_bytes,
+        };
+        let files = if options.files.is_empty() { Options::default().files } else { options.files };
         let path = |name: String| (name != "stdout").then(|| PathBuf::from(name));
-        Ok(options.files.into_iter().map(|name| Self { path: path(name), file: None }).collect())
+        let file = |name| Self { path: path(name), rotation, packing, format, file: None };
+        Ok(files.into_iter().map(file).collect())
     }
 
     fn append(&mut self, lines: &[Bytes]) -> io::Result<()> {
-        let text = lines.concat();
+        let packed = self.packing.pack(lines.concat());
         let Some(path) = &self.path else {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(&text)?;
+            stdout.write_all(&packed)?;
             return stdout.flush();
         };
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(fs::OpenOptions::new().append(true).create(true).open(path)?),
+            none => none.insert(RotatingFile::open(path, self.rotation)?),
         };
-        let length = file.metadata()?.len();
-        file.write_all(&text).inspect_err(|_| {
-            // Half a line would spoil the next one. A file that cannot be cut, such as a pipe, has to live with it.
-            let _ = file.set_len(length);
-        })
+        file.write_all(&packed)?;
+        if let Some(error) = file.take_problem() {
+            tracing::warn!(path = %path.display(), %error, "cannot rotate the file; written on");
+        }
+        Ok(())
     }
 }
 
@@ -76,7 +170,11 @@ impl Output for File {
         self.path.as_ref().map_or("stdout".into(), |path| path.display().to_string())
     }
 
-    async fn write(&mut self, lines: &[Bytes]) -> Answer {
+    fn encoding(&self) -> Encoding {
+        Encoding { format: self.format, ..Encoding::default() }
+    }
+
+    async fn write(&mut self, _route: &[Option<String>], lines: &[Bytes]) -> Answer {
         match self.append(lines) {
             Ok(()) => Answer::STORED,
             Err(error) => {
@@ -89,6 +187,10 @@ impl Output for File {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use rstest::rstest;
+
     use super::*;
 
     fn lines(text: &[&str]) -> Vec<Bytes> {
@@ -106,8 +208,8 @@ mod tests {
         let paths = ["a", "b"].map(|name| directory.path().join(name));
         fs::write(&paths[0], "before\n").unwrap();
         for output in &mut outputs(&paths) {
-            assert_eq!(output.write(&lines(&["x", "y"])).await, Answer::STORED);
-            assert_eq!(output.write(&lines(&["z"])).await, Answer::STORED);
+            assert_eq!(output.write(&[], &lines(&["x", "y"])).await, Answer::STORED);
+            assert_eq!(output.write(&[], &lines(&["z"])).await, Answer::STORED);
         }
         assert_eq!(fs::read_to_string(&paths[0]).unwrap(), "before\nx\ny\nz\n");
         assert_eq!(fs::read_to_string(&paths[1]).unwrap(), "x\ny\nz\n");
@@ -118,10 +220,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("not/there");
         let mut output = outputs(std::slice::from_ref(&path)).remove(0);
-        let Answer::Later { reason, .. } = output.write(&lines(&["x"])).await else { panic!() };
+        let Answer::Later { reason, .. } = output.write(&[], &lines(&["x"])).await else { panic!() };
         assert!(reason.contains("not/there"), "{reason}");
         fs::create_dir(directory.path().join("not")).unwrap();
-        assert_eq!(output.write(&lines(&["x"])).await, Answer::STORED);
+        assert_eq!(output.write(&[], &lines(&["x"])).await, Answer::STORED);
         assert_eq!(fs::read_to_string(&path).unwrap(), "x\n");
     }
 
@@ -129,15 +231,75 @@ mod tests {
     async fn a_full_disk_leaves_no_half_line() {
         let path = PathBuf::from("/dev/full");
         if path.exists() {
-            let answer = outputs(&[path]).remove(0).write(&lines(&["x"])).await;
+            let answer = outputs(&[path]).remove(0).write(&[], &lines(&["x"])).await;
             let Answer::Later { reason, .. } = answer else { panic!("{answer:?}") };
             assert!(reason.contains("No space left"), "{reason}");
         }
     }
 
+    #[rstest]
+    #[case::gzip("gzip", 9)]
+    #[case::zlib("zlib", -1)]
+    #[tokio::test]
+    async fn packs_each_batch_as_a_stream(#[case] algorithm: &str, #[case] compression_level: i32) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        let options = Options {
+            files: vec![path.display().to_string()],
+            compression_algorithm: algorithm.into(),
+            compression_level,
+            ..Options::default()
+        };
+        let mut output = File::each(options).unwrap().remove(0);
+        for line in ["x", "y"] {
+            assert_eq!(output.write(&[], &lines(&[line])).await, Answer::STORED);
+        }
+        let packed = fs::read(&path).unwrap();
+        let mut text = String::new();
+        if algorithm == "gzip" {
+            flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_string(&mut text).unwrap();
+        } else {
+            let mut first = flate2::bufread::ZlibDecoder::new(packed.as_slice());
+            first.read_to_string(&mut text).unwrap();
+            flate2::bufread::ZlibDecoder::new(first.into_inner()).read_to_string(&mut text).unwrap();
+        }
+        assert_eq!(text, "x\ny\n");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_large_enough_is_rotated_and_no_line_is_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            files: vec![directory.path().join("a.lp").display().to_string()],
+            rotation_max_size: 4,
+            rotation_max_archives: -1,
+            ..Options::default()
+        };
+        let mut output = File::each(options).unwrap().remove(0);
+        for i in 0..9 {
+            assert_eq!(output.write(&[], &lines(&[&i.to_string()])).await, Answer::STORED);
+        }
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort_unstable();
+        assert_eq!(files.len(), 5);
+        let text: Vec<String> = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        assert_eq!(text.concat(), "0\n1\n2\n3\n4\n5\n6\n7\n8\n");
+    }
+
+    #[rstest]
+    #[case(Options { data_format: "json".into(), ..Options::default() }, "`data_format`: `json` is not there")]
+    #[case(Options { compression_algorithm: "zstd".into(), ..Options::default() }, "`compression_algorithm`: `zstd` is not")]
+    #[case(Options { compression_level: 10, ..Options::default() }, "`compression_level`: 10: it is 0 to 9")]
+    #[case(Options { compression_level: -2, ..Options::default() }, "`compression_level`: -2: it is 0 to 9")]
+    fn refuses_what_it_cannot_do(#[case] options: Options, #[case] expected: &str) {
+        let error = File::each(options).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.starts_with(expected), "{error}");
+    }
+
     #[test]
-    fn refuses_other_formats() {
-        let options = Options { data_format: "json".into(), ..Options::default() };
-        assert!(File::each(options).err().is_some_and(|error| error.to_string().contains("json")));
+    fn without_files_it_is_the_standard_output() {
+        let outputs = File::each(Options { files: Vec::new(), ..Options::default() }).unwrap();
+        assert_eq!(outputs.iter().map(File::place).collect::<Vec<_>>(), ["stdout"]);
     }
 }

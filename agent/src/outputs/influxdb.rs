@@ -1,35 +1,47 @@
-//! `[[outputs.influxdb]]`: the v1 write API of InfluxDB.
+//! `[[outputs.influxdb]]`: the v1 write API of InfluxDB, over HTTP or UDP.
 //!
-//! Source: <https://docs.influxdata.com/influxdb/v1/tools/api/>. What an answer means is `answer`'s, and pure.
-
-mod answer;
+//! Source: <https://docs.influxdata.com/influxdb/v1/tools/api/>. How a server is reached is `servers`' and `udp`'s, what an
+//! answer means `answer`'s.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
 
-use self::answer::{Meaning, Said};
+use super::answer::{Api, Meaning};
+use super::servers::{self, Credentials, Reach, Server, Servers};
+use super::udp::Udp;
 use super::{Answer, Output, shortened};
+use crate::batch::{Encoding, RouteTag};
 use crate::config::OptionError;
-use crate::http::{self, Tls};
+use crate::http::Tls;
+use crate::line_protocol::Format;
+
+/// Where a server is that nobody names.
+const DEFAULT_URL: &str = "http://localhost:8086";
 
 /// The section `[[outputs.influxdb]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Servers, tried in turn.
+    /// Servers of the same data, one of which is written to: `http`, `https`, `unix`, `udp`, `udp4`, `udp6`.
     pub urls: Vec<String>,
+    /// One more of them; what Telegraf had before `urls`.
+    pub url: String,
     /// The database to write to.
     pub database: String,
+    /// A tag whose value is the database of its point, in place of `database`; empty means none.
+    pub database_tag: String,
+    /// That tag is not written.
+    pub exclude_database_tag: bool,
     /// The retention policy; empty means the database's default.
     pub retention_policy: String,
+    /// A tag whose value is the retention policy of its point; empty means none.
+    pub retention_policy_tag: String,
+    /// That tag is not written.
+    pub exclude_retention_policy_tag: bool,
     /// `any`, `one`, `quorum`, `all`; empty means the server's default.
     pub write_consistency: String,
     /// User name; empty means none.
@@ -39,14 +51,28 @@ pub struct Options {
     /// For a whole request.
     #[serde(deserialize_with = "crate::config::duration::deserialize")]
     pub timeout: Duration,
-    /// `gzip` or `identity`.
+    /// `gzip`; anything else is plain text.
     pub content_encoding: String,
     /// The database is not created at start or when it is missing.
     pub skip_database_creation: bool,
-    /// Headers added to each request.
+    /// Headers of each request, which win over the agent's own.
     pub http_headers: BTreeMap<String, String>,
+    /// A proxy's URL; empty means the environment's.
+    pub http_proxy: String,
     /// The `User-Agent`; empty means Seismograf's own.
     pub user_agent: String,
+    /// Where to send from, an address of this host; empty means the system's choice.
+    pub local_address: String,
+    /// Bytes of a UDP packet at the most; a longer point is spread over several.
+    #[serde(deserialize_with = "crate::config::duration::deserialize_size")]
+    pub udp_payload: u32,
+    /// Unsigned counts are written as such.
+    pub influx_uint_support: bool,
+    /// Points are written without their time.
+    pub influx_omit_timestamp: bool,
+    /// Taken and not used, as in Telegraf since 1.0: times are in nanoseconds.
+    #[serde(deserialize_with = "ignored")]
+    pub precision: (),
     /// For `https`.
     pub tls: Tls,
 }
@@ -54,9 +80,14 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            urls: vec!["http://localhost:8086".into()],
+            urls: vec![DEFAULT_URL.into()],
+            url: String::new(),
             database: "telegraf".into(),
+            database_tag: String::new(),
+            exclude_database_tag: false,
             retention_policy: String::new(),
+            retention_policy_tag: String::new(),
+            exclude_retention_policy_tag: false,
             write_consistency: String::new(),
             username: String::new(),
             password: String::new(),
@@ -64,79 +95,145 @@ impl Default for Options {
             content_encoding: "gzip".into(),
             skip_database_creation: false,
             http_headers: BTreeMap::new(),
+            http_proxy: String::new(),
             user_agent: String::new(),
+            local_address: String::new(),
+            udp_payload: 512,
+            influx_uint_support: false,
+            influx_omit_timestamp: false,
+            precision: (),
             tls: Tls::default(),
         }
     }
 }
 
-/// No more of an answer is read than this.
-const MOST_ANSWER_BYTES: usize = 64 << 10;
+fn ignored<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| ())
+}
 
-/// A client of one or more servers that hold the same database.
+impl Options {
+    /// All servers that are named, in either way; the default one when none is.
+    fn all_urls(&self) -> Vec<String> {
+        let mut urls = self.urls.clone();
+        if !self.url.is_empty() {
+            // The default of `urls` is not what somebody means who gives `url`.
+            urls.retain(|url| url != DEFAULT_URL);
+            urls.push(self.url.clone());
+        }
+        if urls.is_empty() {
+            urls.push(DEFAULT_URL.into());
+        }
+        urls
+    }
+}
+
+/// A client of one or more servers that hold the same databases.
 pub struct Influxdb {
-    client: Client,
     options: Options,
-    servers: Vec<Url>,
-    /// The server that took the last write, by its place in `servers`: the next write goes there first.
-    first: usize,
+    encoding: Encoding,
+    peers: Servers<Peer>,
+}
+
+enum Peer {
+    Http(Server),
+    Udp(Udp),
+}
+
+impl Peer {
+    fn shown(&self) -> &str {
+        match self {
+            Self::Http(server) => server.shown(),
+            Self::Udp(udp) => udp.shown(),
+        }
+    }
 }
 
 impl Influxdb {
     /// Checks the options; no server is contacted.
     ///
     /// # Errors
-    /// A URL that is none or of another protocol, or a header that cannot be sent.
+    /// A URL that is none or of another protocol, or another option that cannot be worked with.
     pub fn new(options: Options) -> Result<Self, OptionError> {
-        let servers = options.urls.iter().map(|url| server(url)).collect::<Result<Vec<_>, _>>()?;
-        if servers.is_empty() {
-            return Err(OptionError::new("urls", "is empty: name a server, such as http://localhost:8086"));
+        let (udp, http): (Vec<_>, Vec<_>) = options.all_urls().into_iter().partition(|url| Udp::is_for(url));
+        let credentials = match (options.username.as_str(), options.password.as_str()) {
+            ("", "") => Credentials::None,
+            (username, password) => Credentials::Basic(username.into(), password.into()),
+        };
+        let reach = Reach {
+            timeout: options.timeout,
+            http_headers: &options.http_headers,
+            user_agent: &options.user_agent,
+            http_proxy: &options.http_proxy,
+            local_address: &options.local_address,
+            tls: &options.tls,
+            credentials,
+            is_gzip: options.content_encoding == "gzip",
+            keeps_query: false,
+        };
+        let mut peers: Vec<Peer> = reach.servers(&http)?.into_iter().map(Peer::Http).collect();
+        let local = servers::local_address(&options.local_address)?;
+        for url in &udp {
+            peers.push(Peer::Udp(Udp::new(url, local)?));
         }
-        let is_tls = servers.iter().any(|url| url.scheme() == "https");
-        let client =
-            http::client(&options.tls, is_tls)?.default_headers(headers(&options)?).timeout(options.timeout);
-        let client = http::build(client, "urls")?;
-        Ok(Self { client, options, servers, first: 0 })
+        let max_line_bytes = if udp.is_empty() { 0 } else { options.udp_payload as usize };
+        let route = [
+            RouteTag { key: options.database_tag.clone(), exclude: options.exclude_database_tag },
+            RouteTag {
+                key: options.retention_policy_tag.clone(),
+                exclude: options.exclude_retention_policy_tag,
+            },
+        ];
+        let is_routed = route.iter().any(|tag| !tag.key.is_empty());
+        let encoding = Encoding {
+            format: Format {
+                uint_support: options.influx_uint_support,
+                omit_timestamp: options.influx_omit_timestamp,
+                max_line_bytes,
+                ..Format::default()
+            },
+            route: if is_routed { route.into() } else { Vec::new() },
+        };
+        Ok(Self { options, encoding, peers: Servers::new(peers) })
     }
+}
 
-    /// What a server says of itself, for `doctor`.
-    ///
-    /// # Errors
-    /// Why it was not reached, or does not look like an InfluxDB.
-    pub async fn ping(&self, server: usize) -> Result<String, String> {
-        let Some(url) = self.servers.get(server) else { return Err("no such server".into()) };
-        let request = self.client.get(endpoint(url, "ping"));
-        let response = self.authorized(request).send().await.map_err(|error| http::chain(&error))?;
-        let version = header(&response, "x-influxdb-version").unwrap_or_default();
-        if response.status() == StatusCode::NO_CONTENT || !version.is_empty() {
-            return Ok(if version.is_empty() {
-                "no version given".into()
-            } else {
-                format!("InfluxDB {version}")
-            });
+/// Where lines go on a server.
+struct Target<'a> {
+    options: &'a Options,
+    database: &'a str,
+    retention_policy: &'a str,
+}
+
+impl<'a> Target<'a> {
+    fn new(options: &'a Options, route: &'a [Option<String>]) -> Self {
+        let part = |n: usize, default: &'a str| route.get(n).and_then(Option::as_deref).unwrap_or(default);
+        Self {
+            options,
+            database: part(0, &options.database),
+            retention_policy: part(1, &options.retention_policy),
         }
-        Err(format!("answers {} to /ping: not an InfluxDB", response.status()))
     }
 
-    /// The servers, without their secrets.
-    #[must_use]
-    pub fn places(&self) -> Vec<String> {
-        self.servers.iter().map(ToString::to_string).collect()
-    }
-
-    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
-        let Options { username, password, .. } = &self.options;
-        if username.is_empty() && password.is_empty() {
-            return request;
+    fn query(&self) -> Vec<(&str, &str)> {
+        let mut query = vec![("db", self.database)];
+        if !self.retention_policy.is_empty() {
+            query.push(("rp", self.retention_policy));
         }
-        request.basic_auth(username, Some(password))
+        // `one` is what a server does by itself, and Telegraf does not send it.
+        if !matches!(self.options.write_consistency.as_str(), "" | "one") {
+            query.push(("consistency", &self.options.write_consistency));
+        }
+        query
     }
 
-    async fn create_database(&self, url: &Url) -> Result<(), String> {
-        let name = self.options.database.replace('\\', "\\\\").replace('"', "\\\"");
-        let mut target = endpoint(url, "query");
-        target.query_pairs_mut().append_pair("q", &format!("CREATE DATABASE \"{name}\""));
-        let said = said(self.authorized(self.client.post(target)).send().await).await?;
+    /// `CREATE DATABASE "x"`
+    fn statement(&self) -> String {
+        let name = self.database.replace('\\', "\\\\").replace('"', "\\\"");
+        format!("CREATE DATABASE \"{name}\"")
+    }
+
+    async fn create_database(&self, server: &Server) -> Result<(), String> {
+        let said = server.post("query", &[("q", &self.statement())]).await?;
         // A statement that fails is in a body that is a success.
         match said.error() {
             None if said.status.is_success() => Ok(()),
@@ -145,70 +242,31 @@ impl Influxdb {
     }
 
     /// One write to one server; a database that is missing is made on the way.
-    async fn write_to(&self, url: &Url, body: &Bytes) -> Answer {
+    async fn write(&self, server: &Server, body: &Bytes) -> Answer {
+        let url = server.shown();
+        let not_here = |reason: String| Answer::Later { reason, after: None, only_here: true };
         let mut created = false;
         loop {
-            let mut target = endpoint(url, "write");
-            {
-                let mut query = target.query_pairs_mut();
-                query.append_pair("db", &self.options.database);
-                if !self.options.retention_policy.is_empty() {
-                    query.append_pair("rp", &self.options.retention_policy);
-                }
-                // `one` is what a server does by itself, and Telegraf does not send it.
-                if !matches!(self.options.write_consistency.as_str(), "" | "one") {
-                    query.append_pair("consistency", &self.options.write_consistency);
-                }
-            }
-            let mut request = self.client.post(target).header(CONTENT_TYPE, "text/plain; charset=utf-8");
-            if self.is_gzip() {
-                request = request.header(CONTENT_ENCODING, "gzip");
-            }
-            let said = match said(self.authorized(request.body(body.clone())).send().await).await {
+            let said = match server.write("write", &self.query(), body).await {
                 Ok(said) => said,
                 Err(error) => return Answer::later(format!("{url}: {error}")),
             };
-            match said.meaning() {
-                Meaning::Answer(Answer::Later { reason, after }) => {
-                    return Answer::Later { reason: format!("{url}: {reason}"), after };
+            match said.meaning(Api::V1) {
+                Meaning::Answer(answer) => return answer.from(url),
+                Meaning::Missing(reason) if self.options.skip_database_creation || created => {
+                    return not_here(format!("{url}: {reason}; create it there: {}", self.statement()));
                 }
-                Meaning::Answer(answer) => return answer,
-                Meaning::NoDatabase(reason) if self.options.skip_database_creation || created => {
-                    return Answer::later(format!(
-                        "{url}: {reason}; create it there: CREATE DATABASE \"{}\"",
-                        self.options.database
-                    ));
-                }
-                Meaning::NoDatabase(_) => match self.create_database(url).await {
+                Meaning::Missing(_) => match self.create_database(server).await {
                     Ok(()) => {
-                        tracing::info!(%url, database = self.options.database, "database created");
+                        tracing::info!(url, database = self.database, "database created");
                         created = true;
                     }
                     Err(error) => {
-                        let database = &self.options.database;
-                        return Answer::later(format!(
-                            "{url}: cannot create the database {database}: {error}"
-                        ));
+                        let database = self.database;
+                        return not_here(format!("{url}: cannot create the database {database}: {error}"));
                     }
                 },
             }
-        }
-    }
-
-    fn is_gzip(&self) -> bool {
-        self.options.content_encoding == "gzip"
-    }
-
-    fn body(&self, lines: &[Bytes]) -> Bytes {
-        let text = lines.concat();
-        if !self.is_gzip() {
-            return text.into();
-        }
-        let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
-        match encoder.write_all(&text).and_then(|()| encoder.finish()) {
-            Ok(packed) => packed.into(),
-            // Into memory, which does not fail.
-            Err(_) => Bytes::new(),
         }
     }
 }
@@ -216,118 +274,55 @@ impl Influxdb {
 #[async_trait::async_trait]
 impl Output for Influxdb {
     fn place(&self) -> String {
-        self.places().join(", ")
+        self.peers.iter().map(Peer::shown).collect::<Vec<_>>().join(", ")
+    }
+
+    fn encoding(&self) -> Encoding {
+        self.encoding.clone()
     }
 
     async fn connect(&mut self) {
         if self.options.skip_database_creation {
             return;
         }
-        for url in &self.servers {
+        let target = Target::new(&self.options, &[]);
+        for peer in self.peers.iter() {
+            let Peer::Http(server) = peer else { continue };
             // Telegraf asks for it at each start; where it is there already, nothing happens.
-            if let Err(error) = self.create_database(url).await {
-                let database = &self.options.database;
-                tracing::warn!(%url, database, error, "cannot create the database yet");
+            if let Err(error) = target.create_database(server).await {
+                let (url, database) = (server.shown(), target.database);
+                tracing::warn!(url, database, error, "cannot create the database yet");
             }
         }
     }
 
-    async fn write(&mut self, lines: &[Bytes]) -> Answer {
-        let body = self.body(lines);
-        let mut reasons: Vec<String> = Vec::new();
-        let mut wish = None;
-        for turn in 0..self.servers.len() {
-            let i = (self.first + turn) % self.servers.len();
-            match self.write_to(&self.servers[i], &body).await {
-                Answer::Later { reason, after } => {
-                    reasons.push(reason);
-                    wish = wish.max(after);
-                }
-                answer => {
-                    self.first = i;
-                    return answer;
-                }
+    async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
+        let target = Target::new(&self.options, route);
+        let body = servers::body(lines, self.options.content_encoding == "gzip");
+        let mut round = self.peers.round();
+        while let Some(peer) = round.next() {
+            let answer = match peer {
+                Peer::Http(server) => target.write(server, &body).await,
+                Peer::Udp(udp) => udp.write(lines).await,
+            };
+            if let Some(answer) = round.settle(answer) {
+                return answer;
             }
         }
-        Answer::Later { reason: reasons.join("; "), after: wish }
+        round.failed()
     }
-}
 
-/// A server's URL without user, query and fragment.
-fn server(text: &str) -> Result<Url, OptionError> {
-    let wrong = |what: &str| OptionError::new("urls", format!("`{}` {what}", without_secrets(text)));
-    let mut url = Url::parse(text)
-        .map_err(|error| wrong(&format!("is no URL ({error}): write it as http://host:8086")))?;
-    match url.scheme() {
-        "http" | "https" => {}
-        "udp" | "udp4" | "udp6" | "unix" => {
-            return Err(wrong("is of a protocol that is not there yet: use http or https"));
+    async fn check(&mut self) -> Vec<(String, Result<String, String>)> {
+        let mut answers = Vec::new();
+        for peer in self.peers.iter() {
+            let answer = match peer {
+                Peer::Http(server) => server.ping().await.map(|version| format!("answers ({version})")),
+                Peer::Udp(_) => Ok("UDP, which gives no answer".into()),
+            };
+            answers.push((peer.shown().to_owned(), answer));
         }
-        _ => return Err(wrong("is not of http or https: write it as http://host:8086")),
+        answers
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("has a user in it: give `username` and `password` instead"));
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    Ok(url)
-}
-
-/// A URL as it may stand in a message.
-fn without_secrets(text: &str) -> String {
-    match (text.find("://"), text.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}://…{}", &text[..scheme], &text[at..]),
-        _ => text.to_owned(),
-    }
-}
-
-fn endpoint(url: &Url, name: &str) -> Url {
-    let mut url = url.clone();
-    let path = format!("{}/{name}", url.path().trim_end_matches('/'));
-    url.set_path(&path);
-    url
-}
-
-fn headers(options: &Options) -> Result<HeaderMap, OptionError> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &options.http_headers {
-        let wrong =
-            |what: &dyn std::fmt::Display| OptionError::new("http_headers", format!("`{name}`: {what}"));
-        let value = HeaderValue::from_str(value).map_err(|error| wrong(&error))?;
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(&error))?;
-        headers.insert(if name == HOST { HOST } else { name }, value);
-    }
-    // The option wins over a header of the same name; our own name does not.
-    if !options.user_agent.is_empty() {
-        let value = HeaderValue::from_str(&options.user_agent);
-        headers.insert(USER_AGENT, value.map_err(|error| OptionError::new("user_agent", error.to_string()))?);
-    }
-    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(http::USER_AGENT));
-    Ok(headers)
-}
-
-/// What a server said, as far as it matters; bounded in size.
-async fn said(response: Result<Response, reqwest::Error>) -> Result<Said, String> {
-    let mut response = response.map_err(|error| http::chain(&error))?;
-    let mut body = Vec::new();
-    while body.len() < MOST_ANSWER_BYTES {
-        match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => break,
-            Err(error) => return Err(http::chain(&error)),
-        }
-    }
-    body.truncate(MOST_ANSWER_BYTES);
-    Ok(Said {
-        status: response.status(),
-        error_header: header(&response, "x-influxdb-error"),
-        retry_after: header(&response, "retry-after"),
-        body: String::from_utf8_lossy(&body).into_owned(),
-    })
-}
-
-fn header(response: &Response, name: &str) -> Option<String> {
-    Some(response.headers().get(name)?.to_str().ok()?.to_owned())
 }
 
 #[cfg(test)]
@@ -336,34 +331,61 @@ mod tests {
 
     use super::*;
 
+    fn influxdb(options: Options) -> Influxdb {
+        Influxdb::new(options).unwrap()
+    }
+
     #[rstest]
-    #[case("localhost:8086", "is not of http or https")]
-    #[case("http://", "is no URL")]
-    #[case("udp://h:8089", "not there yet")]
-    #[case("http://u:secret@h:8086", "give `username` and `password`")]
-    fn refuses_urls_it_cannot_write_to(#[case] url: &str, #[case] why: &str) {
-        let options = Options { urls: vec![url.into()], ..Options::default() };
-        let error = Influxdb::new(options).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(error.contains(why), "{error}");
-        assert!(!error.contains("secret"), "{error}");
+    #[case::none(&[], "", "http://localhost:8086/")]
+    #[case::the_old_option(&[DEFAULT_URL], "http://a", "http://a/")]
+    #[case::both(&["http://b"], "http://a", "http://b/, http://a/")]
+    #[case::any_protocol(&["udp://h:8089", "unix:///run/i.sock"], "", "unix:///run/i.sock, udp://h:8089")]
+    fn writes_to_what_is_named(#[case] urls: &[&str], #[case] url: &str, #[case] expected: &str) {
+        let urls = urls.iter().map(|url| (*url).to_owned()).collect();
+        assert_eq!(influxdb(Options { urls, url: url.into(), ..Options::default() }).place(), expected);
     }
 
     #[test]
-    fn a_path_is_kept_and_a_query_is_not() {
-        let url = server("https://h/influx/?x=1").unwrap();
-        assert_eq!(endpoint(&url, "write").as_str(), "https://h/influx/write");
-        assert_eq!(endpoint(&server("http://h:8086").unwrap(), "query").as_str(), "http://h:8086/query");
+    fn takes_what_old_files_have() {
+        let text = "url = 'udp://h:8089'\nprecision = 's'\nudp_payload = '1KiB'\ntimeout = 7";
+        let options: Options = toml::from_str(text).unwrap();
+        let expected = Options {
+            url: "udp://h:8089".into(),
+            udp_payload: 1024,
+            timeout: Duration::from_secs(7),
+            ..Options::default()
+        };
+        assert_eq!(options, expected);
     }
 
     #[test]
-    fn the_option_wins_over_the_header() {
-        let mut options = Options::default();
-        assert_eq!(headers(&options).unwrap()[USER_AGENT], http::USER_AGENT);
-        options.http_headers.insert("user-agent".into(), "a".into());
-        assert_eq!(headers(&options).unwrap()[USER_AGENT], "a");
-        options.user_agent = "b".into();
-        assert_eq!(headers(&options).unwrap()[USER_AGENT], "b");
-        options.http_headers.insert("bad name".into(), "x".into());
-        assert!(headers(&options).is_err());
+    fn asks_for_what_the_point_or_the_options_name() {
+        let options = Options { database: "d".into(), retention_policy: "p".into(), ..Options::default() };
+        let route = [Some("tagged".to_owned()), None];
+        assert_eq!(Target::new(&options, &route).query(), [("db", "tagged"), ("rp", "p")]);
+        assert_eq!(Target::new(&options, &[]).query(), [("db", "d"), ("rp", "p")]);
+        let options = Options { write_consistency: "all".into(), ..Options::default() };
+        let route = [None, Some("tagged".to_owned())];
+        let expected = [("db", "telegraf"), ("rp", "tagged"), ("consistency", "all")];
+        assert_eq!(Target::new(&options, &route).query(), expected);
+        let options = Options { write_consistency: "one".into(), ..Options::default() };
+        assert_eq!(Target::new(&options, &[]).query(), [("db", "telegraf")]);
+    }
+
+    #[test]
+    fn wants_its_lines_as_the_options_say() {
+        assert_eq!(influxdb(Options::default()).encoding(), Encoding::default());
+        let options = Options {
+            urls: vec!["udp://h:8089".into()],
+            influx_uint_support: true,
+            influx_omit_timestamp: true,
+            retention_policy_tag: "rp".into(),
+            exclude_retention_policy_tag: true,
+            ..Options::default()
+        };
+        let format =
+            Format { uint_support: true, omit_timestamp: true, max_line_bytes: 512, ..Format::default() };
+        let route = vec![RouteTag::default(), RouteTag { key: "rp".into(), exclude: true }];
+        assert_eq!(influxdb(options).encoding(), Encoding { format, route });
     }
 }

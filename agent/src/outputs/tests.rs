@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::batch::RouteTag;
 use crate::config::Agent;
+use crate::line_protocol::Format;
 use crate::point::Timestamp;
 
 /// What a server that is written here does with lines, and what it got.
@@ -15,6 +17,8 @@ struct Server {
     poison: BTreeSet<i64>,
     /// Answers `Later` this often first.
     down_for: usize,
+    /// Lines of these routes have no place.
+    missing: BTreeSet<String>,
     stored: BTreeMap<i64, usize>,
     requests: Vec<usize>,
     times: Vec<Instant>,
@@ -39,7 +43,12 @@ impl Output for Shared {
         "here".into()
     }
 
-    async fn write(&mut self, lines: &[Bytes]) -> Answer {
+    fn encoding(&self) -> Encoding {
+        let format = Format { max_line_bytes: 40, ..Format::default() };
+        Encoding { format, route: vec![RouteTag { key: "db".into(), exclude: true }] }
+    }
+
+    async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
         tokio::time::sleep(Duration::from_millis(1)).await;
         self.with(|server| {
             server.requests.push(lines.len());
@@ -47,6 +56,9 @@ impl Output for Shared {
             if server.down_for > 0 {
                 server.down_for -= 1;
                 return Answer::later("down");
+            }
+            if route[0].as_ref().is_some_and(|route| server.missing.contains(route)) {
+                return Answer::Later { reason: "missing".into(), after: None, only_here: true };
             }
             if lines.iter().any(|line| server.poison.contains(&number(line))) {
                 return Answer::Refused("poison".into());
@@ -195,4 +207,53 @@ async fn a_whole_batch_goes_out_before_its_time_and_the_rest_waits_for_the_flush
         assert!(server.times[1] - start < Duration::from_secs(1));
         assert!(server.times[2] - start >= Duration::from_secs(10));
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_is_closed_does_not_hold_the_others_up() {
+    let server = Shared::default();
+    server.with(|server| server.missing.insert("b".into()));
+    let (sender, counts) = sender(&server, 10, 1_000);
+    let (send, receive) = mpsc::channel(4);
+    let db = |i: i64| ["a", "b", "c"][i as usize % 3];
+    let of = |range: std::ops::Range<i64>| {
+        let point = |i: i64| Point::new("m", Timestamp(i)).tag("db", db(i)).field("f", i);
+        Arc::new(range.map(point).collect::<Vec<_>>())
+    };
+    let feeds = async {
+        send.send(of(0..300)).await.unwrap();
+        for i in 0..20 {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            server.with(|server| {
+                assert!(server.stored.keys().all(|i| db(*i) != "b"));
+                assert_eq!(server.stored.len(), 200 + i * 20, "the others are late");
+            });
+            send.send(of(300 + 30 * i as i64..330 + 30 * i as i64)).await.unwrap();
+        }
+        server.with(|server| {
+            // One that is closed is tried once in a flush.
+            assert!(server.requests.len() <= 20 + 20 * 3 + 20, "{} requests", server.requests.len());
+            server.missing.clear();
+        });
+        drop(send);
+    };
+    let (left, ()) = tokio::join!(sender.run(receive), feeds);
+    assert_eq!((left, value(&counts.written)), (0, 900));
+    server.with(|server| {
+        assert_eq!(server.stored.len(), 900);
+        assert!(server.stored.values().all(|n| *n == 1), "what was stored is not sent again");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_that_fits_into_no_line_is_counted_as_refused() {
+    let server = Shared::default();
+    let (sender, counts) = sender(&server, 10, 1_000);
+    let (send, receive) = mpsc::channel(4);
+    let long = "x".repeat(40);
+    let point = |i: i64| Point::new("m", Timestamp(i)).field("f", long.as_str());
+    send.send(Arc::new(vec![point(0), Point::new("m", Timestamp(1)).field("f", 1_i64)])).await.unwrap();
+    drop(send);
+    assert_eq!(sender.run(receive).await, 0);
+    assert_eq!((value(&counts.taken), value(&counts.written), value(&counts.refused)), (2, 1, 1));
 }

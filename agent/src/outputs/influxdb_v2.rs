@@ -1,0 +1,291 @@
+//! `[[outputs.influxdb_v2]]`: the v2 write API, of InfluxDB 2 and 3 and of others that speak it.
+//!
+//! Source: <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>. How a server is reached is `servers`', what an
+//! answer means `answer`'s.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{HeaderValue, USER_AGENT};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::answer::{Api, Meaning};
+use super::servers::{self, Credentials, Reach, Server, Servers};
+use super::{Answer, Output};
+use crate::batch::{Encoding, RouteTag};
+use crate::config::OptionError;
+use crate::http::Tls;
+use crate::line_protocol::Format;
+
+/// The section `[[outputs.influxdb_v2]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Servers of the same data, one of which is written to: `http`, `https`, `unix`.
+    pub urls: Vec<String>,
+    /// The token that may write.
+    pub token: String,
+    /// The organization that owns the bucket.
+    pub organization: String,
+    /// The bucket to write to.
+    pub bucket: String,
+    /// A tag whose value is the bucket of its point, in place of `bucket`; empty means none.
+    pub bucket_tag: String,
+    /// That tag is not written.
+    pub exclude_bucket_tag: bool,
+    /// For a whole request.
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub timeout: Duration,
+    /// Headers of each request, which win over the agent's own.
+    pub http_headers: BTreeMap<String, String>,
+    /// A proxy's URL; empty means the environment's.
+    pub http_proxy: String,
+    /// The `User-Agent`; empty means Seismograf's own.
+    pub user_agent: String,
+    /// `gzip` or `identity`.
+    pub content_encoding: String,
+    /// Unsigned counts are written as such.
+    pub influx_uint_support: bool,
+    /// Points are written without their time.
+    pub influx_omit_timestamp: bool,
+    /// Where to send from, an address of this host; empty means the system's choice.
+    pub local_address: String,
+    /// Taken and not used: it is of HTTP/2, and 1.1 is spoken.
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub ping_timeout: Duration,
+    /// Taken and not used, likewise.
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub read_idle_timeout: Duration,
+    /// Bytes of lines, before they are packed, in each `rate_limit_period`; 0 means without limit.
+    #[serde(deserialize_with = "crate::config::duration::deserialize_size")]
+    pub rate_limit: u64,
+    /// See `rate_limit`.
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub rate_limit_period: Duration,
+    /// Taken and not used: one request is on its way at a time, so that the order stays.
+    pub concurrent_writes: u32,
+    /// For `https`.
+    pub tls: Tls,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            urls: vec!["http://localhost:8086".into()],
+            token: String::new(),
+            organization: String::new(),
+            bucket: String::new(),
+            bucket_tag: String::new(),
+            exclude_bucket_tag: false,
+            timeout: Duration::from_secs(5),
+            http_headers: BTreeMap::new(),
+            http_proxy: String::new(),
+            user_agent: String::new(),
+            content_encoding: "gzip".into(),
+            influx_uint_support: false,
+            influx_omit_timestamp: false,
+            local_address: String::new(),
+            ping_timeout: Duration::ZERO,
+            read_idle_timeout: Duration::ZERO,
+            rate_limit: 0,
+            rate_limit_period: Duration::ZERO,
+            concurrent_writes: 1,
+            tls: Tls::default(),
+        }
+    }
+}
+
+/// A client of one or more servers that hold the same buckets.
+pub struct InfluxdbV2 {
+    options: Options,
+    servers: Servers<Server>,
+    pace: Pace,
+}
+
+impl InfluxdbV2 {
+    /// Checks the options; no server is contacted.
+    ///
+    /// # Errors
+    /// A URL that is none or of another protocol, or another option that cannot be worked with.
+    pub fn new(mut options: Options) -> Result<Self, OptionError> {
+        if options.urls.is_empty() {
+            options.urls = Options::default().urls;
+        }
+        if !matches!(options.content_encoding.as_str(), "gzip" | "identity") {
+            let what = format!("`{}`: it is gzip or identity", options.content_encoding);
+            return Err(OptionError::new("content_encoding", what));
+        }
+        if options.rate_limit > 0 && options.rate_limit_period.is_zero() {
+            let what = "is missing: `rate_limit` is for as long as this says, such as \"1m\"";
+            return Err(OptionError::new("rate_limit_period", what));
+        }
+        // Nothing of it in the message: it is a secret.
+        let token = HeaderValue::from_str(&format!("Token {}", options.token));
+        let mut token = token.map_err(|_| {
+            OptionError::new("token", "has characters that no token has, such as a line's end")
+        })?;
+        token.set_sensitive(true);
+        // Other than in v1, a header wins over the option.
+        let names_itself =
+            options.http_headers.keys().any(|name| name.eq_ignore_ascii_case(USER_AGENT.as_str()));
+        let reach = Reach {
+            timeout: options.timeout,
+            http_headers: &options.http_headers,
+            user_agent: if names_itself { "" } else { &options.user_agent },
+            http_proxy: &options.http_proxy,
+            local_address: &options.local_address,
+            tls: &options.tls,
+            credentials: Credentials::Token(token),
+            is_gzip: options.content_encoding == "gzip",
+            keeps_query: true,
+        };
+        let servers = Servers::new(reach.servers(&options.urls)?);
+        let pace = Pace::new(options.rate_limit, options.rate_limit_period);
+        Ok(Self { options, servers, pace })
+    }
+}
+
+#[async_trait::async_trait]
+impl Output for InfluxdbV2 {
+    fn place(&self) -> String {
+        self.servers.iter().map(Server::shown).collect::<Vec<_>>().join(", ")
+    }
+
+    fn encoding(&self) -> Encoding {
+        let Options { bucket_tag, exclude_bucket_tag, .. } = &self.options;
+        let tag = || RouteTag { key: bucket_tag.clone(), exclude: *exclude_bucket_tag };
+        Encoding {
+            format: Format {
+                uint_support: self.options.influx_uint_support,
+                omit_timestamp: self.options.influx_omit_timestamp,
+                ..Format::default()
+            },
+            route: (!bucket_tag.is_empty()).then(tag).into_iter().collect(),
+        }
+    }
+
+    async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
+        let bytes = lines.iter().map(|line| line.len() as u64).sum();
+        if lines.len() > 1 && self.pace.is_too_much(bytes) {
+            return Answer::Refused("more than `rate_limit` lets through".into());
+        }
+        self.pace.wait_for(bytes).await;
+        let bucket = route.first().and_then(Option::as_ref).unwrap_or(&self.options.bucket);
+        let organization = &self.options.organization;
+        let body = servers::body(lines, self.options.content_encoding == "gzip");
+        let query = [("bucket", bucket.as_str()), ("org", organization.as_str())];
+        let mut round = self.servers.round();
+        while let Some(server) = round.next() {
+            let url = server.shown();
+            let answer =
+                match server.write("api/v2/write", &query, &body).await.map(|said| said.meaning(Api::V2)) {
+                    Ok(Meaning::Answer(answer)) => answer.from(url),
+                    Ok(Meaning::Missing(reason)) => Answer::Later {
+                        reason: format!(
+                            "{url}: {reason}; create it there, or check `bucket` and `organization`"
+                        ),
+                        after: None,
+                        only_here: true,
+                    },
+                    Err(error) => Answer::later(format!("{url}: {error}")),
+                };
+            if let Some(answer) = round.settle(answer) {
+                return answer;
+            }
+        }
+        round.failed()
+    }
+
+    async fn check(&mut self) -> Vec<(String, Result<String, String>)> {
+        let mut answers = Vec::new();
+        for server in self.servers.iter() {
+            let answer = server.ping().await.map(|version| format!("answers ({version})"));
+            answers.push((server.shown().to_owned(), answer));
+        }
+        answers
+    }
+}
+
+/// Lets so many bytes through in each period, which begins with the first of them.
+struct Pace {
+    limit: u64,
+    period: Duration,
+    used: u64,
+    since: Instant,
+}
+
+impl Pace {
+    fn new(limit: u64, period: Duration) -> Self {
+        Self { limit, period, used: 0, since: Instant::now() }
+    }
+
+    /// Whether so much is never let through at once.
+    fn is_too_much(&self, bytes: u64) -> bool {
+        self.limit > 0 && bytes > self.limit
+    }
+
+    /// Waits until `bytes` more fit; what is too much by itself has a period of its own.
+    async fn wait_for(&mut self, bytes: u64) {
+        if self.limit == 0 {
+            return;
+        }
+        if self.used > 0 && self.used + bytes > self.limit {
+            tokio::time::sleep_until(self.since + self.period).await;
+        }
+        if self.used == 0 || self.since.elapsed() >= self.period {
+            (self.used, self.since) = (0, Instant::now());
+        }
+        self.used += bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(Options { content_encoding: "deflate".into(), ..Options::default() }, "`content_encoding`: `deflate`: it is gzip")]
+    #[case(Options { rate_limit: 1, ..Options::default() }, "`rate_limit_period`: is missing")]
+    #[case(Options { token: "sec\nret".into(), ..Options::default() }, "`token`: has characters")]
+    #[case(Options { urls: vec!["udp://h:1".into()], ..Options::default() }, "`urls`: `udp://h:1` is of a protocol")]
+    fn refuses_what_it_cannot_work_with(#[case] options: Options, #[case] expected: &str) {
+        let error = InfluxdbV2::new(options).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.starts_with(expected) && !error.contains("ret\n"), "{error}");
+    }
+
+    #[test]
+    fn wants_its_lines_as_the_options_say() {
+        let encoding = |options: Options| InfluxdbV2::new(options).unwrap().encoding();
+        assert_eq!(encoding(Options::default()), Encoding::default());
+        let options = Options {
+            bucket_tag: "b".into(),
+            exclude_bucket_tag: true,
+            influx_uint_support: true,
+            influx_omit_timestamp: true,
+            ..Options::default()
+        };
+        let format = Format { uint_support: true, omit_timestamp: true, ..Format::default() };
+        let route = vec![RouteTag { key: "b".into(), exclude: true }];
+        assert_eq!(encoding(options), Encoding { format, route });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lets_no_more_through_in_a_period_than_the_limit() {
+        let mut pace = Pace::new(100, Duration::from_secs(60));
+        let start = Instant::now();
+        let mut times = Vec::new();
+        for bytes in [60, 40, 1, 100, 250, 1] {
+            pace.wait_for(bytes).await;
+            times.push(start.elapsed().as_secs());
+        }
+        assert_eq!(times, [0, 0, 60, 120, 180, 240]);
+        assert!(pace.is_too_much(101) && !pace.is_too_much(100));
+        let mut free = Pace::new(0, Duration::ZERO);
+        free.wait_for(u64::MAX).await;
+        assert!(!free.is_too_much(u64::MAX));
+    }
+}

@@ -1,0 +1,480 @@
+//! What the outputs share that write to InfluxDB's HTTP APIs: how a server is reached, and which one is asked first.
+//!
+//! Owns clients, URLs and request bodies; what is asked for is the output's, and what an answer means is `answer`'s.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::Compression;
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
+use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, StatusCode, Url};
+
+use super::answer::Said;
+use super::{Answer, gzip};
+use crate::config::OptionError;
+use crate::http::{self, Tls};
+
+/// No more of an answer is read than this.
+const MOST_ANSWER_BYTES: usize = 64 << 10;
+
+/// The options that say how servers are reached.
+pub(super) struct Reach<'a> {
+    pub(super) timeout: Duration,
+    pub(super) http_headers: &'a BTreeMap<String, String>,
+    pub(super) user_agent: &'a str,
+    pub(super) http_proxy: &'a str,
+    pub(super) local_address: &'a str,
+    pub(super) tls: &'a Tls,
+    pub(super) credentials: Credentials,
+    pub(super) is_gzip: bool,
+    /// The query of a URL is sent, before the output's own.
+    pub(super) keeps_query: bool,
+}
+
+/// Who the agent says it is.
+#[derive(Clone)]
+pub(super) enum Credentials {
+    /// Nobody, but for a user in the URL.
+    None,
+    /// A user with a password.
+    Basic(String, String),
+    /// InfluxDB 2's token.
+    Token(HeaderValue),
+}
+
+impl Reach<'_> {
+    /// A client for each URL, all with one pool of connections but for those of sockets; no server is contacted.
+    ///
+    /// # Errors
+    /// A URL that is none or of another protocol, or another option that cannot be worked with.
+    pub(super) fn servers(&self, urls: &[String]) -> Result<Vec<Server>, OptionError> {
+        let urls = urls.iter().map(|url| parse(url, self.keeps_query)).collect::<Result<Vec<_>, _>>()?;
+        let is_tls = urls.iter().any(|url| url.scheme() == "https");
+        let client = http::build(self.client(is_tls)?, "urls")?;
+        let headers = self.headers()?;
+        let server = |url: Url| {
+            let (client, base) = if url.scheme() == "unix" {
+                let client = self.client(false)?.unix_socket(url.path());
+                // The name that the server is told; the socket alone says where it is.
+                (
+                    http::build(client, "urls")?,
+                    Url::parse("http://localhost").map_err(|error| no_url(url.as_str(), &error))?,
+                )
+            } else {
+                (client.clone(), url.clone())
+            };
+            Ok(Server {
+                client,
+                shown: shown(&url),
+                base: if matches!(self.credentials, Credentials::None) { base } else { anonymous(base) },
+                headers: headers.clone(),
+                credentials: self.credentials.clone(),
+                is_gzip: self.is_gzip,
+            })
+        };
+        urls.into_iter().map(server).collect()
+    }
+
+    fn client(&self, is_tls: bool) -> Result<ClientBuilder, OptionError> {
+        let mut client = http::client(self.tls, is_tls)?.timeout(self.timeout);
+        if let Some(address) = local_address(self.local_address)? {
+            client = client.local_address(address.ip());
+        }
+        if self.http_proxy.is_empty() {
+            // Whatever http_proxy, https_proxy and no_proxy of the environment say.
+            return Ok(client);
+        }
+        // Its text may have a password in it.
+        let wrong = |_| OptionError::new("http_proxy", "is no URL of a proxy: write it as http://host:3128");
+        Ok(client.proxy(Proxy::all(self.http_proxy).map_err(wrong)?))
+    }
+
+    /// The headers that a person asks for; they win over all that the agent itself would send.
+    fn headers(&self) -> Result<HeaderMap, OptionError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.http_headers {
+            let wrong =
+                |what: &dyn std::fmt::Display| OptionError::new("http_headers", format!("`{name}`: {what}"));
+            let value = HeaderValue::from_str(value).map_err(|error| wrong(&error))?;
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(&error))?, value);
+        }
+        // The option wins over a header of the same name.
+        if !self.user_agent.is_empty() {
+            let value = HeaderValue::from_str(self.user_agent);
+            headers.insert(
+                USER_AGENT,
+                value.map_err(|error| OptionError::new("user_agent", error.to_string()))?,
+            );
+        }
+        Ok(headers)
+    }
+}
+
+/// One server and how to reach it.
+pub(super) struct Server {
+    client: Client,
+    shown: String,
+    /// What its endpoints' names are added to.
+    base: Url,
+    headers: HeaderMap,
+    credentials: Credentials,
+    is_gzip: bool,
+}
+
+impl Server {
+    /// Its URL as it may stand in a message.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Sends lines to an endpoint; what its URL says already in a query stays.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(super) async fn write(
+        &self,
+        endpoint: &str,
+        query: &[(&str, &str)],
+        body: &Bytes,
+    ) -> Result<Said, String> {
+        let request = self.client.post(self.endpoint(endpoint, query));
+        let mut request = request.header(CONTENT_TYPE, "text/plain; charset=utf-8").body(body.clone());
+        if self.is_gzip {
+            request = request.header(CONTENT_ENCODING, "gzip");
+        }
+        said(self.send(request).await?).await
+    }
+
+    /// Asks for something by its query alone.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(super) async fn post(&self, endpoint: &str, query: &[(&str, &str)]) -> Result<Said, String> {
+        said(self.send(self.client.post(self.endpoint(endpoint, query))).await?).await
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// Why it was not reached, or does not look like an InfluxDB.
+    pub(super) async fn ping(&self) -> Result<String, String> {
+        let response = self.send(self.client.get(self.endpoint("ping", &[]))).await?;
+        match header(&response, "x-influxdb-version") {
+            Some(version) => Ok(format!("InfluxDB {version}")),
+            None if response.status() == StatusCode::NO_CONTENT => Ok("no version given".into()),
+            None => Err(format!("answers {} to /ping: not an InfluxDB", response.status())),
+        }
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
+        let request = match &self.credentials {
+            Credentials::None => request,
+            Credentials::Basic(user, password) => request.basic_auth(user, Some(password)),
+            Credentials::Token(token) => request.header(AUTHORIZATION, token),
+        };
+        request.headers(self.headers.clone()).send().await.map_err(|error| http::chain(&error))
+    }
+
+    fn endpoint(&self, name: &str, query: &[(&str, &str)]) -> Url {
+        let mut url = self.base.clone();
+        let path = format!("{}/{name}", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+}
+
+/// Lines as the body of a request.
+pub(super) fn body(lines: &[Bytes], is_gzip: bool) -> Bytes {
+    let text = lines.concat();
+    if is_gzip { gzip(&text, Compression::fast()).into() } else { text.into() }
+}
+
+/// Servers that hold the same data, of which one that answers is enough.
+///
+/// The first is any of them, so that a fleet spreads; from then on it is the one that took the last lines, so that what is
+/// sent twice overwrites itself. Telegraf shuffles them for each write.
+pub(super) struct Servers<S> {
+    list: Vec<S>,
+    first: usize,
+}
+
+impl<S> Servers<S> {
+    pub(super) fn new(list: Vec<S>) -> Self {
+        let first = if list.is_empty() { 0 } else { fastrand::usize(..list.len()) };
+        Self { list, first }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
+        self.list.iter()
+    }
+
+    /// Each server once, the first one first.
+    pub(super) fn round(&mut self) -> Round<'_, S> {
+        Round { servers: self, asked: 0, reasons: Vec::new(), wish: None, only_here: true }
+    }
+}
+
+/// One write: servers are asked one after the other until one has an answer other than `Later`.
+pub(super) struct Round<'a, S> {
+    servers: &'a mut Servers<S>,
+    asked: usize,
+    reasons: Vec<String>,
+    wish: Option<Duration>,
+    only_here: bool,
+}
+
+impl<S> Round<'_, S> {
+    /// The server to ask now.
+    pub(super) fn next(&mut self) -> Option<&mut S> {
+        let n = self.servers.list.len();
+        if self.asked == n {
+            return None;
+        }
+        self.asked += 1;
+        self.servers.list.get_mut((self.servers.first + self.asked - 1) % n)
+    }
+
+    /// Takes the answer of the server that was asked. `Some` when it settles the matter; the server is the first one then.
+    pub(super) fn settle(&mut self, answer: Answer) -> Option<Answer> {
+        let Answer::Later { reason, after, only_here } = answer else {
+            self.servers.first = (self.servers.first + self.asked - 1) % self.servers.list.len();
+            return Some(answer);
+        };
+        self.reasons.push(reason);
+        self.wish = self.wish.max(after);
+        self.only_here &= only_here;
+        None
+    }
+
+    /// The answer where no server has settled it.
+    pub(super) fn failed(self) -> Answer {
+        Answer::Later { reason: self.reasons.join("; "), after: self.wish, only_here: self.only_here }
+    }
+}
+
+/// The address to send from: a name or an address, with a port or none; `None` when it is empty.
+pub(super) fn local_address(text: &str) -> Result<Option<SocketAddr>, OptionError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let found = match text.parse::<std::net::IpAddr>() {
+        Ok(ip) => Some(SocketAddr::from((ip, 0))),
+        Err(_) => text
+            .to_socket_addrs()
+            .or_else(|_| (text, 0).to_socket_addrs())
+            .ok()
+            .and_then(|mut all| all.next()),
+    };
+    let what = || format!("`{text}` is no address of this host: write it as 192.0.2.1");
+    found.map(Some).ok_or_else(|| OptionError::new("local_address", what()))
+}
+
+fn parse(text: &str, keeps_query: bool) -> Result<Url, OptionError> {
+    let wrong = |what: &str| OptionError::new("urls", format!("`{}` {what}", without_secrets(text)));
+    let mut url = Url::parse(text).map_err(|error| no_url(text, &error))?;
+    match url.scheme() {
+        "http" | "https" => {}
+        "unix" if url.host().is_none() && url.path().len() > 1 => {}
+        "unix" => return Err(wrong("names no socket: write it as unix:///path/to/socket")),
+        _ => return Err(wrong("is of a protocol that is not spoken here: write it as http://host:8086")),
+    }
+    url.set_fragment(None);
+    if !keeps_query {
+        url.set_query(None);
+    }
+    Ok(url)
+}
+
+pub(super) fn no_url(text: &str, error: &dyn std::fmt::Display) -> OptionError {
+    let what = format!("`{}` is no URL ({error}): write it as http://host:8086", without_secrets(text));
+    OptionError::new("urls", what)
+}
+
+fn anonymous(mut url: Url) -> Url {
+    // Fails for URLs that cannot have a user.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    url
+}
+
+fn shown(url: &Url) -> String {
+    let mut url = anonymous(url.clone());
+    url.set_query(None);
+    url.to_string()
+}
+
+/// A URL as it may stand in a message, where it cannot be read as one.
+fn without_secrets(text: &str) -> String {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}://…{}", &text[..scheme], &text[at..]),
+        _ => text.to_owned(),
+    }
+}
+
+/// What a server said, as far as it matters; bounded in size.
+async fn said(mut response: Response) -> Result<Said, String> {
+    let mut body = Vec::new();
+    while body.len() < MOST_ANSWER_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(error) => return Err(http::chain(&error)),
+        }
+    }
+    body.truncate(MOST_ANSWER_BYTES);
+    Ok(Said {
+        status: response.status(),
+        error_header: header(&response, "x-influxdb-error"),
+        retry_after: header(&response, "retry-after"),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+fn header(response: &Response, name: &str) -> Option<String> {
+    Some(response.headers().get(name)?.to_str().ok()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn reach<'a>(http_headers: &'a BTreeMap<String, String>, tls: &'a Tls) -> Reach<'a> {
+        Reach {
+            timeout: Duration::from_secs(5),
+            http_headers,
+            user_agent: "",
+            http_proxy: "",
+            local_address: "",
+            tls,
+            credentials: Credentials::None,
+            is_gzip: true,
+            keeps_query: true,
+        }
+    }
+
+    fn servers(urls: &[&str], credentials: Credentials) -> Result<Vec<Server>, OptionError> {
+        let urls: Vec<String> = urls.iter().map(|url| (*url).to_owned()).collect();
+        Reach { credentials, ..reach(&BTreeMap::new(), &Tls::default()) }.servers(&urls)
+    }
+
+    #[rstest]
+    #[case("localhost:8086", "is of a protocol")]
+    #[case("http://", "is no URL")]
+    #[case("udp://h:8089", "is of a protocol")]
+    #[case("unix://", "names no socket")]
+    #[case("unix://socket", "names no socket")]
+    #[case("ftp://u:secret@h", "is of a protocol")]
+    #[case("http://u:secret@h:port", "is no URL")]
+    fn refuses_urls_it_cannot_write_to(#[case] url: &str, #[case] why: &str) {
+        let error =
+            servers(&[url], Credentials::None).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.starts_with("`urls`: `") && error.contains(why), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[rstest]
+    #[case("http://h:8086", "http://h:8086/write?db=d", "http://h:8086/")]
+    #[case("http://h/influx/?x=1#y", "http://h/influx/write?x=1&db=d", "http://h/influx/")]
+    #[case("http://u:secret@h", "http://u:secret@h/write?db=d", "http://h/")]
+    #[case("unix:///run/i.sock", "http://localhost/write?db=d", "unix:///run/i.sock")]
+    fn adds_the_endpoint_and_shows_no_secret(#[case] url: &str, #[case] endpoint: &str, #[case] shown: &str) {
+        let servers = servers(&[url], Credentials::None).unwrap();
+        assert_eq!(servers[0].endpoint("write", &[("db", "d")]).as_str(), endpoint);
+        assert_eq!(servers[0].shown(), shown);
+    }
+
+    #[test]
+    fn credentials_of_options_take_the_place_of_the_urls() {
+        let basic = Credentials::Basic("a".into(), "b".into());
+        let servers = servers(&["http://u:secret@h"], basic).unwrap();
+        assert_eq!(servers[0].endpoint("ping", &[]).as_str(), "http://h/ping");
+    }
+
+    #[test]
+    fn the_option_wins_over_the_header() {
+        let tls = Tls::default();
+        let named = BTreeMap::from([("user-agent".to_owned(), "a".to_owned())]);
+        assert_eq!(reach(&named, &tls).headers().unwrap()[USER_AGENT], "a");
+        let both = Reach { user_agent: "b", ..reach(&named, &tls) };
+        assert_eq!(both.headers().unwrap()[USER_AGENT], "b");
+        for (name, value) in [("bad name", "x"), ("x", "bad\nvalue")] {
+            let bad = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let error = reach(&bad, &tls).headers().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`http_headers`: `{name}`: ")), "{error}");
+        }
+    }
+
+    #[rstest]
+    #[case("127.0.0.1", Some("127.0.0.1:0"))]
+    #[case("127.0.0.1:9", Some("127.0.0.1:9"))]
+    #[case("::1", Some("[::1]:0"))]
+    #[case("", None)]
+    fn reads_local_addresses(#[case] text: &str, #[case] expected: Option<&str>) {
+        assert_eq!(local_address(text).unwrap(), expected.map(|address| address.parse().unwrap()));
+    }
+
+    #[test]
+    fn reads_the_other_options_of_how_to_reach_a_server() {
+        let tls = Tls::default();
+        let headers = BTreeMap::new();
+        let url = ["http://h".to_owned()];
+        let without_query = Reach { keeps_query: false, ..reach(&headers, &tls) };
+        let servers = without_query.servers(&["http://h/?x=1".to_owned()]).unwrap();
+        assert_eq!(servers[0].endpoint("ping", &[]).as_str(), "http://h/ping");
+        let bad_address = Reach { local_address: "256.1.1.1", ..reach(&headers, &tls) };
+        assert!(
+            bad_address.servers(&url).err().unwrap().to_string().starts_with("`local_address`: `256.1.1.1`")
+        );
+        let bad_proxy = Reach { http_proxy: "http://u:secret@", ..reach(&headers, &tls) };
+        let error = bad_proxy.servers(&url).err().unwrap().to_string();
+        assert!(error.starts_with("`http_proxy`: is no URL") && !error.contains("secret"), "{error}");
+    }
+
+    /// Asks servers that answer as `answer` has it.
+    fn ask(
+        servers: &mut Servers<&'static str>,
+        answer: impl Fn(&str) -> Answer,
+    ) -> (Answer, Vec<&'static str>) {
+        let mut asked = Vec::new();
+        let mut round = servers.round();
+        while let Some(server) = round.next() {
+            asked.push(*server);
+            let answer = answer(server);
+            if let Some(answer) = round.settle(answer) {
+                return (answer, asked);
+            }
+        }
+        (round.failed(), asked)
+    }
+
+    #[test]
+    fn the_next_server_is_asked_when_one_has_no_answer_and_stays_the_first() {
+        let mut servers = Servers { list: vec!["a", "b", "c"], first: 1 };
+        let only_a = |server: &str| if server == "a" { Answer::STORED } else { Answer::later(server) };
+        assert_eq!(ask(&mut servers, only_a), (Answer::STORED, vec!["b", "c", "a"]));
+        assert_eq!(ask(&mut servers, only_a), (Answer::STORED, vec!["a"]));
+        let none = |server: &str| Answer::Later {
+            reason: server.to_owned(),
+            after: (server == "b").then_some(Duration::from_secs(7)),
+            only_here: server != "c",
+        };
+        let after = Some(Duration::from_secs(7));
+        let expected = Answer::Later { reason: "a; b; c".into(), after, only_here: false };
+        assert_eq!(ask(&mut servers, none), (expected, vec!["a", "b", "c"]));
+    }
+
+    #[test]
+    fn any_server_can_be_the_first() {
+        let firsts: std::collections::BTreeSet<usize> =
+            (0..1_000).map(|_| Servers::new(vec!["a", "b", "c"]).first).collect();
+        assert_eq!(firsts.len(), 3);
+    }
+}

@@ -1,0 +1,154 @@
+//! A server that takes lines over UDP: one packet for each line, and no answer.
+//!
+//! What is lost on the way is lost without a word, so this is for where that does not matter; the agent can say no more than
+//! that a host cannot be reached, or that it refused a packet before.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::Bytes;
+use reqwest::Url;
+use tokio::net::UdpSocket;
+
+use super::Answer;
+use super::servers::no_url;
+use crate::config::OptionError;
+
+/// The receiver.
+pub(super) struct Udp {
+    shown: String,
+    host: String,
+    port: u16,
+    /// Whether only addresses of IPv4 or IPv6 are taken.
+    family: Option<Family>,
+    local: Option<SocketAddr>,
+    /// Opened at the first write, and anew after one that failed, so that a name is looked up again.
+    socket: Option<UdpSocket>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Udp {
+    /// Whether a URL is of this protocol.
+    pub(super) fn is_for(url: &str) -> bool {
+        ["udp://", "udp4://", "udp6://"].iter().any(|scheme| url.starts_with(scheme))
+    }
+
+    /// Reads the URL; the name is looked up at the first write.
+    ///
+    /// # Errors
+    /// A URL without a host or a port.
+    pub(super) fn new(url: &str, local: Option<SocketAddr>) -> Result<Self, OptionError> {
+        let parsed = Url::parse(url).map_err(|error| no_url(url, &error))?;
+        let family = match parsed.scheme() {
+            "udp4" => Some(Family::V4),
+            "udp6" => Some(Family::V6),
+            _ => None,
+        };
+        let (Some(host), Some(port)) = (parsed.host_str(), parsed.port()) else {
+            let what = format!("`{url}` names no host and port: write it as udp://host:8089");
+            return Err(OptionError::new("urls", what));
+        };
+        // The brackets of an IPv6 address are the URL's.
+        let host = host.trim_matches(['[', ']']).to_owned();
+        Ok(Self {
+            shown: format!("{}://{host}:{port}", parsed.scheme()),
+            host,
+            port,
+            family,
+            local,
+            socket: None,
+        })
+    }
+
+    /// Its URL.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Sends each line in a packet of its own.
+    pub(super) async fn write(&mut self, lines: &[Bytes]) -> Answer {
+        match self.send(lines).await {
+            Ok(()) => Answer::STORED,
+            Err(error) => {
+                self.socket = None;
+                Answer::later(format!("{}: {error}", self.shown))
+            }
+        }
+    }
+
+    async fn send(&mut self, lines: &[Bytes]) -> std::io::Result<()> {
+        let socket = match &self.socket {
+            Some(socket) => socket,
+            None => {
+                let socket = self.open().await?;
+                self.socket.insert(socket)
+            }
+        };
+        for line in lines {
+            socket.send(line).await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self) -> std::io::Result<UdpSocket> {
+        let mut found = tokio::net::lookup_host((self.host.as_str(), self.port)).await?;
+        let fits = |address: &SocketAddr| {
+            self.family.is_none_or(|family| (family == Family::V4) == address.is_ipv4())
+                && self.local.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
+        };
+        let address = found.find(fits).ok_or_else(|| {
+            std::io::Error::other(format!("{} has no address of the right kind", self.host))
+        })?;
+        let any = if address.is_ipv4() {
+            IpAddr::from(Ipv4Addr::UNSPECIFIED)
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let socket = UdpSocket::bind(self.local.unwrap_or(SocketAddr::from((any, 0)))).await?;
+        socket.connect(address).await?;
+        Ok(socket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("udp://127.0.0.1")]
+    #[case("udp://:8089")]
+    fn refuses_urls_without_host_and_port(#[case] url: &str) {
+        let error = Udp::new(url, None).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("udp://host:8089") || error.contains("is no URL"), "{error}");
+    }
+
+    #[rstest]
+    #[case("udp", Ipv4Addr::LOCALHOST.into())]
+    #[case("udp4", Ipv4Addr::LOCALHOST.into())]
+    #[case("udp6", Ipv6Addr::LOCALHOST.into())]
+    #[tokio::test]
+    async fn each_line_is_a_packet(#[case] scheme: &str, #[case] ip: IpAddr) {
+        let receiver = UdpSocket::bind((ip, 0)).await.unwrap();
+        let url = format!("{scheme}://{}", receiver.local_addr().unwrap());
+        let lines = ["m f=1i 1\n", "m f=2i 2\n"].map(Bytes::from);
+        assert_eq!(Udp::new(&url, None).unwrap().write(&lines).await, Answer::STORED);
+        for line in lines {
+            let mut packet = [0; 100];
+            let n = receiver.recv(&mut packet).await.unwrap();
+            assert_eq!(packet[..n], line);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_of_the_other_kind_is_not_taken() {
+        let mut udp = Udp::new("udp6://127.0.0.1:9", None).unwrap();
+        let Answer::Later { reason, .. } = udp.write(&[Bytes::from("m f=1i\n")]).await else { panic!() };
+        assert!(reason.starts_with("udp6://127.0.0.1:9: 127.0.0.1 has no address"), "{reason}");
+    }
+}

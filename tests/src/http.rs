@@ -1,0 +1,120 @@
+//! Requests of the tests' own, to servers that are started for them on free ports of the loopback interface.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::{Skip, wait_for};
+
+/// A start takes about 1 s, and several times that on a busy machine.
+pub const START_LIMIT: Duration = Duration::from_secs(60);
+/// For one request of a test.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// An answer of a server.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+/// A port that nothing listens on now. It can be taken before it is used; a test that meets that says so and fails.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("cannot bind a loopback port");
+    listener.local_addr().expect("a bound socket has an address")
+}
+
+/// One request over a connection of its own, in HTTP/1.0, so that the answer ends with the connection.
+///
+/// # Errors
+/// The system's, or an answer without a status.
+pub fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    basic_auth: Option<&str>,
+    body: &str,
+) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, REQUEST_LIMIT)?;
+    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
+    let mut head = format!("{method} {path} HTTP/1.0\r\nContent-Length: {}\r\n", body.len());
+    head.push_str("Content-Type: application/x-www-form-urlencoded\r\n");
+    if let Some(user) = basic_auth {
+        head.push_str("Authorization: Basic ");
+        head.push_str(user);
+        head.push_str("\r\n");
+    }
+    stream.write_all(format!("{head}\r\n{body}").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| std::io::Error::other(format!("no status in `{head}`")))?;
+    Ok(Answer { status, body: body.to_owned() })
+}
+
+/// A text as it may stand in a query.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+/// Starts a server, which logs to a file, and waits until it answers.
+///
+/// # Errors
+/// Skips the test when the program is not installed; `package` is Debian's.
+///
+/// # Panics
+/// When it does not start; the message has the end of its log.
+pub fn start(
+    command: &mut Command,
+    package: &str,
+    log: &Path,
+    mut is_up: impl FnMut() -> bool,
+) -> Result<Child, Skip> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let log_file =
+        std::fs::File::create(log).unwrap_or_else(|error| panic!("cannot create {}: {error}", log.display()));
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file).spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Skip::because(format!("{program} is not installed: apt-get install {package}")));
+        }
+        Err(error) => panic!("cannot start {program}: {error}"),
+    };
+    wait_for(
+        || {
+            let ended = child.try_wait().unwrap_or_else(|error| panic!("cannot wait for {program}: {error}"));
+            if let Some(status) = ended {
+                panic!("{program} ended with {status}: {}", tail(log));
+            }
+            is_up()
+        },
+        START_LIMIT,
+        &format!("{program} to answer"),
+    );
+    Ok(child)
+}
+
+fn tail(path: &Path) -> String {
+    let log = std::fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}

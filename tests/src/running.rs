@@ -1,0 +1,116 @@
+//! The agent that gathers and writes, started with a configuration as a person would.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{Skip, agent_binary, terminate, wait_for};
+
+/// A running agent with a directory of its own. Dropping it ends the process.
+pub struct Running {
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Running {
+    /// `{points}` in the configuration is a file of the agent's directory, and `{directory}` the directory.
+    ///
+    /// # Errors
+    /// Skips the test when there is no agent to start.
+    pub fn start(config: &str) -> Result<Self, Skip> {
+        Self::start_with(config, &[])
+    }
+
+    /// The same, with more variables in its environment.
+    ///
+    /// # Errors
+    /// Skips the test when there is no agent to start.
+    pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Result<Self, Skip> {
+        let directory = tempfile::tempdir().unwrap();
+        let points = directory.path().join("points").display().to_string();
+        let path = directory.path().join("agent.conf");
+        let mut file = std::fs::File::create(&path).unwrap();
+        let config = config.replace("{points}", &points);
+        write!(file, "{}", config.replace("{directory}", &directory.path().display().to_string())).unwrap();
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let child = Command::new(agent_binary()?)
+            .arg("--config")
+            .arg(&path)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Ok(Self { child, directory })
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The file that `{points}` is.
+    #[must_use]
+    pub fn points(&self) -> PathBuf {
+        self.directory.path().join("points")
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// Lines of the measurement in the file.
+    #[must_use]
+    pub fn lines(&self, measurement: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.points()).unwrap_or_default();
+        text.lines().filter(|line| line.starts_with(measurement)).map(str::to_owned).collect()
+    }
+
+    /// The times of the lines of a measurement that have a field.
+    #[must_use]
+    pub fn times(&self, measurement: &str, field: &str) -> Vec<i64> {
+        let lines = self.lines(&format!("{measurement},"));
+        let lines = lines.iter().filter(|line| line.contains(&format!("{field}=")));
+        let mut times: Vec<i64> =
+            lines.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        times.sort_unstable();
+        times
+    }
+
+    /// An integer field of the last line about the output `influxdb`.
+    #[must_use]
+    pub fn count(&self, field: &str) -> u64 {
+        let lines = self.lines("seismograf,host=h,output=influxdb");
+        let part = lines.last().and_then(|line| line.split_once(&format!("{field}=")));
+        part.and_then(|(_, rest)| rest.split('i').next()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until it has logged a text, and prints that line.
+    ///
+    /// # Panics
+    /// When it does not within 30 s.
+    pub fn said(&self, text: &str) {
+        wait_for(|| self.log().contains(text), Duration::from_secs(30), text);
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains(text)).unwrap();
+        println!("agent: {line}");
+    }
+
+    /// Ends it with SIGTERM. Returns whether it ended well, and after how long.
+    pub fn stop(&mut self) -> (bool, Duration) {
+        let start = Instant::now();
+        (terminate(&mut self.child).success(), start.elapsed())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -11,7 +11,8 @@ use crate::schema;
 /// The recorded cases, by folder below `testdata/telegraf`.
 pub(super) const CASES: [&str; 5] = ["base", "cpu96", "oldkernel", "procs", "wrapped"];
 
-/// A point without its time; integers lose their sign, since Telegraf writes both kinds with `i`.
+/// A point without its time. All integers are signed and end at the largest such, as Telegraf writes both kinds; which
+/// kind an input's are is held against the schema.
 pub(super) type Line = (BTreeMap<String, String>, BTreeMap<String, FieldValue>);
 
 /// What Telegraf printed for a measurement, one list for each gather.
@@ -42,7 +43,7 @@ fn field_value(text: &str) -> FieldValue {
         return FieldValue::Text(text.strip_suffix('"').unwrap().into());
     }
     match text.strip_suffix('i') {
-        Some(integer) => FieldValue::UInt(integer.parse().unwrap()),
+        Some(integer) => FieldValue::Int(integer.parse().unwrap()),
         None => FieldValue::Float(text.parse().unwrap()),
     }
 }
@@ -53,7 +54,7 @@ pub(super) fn line(point: &Point) -> Line {
     let tags = point.tags.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     let fields = point.fields.iter().map(|(key, value)| {
         let value = match value {
-            FieldValue::Int(value) => FieldValue::UInt(u64::try_from(*value).unwrap()),
+            FieldValue::UInt(value) => FieldValue::Int(i64::try_from(*value).unwrap_or(i64::MAX)),
             value => value.clone(),
         };
         (key.to_string(), value)
@@ -65,28 +66,72 @@ fn folder(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/telegraf").join(case)
 }
 
+/// A recorded machine, at first in its state 0.
+pub(super) struct Machine {
+    root: tempfile::TempDir,
+    case: &'static str,
+}
+
+impl Machine {
+    pub(super) fn new(case: &'static str) -> Self {
+        let machine = Self { root: tempfile::tempdir().unwrap(), case };
+        machine.switch(0);
+        machine
+    }
+
+    pub(super) fn host(&self) -> Host {
+        Host::at(self.root.path())
+    }
+
+    /// Changes its state, under inputs that look at it.
+    pub(super) fn switch(&self, state: usize) {
+        let state = state.to_string();
+        for (case, state) in [("base", "0"), ("base", &state), (self.case, "0"), (self.case, &state)] {
+            lay_over(&folder(case).join(state), self.root.path());
+        }
+    }
+}
+
+/// Copies a layer's files over those that are there; a layer that a machine does not have is empty.
+pub(super) fn lay_over(layer: &Path, root: &Path) {
+    for entry in std::fs::read_dir(layer).into_iter().flatten() {
+        let (from, to) = (entry.as_ref().unwrap().path(), root.join(entry.unwrap().file_name()));
+        if from.is_dir() {
+            std::fs::create_dir_all(&to).unwrap();
+            lay_over(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+}
+
 /// Gathers as often as Telegraf did, with the state of the machine switched before the last gather.
 pub(super) async fn replay<I: Input>(
-    case: &str,
+    case: &'static str,
     rounds: usize,
     input: impl FnOnce(&Host) -> I,
 ) -> Vec<Vec<Line>> {
-    let machine = tempfile::tempdir().unwrap();
-    let state = |state: usize| {
-        let link = machine.path().join("proc");
-        let _ = std::fs::remove_file(&link);
-        std::os::unix::fs::symlink(folder(case).join(state.to_string()).join("proc"), link).unwrap();
-    };
-    state(0);
-    let mut input = input(&Host::at(machine.path()));
+    let machine = Machine::new(case);
+    let mut input = input(&machine.host());
     let mut said = Vec::new();
     for round in 0..rounds {
         if round == rounds - 1 {
-            state(1);
+            machine.switch(1);
         }
         said.push(gather(&mut input).await.unwrap().iter().map(line).collect());
     }
     said
+}
+
+/// A point's fields, in its order.
+pub(super) fn fields(point: &Point) -> Vec<(&str, FieldValue)> {
+    point.fields.iter().map(|(key, value)| (&**key, value.clone())).collect()
+}
+
+/// A point's tags, in its order: `a=1,b=2`.
+pub(super) fn tags(point: &Point) -> String {
+    let tags = point.tags.iter().map(|(key, value)| format!("{key}={value}"));
+    tags.collect::<Vec<_>>().join(",")
 }
 
 /// One gather: its points, each checked against the schema, or the error's text and what came before it.

@@ -127,7 +127,7 @@ fn common_options_of_an_input() {
 )]
 #[case(
     "\n[[inputs.cpux]]",
-    "t.conf:2: unknown input `cpux`: did you mean `cpu`?; there are: cpu, disk, ebpf, mem, system"
+    "t.conf:2: unknown input `cpux`: did you mean `cpu`?; there are: cgroup, cpu, disk, diskio, ebpf, kernel, mem, net, processes, swap, system"
 )]
 #[case(
     "[[inputs.cpu]]\n  percpus = true",
@@ -140,6 +140,10 @@ fn common_options_of_an_input() {
 #[case(
     "[[outputs.influxdb]]\n timeout = \"5 apples\"",
     "t.conf:2: `timeout` of output `influxdb`: `5 apples` is no duration: write it as 10s, 500ms or 1h30m"
+)]
+#[case(
+    "[[inputs.net]]\n  interfaces = [\"a[*\"]",
+    "t.conf:2: `interfaces` of input `net`: error parsing glob 'a[*': unclosed character class; missing ']'"
 )]
 #[case("[agnet]", "t.conf:1: unknown table [agnet]: did you mean `agent`?")]
 #[case("[agent]\ninterval = \"0s\"", "t.conf:2: `interval` of [agent] must be more than 0")]

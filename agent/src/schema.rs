@@ -309,7 +309,7 @@ const KERNEL: Measurement = Measurement {
         int("ksm_stable_node_chains_prune_millisecs", "ms", "between checks of these"),
         int("ksm_stable_node_dups", "page", "copies of these"),
         int("ksm_use_zero_pages", "", "1 when empty pages are merged with the zero page"),
-        int("ksm_general_profit", "byte", "memory saved, less what it takes to keep track; since Linux 6.1"),
+        int("ksm_general_profit", "byte", "memory saved, less what it takes to keep track; since Linux 6.4"),
     ],
 };
 

@@ -66,7 +66,7 @@ const KSM: [(&str, &str); 14] = [
     ("stable_node_dups", "ksm_stable_node_dups"),
     ("use_zero_pages", "ksm_use_zero_pages"),
 ];
-/// Since Linux 6.1, so it may be missing.
+/// Since Linux 6.4, so it may be missing.
 const KSM_PROFIT: (&str, &str) = ("general_profit", "ksm_general_profit");
 
 /// The input.
@@ -130,12 +130,18 @@ impl Kernel {
         let mut result = Ok(());
         for resource in ["cpu", "memory", "io"] {
             let path = folder.join(resource);
-            let added = read_text(&path).and_then(|text| {
-                let lines = text.lines().map(|line| add_stall(resource, line, gathered));
-                let malformed = |what| GatherError::Malformed { path: path.clone(), what };
-                lines.fold(Ok(()), |result, line| result.and(line.map_err(malformed)))
-            });
-            result = result.and(added);
+            let text = match read_text(&path) {
+                Ok(text) => text,
+                Err(error) => {
+                    result = result.and(Err(error));
+                    continue;
+                }
+            };
+            for line in text.lines() {
+                let added = add_stall(resource, line, gathered);
+                result =
+                    result.and(added.map_err(|what| GatherError::Malformed { path: path.clone(), what }));
+            }
         }
         result
     }

@@ -51,7 +51,7 @@ impl Swap {
     }
 }
 
-/// Used and free bytes in terms of what sysinfo(2) says, and the percentage used.
+/// Used bytes, and what they are of the total in percent.
 fn space(total: u64, free: u64) -> (u64, f64) {
     let used = total.saturating_sub(free);
     let percent = if total == 0 { 0.0 } else { used as f64 / total as f64 * 100.0 };
@@ -67,9 +67,8 @@ impl Input for Swap {
     /// Adds two points, as Telegraf does: how full it is, and what went through.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let info = rustix::system::sysinfo();
-        // Machine words, whose size depends on the architecture.
-        let bytes = |units| u64::from(units).saturating_mul(u64::from(info.mem_unit));
-        let (total, free) = (bytes(info.totalswap), bytes(info.freeswap));
+        let unit = u64::from(info.mem_unit);
+        let (total, free) = (info.totalswap.saturating_mul(unit), info.freeswap.saturating_mul(unit));
         let (used, used_percent) = space(total, free);
         let mut point = gathered.point("swap");
         point.set_field("total", total);

@@ -212,7 +212,7 @@ async fn interrupted() {
 mod tests {
     use super::*;
     use crate::config::OutputSection;
-    use crate::inputs::{cpu, disk, mem};
+    use crate::inputs::{cgroup, cpu, disk, diskio, kernel, mem, net, processes, swap, system};
     use crate::outputs::{self, OutputOptions};
 
     #[test]
@@ -228,14 +228,23 @@ mod tests {
         assert_eq!(*options_cpu, cpu::Options::default());
         let InputOptions::Mem(options_mem) = options("mem") else { panic!() };
         assert_eq!(*options_mem, mem::Options::default());
+        let InputOptions::Swap(options_swap) = options("swap") else { panic!() };
+        assert_eq!(*options_swap, swap::Options::default());
+        let InputOptions::System(options_system) = options("system") else { panic!() };
+        assert_eq!(*options_system, system::Options::default());
+        let InputOptions::Kernel(options_kernel) = options("kernel") else { panic!() };
+        assert_eq!(*options_kernel, kernel::Options::default());
+        let InputOptions::Processes(options_processes) = options("processes") else { panic!() };
+        assert_eq!(*options_processes, processes::Options::default());
+        let InputOptions::Diskio(options_diskio) = options("diskio") else { panic!() };
+        assert_eq!(*options_diskio, diskio::Options::default());
         // Telegraf's sample leaves these out, its code does not; a person wants the sample's.
         let InputOptions::Disk(options_disk) = options("disk") else { panic!() };
         assert_ne!(*options_disk, disk::Options::default());
-        assert_eq!(config.inputs.len(), InputOptions::NAMES.len());
     }
 
     #[test]
-    fn the_commented_outputs_are_valid_too() {
+    fn the_commented_plugins_are_valid_too() {
         let text: String = DEFAULT_CONFIG
             .lines()
             .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line)))
@@ -259,5 +268,13 @@ mod tests {
             assert!(is_default(&options), "{options:?}");
             assert!(options.build().is_ok());
         }
+        let net = config.inputs.iter().find(|section| section.options.name() == "net").map(|s| &s.options);
+        let Some(InputOptions::Net(net)) = net else { panic!() };
+        assert_eq!(*net, net::Options { ignore_protocol_stats: Some(true), ..Default::default() });
+        let cgroup =
+            config.inputs.iter().find(|section| section.options.name() == "cgroup").map(|s| &s.options);
+        let Some(InputOptions::Cgroup(cgroup)) = cgroup else { panic!() };
+        assert_eq!(*cgroup, cgroup::Options::default());
+        assert_eq!(config.inputs.len(), InputOptions::NAMES.len());
     }
 }

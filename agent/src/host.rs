@@ -17,6 +17,16 @@ pub struct Host {
     dev: PathBuf,
     mount_prefix: Option<PathBuf>,
     mountinfo: Option<PathBuf>,
+    block: BlockRoots,
+    is_proc_named: bool,
+}
+
+/// The roots that `diskio` looks below, which has a rule of its own for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct BlockRoots {
+    sys: PathBuf,
+    run: PathBuf,
+    dev: PathBuf,
 }
 
 impl Default for Host {
@@ -37,11 +47,15 @@ impl Host {
     /// | `HOST_VAR` | `/var` | `run/utmp` |
     /// | `HOST_RUN` | `/run` | udev's data |
     /// | `HOST_DEV` | `/dev` | device nodes |
+    /// | `HOST_ROOT` | none | the host's root directory, for `diskio` alone |
     /// | `HOST_MOUNT_PREFIX` | none | the host's root directory; its mount points are below it |
     /// | `HOST_PROC_MOUNTINFO` | none | the one mount table to read, instead of process 1's |
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let root = |name, default: &str| path(name).unwrap_or_else(|| PathBuf::from(default));
+        let below_root =
+            path("HOST_ROOT").or_else(|| path("HOST_MOUNT_PREFIX")).unwrap_or_else(|| "/".into());
+        let block = |name, folder| path(name).unwrap_or_else(|| below_root.join(folder));
         Self {
             proc: root("HOST_PROC", "/proc"),
             sys: root("HOST_SYS", "/sys"),
@@ -51,6 +65,12 @@ impl Host {
             dev: root("HOST_DEV", "/dev"),
             mount_prefix: path("HOST_MOUNT_PREFIX"),
             mountinfo: path("HOST_PROC_MOUNTINFO"),
+            block: BlockRoots {
+                sys: block("HOST_SYS", "sys"),
+                run: block("HOST_RUN", "run"),
+                dev: block("HOST_DEV", "dev"),
+            },
+            is_proc_named: path("HOST_PROC").is_some(),
         }
     }
 
@@ -82,6 +102,39 @@ impl Host {
     /// A device node by its path below `/dev`.
     pub fn dev(&self, path: impl AsRef<Path>) -> PathBuf {
         below(&self.dev, path.as_ref())
+    }
+
+    /// A file of sysfs(5) about disks, by its path below `/sys`.
+    ///
+    /// This and the next two are also found below `HOST_ROOT`, or else `HOST_MOUNT_PREFIX`, where no variable names them.
+    pub fn block_sys(&self, path: impl AsRef<Path>) -> PathBuf {
+        below(&self.block.sys, path.as_ref())
+    }
+
+    /// A file of udev about disks, by its path below `/run`.
+    pub fn block_run(&self, path: impl AsRef<Path>) -> PathBuf {
+        below(&self.block.run, path.as_ref())
+    }
+
+    /// The node of a disk, by its path below `/dev`.
+    pub fn block_dev(&self, path: impl AsRef<Path>) -> PathBuf {
+        below(&self.block.dev, path.as_ref())
+    }
+
+    /// Whether `HOST_PROC` names a place: then what the agent sees of itself says nothing about the host.
+    #[must_use]
+    pub fn is_proc_named(&self) -> bool {
+        self.is_proc_named
+    }
+
+    /// Where a file of `/proc/net` may be, the best first.
+    ///
+    /// `/proc/net` is a link to `self/net`, so below a `HOST_PROC` it would lead to the agent's own network namespace.
+    /// The host's is that of its process 1; reading it takes privileges.
+    #[must_use]
+    pub fn proc_net(&self, path: &str) -> Vec<PathBuf> {
+        let own = self.proc("net").join(path);
+        if self.is_proc_named { vec![self.proc("1/net").join(path), own] } else { vec![own] }
     }
 
     /// Where the agent finds a mount point of the host: below the prefix, unless it is already.
@@ -181,6 +234,33 @@ mod tests {
             assert_eq!(host.mounted(Path::new(here)), Path::new(here));
             assert_eq!(host.unmounted(Path::new(here)), Path::new(on_host));
         }
+    }
+
+    #[test]
+    fn the_network_is_that_of_process_1_where_proc_is_elsewhere() {
+        assert_eq!(Host::default().proc_net("dev"), [Path::new("/proc/net/dev")]);
+        assert!(!Host::default().is_proc_named());
+        let host = host(&[("HOST_PROC", "/rootfs/proc")]);
+        let candidates = ["/rootfs/proc/1/net/dev", "/rootfs/proc/net/dev"].map(PathBuf::from);
+        assert_eq!(host.proc_net("dev"), candidates);
+        assert!(host.is_proc_named());
+    }
+
+    #[test]
+    fn disks_are_looked_for_below_the_first_root_that_is_named() {
+        let found = |variables: &[(&str, &str)]| {
+            let host = host(variables);
+            [host.block_dev("sda"), host.block_run("udev"), host.block_sys("block")]
+                .map(|path| path.to_string_lossy().into_owned())
+        };
+        assert_eq!(found(&[]), ["/dev/sda", "/run/udev", "/sys/block"]);
+        let prefix = ("HOST_MOUNT_PREFIX", "/hostfs");
+        assert_eq!(found(&[prefix]), ["/hostfs/dev/sda", "/hostfs/run/udev", "/hostfs/sys/block"]);
+        let root = ("HOST_ROOT", "/r");
+        assert_eq!(found(&[prefix, root]), ["/r/dev/sda", "/r/run/udev", "/r/sys/block"]);
+        let run = ("HOST_RUN", "/run2");
+        assert_eq!(found(&[prefix, root, run]), ["/r/dev/sda", "/run2/udev", "/r/sys/block"]);
+        assert_eq!(host(&[root]).sys("block"), Path::new("/sys/block"), "no other input knows HOST_ROOT");
     }
 
     #[test]

@@ -4,12 +4,18 @@
 //! with an `Options` struct that is its section of the configuration file. The pipeline calls `gather` on the
 //! input's schedule, names the points and passes them on; an input knows nothing of outputs.
 
+pub mod cgroup;
 pub mod cpu;
 pub mod disk;
+pub mod diskio;
 pub mod ebpf;
 #[cfg(test)]
 mod golden;
+pub mod kernel;
 pub mod mem;
+pub mod net;
+pub mod processes;
+pub mod swap;
 pub mod system;
 
 use std::collections::BTreeMap;
@@ -61,10 +67,16 @@ macro_rules! inputs {
 }
 
 inputs! {
+    "cgroup" => Cgroup(cgroup),
     "cpu" => Cpu(cpu),
     "disk" => Disk(disk),
+    "diskio" => Diskio(diskio),
     "ebpf" => Ebpf(ebpf),
+    "kernel" => Kernel(kernel),
     "mem" => Mem(mem),
+    "net" => Net(net),
+    "processes" => Processes(processes),
+    "swap" => Swap(swap),
     "system" => System(system),
 }
 
@@ -95,10 +107,16 @@ impl InputOptions {
     pub fn build(self, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         let host = &shared.host;
         Ok(match self {
+            Self::Cgroup(options) => Box::new(cgroup::Cgroup::new(options, host)),
             Self::Cpu(options) => Box::new(cpu::Cpu::new(options, host)),
             Self::Disk(options) => Box::new(disk::Disk::new(options, host)),
+            Self::Diskio(options) => Box::new(diskio::Diskio::new(options, host)),
             Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, shared)?),
+            Self::Kernel(options) => Box::new(kernel::Kernel::new(&options, host)?),
             Self::Mem(options) => Box::new(mem::Mem::new(options, host)),
+            Self::Net(options) => Box::new(net::Net::new(options, host)),
+            Self::Processes(options) => Box::new(processes::Processes::new(options, host)),
+            Self::Swap(options) => Box::new(swap::Swap::new(options, host)),
             Self::System(options) => Box::new(system::System::new(options, host)),
         })
     }
@@ -113,6 +131,9 @@ pub enum StartError {
     /// The ring buffer cannot be waited for.
     #[error("cannot watch the ring buffer: {0}")]
     Ring(#[from] std::io::Error),
+    /// `kernel` cannot.
+    #[error(transparent)]
+    Kernel(#[from] kernel::StartError),
 }
 
 /// Points of one gather.

@@ -62,7 +62,7 @@ pub struct Measurement {
     pub fields: &'static [Field],
 }
 
-/// A tag of a measurement.
+/// A tag of a measurement. One with a name in angle brackets stands for any: `<property>`.
 #[derive(Clone, Copy, Debug)]
 pub struct Tag {
     /// Its key.
@@ -71,7 +71,7 @@ pub struct Tag {
     pub help: &'static str,
 }
 
-/// A field of a measurement.
+/// A field of a measurement. One with a name in angle brackets stands for any, of its type: `<file>`.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// Its key.
@@ -108,8 +108,15 @@ const fn text(name: &'static str, help: &'static str) -> Field {
 pub const MEASUREMENTS: &[Measurement] = &[
     CPU,
     MEM,
-    DISK,
+    SWAP,
     SYSTEM,
+    KERNEL,
+    PRESSURE,
+    PROCESSES,
+    DISK,
+    DISKIO,
+    NET,
+    CGROUP,
     CGROUP_CPU,
     CGROUP_BLKIO,
     CGROUP_NET,
@@ -232,6 +239,159 @@ const DISK: Measurement = Measurement {
     ],
 };
 
+const DISKIO: Measurement = Measurement {
+    name: "diskio",
+    input: "diskio",
+    help: "Operations, bytes and times of each disk and partition that has ever done anything, from `/proc/diskstats`. \
+           Counters are cumulative since boot; the three `io_*` fractions are of the interval, start with the second \
+           gather, and are left out when a counter ran backwards.",
+    tags: &[
+        tag("name", "the kernel's name of the device, or what `name_templates` makes of udev's properties"),
+        tag("wwid", "world-wide id, from `/sys/block/NAME/wwid`; whole disks that have one"),
+        tag("serial", "serial number or `unknown`, with `skip_serial_number = false`"),
+        tag(
+            "<property>",
+            "udev's properties named in `device_tags`, and `DEVNAME`, `DEVTYPE`, `DEVPATH`, `DEVLINKS`",
+        ),
+    ],
+    fields: &[
+        uint("reads", "operation", "reads that completed"),
+        uint("writes", "operation", "writes that completed"),
+        uint("read_bytes", "byte", "read"),
+        uint("write_bytes", "byte", "written"),
+        uint("read_time", "ms", "time that reads took, summed over them"),
+        uint("write_time", "ms", "the same for writes"),
+        uint("io_time", "ms", "time in which anything was under way"),
+        uint("weighted_io_time", "ms", "that time, weighted by how many operations were"),
+        uint("iops_in_progress", "operation", "under way now"),
+        uint("merged_reads", "operation", "reads that became a part of another"),
+        uint("merged_writes", "operation", "writes that became a part of another"),
+        float("io_util", "%", "of the interval, in which anything was under way"),
+        float("io_await", "ms", "time of one read or write; only when there was any"),
+        float("io_svctm", "ms", "busy time for each of them; only when there was any"),
+    ],
+};
+
+const SWAP: Measurement = Measurement {
+    name: "swap",
+    input: "swap",
+    help: "Swap space, from sysinfo(2), and what went through it, from `/proc/vmstat`: two points.",
+    tags: &[],
+    fields: &[
+        uint("total", "byte", "size"),
+        uint("used", "byte", "`total` less `free`"),
+        uint("free", "byte", "free"),
+        float("used_percent", "%", "`used` of `total`; 0 without swap"),
+        uint("in", "byte", "swapped in since boot: `pswpin`, 4,096 bytes each"),
+        uint("out", "byte", "swapped out since boot: `pswpout`, 4,096 bytes each"),
+    ],
+};
+
+const KERNEL: Measurement = Measurement {
+    name: "kernel",
+    input: "kernel",
+    help: "Counters of the kernel since boot, from `/proc/stat`; `ksm_*` come with `collect = [\"ksm\"]`, from \
+           `/sys/kernel/mm/ksm`. Other than in Telegraf, `HOST_PROC` and `HOST_SYS` count.",
+    tags: &[],
+    fields: &[
+        int("interrupts", "interrupt", "interrupts served"),
+        int("context_switches", "switch", "context switches"),
+        int("processes_forked", "process", "processes and threads made"),
+        int("boot_time", "s", "time of boot since the Unix epoch"),
+        int("disk_pages_in", "page", "read from disk; Linux 2.4 and before"),
+        int("disk_pages_out", "page", "written to disk; Linux 2.4 and before"),
+        int("entropy_avail", "bit", "in the random pool; 256 on every kernel since Linux 5.18"),
+        int("ksm_full_scans", "scan", "times that all mergeable memory was scanned"),
+        int("ksm_max_page_sharing", "mapping", "limit of mappings of one merged page"),
+        int("ksm_merge_across_nodes", "", "1 when pages of different NUMA nodes are merged"),
+        int("ksm_pages_shared", "page", "merged pages"),
+        int("ksm_pages_sharing", "page", "further mappings of these: what is saved"),
+        int("ksm_pages_to_scan", "page", "scanned before a sleep"),
+        int("ksm_pages_unshared", "page", "unique, and checked again and again"),
+        int("ksm_pages_volatile", "page", "that change too fast"),
+        int("ksm_run", "", "1 when it runs, 2 when it undoes what it did"),
+        int("ksm_sleep_millisecs", "ms", "a sleep between scans"),
+        int("ksm_stable_node_chains", "page", "that reached the limit of mappings"),
+        int("ksm_stable_node_chains_prune_millisecs", "ms", "between checks of these"),
+        int("ksm_stable_node_dups", "page", "copies of these"),
+        int("ksm_use_zero_pages", "", "1 when empty pages are merged with the zero page"),
+        int("ksm_general_profit", "byte", "memory saved, less what it takes to keep track; since Linux 6.4"),
+    ],
+};
+
+const PRESSURE: Measurement = Measurement {
+    name: "pressure",
+    input: "kernel",
+    help: "Time that tasks of the machine stalled for a resource, from `/proc/pressure`, with `collect = [\"psi\"]`: two \
+           points for each pair of tags.",
+    tags: &[
+        tag("resource", "`cpu`, `memory` or `io`"),
+        tag("type", "`some` of the tasks stalled, or all of them (`full`, not for the CPU)"),
+    ],
+    fields: &[
+        float("avg10", "%", "share of time, over 10 seconds"),
+        float("avg60", "%", "over 60 seconds"),
+        float("avg300", "%", "over 300 seconds"),
+        uint("total", "us", "stalled since boot"),
+    ],
+};
+
+const PROCESSES: Measurement = Measurement {
+    name: "processes",
+    input: "processes",
+    help: "Processes by their state, from `/proc/PID/stat`.",
+    tags: &[],
+    fields: &[
+        int("running", "process", "running or ready to (`R`)"),
+        int("sleeping", "process", "waiting for something (`S`)"),
+        int("blocked", "process", "waiting without being interruptible (`D`), mostly for a disk"),
+        int("zombies", "process", "ended, not yet waited for (`Z`)"),
+        int("stopped", "process", "stopped or traced (`T`, `t`)"),
+        int("dead", "process", "about to be gone (`X`)"),
+        int("paging", "process", "paging (`W`); before Linux 2.6"),
+        int("idle", "process", "idle kernel threads (`I`)"),
+        int("parked", "process", "parked kernel threads (`P`); only when there are any"),
+        int("total", "process", "all of them, of other states too"),
+        int("total_threads", "thread", "their threads"),
+        int("unknown", "process", "always 0, for Telegraf's sake"),
+    ],
+};
+
+const NET: Measurement = Measurement {
+    name: "net",
+    input: "net",
+    help: "Traffic of each network interface since it was made, from `/proc/net/dev`. Interfaces that are down and the \
+           loopback are left out, unless `interfaces` names them or `HOST_PROC` is set. Where `HOST_PROC` is set, the \
+           interfaces are those of its process 1, the host's, if the agent may read `HOST_PROC/1/net/dev` (as root, and \
+           in a container with the capability SYS_PTRACE); else those of `HOST_PROC/net/dev`, which are the agent's own.",
+    tags: &[tag("interface", "name of the interface")],
+    fields: &[
+        uint("bytes_recv", "byte", "received"),
+        uint("bytes_sent", "byte", "sent"),
+        uint("packets_recv", "packet", "received"),
+        uint("packets_sent", "packet", "sent"),
+        uint("err_in", "packet", "received with an error"),
+        uint("err_out", "packet", "not sent for an error"),
+        uint("drop_in", "packet", "received and dropped"),
+        uint("drop_out", "packet", "dropped instead of sent"),
+        int("speed", "Mbit/s", "of the link, `/sys/class/net/IF/speed`; -1 when unknown"),
+    ],
+};
+
+const CGROUP: Measurement = Measurement {
+    name: "cgroup",
+    input: "cgroup",
+    help: "The files of cgroup directories that `paths` and `files` name, v1 and v2. A field is called after its file and the \
+           keys in it, joined by dots: `memory.stat.anon`, `cpu.pressure.some.avg10`, `cpuacct.usage_percpu.0`. Whole \
+           numbers are integers, and `max` is the largest.",
+    tags: &[tag("path", "the directory")],
+    fields: &[
+        int("<file>", "", "a whole number, or `max`"),
+        float("<file>.<key>", "", "a fraction, or a number above the largest integer"),
+        text("<file>.<n>", "a range such as `0-3`"),
+    ],
+};
+
 const SYSTEM: Measurement = Measurement {
     name: "system",
     input: "system",
@@ -251,6 +411,36 @@ const SYSTEM: Measurement = Measurement {
         int("n_unique_users", "user", "their distinct users"),
         uint("uptime", "s", "since boot; sysinfo(2)"),
         text("uptime_format", "the same as `14 days, 11:07`"),
+        text("os", "`linux`; this and the next five with `os`"),
+        text("arch", "architecture, uname(2)"),
+        text("platform", "distribution, from the files in `/etc`"),
+        text("platform_family", "what it derives from, or empty"),
+        text("platform_version", "its version"),
+        text("kernel_version", "the kernel's release, uname(2)"),
+        text(
+            "bios_vendor",
+            "this and the following with `dmi`, from `/sys/class/dmi/id`, each where it can be read",
+        ),
+        text("bios_version", "version of the firmware"),
+        text("bios_date", "its date"),
+        text("board_vendor", "who made the board"),
+        text("board_product", "its name"),
+        text("board_version", "its version"),
+        text("board_serial", "its serial number"),
+        text("board_asset_tag", "its owner's number"),
+        text("chassis_vendor", "who made the chassis"),
+        text("chassis_type_code", "its kind as a number of SMBIOS"),
+        text("chassis_type", "the same in words"),
+        text("chassis_version", "its version"),
+        text("chassis_serial", "its serial number"),
+        text("chassis_asset_tag", "its owner's number"),
+        text("product_vendor", "who made the machine"),
+        text("product_name", "its name"),
+        text("product_family", "its family"),
+        text("product_version", "its version"),
+        text("product_serial", "its serial number"),
+        text("product_sku", "its order number"),
+        text("product_uuid", "its id"),
     ],
 };
 
@@ -533,7 +723,7 @@ pub fn check(point: &Point) -> Result<(), String> {
     let name = &*point.measurement;
     let measurement = measurement(name).ok_or_else(|| format!("{name}: no such measurement"))?;
     for (key, _) in &point.tags {
-        if !measurement.tags.iter().any(|tag| tag.name == key) {
+        if !measurement.tags.iter().any(|tag| tag.name == key || stands_for_any(tag.name)) {
             return Err(format!("{name}: no such tag: {key}"));
         }
     }
@@ -541,13 +731,19 @@ pub fn check(point: &Point) -> Result<(), String> {
         return Err(format!("{name}: no fields"));
     }
     for (key, value) in &point.fields {
-        let field = measurement.fields.iter().find(|field| field.name == key);
+        let is_open = |field: &&Field| stands_for_any(field.name) && field.kind == Kind::of(value);
+        let named = measurement.fields.iter().find(|field| field.name == key);
+        let field = named.or_else(|| measurement.fields.iter().find(is_open));
         let field = field.ok_or_else(|| format!("{name}: no such field: {key}"))?;
         if field.kind != Kind::of(value) {
             return Err(format!("{name}: {key} is {value:?}, but should be {}", field.kind.name()));
         }
     }
     Ok(())
+}
+
+fn stands_for_any(name: &str) -> bool {
+    name.starts_with('<')
 }
 
 /// The documentation of every measurement: `docs/metrics.md`.
@@ -622,12 +818,19 @@ mod tests {
     fn a_point_that_is_not_described_is_refused() {
         let point = |measurement| Point::new(measurement, Timestamp(0));
         assert_eq!(check(&point("mem").field("total", 1_u64)), Ok(()));
+        assert_eq!(check(&point("cgroup").field("pids.max", 1_i64)), Ok(()));
+        assert_eq!(check(&point("diskio").tag("ID_FS_TYPE", "ext4").field("reads", 1_u64)), Ok(()));
         for (point, error) in [
             (point("men").field("total", 1_u64), "men: no such measurement"),
             (point("mem").field("total", 1_u64).tag("cpu", "0"), "mem: no such tag: cpu"),
             (point("mem").field("sum", 1_u64), "mem: no such field: sum"),
             (point("mem").field("total", 1_i64), "mem: total is Int(1), but should be unsigned"),
             (point("mem"), "mem: no fields"),
+            (point("cgroup").field("pids.max", 1_u64), "cgroup: no such field: pids.max"),
+            (
+                point("diskio").tag("ID_FS_TYPE", "ext4").field("io_wait", 1.0),
+                "diskio: no such field: io_wait",
+            ),
         ] {
             assert_eq!(check(&point), Err(error.to_owned()));
         }

@@ -47,6 +47,38 @@ impl Patterns {
     }
 }
 
+/// A list of globs as an option of a plugin: compiled when the file is read, so that a bad one is named with its line.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct GlobList {
+    list: Vec<String>,
+    patterns: Option<Patterns>,
+}
+
+impl GlobList {
+    /// The globs, or `None` when the list is empty.
+    #[must_use]
+    pub fn patterns(&self) -> Option<&Patterns> {
+        self.patterns.as_ref()
+    }
+}
+
+impl TryFrom<Vec<String>> for GlobList {
+    type Error = globset::Error;
+
+    fn try_from(list: Vec<String>) -> Result<Self, globset::Error> {
+        Ok(Self { patterns: Patterns::new(&list)?, list })
+    }
+}
+
+impl PartialEq for GlobList {
+    fn eq(&self, other: &Self) -> bool {
+        self.list == other.list
+    }
+}
+
+impl Eq for GlobList {}
+
 /// The filters of one plugin. The default lets everything pass.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {

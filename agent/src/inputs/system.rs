@@ -1,9 +1,13 @@
-//! `[[inputs.system]]`: load, uptime, and how many CPUs and users.
+//! `[[inputs.system]]`: load, uptime, and how many CPUs and users; on request what the machine is and what runs on it.
 //!
 //! Sources: proc(5) `loadavg` and `cpuinfo`, sysfs `devices/system/cpu`, utmp(5), and sysinfo(2) for the uptime, which
-//! is therefore always that of the machine the agent runs on.
+//! is therefore always that of the machine the agent runs on; `/etc` and uname(2) (`os`), sysfs `class/dmi` (`dmi`).
+
+mod dmi;
+mod os;
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use procfs::FromRead;
 use serde::Deserialize;
@@ -18,11 +22,19 @@ use crate::point::Point;
 pub struct Options {
     /// What to gather; nothing means the default.
     pub include: Vec<Group>,
+    /// How long what `os` says is kept; 0 reads it each time.
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub os_cache_ttl: Duration,
+    /// The same for `dmi`.
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub dmi_cache_ttl: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { include: vec![Group::Legacy] }
+        /// Telegraf's. What these groups say changes with an upgrade or a restart.
+        const CACHE_TTL: Duration = Duration::from_secs(8 * 3600);
+        Self { include: vec![Group::Legacy], os_cache_ttl: CACHE_TTL, dmi_cache_ttl: CACHE_TTL }
     }
 }
 
@@ -32,8 +44,14 @@ impl Default for Options {
 pub enum Group {
     /// Load, CPUs, users and uptime in three points, as Telegraf has always done.
     Legacy,
+    /// `n_cpus`, `n_physical_cpus`.
+    Cpus,
+    /// Firmware, board, chassis and product.
+    Dmi,
     /// `load1`, `load5`, `load15`.
     Load,
+    /// Distribution, architecture and kernel.
+    Os,
     /// `uptime`, without `uptime_format`.
     Uptime,
     /// `n_users`, `n_unique_users`.
@@ -47,6 +65,29 @@ pub struct System {
     host: Host,
     /// The list of CPUs that are online, and how many CPUs and cores were counted when it was read.
     cpus: Option<(String, CpuCounts)>,
+    os: Kept,
+    dmi: Kept,
+}
+
+/// Fields that hardly ever change, and when they were read.
+#[derive(Debug)]
+struct Kept {
+    for_at_most: Duration,
+    read: Option<(Instant, Vec<(&'static str, String)>)>,
+}
+
+impl Kept {
+    fn new(for_at_most: Duration) -> Self {
+        Self { for_at_most, read: None }
+    }
+
+    fn add(&mut self, read: impl FnOnce() -> Vec<(&'static str, String)>, point: &mut Point) {
+        self.read.take_if(|(when, _)| when.elapsed() >= self.for_at_most);
+        let (_, fields) = self.read.get_or_insert_with(|| (Instant::now(), read()));
+        for (field, text) in fields {
+            point.set_field(*field, text.clone());
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +100,12 @@ impl System {
     /// An input for this host.
     #[must_use]
     pub fn new(options: Options, host: &Host) -> Self {
-        let options = if options.include.is_empty() { Options::default() } else { options };
-        Self { options, host: host.clone(), cpus: None }
+        let mut options = options;
+        if options.include.is_empty() {
+            options.include = Options::default().include;
+        }
+        let (os, dmi) = (Kept::new(options.os_cache_ttl), Kept::new(options.dmi_cache_ttl));
+        Self { options, host: host.clone(), cpus: None, os, dmi }
     }
 
     /// Load averages from `loadavg`, or else from sysinfo(2).
@@ -160,16 +205,19 @@ impl System {
         let mut point = gathered.point("system");
         self.add_load(&mut point);
         self.add_users(&mut point);
-        let counts = self.count_cpus();
-        if let Ok(counts) = counts {
-            point.set_field("n_cpus", counts.logical);
-            point.set_field("n_physical_cpus", counts.physical);
-        }
+        let result = self.add_cpus(&mut point);
         gathered.push(point);
         let uptime = uptime_s();
         gathered.push(gathered.point("system").field("uptime", uptime));
         gathered.push(gathered.point("system").field("uptime_format", format_uptime(uptime)));
-        counts.map(|_| ())
+        result
+    }
+
+    fn add_cpus(&mut self, point: &mut Point) -> Result<(), GatherError> {
+        let counts = self.count_cpus()?;
+        point.set_field("n_cpus", counts.logical);
+        point.set_field("n_physical_cpus", counts.physical);
+        Ok(())
     }
 }
 
@@ -218,6 +266,9 @@ impl Input for System {
         for group in self.options.include.clone() {
             match group {
                 Group::Legacy => result = self.add_legacy(gathered),
+                Group::Cpus => result = self.add_cpus(&mut point),
+                Group::Dmi => self.dmi.add(|| dmi::read(&self.host), &mut point),
+                Group::Os => self.os.add(|| os::read(&self.host), &mut point),
                 Group::Load => self.add_load(&mut point),
                 Group::Uptime => point.set_field("uptime", uptime_s()),
                 Group::Users => self.add_users(&mut point),
@@ -241,7 +292,7 @@ mod tests {
             for (_, fields) in rounds.iter_mut().flatten() {
                 for (name, value) in fields {
                     match (name.as_str(), &value) {
-                        ("uptime", FieldValue::UInt(_)) => *value = FieldValue::UInt(0),
+                        ("uptime", FieldValue::Int(_)) => *value = FieldValue::Int(0),
                         ("uptime_format", FieldValue::Text(_)) => *value = FieldValue::Text(String::new()),
                         _ => {}
                     }
@@ -251,8 +302,9 @@ mod tests {
         for case in golden::CASES {
             let mut expected = golden::expected(case, "system");
             for round in &expected {
-                let FieldValue::UInt(uptime) = round[1].1["uptime"] else { panic!("{round:?}") };
-                assert_eq!(round[2].1["uptime_format"], FieldValue::Text(format_uptime(uptime)));
+                let FieldValue::Int(uptime) = round[1].1["uptime"] else { panic!("{round:?}") };
+                let text = format_uptime(uptime.cast_unsigned());
+                assert_eq!(round[2].1["uptime_format"], FieldValue::Text(text));
             }
             let mut said =
                 golden::replay(case, expected.len(), |host| System::new(Options::default(), host)).await;
@@ -298,7 +350,7 @@ mod tests {
             piece,
         ];
         write(root.path(), "var/run/utmp", utmp.concat());
-        let options = Options { include: vec![Group::Users] };
+        let options = Options { include: vec![Group::Users], ..Options::default() };
         let points = gather(&mut System::new(options, &Host::at(root.path()))).await.unwrap();
         assert_eq!(points.len(), 1);
         assert_eq!(points[0].field_value("n_users"), Some(&FieldValue::Int(4)));
@@ -311,7 +363,7 @@ mod tests {
         write(root.path(), "run/utmp", record(7, "ann"));
         std::fs::create_dir(root.path().join("var")).unwrap();
         std::os::unix::fs::symlink("/not/there", root.path().join("var/run")).unwrap();
-        let options = Options { include: vec![Group::Users] };
+        let options = Options { include: vec![Group::Users], ..Options::default() };
         let points = gather(&mut System::new(options, &Host::at(root.path()))).await.unwrap();
         assert_eq!(points[0].field_value("n_users"), Some(&FieldValue::Int(1)));
     }
@@ -320,20 +372,24 @@ mod tests {
     async fn the_fine_groups_share_a_point() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "proc/loadavg", "0.10 2 3.5 1/2 3\n");
-        let options = Options { include: vec![Group::Load, Group::Uptime, Group::Users] };
+        write(root.path(), "proc/cpuinfo", "processor : 0\nphysical id : 0\ncpu cores : 1\n\n");
+        let options = Options {
+            include: vec![Group::Load, Group::Uptime, Group::Users, Group::Cpus],
+            ..Options::default()
+        };
         let points = gather(&mut System::new(options, &Host::at(root.path()))).await.unwrap();
         let fields: Vec<_> = points
             .iter()
             .map(|point| point.fields.iter().map(|(key, _)| &**key).collect::<Vec<_>>())
             .collect();
-        assert_eq!(fields, [vec!["load1", "load5", "load15", "uptime"]]);
+        assert_eq!(fields, [vec!["load1", "load5", "load15", "uptime", "n_cpus", "n_physical_cpus"]]);
         assert_eq!(points[0].field_value("load1"), Some(&FieldValue::Float(0.1)));
     }
 
     #[tokio::test]
     async fn missing_files_cost_only_their_fields() {
         let root = tempfile::tempdir().unwrap();
-        let nothing = Options { include: vec![] };
+        let nothing = Options { include: vec![], ..Options::default() };
         let (error, points) = gather(&mut System::new(nothing, &Host::at(root.path()))).await.unwrap_err();
         assert!(error.contains("/proc/stat: No such file"), "{error}");
         assert_eq!(points.len(), 3);
@@ -380,10 +436,40 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn what_hardly_changes_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path());
+        let said = |points: Vec<Point>| {
+            assert_eq!(points.len(), 1);
+            ["platform", "bios_vendor"].map(|field| match points[0].field_value(field) {
+                Some(FieldValue::Text(text)) => text.clone(),
+                other => panic!("{field}: {other:?}"),
+            })
+        };
+        let state = |name: &str| {
+            write(root.path(), "etc/os-release", format!("ID={name}\n"));
+            write(root.path(), "sys/class/dmi/id/bios_vendor", format!("{name}\n"));
+        };
+        let include = vec![Group::Os, Group::Dmi];
+        let mut keeping = System::new(Options { include: include.clone(), ..Options::default() }, &host);
+        let ttl = Duration::ZERO;
+        let mut reading = System::new(Options { include, os_cache_ttl: ttl, dmi_cache_ttl: ttl }, &host);
+        state("a");
+        assert_eq!(said(gather(&mut keeping).await.unwrap()), ["a", "a"]);
+        assert_eq!(said(gather(&mut reading).await.unwrap()), ["a", "a"]);
+        state("b");
+        assert_eq!(said(gather(&mut keeping).await.unwrap()), ["a", "a"]);
+        assert_eq!(said(gather(&mut reading).await.unwrap()), ["b", "b"]);
+    }
+
     #[test]
     fn an_unknown_group_is_refused() {
         let error = toml::from_str::<Options>("include = [\"lode\"]").unwrap_err().to_string();
         assert!(error.contains("unknown variant `lode`") && error.contains("`load`"), "{error}");
         assert_eq!(toml::from_str::<Options>("").unwrap(), Options::default());
+        let options: Options = toml::from_str("include = [\"cpus\", \"dmi\", \"load\", \"os\", \"uptime\", \"users\"]\nos_cache_ttl = \"1m\"\ndmi_cache_ttl = \"0s\"").unwrap();
+        assert_eq!((options.include.len(), options.os_cache_ttl), (6, Duration::from_secs(60)));
+        assert_eq!(options.dmi_cache_ttl, Duration::ZERO);
     }
 }

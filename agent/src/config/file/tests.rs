@@ -135,7 +135,7 @@ fn a_plugins_tls_options_are_collected() {
 )]
 #[case(
     "\n[[inputs.cpux]]",
-    "t.conf:2: unknown input `cpux`: did you mean `cpu`?; there are: cpu, disk, ebpf, mem, system"
+    "t.conf:2: unknown input `cpux`: did you mean `cpu`?; there are: cgroup, cpu, disk, diskio, ebpf, kernel, mem, net, processes, swap, system"
 )]
 #[case(
     "[[inputs.cpu]]\n  percpus = true",
@@ -158,6 +158,10 @@ fn a_plugins_tls_options_are_collected() {
     "t.conf:2: `tls_ca` of output `influxdb`: invalid type: integer `1`, expected a string"
 )]
 #[case("[[inputs.mem]]\n tls_ca = \"/ca.pem\"", "t.conf:2: unknown option `tls_ca` of input `mem`")]
+#[case(
+    "[[inputs.net]]\n  interfaces = [\"a[*\"]",
+    "t.conf:2: `interfaces` of input `net`: error parsing glob 'a[*': unclosed character class; missing ']'"
+)]
 #[case("[agnet]", "t.conf:1: unknown table [agnet]: did you mean `agent`?")]
 #[case("[agent]\ninterval = \"0s\"", "t.conf:2: `interval` of [agent] must be more than 0")]
 #[case("[[processors.rename]]", "t.conf:1: [[processors.*]] is not supported: only inputs and outputs are")]

@@ -1,0 +1,269 @@
+//! `[[inputs.net]]`: traffic of each network interface, from proc(5) `net/dev` and sysfs `class/net/IF/speed`.
+//!
+//! Where `HOST_PROC` is set the network namespace is that of the host's process 1, if it may be read. Telegraf follows
+//! the link `net` there, which leads to the namespace of the reader, and so shows a container its own interfaces.
+
+mod flags;
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use self::flags::Interfaces;
+use super::{GatherError, Gathered, Input, read_text};
+use crate::config::filter::GlobList;
+use crate::host::Host;
+
+/// The section `[[inputs.net]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Globs on interfaces: exactly these, whatever their state. Empty means all that are up, without the loopback;
+    /// and where `HOST_PROC` is set, all there are.
+    pub interfaces: GlobList,
+    /// Without effect, as in Telegraf since 1.37: there are no protocol counters to leave out any more.
+    pub ignore_protocol_stats: Option<bool>,
+}
+
+/// The columns of `net/dev` that are fields, by their place after the name.
+const COLUMNS: [(usize, &str); 8] = [
+    (0, "bytes_recv"),
+    (1, "packets_recv"),
+    (2, "err_in"),
+    (3, "drop_in"),
+    (8, "bytes_sent"),
+    (9, "packets_sent"),
+    (10, "err_out"),
+    (11, "drop_out"),
+];
+const N_COLUMNS: usize = 12;
+
+/// The input.
+#[derive(Debug)]
+pub struct Net {
+    options: Options,
+    host: Host,
+    /// Whether it was said already that these are the agent's own interfaces and not the host's.
+    has_warned: bool,
+}
+
+impl Net {
+    /// An input for the interfaces of this host.
+    #[must_use]
+    pub fn new(options: Options, host: &Host) -> Self {
+        Self { options, host: host.clone(), has_warned: false }
+    }
+
+    /// The first `net/dev` that can be read, and where it is.
+    ///
+    /// # Errors
+    /// About the last one, which is the agent's own.
+    fn read(&mut self) -> Result<(PathBuf, String), GatherError> {
+        let mut candidates = self.host.proc_net("dev").into_iter().peekable();
+        while let Some(path) = candidates.next() {
+            match read_text(&path) {
+                Ok(text) => return Ok((path, text)),
+                Err(error) if candidates.peek().is_none() => return Err(error),
+                Err(error) => self.warn_once(&error),
+            }
+        }
+        Err(GatherError::Other("no net/dev to read".to_owned()))
+    }
+
+    /// That the host's interfaces may not be read. Where there are none to read, `HOST_PROC` is not the whole of `/proc`.
+    fn warn_once(&mut self, error: &GatherError) {
+        let is_denied =
+            matches!(error, GatherError::Read { error, .. } if error.kind() == ErrorKind::PermissionDenied);
+        if is_denied && !self.has_warned {
+            self.has_warned = true;
+            tracing::warn!(
+                %error,
+                "these are the agent's own interfaces and not the host's: for those it needs the capability SYS_PTRACE"
+            );
+        }
+    }
+
+    /// The speed in Mbit/s; -1 where the kernel does not know it.
+    fn speed(&self, interface: &str) -> i64 {
+        let text = read_text(&self.host.sys("class/net").join(interface).join("speed"));
+        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(-1)
+    }
+}
+
+/// A line of `net/dev`: the interface, and its columns; `None` when it is malformed.
+fn parse(line: &str) -> Option<(&str, [u64; N_COLUMNS])> {
+    // The name of an alias has a colon in it.
+    let (interface, numbers) = line.rsplit_once(':')?;
+    let mut columns = [0; N_COLUMNS];
+    let mut numbers = numbers.split_ascii_whitespace();
+    for column in &mut columns {
+        *column = numbers.next()?.parse().ok()?;
+    }
+    Some((interface.trim(), columns)).filter(|(interface, _)| !interface.is_empty())
+}
+
+#[async_trait::async_trait]
+impl Input for Net {
+    fn name(&self) -> &'static str {
+        "net"
+    }
+
+    /// Adds a point for each interface; a line that is not understood costs only itself.
+    async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+        let (path, text) = self.read()?;
+        let patterns = self.options.interfaces.patterns();
+        // What is up here says nothing about another namespace.
+        let interfaces = match patterns {
+            None if !self.host.is_proc_named() => Some(Interfaces::open()?),
+            _ => None,
+        };
+        let mut malformed = None;
+        // Two lines of headings.
+        for line in text.lines().skip(2) {
+            let Some((interface, columns)) = parse(line) else {
+                malformed = malformed.or_else(|| Some(line.to_owned()));
+                continue;
+            };
+            let is_wanted = match (patterns, &interfaces) {
+                (Some(patterns), _) => patterns.matches(interface),
+                (None, Some(interfaces)) => interfaces.is_up_and_no_loopback(interface),
+                (None, None) => true,
+            };
+            if !is_wanted {
+                continue;
+            }
+            let mut point = gathered.point("net").tag("interface", interface);
+            for (column, field) in COLUMNS {
+                point.set_field(field, columns[column]);
+            }
+            point.set_field("speed", self.speed(interface));
+            gathered.push(point);
+        }
+        match malformed {
+            Some(what) => Err(GatherError::Malformed { path, what }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden::{self, fields, gather, tags, write};
+    use super::*;
+    use crate::point::FieldValue;
+
+    #[tokio::test]
+    async fn says_what_telegraf_says() {
+        let options = Options { ignore_protocol_stats: Some(true), ..Options::default() };
+        for case in golden::CASES {
+            let expected = golden::expected(case, "net");
+            let said = golden::replay(case, expected.len(), |host| Net::new(options.clone(), host)).await;
+            assert!(said.iter().all(|round| round.len() >= 16), "{case}");
+            // Also in Telegraf's order.
+            assert_eq!(said, expected, "{case}");
+        }
+    }
+
+    const HEADINGS: &str = "Inter-|   Receive  |  Transmit\n face |bytes    packets\n";
+
+    fn machine(lines: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "proc/net/dev", format!("{HEADINGS}{lines}"));
+        root
+    }
+
+    fn options(globs: &[&str]) -> Options {
+        let globs: Vec<_> = globs.iter().map(|glob| (*glob).to_owned()).collect();
+        Options { interfaces: globs.try_into().unwrap(), ignore_protocol_stats: None }
+    }
+
+    #[tokio::test]
+    async fn each_interface_is_a_point() {
+        let root = machine("  eth0:1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n");
+        write(root.path(), "sys/class/net/eth0:1/speed", "25000\n");
+        let mut input = Net::new(Options::default(), &Host::at(root.path()));
+        let points = gather(&mut input).await.unwrap();
+        assert_eq!(points.iter().map(tags).collect::<Vec<_>>(), ["interface=eth0:1"]);
+        let uint = [
+            ("bytes_recv", 1),
+            ("packets_recv", 2),
+            ("err_in", 3),
+            ("drop_in", 4),
+            ("bytes_sent", 9),
+            ("packets_sent", 10),
+            ("err_out", 11),
+            ("drop_out", 12),
+        ]
+        .map(|(key, value)| (key, FieldValue::UInt(value)));
+        let mut expected = uint.to_vec();
+        expected.push(("speed", FieldValue::Int(25000)));
+        assert_eq!(fields(&points[0]), expected);
+        for unknown in ["-1\n", "fast\n", ""] {
+            write(root.path(), "sys/class/net/eth0:1/speed", unknown);
+            let points = gather(&mut input).await.unwrap();
+            assert_eq!(points[0].field_value("speed"), Some(&FieldValue::Int(-1)), "{unknown:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn interfaces_are_chosen_by_globs_whatever_their_state() {
+        let zeros = "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0";
+        let lines: String = ["lo", "eth0", "eth10", "veth1", "wlan0"]
+            .iter()
+            .map(|name| format!("{name}: {zeros}\n"))
+            .collect();
+        let root = machine(&lines);
+        for (globs, expected) in [
+            (&["eth*", "lo"][..], vec!["lo", "eth0", "eth10"]),
+            (&["*eth[0-9]"], vec!["eth0", "veth1"]),
+            (&["eth0"], vec!["eth0"]),
+            (&["none*"], vec![]),
+            (&[], vec!["lo", "eth0", "eth10", "veth1", "wlan0"]),
+        ] {
+            let points = gather(&mut Net::new(options(globs), &Host::at(root.path()))).await.unwrap();
+            let said: Vec<_> = points.iter().map(|point| point.tag_value("interface").unwrap()).collect();
+            assert_eq!(said, expected, "{globs:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_namespace_is_that_of_process_1() {
+        let line = |name: &str| format!("{HEADINGS}{name}: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n");
+        let root = machine("mine: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n");
+        let mut input = Net::new(Options::default(), &Host::at(root.path()));
+        assert_eq!(tags(&gather(&mut input).await.unwrap()[0]), "interface=mine");
+        write(root.path(), "proc/1/net/dev", line("hosts"));
+        assert_eq!(tags(&gather(&mut input).await.unwrap()[0]), "interface=hosts");
+    }
+
+    #[tokio::test]
+    async fn without_host_proc_an_interface_must_be_up_and_no_loopback() {
+        let points = gather(&mut Net::new(Options::default(), &Host::default())).await.unwrap();
+        assert!(points.iter().all(|point| point.tag_value("interface") != Some("lo")));
+        let lo = gather(&mut Net::new(options(&["lo"]), &Host::default())).await.unwrap();
+        assert_eq!(lo.iter().map(tags).collect::<Vec<_>>(), ["interface=lo"]);
+    }
+
+    #[tokio::test]
+    async fn a_malformed_line_costs_only_itself() {
+        for line in
+            ["eth1 1 2 3", "eth1: 1 2 3", "eth1: 1 2 3 4 5 6 7 8 9 10 11 x", ": 1 2 3 4 5 6 7 8 9 10 11 12"]
+        {
+            let root = machine(&format!("{line}\neth0: 1 2 3 4 5 6 7 8 9 10 11 12\n"));
+            let (error, points) =
+                gather(&mut Net::new(Options::default(), &Host::at(root.path()))).await.unwrap_err();
+            assert!(error.ends_with(&format!("/proc/net/dev: {line}")), "{error}");
+            assert_eq!(points.len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let (error, points) =
+            gather(&mut Net::new(Options::default(), &Host::at(root.path()))).await.unwrap_err();
+        assert!(error.contains("/proc/net/dev: No such file"), "{error}");
+        assert_eq!(points, []);
+    }
+}

@@ -1,0 +1,266 @@
+//! `[[inputs.processes]]`: how many processes are in which state, from proc(5) `PID/stat`.
+//!
+//! The one input whose work grows with the machine's processes, since each has a file of its own. So a process costs
+//! three system calls on paths of two components, and nothing is allocated.
+
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::io::Errno;
+use serde::Deserialize;
+
+use super::{GatherError, Gathered, Input};
+use crate::host::Host;
+
+/// The section `[[inputs.processes]]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// For the BSDs, where Telegraf asks `ps`; without effect on Linux.
+    pub use_sudo: bool,
+}
+
+/// The input.
+#[derive(Debug)]
+pub struct Processes {
+    proc: PathBuf,
+}
+
+/// Processes by their state, proc(5) `PID/stat`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    running: i64,
+    sleeping: i64,
+    blocked: i64,
+    zombies: i64,
+    stopped: i64,
+    dead: i64,
+    paging: i64,
+    idle: i64,
+    parked: i64,
+    total: i64,
+    total_threads: i64,
+}
+
+impl Counts {
+    /// Counts a process; `false` when its `stat` could not be understood.
+    fn add(&mut self, stat: &[u8]) -> bool {
+        let Some((state, threads)) = parse(stat) else { return false };
+        match state {
+            b'R' => self.running += 1,
+            b'S' => self.sleeping += 1,
+            b'D' => self.blocked += 1,
+            b'Z' => self.zombies += 1,
+            b'T' | b't' => self.stopped += 1,
+            b'X' => self.dead += 1,
+            b'W' => self.paging += 1,
+            b'I' => self.idle += 1,
+            b'P' => self.parked += 1,
+            // Counted in the total alone, as in Telegraf, whose `unknown` is always 0 on Linux.
+            _ => {}
+        }
+        self.total += 1;
+        self.total_threads += threads;
+        true
+    }
+}
+
+/// State and number of threads: the first and the 18th column after the name, which may contain anything.
+fn parse(stat: &[u8]) -> Option<(u8, i64)> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut columns = stat[name_end + 1..].split(|byte| *byte == b' ').filter(|column| !column.is_empty());
+    let state = *columns.next()?.first()?;
+    let threads = std::str::from_utf8(columns.nth(16)?).ok()?.parse().ok()?;
+    Some((state, threads))
+}
+
+impl Processes {
+    /// An input for the processes of this host.
+    #[must_use]
+    pub fn new(_: Options, host: &Host) -> Self {
+        Self { proc: host.proc("") }
+    }
+
+    /// Counts them all; with the first whose `stat` was not understood.
+    fn count(&self) -> Result<(Counts, Option<GatherError>), GatherError> {
+        let failed = |path: PathBuf, error: Errno| GatherError::Read { path, error: error.into() };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&self.proc, flags, Mode::empty())
+            .map_err(|error| failed(self.proc.clone(), error))?;
+        let (mut counts, mut malformed) = (Counts::default(), None);
+        let (mut names, mut buffer) = ([MaybeUninit::uninit(); NAMES_BYTES], [0; STAT_BYTES]);
+        let mut entries = RawDir::new(&folder, &mut names);
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(|error| failed(self.proc.clone(), error))?;
+            let name = entry.file_name().to_bytes();
+            if !name[0].is_ascii_digit() {
+                continue;
+            }
+            let path = || self.proc.join(OsStr::from_bytes(name)).join("stat");
+            match read_stat(&folder, name, &mut buffer) {
+                Ok(stat) => {
+                    if !counts.add(stat) && malformed.is_none() {
+                        let what = String::from_utf8_lossy(stat).into_owned();
+                        malformed = Some(GatherError::Malformed { path: path(), what });
+                    }
+                }
+                // It has ended in between, or is no process at all.
+                Err(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => {}
+                Err(error) => return Err(failed(path(), error)),
+            }
+        }
+        Ok((counts, malformed))
+    }
+}
+
+/// For the names of some 300 processes in one system call.
+const NAMES_BYTES: usize = 8192;
+/// For a `stat`: a name of up to 64 bytes, and 52 columns of which few are long.
+const STAT_BYTES: usize = 1024;
+
+/// The `stat` of one process, opened by its path from the folder of all.
+fn read_stat<'a>(folder: &OwnedFd, name: &[u8], buffer: &'a mut [u8; STAT_BYTES]) -> Result<&'a [u8], Errno> {
+    const FILE: &[u8] = b"/stat";
+    let mut path = [0; 32];
+    let (length, end) = (name.len(), name.len() + FILE.len());
+    // A process id has ten digits at most; what is longer is none.
+    path.get_mut(..length).ok_or(Errno::NOENT)?.copy_from_slice(name);
+    path.get_mut(length..end).ok_or(Errno::NOENT)?.copy_from_slice(FILE);
+    let file = rustix::fs::openat(folder, &path[..end], OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let n_read = rustix::io::read(&file, &mut buffer[..])?;
+    Ok(&buffer[..n_read])
+}
+
+#[async_trait::async_trait]
+impl Input for Processes {
+    fn name(&self) -> &'static str {
+        "processes"
+    }
+
+    async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+        let (counts, malformed) = self.count()?;
+        let mut point = gathered.point("processes");
+        for (field, count) in [
+            ("running", counts.running),
+            ("sleeping", counts.sleeping),
+            ("blocked", counts.blocked),
+            ("zombies", counts.zombies),
+            ("stopped", counts.stopped),
+            ("dead", counts.dead),
+            ("paging", counts.paging),
+            ("idle", counts.idle),
+            ("total", counts.total),
+            ("total_threads", counts.total_threads),
+            ("unknown", 0),
+        ] {
+            point.set_field(field, count);
+        }
+        // Telegraf has it only when there is one, and then always says 1; here it is how many there are.
+        if counts.parked > 0 {
+            point.set_field("parked", counts.parked);
+        }
+        gathered.push(point);
+        match malformed {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden::{self, fields, gather, write};
+    use super::*;
+    use crate::point::FieldValue;
+
+    #[tokio::test]
+    async fn says_what_telegraf_says() {
+        for case in golden::CASES {
+            let expected = golden::expected(case, "processes");
+            let said =
+                golden::replay(case, expected.len(), |host| Processes::new(Options::default(), host)).await;
+            assert!(said.iter().all(|round| round.len() == 1), "{case}");
+            assert_eq!(said, expected, "{case}");
+        }
+    }
+
+    /// A machine with a process in each of these states, the threads of each one more than of the one before.
+    fn machine(states: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (n, state) in (1..).zip(states.chars()) {
+            let stat =
+                format!("{n} (a) b{n}) {state} 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {n} 0 100 1000000\n");
+            write(root.path(), &format!("proc/{n}/stat"), stat);
+        }
+        root
+    }
+
+    #[tokio::test]
+    async fn each_state_has_its_field() {
+        let root = machine("RSSDZTtXWIPPPKx");
+        write(root.path(), "proc/stat", "cpu 1\n");
+        write(root.path(), "proc/self/stat", "1 (self) R 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 7\n");
+        write(root.path(), "proc/99", "no folder");
+        std::fs::create_dir(root.path().join("proc/100")).unwrap();
+        write(root.path(), "proc/123456789012345678901234567890/stat", "x");
+        let points =
+            gather(&mut Processes::new(Options { use_sudo: true }, &Host::at(root.path()))).await.unwrap();
+        assert_eq!((points.len(), points[0].tags.len()), (1, 0));
+        let expected = [
+            ("running", 1),
+            ("sleeping", 2),
+            ("blocked", 1),
+            ("zombies", 1),
+            ("stopped", 2),
+            ("dead", 1),
+            ("paging", 1),
+            ("idle", 1),
+            ("total", 15),
+            ("total_threads", 15 * 16 / 2),
+            ("unknown", 0),
+            ("parked", 3),
+        ]
+        .map(|(key, value)| (key, FieldValue::Int(value)));
+        assert_eq!(fields(&points[0]), expected);
+    }
+
+    #[tokio::test]
+    async fn parked_is_absent_when_nothing_is() {
+        let root = machine("S");
+        let points = gather(&mut Processes::new(Options::default(), &Host::at(root.path()))).await.unwrap();
+        assert_eq!(points[0].field_value("parked"), None);
+        assert_eq!(points[0].field_value("total"), Some(&FieldValue::Int(1)));
+    }
+
+    #[tokio::test]
+    async fn a_malformed_process_costs_only_itself() {
+        for stat in
+            ["", "1 (x", "1 (x)", "1 (x) S", "1 (x) S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 many 0\n"]
+        {
+            let root = machine("RS");
+            write(root.path(), "proc/7/stat", stat);
+            let mut input = Processes::new(Options::default(), &Host::at(root.path()));
+            let (error, points) = gather(&mut input).await.unwrap_err();
+            assert!(error.contains("/proc/7/stat: ") && error.ends_with(stat), "{error}");
+            assert_eq!(points[0].field_value("total"), Some(&FieldValue::Int(2)), "{stat}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_ends_the_gather() {
+        let root = tempfile::tempdir().unwrap();
+        let mut input = Processes::new(Options::default(), &Host::at(root.path()));
+        let (error, points) = gather(&mut input).await.unwrap_err();
+        assert!(error.ends_with("/proc: No such file or directory (os error 2)"), "{error}");
+        assert_eq!(points, []);
+        // Reading a folder is an error of every kind of user.
+        std::fs::create_dir_all(root.path().join("proc/5/stat")).unwrap();
+        let (error, points) = gather(&mut input).await.unwrap_err();
+        assert!(error.contains("/proc/5/stat: Is a directory"), "{error}");
+        assert_eq!(points, []);
+    }
+}

@@ -1,0 +1,123 @@
+//! The group `dmi`: who made the machine and what it is, from sysfs `class/dmi/id`.
+
+use crate::host::Host;
+use crate::inputs::read_text;
+
+/// The fields, and the files that they are.
+const FILES: [(&str, &str); 20] = [
+    ("bios_vendor", "bios_vendor"),
+    ("bios_version", "bios_version"),
+    ("bios_date", "bios_date"),
+    ("board_vendor", "board_vendor"),
+    ("board_product", "board_name"),
+    ("board_version", "board_version"),
+    ("board_serial", "board_serial"),
+    ("board_asset_tag", "board_asset_tag"),
+    ("chassis_vendor", "chassis_vendor"),
+    (CHASSIS_TYPE_CODE, "chassis_type"),
+    ("chassis_version", "chassis_version"),
+    ("chassis_serial", "chassis_serial"),
+    ("chassis_asset_tag", "chassis_asset_tag"),
+    ("product_vendor", "sys_vendor"),
+    ("product_name", "product_name"),
+    ("product_family", "product_family"),
+    ("product_version", "product_version"),
+    ("product_serial", "product_serial"),
+    ("product_sku", "product_sku"),
+    ("product_uuid", "product_uuid"),
+];
+const CHASSIS_TYPE_CODE: &str = "chassis_type_code";
+
+/// What the codes of a chassis mean, from 1 on: the specification of SMBIOS, 7.4.1.
+const CHASSIS_TYPES: [&str; 36] = [
+    "Other",
+    "Unknown",
+    "Desktop",
+    "Low profile desktop",
+    "Pizza box",
+    "Mini tower",
+    "Tower",
+    "Portable",
+    "Laptop",
+    "Notebook",
+    "Hand held",
+    "Docking station",
+    "All in one",
+    "Sub notebook",
+    "Space-saving",
+    "Lunch box",
+    "Main server chassis",
+    "Expansion chassis",
+    "SubChassis",
+    "Bus Expansion chassis",
+    "Peripheral chassis",
+    "RAID chassis",
+    "Rack mount chassis",
+    "Sealed-case PC",
+    "Multi-system chassis",
+    "Compact PCI",
+    "Advanced TCA",
+    "Blade",
+    "Blade enclosure",
+    "Tablet",
+    "Convertible",
+    "Detachable",
+    "IoT gateway",
+    "Embedded PC",
+    "Mini PC",
+    "Stick PC",
+];
+
+/// The fields that can be read: serial numbers take root, and some machines have no DMI at all.
+pub(super) fn read(host: &Host) -> Vec<(&'static str, String)> {
+    let folder = host.sys("class/dmi/id");
+    let mut fields = Vec::new();
+    for (field, file) in FILES {
+        let text = match read_text(&folder.join(file)) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) => {
+                tracing::debug!(%error, "no {field}");
+                continue;
+            }
+        };
+        if field == CHASSIS_TYPE_CODE
+            && let Some(index) = text.parse::<usize>().ok().and_then(|code| code.checked_sub(1))
+            && let Some(kind) = CHASSIS_TYPES.get(index)
+        {
+            fields.push(("chassis_type", (*kind).to_owned()));
+        }
+        fields.push((field, text));
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::golden::write;
+    use super::*;
+
+    #[test]
+    fn each_file_is_a_field() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(read(&Host::at(root.path())), []);
+        for (_, file) in FILES {
+            write(root.path(), &format!("sys/class/dmi/id/{file}"), format!("the {file} \n"));
+        }
+        write(root.path(), "sys/class/dmi/id/chassis_type", "23\n");
+        let mut expected: Vec<_> =
+            FILES.iter().map(|(field, file)| (*field, format!("the {file}"))).collect();
+        let code = FILES.iter().position(|(field, _)| *field == CHASSIS_TYPE_CODE).unwrap();
+        expected[code].1 = "23".to_owned();
+        expected.insert(code, ("chassis_type", "Rack mount chassis".to_owned()));
+        assert_eq!(read(&Host::at(root.path())), expected);
+    }
+
+    #[test]
+    fn an_unknown_code_has_no_name() {
+        for code in ["0", "37", "many", ""] {
+            let root = tempfile::tempdir().unwrap();
+            write(root.path(), "sys/class/dmi/id/chassis_type", code);
+            assert_eq!(read(&Host::at(root.path())), [(CHASSIS_TYPE_CODE, code.to_owned())]);
+        }
+    }
+}

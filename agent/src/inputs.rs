@@ -9,20 +9,27 @@ pub mod disk;
 pub mod ebpf;
 #[cfg(test)]
 mod golden;
+pub mod internal;
 pub mod mem;
+pub mod start;
 pub mod system;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::Instrument as _;
 
 use crate::config::{InputCommon, file};
 use crate::host::Host;
+use crate::logging;
 use crate::point::{Point, Timestamp};
+use crate::telemetry::Telemetry;
 
 /// The table of inputs: Telegraf's name, variant, module.
 macro_rules! inputs {
     ($($name:literal => $variant:ident($module:ident)),* $(,)?) => {
         /// The options of one input, whichever it is.
-        #[derive(Clone, Debug)]
+        #[derive(Clone, Debug, PartialEq)]
         pub enum InputOptions {
             $(
                 #[doc = concat!("`[[inputs.", $name, "]]`")]
@@ -61,6 +68,7 @@ inputs! {
     "cpu" => Cpu(cpu),
     "disk" => Disk(disk),
     "ebpf" => Ebpf(ebpf),
+    "internal" => Internal(internal),
     "mem" => Mem(mem),
     "system" => System(system),
 }
@@ -70,11 +78,12 @@ impl InputOptions {
     ///
     /// # Errors
     /// Why it cannot start at all.
-    pub fn build(self, host: &Host) -> Result<Box<dyn Input>, ebpf::StartError> {
+    pub fn build(self, host: &Host, telemetry: &Arc<Telemetry>) -> Result<Box<dyn Input>, ebpf::StartError> {
         Ok(match self {
             Self::Cpu(options) => Box::new(cpu::Cpu::new(options, host)),
             Self::Disk(options) => Box::new(disk::Disk::new(options, host)),
             Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, host)?),
+            Self::Internal(options) => Box::new(internal::Internal::new(options, telemetry)),
             Self::Mem(options) => Box::new(mem::Mem::new(options, host)),
             Self::System(options) => Box::new(system::System::new(options, host)),
         })
@@ -155,13 +164,18 @@ pub(crate) async fn gather(
     global_tags: &BTreeMap<String, String>,
 ) -> (Vec<Point>, bool) {
     let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
-    let result = input.gather(&mut gathered).await;
+    let span = span(input.name(), common);
+    let result = input.gather(&mut gathered).instrument(span.clone()).await;
     if let Err(error) = &result {
-        let name = common.alias.as_deref().unwrap_or(input.name());
-        tracing::error!(input = name, %error, "gather is incomplete");
+        span.in_scope(|| tracing::error!(%error, "gather is incomplete"));
     }
     let points = gathered.points.into_iter();
     (points.filter_map(|point| common.process(global_tags, point)).collect(), result.is_ok())
+}
+
+/// In which an input works, so that the log says whose its lines are.
+pub(crate) fn span(name: &str, common: &InputCommon) -> tracing::Span {
+    logging::plugin("inputs", name, common.alias.as_deref(), common.log_level)
 }
 
 /// A source of points.
@@ -175,6 +189,12 @@ pub trait Input: Send {
     /// # Errors
     /// Says what could not be read. Points added before the error are sent all the same.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError>;
+
+    /// Whether a first gather has less to say than the second, because figures are differences. Where the agent gathers once
+    /// such an input is asked twice, half a second apart.
+    fn needs_two_readings(&self) -> bool {
+        false
+    }
 
     /// Does what has to be done between two gathers, for as long as nothing else is asked of the input.
     ///

@@ -4,16 +4,132 @@
 
 use std::io::Write as _;
 
-use crate::point::{FieldValue, Point};
+use crate::point::{FieldValue, Name, Point};
 
 /// What ends a measurement's name.
 const NAME: &[u8] = b", ";
 /// What ends a key or a tag's value.
 const KEY: &[u8] = b",= ";
 
-/// Adds a point as one line with its end to `out`. `false` when nothing of it can be said: no field is left.
+/// How points become lines: Telegraf's `influx_*` options of an output. The default is Telegraf's too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Format {
+    /// Unsigned counts are written as such, with `u`, which not every server takes; else as integers, held at `i64::MAX`.
+    pub uint_support: bool,
+    /// Lines carry no time: the server takes the time at which it gets them.
+    pub omit_timestamp: bool,
+    /// Fields in the order of their keys, instead of that of their making.
+    pub sort_fields: bool,
+    /// No line is longer than this, with its end: a point's fields are spread over several lines of the same tags and time,
+    /// which a server joins again. 0 means without limit.
+    pub max_line_bytes: usize,
+}
+
+/// Why a point is no line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsaid {
+    /// No field is left, or no name: what is not finite cannot be said.
+    Nothing,
+    /// A field does not fit into a line of [`Format::max_line_bytes`] even alone.
+    TooLong,
+}
+
+/// Adds a point as one line with its end to `out`, in the default format. `false` when nothing of it can be said.
 pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
-    let start = out.len();
+    Format::default().encode(point, out, &mut Vec::new()).is_ok()
+}
+
+impl Format {
+    /// Adds a point as lines to `out`, mostly as one, and where each of them ends to `ends`.
+    ///
+    /// # Errors
+    /// Why nothing was added.
+    pub fn encode(&self, point: &Point, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), Unsaid> {
+        let (start, n_ends) = (out.len(), ends.len());
+        let encoded = self.try_encode(point, out, ends);
+        if encoded.is_err() {
+            out.truncate(start);
+            ends.truncate(n_ends);
+        }
+        encoded
+    }
+
+    fn try_encode(&self, point: &Point, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), Unsaid> {
+        if is_empty(&point.measurement) {
+            return Err(Unsaid::Nothing);
+        }
+        let head = out.len();
+        encode_head(point, out);
+        let head = head..out.len();
+        let tail = if self.omit_timestamp { "\n".to_owned() } else { format!(" {}\n", point.time.0) };
+        let mut fields: Vec<&(Name, FieldValue)> = point.fields.iter().collect();
+        if self.sort_fields {
+            fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        }
+
+        let mut line = head.start;
+        let mut separator = b' ';
+        let is_too_long = |line: usize, out: &Vec<u8>| {
+            self.max_line_bytes > 0 && out.len() - line + tail.len() > self.max_line_bytes
+        };
+        for (key, value) in fields {
+            let before = out.len();
+            out.push(separator);
+            escape(key, KEY, out);
+            out.push(b'=');
+            if is_empty(key) || !self.encode_value(value, out) {
+                out.truncate(before);
+                continue;
+            }
+            if is_too_long(line, out) && separator == b',' {
+                // It begins a line of its own.
+                let field = out.split_off(before);
+                out.extend(tail.bytes());
+                line = out.len();
+                ends.push(line);
+                out.extend_from_within(head.clone());
+                out.push(b' ');
+                out.extend(&field[1..]);
+            }
+            if is_too_long(line, out) {
+                return Err(Unsaid::TooLong);
+            }
+            separator = b',';
+        }
+        if separator == b' ' {
+            return Err(Unsaid::Nothing);
+        }
+        out.extend(tail.bytes());
+        ends.push(out.len());
+        Ok(())
+    }
+
+    fn encode_value(&self, value: &FieldValue, out: &mut Vec<u8>) -> bool {
+        let _ = match value {
+            FieldValue::Int(value) => write!(out, "{value}i"),
+            FieldValue::UInt(value) if self.uint_support => write!(out, "{value}u"),
+            FieldValue::UInt(value) => write!(out, "{}i", i64::try_from(*value).unwrap_or(i64::MAX)),
+            FieldValue::Float(value) if value.is_finite() => write!(out, "{value}"),
+            FieldValue::Float(_) => return false,
+            FieldValue::Bool(value) => write!(out, "{value}"),
+            FieldValue::Text(text) => {
+                out.push(b'"');
+                for byte in text.bytes() {
+                    if matches!(byte, b'"' | b'\\') {
+                        out.push(b'\\');
+                    }
+                    out.push(byte);
+                }
+                out.push(b'"');
+                Ok(())
+            }
+        };
+        true
+    }
+}
+
+/// The measurement and its tags.
+fn encode_head(point: &Point, out: &mut Vec<u8>) {
     escape(&point.measurement, NAME, out);
     let mut tags: Vec<(Vec<u8>, &str)> = point
         .tags
@@ -34,46 +150,6 @@ pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
         out.push(b'=');
         escape(value, KEY, out);
     }
-    let mut separator = b' ';
-    for (key, value) in &point.fields {
-        let before = out.len();
-        out.push(separator);
-        escape(key, KEY, out);
-        out.push(b'=');
-        if !is_empty(key) && encode_value(value, out) {
-            separator = b',';
-        } else {
-            out.truncate(before);
-        }
-    }
-    if separator == b' ' || is_empty(&point.measurement) {
-        out.truncate(start);
-        return false;
-    }
-    let _ = writeln!(out, " {}", point.time.0);
-    true
-}
-
-fn encode_value(value: &FieldValue, out: &mut Vec<u8>) -> bool {
-    let _ = match value {
-        FieldValue::Int(value) => write!(out, "{value}i"),
-        FieldValue::UInt(value) => write!(out, "{}i", i64::try_from(*value).unwrap_or(i64::MAX)),
-        FieldValue::Float(value) if value.is_finite() => write!(out, "{value}"),
-        FieldValue::Float(_) => return false,
-        FieldValue::Bool(value) => write!(out, "{value}"),
-        FieldValue::Text(text) => {
-            out.push(b'"');
-            for byte in text.bytes() {
-                if matches!(byte, b'"' | b'\\') {
-                    out.push(b'\\');
-                }
-                out.push(byte);
-            }
-            out.push(b'"');
-            Ok(())
-        }
-    };
-    true
 }
 
 /// Names and tag values: special characters get a backslash; a line's end and its like, which nothing can escape, become
@@ -195,9 +271,35 @@ mod tests {
         assert_eq!(line(&point), format!("m f={expected} 7\n"));
     }
 
-    #[test]
-    fn an_unsigned_count_is_held_at_the_largest_integer() {
-        let point = Point::new("m", Timestamp(7)).field("f", u64::MAX);
-        assert_eq!(line(&point), format!("m f={}i 7\n", i64::MAX));
+    #[rstest]
+    #[case::held(Format::default(), "m f=9223372036854775807i,e=1i 7\n")]
+    #[case::as_it_is(Format { uint_support: true, ..Format::default() }, "m f=18446744073709551615u,e=1i 7\n")]
+    #[case::no_time(Format { omit_timestamp: true, ..Format::default() }, "m f=9223372036854775807i,e=1i\n")]
+    #[case::sorted(Format { sort_fields: true, ..Format::default() }, "m e=1i,f=9223372036854775807i 7\n")]
+    fn follows_the_format(#[case] format: Format, #[case] expected: &str) {
+        let point = Point::new("m", Timestamp(7)).field("f", u64::MAX).field("e", 1_i64);
+        let mut out = Vec::new();
+        assert_eq!(format.encode(&point, &mut out, &mut Vec::new()), Ok(()));
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[rstest]
+    #[case::all_fit(25, &["m,t=x a=1i,b=2i,c=\"\n,\" 7\n"])]
+    #[case::two_lines(24, &["m,t=x a=1i,b=2i 7\n", "m,t=x c=\"\n,\" 7\n"])]
+    #[case::each_alone(15, &["m,t=x a=1i 7\n", "m,t=x b=2i 7\n", "m,t=x c=\"\n,\" 7\n"])]
+    #[case::one_does_not_fit(14, &[])]
+    fn long_points_are_spread_over_lines(#[case] max_line_bytes: usize, #[case] expected: &[&str]) {
+        let point = Point::new("m", Timestamp(7)).tag("t", "x");
+        let point = point.field("a", 1_i64).field("n", f64::NAN).field("b", 2_i64).field("c", "\n,");
+        let (mut out, mut ends) = (b"before\n".to_vec(), vec![7]);
+        let encoded = Format { max_line_bytes, ..Format::default() }.encode(&point, &mut out, &mut ends);
+        let lines: Vec<String> = ends
+            .windows(2)
+            .map(|pair| String::from_utf8_lossy(&out[pair[0]..pair[1]]).into_owned())
+            .collect();
+        assert_eq!(lines, expected);
+        assert_eq!(out.len(), *ends.last().unwrap());
+        assert_eq!(encoded, if expected.is_empty() { Err(Unsaid::TooLong) } else { Ok(()) });
+        assert!(lines.iter().all(|line| line.len() <= max_line_bytes));
     }
 }

@@ -20,7 +20,7 @@ use crate::point::Point;
 use crate::telemetry::OutputCounts;
 
 /// The options of one output, whichever it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum OutputOptions {
     /// `[[outputs.file]]`
     File(file::Options),
@@ -119,6 +119,12 @@ pub trait Output: Send {
     /// Where it writes to, for the log: a path, or a URL without its secrets.
     fn place(&self) -> String;
 
+    /// What tells this place from every other of its kind: points that wait for one may be written to another that is the
+    /// same. The default is for places that say it all.
+    fn destination(&self) -> String {
+        self.place()
+    }
+
     /// Prepares the other side, such as by creating a database. Called once, before the first write; what does not work is
     /// logged, and tried again when a write shows that it is needed.
     async fn connect(&mut self) {}
@@ -138,6 +144,21 @@ const MOST_REFUSED_OF_A_BATCH: usize = 8;
 /// A failure that goes on is logged this often.
 const REMINDER: Duration = Duration::from_secs(60);
 
+/// What an output is told.
+pub enum Message {
+    /// Points of one gather.
+    Points(Arc<Vec<Point>>),
+    /// Write what is there, now.
+    Flush,
+    /// Go on with other options, after a reload; what waits stays.
+    Change {
+        /// In place of the one before, which has the same destination; `None` keeps that one.
+        output: Option<Box<dyn Output>>,
+        /// The options that every output has.
+        common: Box<OutputCommon>,
+    },
+}
+
 /// One output with its buffer: takes points, and delivers them as the other side allows.
 pub struct Sender {
     output: Box<dyn Output>,
@@ -150,8 +171,13 @@ pub struct Sender {
     /// What was last logged about a failure, and when.
     logged: Option<(String, Instant)>,
     dropped_logged: u64,
+    dropped_counted: u64,
     /// No write before this.
     not_before: Option<Instant>,
+    /// The other side was not prepared yet.
+    is_new: bool,
+    /// Somebody asks for a flush.
+    flush_now: bool,
 }
 
 /// How a delivery went.
@@ -170,6 +196,7 @@ impl Sender {
         counts: Arc<OutputCounts>,
     ) -> Self {
         let buffer = Buffer::new(common.metric_buffer_limit, common.metric_batch_size);
+        counts.set(&counts.limit, common.metric_buffer_limit as u64);
         Self {
             output,
             common,
@@ -179,40 +206,65 @@ impl Sender {
             failures: 0,
             logged: None,
             dropped_logged: 0,
+            dropped_counted: 0,
             not_before: None,
+            is_new: true,
+            flush_now: false,
         }
     }
 
-    /// Runs until `points` is closed, then writes what is left, as far as the other side takes it. Returns how many lines
+    /// Runs until `messages` is closed, then writes what is left, as far as the other side takes it. Returns how many lines
     /// are left over.
-    pub async fn run(mut self, mut points: Receiver<Arc<Vec<Point>>>) -> usize {
-        self.output.connect().await;
+    pub async fn run(mut self, mut messages: Receiver<Message>) -> usize {
         let mut flush_at = Instant::now() + self.flush_period();
         loop {
+            if std::mem::take(&mut self.is_new) {
+                self.output.connect().await;
+            }
             // After a failure the next try is when the wait is over, and the rhythm of flushes starts anew from there.
             let due = self.not_before.unwrap_or(flush_at);
             let whole_batch = self.not_before.is_none() && self.buffer.has_batch();
-            if whole_batch || Instant::now() >= due {
+            let asked = std::mem::take(&mut self.flush_now);
+            if asked || whole_batch || Instant::now() >= due {
+                let whole_batch = whole_batch && !asked;
                 if !whole_batch {
                     flush_at = Instant::now() + self.flush_period();
                 }
                 self.not_before = None;
                 let n = if whole_batch { 1 } else { usize::MAX };
-                self.flush(n, &mut points).await;
+                self.flush(n, &mut messages).await;
                 self.report_dropped();
                 continue;
             }
             tokio::select! {
-                received = points.recv() => match received {
-                    Some(points) => self.take(&points),
+                received = messages.recv() => match received {
+                    Some(message) => self.obey(message),
                     None => break,
                 },
                 () = tokio::time::sleep_until(due) => {}
             }
         }
-        self.flush(usize::MAX, &mut points).await;
+        self.flush(usize::MAX, &mut messages).await;
         self.report_dropped();
         self.buffer.len()
+    }
+
+    fn obey(&mut self, message: Message) {
+        match message {
+            Message::Points(points) => self.take(&points),
+            Message::Flush => self.flush_now = true,
+            Message::Change { output, common } => {
+                self.common = *common;
+                self.buffer.resize(self.common.metric_buffer_limit, self.common.metric_batch_size);
+                self.counts.set(&self.counts.limit, self.common.metric_buffer_limit as u64);
+                if let Some(output) = output {
+                    self.output = output;
+                    // What did not work with the options before may work with these.
+                    (self.is_new, self.failures, self.not_before, self.logged) = (true, 0, None, None);
+                }
+                self.publish();
+            }
+        }
     }
 
     fn flush_period(&self) -> Duration {
@@ -221,15 +273,18 @@ impl Sender {
 
     /// Adds points of one gather, as the output's filters and names have it.
     fn take(&mut self, points: &[Point]) {
-        let added = self.buffer.extend(points.iter().filter_map(|point| self.common.process(point)));
+        let mut passed = 0;
+        let processed = points.iter().filter_map(|point| self.common.process(point));
+        let added = self.buffer.extend(processed.inspect(|_| passed += 1));
         self.counts.add(&self.counts.taken, added as u64);
+        self.counts.add(&self.counts.filtered, (points.len() - passed) as u64);
         self.publish();
     }
 
     /// Writes up to `batches` batches, oldest first, of what is there at the start; stops at the first failure.
     ///
-    /// Takes what arrives on `points` meanwhile, so that a slow server never holds a gather up.
-    async fn flush(&mut self, batches: usize, points: &mut Receiver<Arc<Vec<Point>>>) {
+    /// Takes what arrives on `messages` meanwhile, so that a slow server never holds a gather up.
+    async fn flush(&mut self, batches: usize, messages: &mut Receiver<Message>) {
         let mut left = self.buffer.len();
         for _ in 0..batches {
             let batch = self.buffer.take_batch();
@@ -239,6 +294,7 @@ impl Sender {
             }
             left = left.saturating_sub(batch.len());
             let mut arrived = Vec::new();
+            let start = Instant::now();
             let delivery = {
                 let delivery = deliver(&mut *self.output, &self.counts, &self.name, batch);
                 tokio::pin!(delivery);
@@ -246,10 +302,13 @@ impl Sender {
                     tokio::select! {
                         delivery = &mut delivery => break delivery,
                         // Closed, it is out of the choice.
-                        Some(more) = points.recv() => arrived.push(more),
+                        Some(more) = messages.recv() => arrived.push(more),
                     }
                 }
             };
+            self.counts.add(&self.counts.writes, 1);
+            let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.counts.add(&self.counts.write_time_ns, took);
             let has_failed = match delivery {
                 Delivery::Done => {
                     self.succeeded();
@@ -261,7 +320,7 @@ impl Sender {
                     true
                 }
             };
-            arrived.iter().for_each(|points| self.take(points));
+            arrived.into_iter().for_each(|message| self.obey(message));
             self.publish();
             if has_failed {
                 break;
@@ -313,9 +372,11 @@ impl Sender {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         self.counts.set(&self.counts.waiting, self.buffer.len() as u64);
-        self.counts.set(&self.counts.overflowed, self.buffer.dropped());
+        let dropped = self.buffer.dropped();
+        self.counts.add(&self.counts.overflowed, dropped - self.dropped_counted);
+        self.dropped_counted = dropped;
     }
 }
 

@@ -5,19 +5,42 @@ use std::time::Duration;
 
 use serde::de::{Deserializer, Error, Visitor};
 
-/// A duration in Go's syntax, `1h30m` or `500ms`, with `d` for days as Telegraf adds it.
+/// A duration as the options of `[agent]` and of plugins take it: in Go's syntax, `1h30m` or `500ms`, with `d` for days as
+/// Telegraf adds it, or a number of seconds; empty is none.
 ///
 /// # Errors
 /// What is wrong with it, in words.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let bad = || format!("`{text}` is no duration: write it as 10s, 500ms or 1h30m");
-    let mut rest = text.trim();
-    if rest.is_empty() {
+    let text = text.trim();
+    if text.is_empty() {
         return Ok(Duration::ZERO);
     }
-    if let Ok(seconds) = rest.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|_| bad());
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|_| no_duration(text));
     }
+    sum_of_parts(text, Some(86_400.0))
+}
+
+/// A duration as the options that every plugin has take it: Go's syntax and nothing else.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse_go(text: &str) -> Result<Duration, String> {
+    match text {
+        "" => Err(no_duration(text)),
+        "0" => Ok(Duration::ZERO),
+        _ => sum_of_parts(text, None),
+    }
+}
+
+fn no_duration(text: &str) -> String {
+    format!("`{text}` is no duration: write it as 10s, 500ms or 1h30m")
+}
+
+/// `day` is the length of a `d`, where there is one.
+fn sum_of_parts(text: &str, day: Option<f64>) -> Result<Duration, String> {
+    let bad = || no_duration(text);
+    let mut rest = text;
     let mut sum = Duration::ZERO;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
@@ -31,7 +54,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
             "s" => 1.0,
             "m" => 60.0,
             "h" => 3600.0,
-            "d" => 86_400.0,
+            "d" => day.ok_or_else(bad)?,
             _ => return Err(bad()),
         };
         rest = &rest[unit_end..];
@@ -76,50 +99,57 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     deserializer.deserialize_any(DurationVisitor)
 }
 
-/// A size in bytes: a number, or text with a decimal (`KB`) or binary (`KiB`) unit.
+/// A size in bytes: a number, or text with a decimal (`KB`) or binary (`KiB`) unit; empty is 0.
 ///
 /// # Errors
-/// What is neither, or does not fit.
-pub fn deserialize_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+/// What is neither, or does not fit the option's type.
+pub fn deserialize_size<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
     struct SizeVisitor;
     impl Visitor<'_> for SizeVisitor {
-        type Value = u32;
+        type Value = u64;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a size such as \"1MiB\", or a number of bytes")
         }
 
-        fn visit_i64<E: Error>(self, bytes: i64) -> Result<u32, E> {
-            u32::try_from(bytes).map_err(|_| E::custom(format!("{bytes} is out of range")))
+        fn visit_i64<E: Error>(self, bytes: i64) -> Result<u64, E> {
+            u64::try_from(bytes).map_err(|_| E::custom("a size cannot be negative"))
         }
 
-        fn visit_str<E: Error>(self, text: &str) -> Result<u32, E> {
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
             parse_size(text)
                 .ok_or_else(|| E::custom(format!("`{text}` is no size: write it as 65536, 64KiB or 1MB")))
         }
     }
-    deserializer.deserialize_any(SizeVisitor)
+    let bytes = deserializer.deserialize_any(SizeVisitor)?;
+    T::try_from(bytes).map_err(|_| D::Error::custom(format!("{bytes} bytes are out of range")))
 }
 
-fn parse_size(text: &str) -> Option<u32> {
+fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     if text.is_empty() {
         return Some(0);
     }
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let number: f64 = text[..digits].parse().ok()?;
-    let unit = match text[digits..].trim() {
-        "" | "B" => 1.0,
-        "KB" | "kB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        "KiB" => 1024.0,
-        "MiB" => 1_048_576.0,
-        "GiB" => 1_073_741_824.0,
-        _ => return None,
+    let unit = text[digits..].trim();
+    let bytes = match unit.strip_suffix('B').unwrap_or(unit) {
+        "" => number,
+        prefix => {
+            let (letter, base) = match prefix.strip_suffix('i') {
+                Some(letter) => (letter, 1024_f64),
+                None => (prefix, 1000_f64),
+            };
+            // Telegraf's units end with a B.
+            let power = ["K", "M", "G", "T", "P"].iter().position(|known| *known == letter)?;
+            if !unit.ends_with('B') {
+                return None;
+            }
+            number * base.powi(i32::try_from(power).ok()? + 1)
+        }
     };
-    let bytes = number * unit;
-    (bytes <= f64::from(u32::MAX)).then_some(bytes as u32)
+    // Up to here a float holds every whole number.
+    (bytes <= 2_f64.powi(53)).then_some(bytes as u64)
 }
 
 #[cfg(test)]
@@ -156,11 +186,30 @@ mod tests {
     #[rstest]
     #[case("1MiB", Some(1 << 20))]
     #[case("64 KB", Some(64_000))]
+    #[case("1.5KiB", Some(1536))]
     #[case("12", Some(12))]
-    #[case("1TB", None)]
+    #[case("12B", Some(12))]
+    #[case("", Some(0))]
+    #[case("2TB", Some(2_000_000_000_000))]
+    #[case("1M", None)]
+    #[case("1XB", None)]
     #[case("x", None)]
-    #[case("99GiB", None)]
-    fn sizes(#[case] text: &str, #[case] bytes: Option<u32>) {
+    #[case("99999999PiB", None)]
+    fn sizes(#[case] text: &str, #[case] bytes: Option<u64>) {
         assert_eq!(parse_size(text), bytes);
+    }
+
+    #[rstest]
+    #[case("10s", Some(10_000))]
+    #[case("1h0.5s", Some(3_600_500))]
+    #[case("0", Some(0))]
+    #[case("0s", Some(0))]
+    #[case("", None)]
+    #[case("s", None)]
+    #[case("10", None)]
+    #[case("1d", None)]
+    #[case("-1s", None)]
+    fn durations_that_every_plugin_has_are_gos(#[case] text: &str, #[case] ms: Option<u64>) {
+        assert_eq!(parse_go(text).ok(), ms.map(Duration::from_millis));
     }
 }

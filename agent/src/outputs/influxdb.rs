@@ -230,6 +230,11 @@ impl Output for Influxdb {
         self.places().join(", ")
     }
 
+    fn destination(&self) -> String {
+        let Options { database, retention_policy, .. } = &self.options;
+        format!("{} {database} {retention_policy}", self.options.urls.join(" "))
+    }
+
     async fn connect(&mut self) {
         if self.options.skip_database_creation {
             return;

@@ -59,8 +59,9 @@ impl Output for Shared {
     }
 }
 
-fn points(range: std::ops::Range<i64>) -> Arc<Vec<Point>> {
-    Arc::new(range.map(|i| Point::new("m", Timestamp(i)).field("f", i)).collect())
+fn points(range: std::ops::Range<i64>) -> Message {
+    let points = range.map(|i| Point::new("m", Timestamp(i)).field("f", i));
+    Message::Points(Arc::new(points.collect()))
 }
 
 fn sender(server: &Shared, batch: usize, limit: usize) -> (Sender, Arc<OutputCounts>) {
@@ -195,4 +196,53 @@ async fn a_whole_batch_goes_out_before_its_time_and_the_rest_waits_for_the_flush
         assert!(server.times[1] - start < Duration::from_secs(1));
         assert!(server.times[2] - start >= Duration::from_secs(10));
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_is_asked_for_does_not_wait() {
+    let server = Shared::default();
+    server.with(|server| server.down_for = 1);
+    let (sender, counts) = sender(&server, 10, 100);
+    let (send, receive) = mpsc::channel(4);
+    let feeds = async move {
+        send.send(points(0..3)).await.unwrap();
+        for written in [0, 3] {
+            // The second one comes while the sender waits after a failure.
+            send.send(Message::Flush).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert_eq!(value(&counts.written), written);
+        }
+    };
+    let (left, ()) = tokio::join!(sender.run(receive), feeds);
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_options_take_over_what_waits_even_amid_a_write() {
+    let (before, after) = (Shared::default(), Shared::default());
+    before.with(|server| server.down_for = usize::MAX);
+    let (sender, counts) = sender(&before, 10, 100);
+    let (send, receive) = mpsc::channel(4);
+    let feeds = async {
+        send.send(points(0..25)).await.unwrap();
+        // The first whole batch is on its way.
+        tokio::time::sleep(Duration::from_micros(500)).await;
+        let common = OutputCommon {
+            metric_batch_size: 5,
+            metric_buffer_limit: 20,
+            ..OutputCommon::of(&Agent::default())
+        };
+        let output: Box<dyn Output> = Box::new(after.clone());
+        send.send(Message::Change { output: Some(output), common: Box::new(common) }).await.unwrap();
+        send.send(points(25..30)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(send);
+    };
+    let (left, ()) = tokio::join!(sender.run(receive), feeds);
+    assert_eq!((left, value(&counts.overflowed), value(&counts.written)), (0, 5, 25));
+    after.with(|server| {
+        assert_eq!(server.requests, [5; 5]);
+        assert_eq!(server.stored.keys().copied().collect::<Vec<_>>(), (5..30).collect::<Vec<_>>());
+    });
+    before.with(|server| assert!(server.stored.is_empty()));
 }

@@ -1,0 +1,272 @@
+//! A file that is written to for ever: when it is large or old enough it becomes an archive, and a new one is begun.
+//!
+//! Archives are named as Telegraf names them, `stem.YYYY-MM-DD-<unix time>.ext`, beside the file. Used by the file output
+//! and by the agent's own log, so nothing here logs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a rotation that did not work is not tried again, so that not every line asks for another.
+const RETRY_PERIOD: Duration = Duration::from_secs(60);
+
+/// When a file is rotated, and how much is kept. The default never rotates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// A file older than this is rotated; zero means never.
+    pub interval: Duration,
+    /// A file that has reached this many bytes is rotated; zero means never.
+    pub max_bytes: u64,
+    /// How many archives are kept; `None` keeps all.
+    pub max_archives: Option<usize>,
+}
+
+impl Rotation {
+    /// As Telegraf's options have it: zeros rotate never, and a negative number of archives keeps them all.
+    #[must_use]
+    pub fn new(interval: Duration, max_bytes: u64, max_archives: i64) -> Self {
+        Self { interval, max_bytes, max_archives: usize::try_from(max_archives).ok() }
+    }
+}
+
+/// A file that is appended to and rotated after the write that makes it due.
+///
+/// A write is whole or not at all: what a full disk took of it is cut off again.
+#[derive(Debug)]
+pub struct RotatingFile {
+    path: PathBuf,
+    rotation: Rotation,
+    file: File,
+    /// Bytes in the file; `None` for a pipe or a device, which are never rotated.
+    bytes: Option<u64>,
+    /// When it is old enough; `None` when it never is.
+    expires: Option<SystemTime>,
+    /// No rotation before this.
+    not_before: Option<SystemTime>,
+    problem: Option<io::Error>,
+}
+
+impl RotatingFile {
+    /// Opens a file to append to, or makes it with mode 0644.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(path: impl Into<PathBuf>, rotation: Rotation) -> io::Result<Self> {
+        let path = path.into();
+        let (file, bytes, expires) = open(&path, rotation)?;
+        Ok(Self { path, rotation, file, bytes, expires, not_before: None, problem: None })
+    }
+
+    /// Why the last rotation did not work, once. What is written goes on into the old file, and another try is made after a minute.
+    pub fn take_problem(&mut self) -> Option<io::Error> {
+        self.problem.take()
+    }
+
+    fn rotate_if_due(&mut self, now: SystemTime) {
+        let Some(bytes) = self.bytes else { return };
+        let Rotation { max_bytes, .. } = self.rotation;
+        let is_large = max_bytes > 0 && bytes >= max_bytes;
+        let is_old = self.expires.is_some_and(|expires| now > expires);
+        if !(is_large || is_old) || self.not_before.is_some_and(|not_before| now < not_before) {
+            return;
+        }
+        match self.rotate(now) {
+            Ok(()) => self.not_before = None,
+            Err(error) => {
+                self.not_before = Some(now + RETRY_PERIOD);
+                self.problem = Some(error);
+            }
+        }
+    }
+
+    fn rotate(&mut self, now: SystemTime) -> io::Result<()> {
+        // The open file goes with its name, so that nothing is lost when the new one cannot be made.
+        let mut archives = archives(&self.path)?;
+        let archive = next_archive(&self.path, &archives, now);
+        fs::rename(&self.path, &archive.1)?;
+        archives.push(archive);
+        (self.file, self.bytes, self.expires) = open(&self.path, self.rotation)?;
+        let Some(most) = self.rotation.max_archives else { return Ok(()) };
+        let excess = archives.len().saturating_sub(most);
+        archives.iter().take(excess).try_for_each(|(_, archive)| fs::remove_file(archive))
+    }
+}
+
+impl Write for RotatingFile {
+    /// Writes everything, or nothing.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all(bytes).inspect_err(|_| {
+            // Half a line would spoil the next one. A file that cannot be cut, such as a pipe, has to live with it.
+            if let Some(length) = self.bytes {
+                let _ = self.file.set_len(length);
+            }
+        })?;
+        if let Some(length) = &mut self.bytes {
+            *length += bytes.len() as u64;
+        }
+        self.rotate_if_due(SystemTime::now());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The file, its length, and when it will be old enough. One that was there already is as old as its last write, as in
+/// Telegraf.
+fn open(path: &Path, rotation: Rotation) -> io::Result<(File, Option<u64>, Option<SystemTime>)> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path)?;
+    let metadata = file.metadata()?;
+    let bytes = metadata.is_file().then_some(metadata.len());
+    let modified = metadata.modified()?;
+    let expires = (!rotation.interval.is_zero()).then(|| modified.checked_add(rotation.interval)).flatten();
+    Ok((file, bytes, expires))
+}
+
+/// What comes before and after the date in an archive's name.
+fn parts(path: &Path) -> (String, String) {
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let extension = path.extension().map(|extension| format!(".{}", extension.to_string_lossy()));
+    (format!("{}.", text(path.file_stem())), extension.unwrap_or_default())
+}
+
+/// The name of an archive that is made now. Where there is one of this second or later, it is the second after that, so
+/// that none is overwritten and their order stays.
+fn next_archive(path: &Path, archives: &[(u64, PathBuf)], now: SystemTime) -> (u64, PathBuf) {
+    let (before, after) = parts(path);
+    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = archives.last().map_or(seconds, |(newest, _)| seconds.max(newest.saturating_add(1)));
+    (seconds, path.with_file_name(format!("{before}{}-{seconds}{after}", date(seconds))))
+}
+
+/// A file's archives with the time in their names, oldest first.
+fn archives(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let (before, after) = parts(path);
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut archives = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let stamp = name.to_str().and_then(|name| name.strip_prefix(&before)?.strip_suffix(&after));
+        // Only what looks like ours to the letter: whatever else is there is somebody else's.
+        let seconds = stamp.and_then(|stamp| stamp.rsplit_once('-')?.1.parse::<u64>().ok());
+        if let (Some(stamp), Some(seconds)) = (stamp, seconds)
+            && stamp == format!("{}-{seconds}", date(seconds))
+        {
+            archives.push((seconds, entry.path()));
+        }
+    }
+    archives.sort_unstable();
+    Ok(archives)
+}
+
+/// `YYYY-MM-DD` in UTC of a time in seconds since the Unix epoch.
+fn date(seconds: u64) -> String {
+    // Days since 1 March of the year 0, in eras of 400 years, so that the leap day is the last of a year: "chrono-Compatible
+    // Low-Level Date Algorithms", Howard Hinnant.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const LARGE: Rotation = Rotation { interval: Duration::ZERO, max_bytes: 10, max_archives: Some(2) };
+
+    fn read(archives: &[(u64, PathBuf)]) -> Vec<String> {
+        archives.iter().map(|(_, path)| fs::read_to_string(path).unwrap()).collect()
+    }
+
+    #[rstest]
+    #[case(0, "1970-01-01")]
+    #[case(951_782_399, "2000-02-28")]
+    #[case(951_782_400, "2000-02-29")]
+    #[case(951_868_800, "2000-03-01")]
+    #[case(1_735_689_599, "2024-12-31")]
+    #[case(1_735_689_600, "2025-01-01")]
+    #[case(4_107_542_400, "2100-03-01")]
+    fn knows_the_date(#[case] seconds: u64, #[case] expected: &str) {
+        assert_eq!(date(seconds), expected);
+    }
+
+    #[test]
+    fn a_large_file_is_rotated_after_the_write_and_the_oldest_archive_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.b.log");
+        let others = ["a.b.old-1.log", "a.b.2025-01-01-x.log", "a.b.2025-01-01-7.log", "a.log"];
+        for other in others {
+            fs::write(directory.path().join(other), "kept").unwrap();
+        }
+        let mut file = RotatingFile::open(&path, LARGE).unwrap();
+        for i in 0..10 {
+            file.write_all(format!("line {i}\n").as_bytes()).unwrap();
+        }
+        // Two lines of seven bytes each make it due; the last two archives are there, and none has overwritten another.
+        assert_eq!(read(&archives(&path).unwrap()), ["line 6\nline 7\n", "line 8\nline 9\n"]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        let name = archives(&path).unwrap()[0].1.file_name().unwrap().to_string_lossy().into_owned();
+        let (stamp, extension) = name.strip_prefix("a.b.").unwrap().rsplit_once('.').unwrap();
+        assert_eq!((stamp.matches('-').count(), extension), (3, "log"));
+        assert!(others.iter().all(|other| directory.path().join(other).exists()));
+        assert!(file.take_problem().is_none());
+    }
+
+    #[test]
+    fn an_old_file_is_rotated_and_all_archives_can_be_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut file = RotatingFile::open(&path, Rotation::new(Duration::from_secs(3_600), 0, -1)).unwrap();
+        for hour in 1..9 {
+            file.write_all(b"x").unwrap();
+            file.rotate_if_due(SystemTime::now() + Duration::from_secs(hour * 3_600 + 60));
+        }
+        // The clock of the test runs ahead of the files', so each look finds the file old.
+        assert_eq!(archives(&path).unwrap().len(), 8);
+        assert_eq!(read(&archives(&path).unwrap()), ["x"; 8]);
+    }
+
+    #[test]
+    fn without_limits_it_is_a_plain_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        fs::write(&path, "before\n").unwrap();
+        let mut file = RotatingFile::open(&path, Rotation::default()).unwrap();
+        file.write_all(&[b'x'; 100_000]).unwrap();
+        assert!(archives(&path).unwrap().is_empty());
+        assert_eq!(fs::metadata(&path).unwrap().len(), 100_007);
+    }
+
+    #[test]
+    fn one_that_cannot_be_rotated_is_written_on_and_says_so_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut file = RotatingFile::open(&path, LARGE).unwrap();
+        // Somebody took the file away: there is nothing to rename.
+        fs::remove_file(&path).unwrap();
+        file.write_all(b"0123456789").unwrap();
+        assert_eq!(file.take_problem().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
+        file.write_all(b"0123456789").unwrap();
+        assert!(file.take_problem().is_none());
+    }
+
+    #[test]
+    fn devices_are_not_rotated() {
+        let mut file = RotatingFile::open("/dev/null", Rotation { max_bytes: 1, ..LARGE }).unwrap();
+        file.write_all(b"xyz").unwrap();
+        assert!(file.take_problem().is_none());
+    }
+}

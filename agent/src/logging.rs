@@ -140,6 +140,14 @@ fn subscriber(state: State) -> (impl Subscriber + Send + Sync + 'static, Handle)
     (Registry::default().with(filter).with(layer), Handle(state))
 }
 
+/// For tests: a log to a file, for as long as the guard lives and on this thread alone.
+#[cfg(test)]
+pub(crate) fn to_file(path: &Path) -> tracing::subscriber::DefaultGuard {
+    let log = Log { file: Some(path.to_owned()), ..Log::default() };
+    let state = State::new(Settings { log, plugins: None });
+    tracing::subscriber::set_default(subscriber(state.unwrap()).0)
+}
+
 /// Where lines go.
 enum Sink {
     Stderr,

@@ -1,3 +1,5 @@
+mod reload;
+
 use std::path::Path;
 
 use super::*;

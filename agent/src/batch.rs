@@ -89,6 +89,12 @@ impl Buffer {
         Self { encoding, lines: VecDeque::new(), limit, batch_size, dropped: 0 }
     }
 
+    /// Holds and hands out as many from now on; what has no room any more is dropped, oldest first.
+    pub fn resize(&mut self, limit: usize, batch_size: usize) {
+        (self.limit, self.batch_size) = (limit, batch_size);
+        self.keep_to_limit();
+    }
+
     /// Encodes points and adds them. Points that say nothing in line protocol are left out.
     pub fn extend<'a>(&mut self, points: impl IntoIterator<Item = Cow<'a, Point>>) -> Added {
         let (mut text, mut ends) = (Vec::new(), Vec::new());

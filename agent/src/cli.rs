@@ -7,20 +7,30 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::duration;
+use crate::config::env::Mode;
 use crate::dump::Format;
 
 /// An eBPF-backed, low-overhead host telemetry agent that runs an existing telegraf.conf.
 ///
-/// Without a command it gathers and writes to the outputs until it is told to stop.
+/// Without a command it gathers and writes to the outputs until it is told to stop. Telegraf's long flags may have one dash.
 #[derive(Debug, Parser)]
-#[command(name = "seismograf", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(name = "seismograf", version, max_term_width = 100)]
 pub struct Cli {
     /// What to do; `run` when it is left out.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Where the configuration is from.
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Options of `run`.
     #[command(flatten)]
     pub run: RunArgs,
+    /// What Telegraf prints for a flag.
+    #[command(flatten)]
+    pub print: PrintArgs,
+    /// What Telegraf takes and this agent has no use for.
+    #[command(flatten)]
+    pub unused: UnusedArgs,
 }
 
 /// The commands.
@@ -31,55 +41,206 @@ pub enum Command {
     /// Gather and print; no output is contacted.
     Dump(DumpArgs),
     /// Check a configuration, or print the default one.
-    #[command(subcommand)]
-    Config(ConfigCommand),
+    Config {
+        /// What to do; `create` when it is left out.
+        #[command(subcommand)]
+        command: Option<ConfigCommand>,
+    },
     /// What this host offers: kernel, privileges, cgroups, each probe on or off and why.
-    Doctor(SourceArgs),
+    Doctor,
+    /// Print the names of the plugins.
+    Plugins {
+        /// Only those of a kind.
+        #[arg(value_parser = ["inputs", "outputs"])]
+        kind: Option<String>,
+    },
+    /// Print the version.
+    Version,
 }
 
 /// Where the configuration is from.
 #[derive(Clone, Debug, Default, Args)]
 pub struct SourceArgs {
-    /// A configuration file; can be given more than once.
-    #[arg(long, value_name = "FILE")]
+    /// A configuration file, a directory of *.conf files, or - for the standard input; can be given more than once.
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Vec<PathBuf>,
-    /// A directory of *.conf files; can be given more than once.
-    #[arg(long, value_name = "DIR")]
+    /// A directory of *.conf files, read after those of --config; can be given more than once.
+    #[arg(long, value_name = "DIR", global = true)]
     pub config_directory: Vec<PathBuf>,
     /// Only these inputs, by name, separated by colons.
-    #[arg(long, value_name = "A:B", value_delimiter = ':')]
+    #[arg(long, value_name = "A:B", value_delimiter = ':', global = true)]
     pub input_filter: Vec<String>,
     /// Only these outputs, likewise.
-    #[arg(long, value_name = "A:B", value_delimiter = ':')]
+    #[arg(long, value_name = "A:B", value_delimiter = ':', global = true)]
     pub output_filter: Vec<String>,
+    /// Only these sections of the configuration that `config create` prints.
+    #[arg(long, value_name = "A:B", value_delimiter = ':', global = true)]
+    pub section_filter: Vec<String>,
+    /// Replace variables in the strings of a configuration alone (the default).
+    #[arg(long, global = true, conflicts_with = "non_strict_env_handling")]
+    pub strict_env_handling: bool,
+    /// Replace variables everywhere in a configuration, as Telegraf did before 1.38.
+    #[arg(long, global = true)]
+    pub non_strict_env_handling: bool,
+    /// Take $$VAR as a dollar sign and the variable's value, as Telegraf did before 1.27.
+    #[arg(long, global = true)]
+    pub old_env_behavior: bool,
     /// Log at debug level, the probes' own messages too.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub debug: bool,
     /// Log errors alone.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub quiet: bool,
+}
+
+impl SourceArgs {
+    /// Where variables are replaced.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        if self.non_strict_env_handling { Mode::NonStrict } else { Mode::Strict }
+    }
 }
 
 /// Options of `run`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
-    /// Where the configuration is from.
-    #[command(flatten)]
-    pub source: SourceArgs,
     /// Gather once, print the points and end; no output is contacted.
     #[arg(long, conflicts_with = "once")]
     pub test: bool,
+    /// As --test, after so many seconds, in which inputs that listen can be sent something.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        hide_default_value = true,
+        conflicts_with = "once"
+    )]
+    pub test_wait: u64,
     /// Gather once, write to the outputs and end.
     #[arg(long)]
     pub once: bool,
+    /// A file for the process id, which is removed at the end.
+    #[arg(long, value_name = "FILE")]
+    pub pidfile: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// These, and those that were given before the command.
+    #[must_use]
+    pub fn or(self, before: Self) -> Self {
+        Self {
+            test: self.test || before.test,
+            test_wait: self.test_wait.max(before.test_wait),
+            once: self.once || before.once,
+            pidfile: self.pidfile.or(before.pidfile),
+        }
+    }
+}
+
+/// What is printed instead of a run.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PrintArgs {
+    /// Print the options of a plugin.
+    #[arg(long, value_name = "PLUGIN")]
+    pub usage: Option<String>,
+    /// Print the names of the inputs.
+    #[arg(long)]
+    pub input_list: bool,
+    /// Print the names of the outputs.
+    #[arg(long)]
+    pub output_list: bool,
+    /// Print the old names of plugins and options that are still understood.
+    #[arg(long)]
+    pub deprecation_list: bool,
+    /// Print the default configuration.
+    #[arg(long)]
+    pub sample_config: bool,
+}
+
+/// What Telegraf takes and this agent has no use for.
+#[derive(Clone, Debug, Default, Args)]
+pub struct UnusedArgs {
+    /// There are no aggregators.
+    #[arg(long, hide = true, global = true)]
+    aggregator_filter: Option<String>,
+    /// There are no processors.
+    #[arg(long, hide = true, global = true)]
+    processor_filter: Option<String>,
+    /// There are no secret stores.
+    #[arg(long, hide = true, global = true)]
+    secretstore_filter: Option<String>,
+    /// Configurations are read from files.
+    #[arg(long, hide = true, global = true)]
+    config_url_retry_attempts: Option<String>,
+    /// Likewise.
+    #[arg(long, hide = true, global = true)]
+    config_url_watch_interval: Option<String>,
+    /// SIGHUP reloads.
+    #[arg(long, hide = true, global = true)]
+    watch_config: Option<String>,
+    /// Likewise.
+    #[arg(long, hide = true, global = true)]
+    watch_interval: Option<String>,
+    /// Likewise.
+    #[arg(long, hide = true, global = true)]
+    watch_debounce_interval: Option<String>,
+    /// It is Go's.
+    #[arg(long, hide = true, global = true)]
+    pprof_addr: Option<String>,
+    /// There are no external plugins.
+    #[arg(long, hide = true, global = true)]
+    plugin_directory: Option<String>,
+    /// There are no secret stores.
+    #[arg(long, hide = true, global = true)]
+    password: Option<String>,
+    /// Likewise.
+    #[arg(long, hide = true, global = true)]
+    unprotected: bool,
+    /// Every message about a section names its place.
+    #[arg(long, hide = true, global = true)]
+    print_plugin_config_source: bool,
+    /// Refused: what it leaves out would run.
+    #[arg(long, hide = true, global = true)]
+    pub select: Vec<String>,
+}
+
+impl UnusedArgs {
+    /// The flags that were given, each with why it does nothing.
+    #[must_use]
+    pub fn given(&self) -> Vec<(&'static str, &'static str)> {
+        let none = "there is nothing that it is about";
+        [
+            (self.aggregator_filter.is_some(), "--aggregator-filter", none),
+            (self.processor_filter.is_some(), "--processor-filter", none),
+            (self.secretstore_filter.is_some(), "--secretstore-filter", none),
+            (self.config_url_retry_attempts.is_some(), "--config-url-retry-attempts", none),
+            (self.config_url_watch_interval.is_some(), "--config-url-watch-interval", none),
+            (self.watch_config.is_some(), "--watch-config", "send SIGHUP after a change"),
+            (self.watch_interval.is_some(), "--watch-interval", "send SIGHUP after a change"),
+            (
+                self.watch_debounce_interval.is_some(),
+                "--watch-debounce-interval",
+                "send SIGHUP after a change",
+            ),
+            (self.pprof_addr.is_some(), "--pprof-addr", "it is about the Go runtime"),
+            (self.plugin_directory.is_some(), "--plugin-directory", none),
+            (self.password.is_some(), "--password", none),
+            (self.unprotected, "--unprotected", none),
+            (
+                self.print_plugin_config_source,
+                "--print-plugin-config-source",
+                "messages name the place of a section anyway",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(is_given, flag, why)| is_given.then_some((flag, why)))
+        .collect()
+    }
 }
 
 /// Options of `dump`.
 #[derive(Clone, Debug, Args)]
 pub struct DumpArgs {
-    /// Where the configuration is from.
-    #[command(flatten)]
-    pub source: SourceArgs,
     /// From one gather to the next.
     #[arg(long, default_value = "1s", value_parser = parse_interval)]
     pub interval: Duration,
@@ -97,13 +258,13 @@ pub struct DumpArgs {
 /// The commands about configurations.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say what is wrong with a configuration, with file and line.
+    /// Say what is wrong with a configuration, with file, line and column.
     Check {
-        /// The files.
-        #[arg(required = true)]
+        /// The files, besides those of --config and --config-directory.
         files: Vec<PathBuf>,
     },
-    /// Print the default configuration, commented.
+    /// Print the default configuration, commented; --section-filter, --input-filter and --output-filter choose from it.
+    #[command(visible_alias = "create")]
     Default,
 }
 
@@ -114,27 +275,23 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads the command line; Telegraf's long flags are taken with one dash too (`-config`).
+/// Reads the command line; long flags are taken with one dash too (`-config`), as Telegraf does.
 ///
 /// # Errors
 /// clap's own, which prints itself.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    const LONG: &[&str] = &[
-        "config",
-        "config-directory",
-        "input-filter",
-        "output-filter",
-        "debug",
-        "quiet",
-        "test",
-        "once",
-        "version",
-    ];
+    use clap::CommandFactory as _;
+
+    let command = Cli::command();
+    let is_long = |name: &str| command.get_arguments().any(|arg| arg.get_long() == Some(name));
     let double = |arg: OsString| {
         let text = arg.to_str().and_then(|arg| arg.strip_prefix('-'));
         let name = text.map(|text| text.split('=').next().unwrap_or(text));
         match (text, name) {
-            (Some(text), Some(name)) if LONG.contains(&name) => OsString::from(format!("--{text}")),
+            // clap adds these two when it builds the command.
+            (Some(text), Some(name)) if is_long(name) || ["version", "help"].contains(&name) => {
+                OsString::from(format!("--{text}"))
+            }
             _ => arg,
         }
     };
@@ -151,15 +308,35 @@ mod tests {
 
     #[test]
     fn takes_telegrafs_command_line() {
-        let cli = parsed("seismograf -config a.conf --config-directory=/etc/d -quiet");
+        let cli = parsed("seismograf -config a.conf --config-directory=/etc/d -config - -quiet");
         assert!(cli.command.is_none());
-        assert_eq!(cli.run.source.config, [PathBuf::from("a.conf")]);
-        assert_eq!(cli.run.source.config_directory, [PathBuf::from("/etc/d")]);
-        assert!(cli.run.source.quiet);
-        assert_eq!(
-            parsed("seismograf --input-filter cpu:mem --test").run.source.input_filter,
-            ["cpu", "mem"]
-        );
+        assert_eq!(cli.source.config, ["a.conf", "-"].map(PathBuf::from));
+        assert_eq!(cli.source.config_directory, [PathBuf::from("/etc/d")]);
+        assert!(cli.source.quiet);
+        assert_eq!(parsed("seismograf --input-filter cpu:mem --test").source.input_filter, ["cpu", "mem"]);
+        let cli = parsed("seismograf -test-wait 5 -pidfile /run/s.pid -non-strict-env-handling");
+        assert_eq!((cli.run.test_wait, cli.source.mode()), (5, Mode::NonStrict));
+        assert_eq!(cli.run.pidfile, Some("/run/s.pid".into()));
+        let cli = parsed("seismograf -usage cpu -pprof-addr localhost:6060 --aggregator-filter merge");
+        assert_eq!(cli.print.usage.as_deref(), Some("cpu"));
+        let unused: Vec<_> = cli.unused.given().into_iter().map(|(flag, _)| flag).collect();
+        assert_eq!(unused, ["--aggregator-filter", "--pprof-addr"]);
+    }
+
+    #[test]
+    fn takes_the_source_before_and_after_a_command() {
+        for line in ["seismograf --config a.conf config check", "seismograf config check --config a.conf"] {
+            let cli = parsed(line);
+            assert_eq!(cli.source.config, [PathBuf::from("a.conf")], "{line}");
+            let Some(Command::Config { command: Some(ConfigCommand::Check { files }) }) = cli.command else {
+                panic!("{line}")
+            };
+            assert!(files.is_empty());
+        }
+        let cli = parsed("seismograf --once run --pidfile p");
+        let Some(Command::Run(args)) = cli.command else { panic!() };
+        let args = args.or(cli.run);
+        assert!(args.once && args.pidfile.is_some());
     }
 
     #[test]
@@ -170,8 +347,18 @@ mod tests {
             (dump.interval, dump.count, dump.format),
             (Duration::from_millis(500), Some(3), Some(Format::Json))
         );
-        assert!(parse(["seismograf", "dump", "--interval", "0s"].map(OsString::from)).is_err());
-        assert!(parse(["seismograf", "nonsense"].map(OsString::from)).is_err());
+        assert!(matches!(parsed("seismograf config").command, Some(Command::Config { command: None })));
+        assert!(matches!(parsed("seismograf plugins inputs").command, Some(Command::Plugins { .. })));
+        for line in [
+            "dump --interval 0s",
+            "nonsense",
+            "--test --once",
+            "--strict-env-handling --non-strict-env-handling",
+            "plugins processors",
+        ] {
+            let args = format!("seismograf {line}");
+            assert!(parse(args.split(' ').map(OsString::from)).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod duration;
 pub mod env;
 pub mod file;
 pub mod filter;
+pub mod telegraf;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::inputs::InputOptions;
 use crate::outputs::OutputOptions;
 use crate::point::{Name, Point};
+use crate::rotation::Rotation;
 
 use self::filter::Filter;
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub outputs: Vec<OutputSection>,
     /// The files that it came from; empty for the default.
     pub sources: Vec<PathBuf>,
+    /// What a person should know, and nothing has to be done about, one line each.
+    pub warnings: Vec<String>,
 }
 
 /// `[agent]`
@@ -65,10 +69,56 @@ pub struct Agent {
     pub precision: Duration,
     /// The `host` tag; `None` when it is left out.
     pub hostname: Option<String>,
+    /// Tags of the input come back when its filters took them away.
+    pub always_include_local_tags: bool,
+    /// Global tags do.
+    pub always_include_global_tags: bool,
+    /// Where and how the agent logs.
+    pub log: Log,
+}
+
+/// The options of `[agent]` about the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
     /// Log at debug level.
     pub debug: bool,
     /// Log errors only; wins over `debug`.
     pub quiet: bool,
+    /// The file to log to; the standard error when there is none.
+    pub file: Option<PathBuf>,
+    /// When the file becomes an archive and a new one is begun.
+    pub rotation: Rotation,
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// The key of the message in structured lines.
+    pub message_key: String,
+    /// The zone of the times: a name of the IANA, `local`, or nothing for UTC.
+    pub timezone: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            debug: false,
+            quiet: false,
+            file: None,
+            // Telegraf's: without a size or an age none is made.
+            rotation: Rotation { max_archives: Some(5), ..Rotation::default() },
+            format: LogFormat::Text,
+            message_key: "msg".into(),
+            timezone: String::new(),
+        }
+    }
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `2024-01-01T00:00:00Z E! [inputs.cpu] text`
+    #[default]
+    Text,
+    /// One JSON object.
+    Structured,
 }
 
 impl Default for Agent {
@@ -84,8 +134,9 @@ impl Default for Agent {
             metric_buffer_limit: DEFAULT_BUFFER_LIMIT,
             precision: auto_precision(DEFAULT_INTERVAL),
             hostname: None,
-            debug: false,
-            quiet: false,
+            always_include_local_tags: false,
+            always_include_global_tags: false,
+            log: Log::default(),
         }
     }
 }
@@ -106,11 +157,14 @@ pub struct Place {
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,
+    /// The character in the line, from 1; 0 when only the line is known.
+    pub column: usize,
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+        write!(f, "{}:{}", self.file.display(), self.line)?;
+        if self.column > 0 { write!(f, ":{}", self.column) } else { Ok(()) }
     }
 }
 
@@ -142,11 +196,27 @@ pub struct InputSection {
     pub place: Place,
 }
 
+/// What is done when a plugin cannot start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartupErrorBehavior {
+    /// The agent does not start.
+    #[default]
+    Error,
+    /// It is tried again at each gather.
+    Retry,
+    /// The agent runs without it.
+    Ignore,
+}
+
 /// The options that every input has.
 #[derive(Clone, Debug)]
 pub struct InputCommon {
     /// A name of its own in the log.
     pub alias: Option<String>,
+    /// What it logs; the agent's level when it is not given.
+    pub log_level: Option<tracing::Level>,
+    /// What is done when it cannot start.
+    pub startup_error_behavior: StartupErrorBehavior,
     /// From one gather to the next.
     pub interval: Duration,
     /// Times are rounded to this.
@@ -161,6 +231,10 @@ pub struct InputCommon {
     pub tags: BTreeMap<String, String>,
     /// Which of its points pass.
     pub filter: Filter,
+    /// Its tags come back when the filter took them away.
+    pub always_include_local_tags: bool,
+    /// The global tags do.
+    pub always_include_global_tags: bool,
 }
 
 impl InputCommon {
@@ -169,6 +243,8 @@ impl InputCommon {
     pub fn of(agent: &Agent) -> Self {
         Self {
             alias: None,
+            log_level: None,
+            startup_error_behavior: StartupErrorBehavior::Error,
             interval: agent.interval,
             precision: agent.precision,
             collection_jitter: agent.collection_jitter,
@@ -176,6 +252,8 @@ impl InputCommon {
             naming: Naming::default(),
             tags: BTreeMap::new(),
             filter: Filter::default(),
+            always_include_local_tags: agent.always_include_local_tags,
+            always_include_global_tags: agent.always_include_global_tags,
         }
     }
 
@@ -188,13 +266,25 @@ impl InputCommon {
             return None;
         }
         self.naming.apply(&mut point.measurement);
-        for (key, value) in self.tags.iter().chain(global_tags) {
-            if point.tag_value(key).is_none() {
-                point.tags.push((Cow::Owned(key.clone()), value.clone()));
-            }
-        }
+        add_tags(&mut point, &self.tags);
+        add_tags(&mut point, global_tags);
         self.filter.prune(&mut point);
+        if self.always_include_local_tags {
+            add_tags(&mut point, &self.tags);
+        }
+        if self.always_include_global_tags {
+            add_tags(&mut point, global_tags);
+        }
         (!point.fields.is_empty()).then_some(point)
+    }
+}
+
+/// Adds the tags that a point does not have.
+fn add_tags(point: &mut Point, tags: &BTreeMap<String, String>) {
+    for (key, value) in tags {
+        if point.tag_value(key).is_none() {
+            point.tags.push((Cow::Owned(key.clone()), value.clone()));
+        }
     }
 }
 
@@ -214,6 +304,8 @@ pub struct OutputSection {
 pub struct OutputCommon {
     /// A name of its own in the log.
     pub alias: Option<String>,
+    /// What it logs; the agent's level when it is not given.
+    pub log_level: Option<tracing::Level>,
     /// From one flush to the next.
     pub flush_interval: Duration,
     /// Each flush is late by up to this.
@@ -234,6 +326,7 @@ impl OutputCommon {
     pub fn of(agent: &Agent) -> Self {
         Self {
             alias: None,
+            log_level: None,
             flush_interval: agent.flush_interval,
             flush_jitter: agent.flush_jitter,
             metric_batch_size: agent.metric_batch_size,
@@ -301,6 +394,27 @@ mod tests {
             ["a", "b", "c"].map(|key| point.tag_value(key)),
             [Some("point"), Some("input"), Some("global")]
         );
+    }
+
+    #[test]
+    fn tags_that_filters_took_away_can_come_back() {
+        let lists = filter::FilterLists { tag_include: vec!["a".into()], ..Default::default() };
+        let global = BTreeMap::from([("host".to_owned(), "h".to_owned())]);
+        let tags = |local, global_too| {
+            let common = InputCommon {
+                tags: BTreeMap::from([("rack".into(), "7".into())]),
+                filter: Filter::new(&lists).unwrap(),
+                always_include_local_tags: local,
+                always_include_global_tags: global_too,
+                ..InputCommon::of(&Agent::default())
+            };
+            let point = Point::new("m", Timestamp(0)).tag("a", "1").tag("b", "2").field("f", 1_i64);
+            let tags = common.process(&global, point).unwrap().tags;
+            tags.into_iter().map(|(key, _)| key.into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(tags(false, false), ["a"]);
+        assert_eq!(tags(true, false), ["a", "rack"]);
+        assert_eq!(tags(true, true), ["a", "rack", "host"]);
     }
 
     #[test]

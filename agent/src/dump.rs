@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::config::InputCommon;
 use crate::inputs::{self, Input};
 use crate::line_protocol;
-use crate::point::{FieldValue, Point};
+use crate::point::{FieldValue, Point, Timestamp};
 use crate::probes::support::HierarchyId;
 use crate::records::Record;
 
@@ -153,20 +153,29 @@ fn json_value(value: &FieldValue) -> Value {
     }
 }
 
+/// Lines as Telegraf's `--test` has them: it prints unsigned counts as such, and fields by name.
+const TEST_LINES: line_protocol::Format =
+    line_protocol::Format { uint_support: true, sort_fields: true, omit_timestamp: false, max_line_bytes: 0 };
+
 /// Gathers once and prints as Telegraf's `--test` does: `> ` before each line.
 ///
-/// Inputs that need two readings are asked twice, half a second apart, as Telegraf does for `cpu`.
+/// Inputs that need two readings are asked twice, half a second apart or `wait`, in which the others listen.
 ///
 /// # Errors
 /// When the stream cannot be written to.
-pub async fn test(mut request: Request, out: &mut impl Write) -> io::Result<()> {
-    let _ = gather(&mut request).await;
-    tokio::time::sleep(inputs::FIRST_READING).await;
+pub async fn test(mut request: Request, wait: Duration, out: &mut impl Write) -> io::Result<()> {
+    let mut first_reading = Duration::ZERO;
+    for (input, _) in request.inputs.iter_mut().filter(|(input, _)| input.needs_two_readings()) {
+        // What is missing is said with the second one.
+        let _ = input.gather(&mut inputs::Gathered::at(Timestamp::now())).await;
+        first_reading = inputs::FIRST_READING;
+    }
+    self::wait(&mut request.inputs, Instant::now() + wait.max(first_reading)).await;
     let mut line = Vec::new();
     for point in gather(&mut request).await {
         line.clear();
         line.extend(b"> ");
-        if line_protocol::encode(&point, &mut line) {
+        if TEST_LINES.encode(&point, &mut line, &mut Vec::new()).is_ok() {
             out.write_all(&line)?;
         }
     }
@@ -251,7 +260,47 @@ fn json_of_record(record: &Record<'_>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::point::Timestamp;
+    use crate::inputs::{GatherError, Gathered};
+
+    /// Has more to say the second time.
+    struct Twice(u64);
+
+    #[async_trait::async_trait]
+    impl Input for Twice {
+        fn name(&self) -> &'static str {
+            "twice"
+        }
+
+        fn needs_two_readings(&self) -> bool {
+            self.0 < 10
+        }
+
+        async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+            self.0 += 1;
+            gathered.push(Point::new("m", Timestamp(7)).field("n", self.0).field("a", 1_i64));
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_test_prints_telegrafs_lines() {
+        let common = InputCommon::of(&crate::config::Agent::default());
+        let inputs: Vec<(Box<dyn Input>, _)> =
+            vec![(Box::new(Twice(0)), common.clone()), (Box::new(Twice(10)), common)];
+        let request = Request {
+            inputs,
+            global_tags: [("host".to_owned(), "h".to_owned())].into(),
+            interval: Duration::ZERO,
+            count: Some(1),
+            format: Format::Line,
+            terminal: None,
+        };
+        let mut out = Vec::new();
+        let start = Instant::now();
+        test(request, Duration::from_secs(3), &mut out).await.unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "> m,host=h a=1i,n=2u 7\n> m,host=h a=1i,n=11u 7\n");
+        assert_eq!(start.elapsed().as_secs(), 3);
+    }
 
     #[test]
     fn json_has_every_part_of_a_point() {

@@ -23,13 +23,10 @@ pub const USER_AGENT: &str = concat!("Seismograf/", env!("CARGO_PKG_VERSION"));
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// A PEM file with the authorities to believe, instead of the system's; empty means the system's.
-    #[serde(alias = "ssl_ca")]
     pub tls_ca: String,
     /// A PEM file with the client's certificate; empty means none.
-    #[serde(alias = "ssl_cert")]
     pub tls_cert: String,
     /// A PEM file with the key to it.
-    #[serde(alias = "ssl_key")]
     pub tls_key: String,
     /// Of an encrypted key; refused, since such keys cannot be read.
     pub tls_key_pwd: String,
@@ -51,11 +48,8 @@ impl Tls {
     /// The options' names.
     pub const KEYS: &'static [&'static str] = &[
         "tls_ca",
-        "ssl_ca",
         "tls_cert",
-        "ssl_cert",
         "tls_key",
-        "ssl_key",
         "tls_key_pwd",
         "tls_min_version",
         "tls_cipher_suites",

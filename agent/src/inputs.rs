@@ -11,27 +11,33 @@ pub mod diskio;
 pub mod ebpf;
 #[cfg(test)]
 mod golden;
+pub mod internal;
 pub mod kernel;
 pub mod mem;
 pub mod net;
 pub mod processes;
+pub mod start;
 pub mod swap;
 pub mod system;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use crate::cgroupfs::Cgroupfs;
 use crate::config::{InputCommon, OptionError, file};
 use crate::host::Host;
 use crate::identity::names::Names;
+use crate::logging;
 use crate::point::{Point, Timestamp};
+use crate::telemetry::Telemetry;
 
 /// The table of inputs: Telegraf's name, variant, module.
 macro_rules! inputs {
     ($($name:literal => $variant:ident($module:ident)),* $(,)?) => {
         /// The options of one input, whichever it is.
-        #[derive(Clone, Debug)]
+        #[derive(Clone, Debug, PartialEq)]
         pub enum InputOptions {
             $(
                 #[doc = concat!("`[[inputs.", $name, "]]`")]
@@ -72,6 +78,7 @@ inputs! {
     "disk" => Disk(disk),
     "diskio" => Diskio(diskio),
     "ebpf" => Ebpf(ebpf),
+    "internal" => Internal(internal),
     "kernel" => Kernel(kernel),
     "mem" => Mem(mem),
     "net" => Net(net),
@@ -89,13 +96,20 @@ pub struct Shared {
     pub cgroupfs: Cgroupfs,
     /// The names of containers and pods, from the inputs that ask for them.
     pub names: Names,
+    /// The agent's counters.
+    pub telemetry: Arc<Telemetry>,
 }
 
 impl Shared {
     /// For this host; nobody has a name yet.
     #[must_use]
     pub fn new(host: Host) -> Arc<Self> {
-        Arc::new(Self { cgroupfs: Cgroupfs::new(&host), host, names: Names::default() })
+        Arc::new(Self {
+            cgroupfs: Cgroupfs::new(&host),
+            host,
+            names: Names::default(),
+            telemetry: Arc::default(),
+        })
     }
 }
 
@@ -112,6 +126,7 @@ impl InputOptions {
             Self::Disk(options) => Box::new(disk::Disk::new(options, host)),
             Self::Diskio(options) => Box::new(diskio::Diskio::new(options, host)),
             Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, shared)?),
+            Self::Internal(options) => Box::new(internal::Internal::new(options, &shared.telemetry)),
             Self::Kernel(options) => Box::new(kernel::Kernel::new(&options, host)?),
             Self::Mem(options) => Box::new(mem::Mem::new(options, host)),
             Self::Net(options) => Box::new(net::Net::new(options, host)),
@@ -214,13 +229,18 @@ pub(crate) async fn gather(
 ) -> (Vec<Point>, bool) {
     let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
     gathered.is_last = is_last;
-    let result = input.gather(&mut gathered).await;
+    let span = span(input.name(), common);
+    let result = input.gather(&mut gathered).instrument(span.clone()).await;
     if let Err(error) = &result {
-        let name = common.alias.as_deref().unwrap_or(input.name());
-        tracing::error!(input = name, %error, "gather is incomplete");
+        span.in_scope(|| tracing::error!(%error, "gather is incomplete"));
     }
     let points = gathered.points.into_iter();
     (points.filter_map(|point| common.process(global_tags, point)).collect(), result.is_ok())
+}
+
+/// In which an input works, so that the log says whose its lines are.
+pub(crate) fn span(name: &str, common: &InputCommon) -> tracing::Span {
+    logging::plugin("inputs", name, common.alias.as_deref(), common.log_level)
 }
 
 /// A source of points.
@@ -234,6 +254,12 @@ pub trait Input: Send {
     /// # Errors
     /// Says what could not be read. Points added before the error are sent all the same.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError>;
+
+    /// Whether a first gather has less to say than the second, because figures are differences. Where the agent gathers once
+    /// such an input is asked twice, half a second apart.
+    fn needs_two_readings(&self) -> bool {
+        false
+    }
 
     /// Does what has to be done between two gathers, for as long as nothing else is asked of the input.
     ///

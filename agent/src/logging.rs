@@ -1,38 +1,484 @@
-//! The log: to the standard error, one short line an event.
+//! The log: one line an event, as Telegraf writes it, to the standard error or to a file.
+//!
+//! ```text
+//! 2024-01-01T00:00:00Z E! [inputs.cpu] gather is incomplete error=cannot read /proc/stat
+//! ```
+//!
+//! What is between brackets is the plugin that was at work ([`plugin`]), or `agent`. With `logformat = "structured"` a line
+//! is a JSON object. Where and how is changed while the agent runs by [`Handle::change`], after a reload.
 
-use std::io::IsTerminal as _;
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Span, Subscriber};
+use tracing_log::NormalizeEvent as _;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-/// Overrides the level, in tracing-subscriber's syntax: `seismograf=debug`.
+use crate::config::{Config, Log, LogFormat};
+use crate::rotation::{RotatingFile, Rotation};
+
+/// Overrides the levels, in tracing-subscriber's syntax: `seismograf=debug`.
 pub const VARIABLE: &str = "SEISMOGRAF_LOG";
 
-/// Starts logging for good. `quiet` (errors alone) wins over `debug`, as in Telegraf.
+/// Why there can be no log as it is asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot log to {path}: {error}")]
+pub struct LogError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+/// What the log is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The options of `[agent]`.
+    pub log: Log,
+    /// The most that any plugin logs by a `log_level` of its own.
+    pub plugins: Option<Level>,
+}
+
+impl Settings {
+    /// What a configuration asks for; `debug` and `quiet` of the command line add to it.
+    #[must_use]
+    pub fn of(config: &Config, debug: bool, quiet: bool) -> Self {
+        let inputs = config.inputs.iter().filter_map(|section| section.common.log_level);
+        let outputs = config.outputs.iter().filter_map(|section| section.common.log_level);
+        let mut log = config.agent.log.clone();
+        log.debug |= debug;
+        log.quiet |= quiet;
+        Self { log, plugins: inputs.chain(outputs).max() }
+    }
+
+    /// What is logged outside of plugins with a level of their own. `quiet` wins over `debug`, as in Telegraf.
+    fn level(&self) -> Level {
+        match (self.log.quiet, self.log.debug) {
+            (true, _) => Level::ERROR,
+            (false, true) => Level::DEBUG,
+            (false, false) => Level::INFO,
+        }
+    }
+}
+
+/// The log, to be changed while it is in use.
+#[derive(Clone)]
+pub struct Handle(Arc<Mutex<State>>);
+
+impl Handle {
+    /// Logs as `settings` say from now on; when that cannot be, all stays as it is.
+    ///
+    /// # Errors
+    /// The file cannot be written to.
+    pub fn change(&self, settings: Settings) -> Result<(), LogError> {
+        let state = State::new(settings)?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        tracing::callsite::rebuild_interest_cache();
+        Ok(())
+    }
+}
+
+/// Starts logging for good.
 ///
 /// What the probes log comes through the `log` crate, and so do libraries' messages; both end up here.
-pub fn start(debug: bool, quiet: bool) {
+///
+/// # Errors
+/// The file cannot be written to.
+pub fn start(settings: Settings) -> Result<Handle, LogError> {
+    let (subscriber, handle) = subscriber(State::new(settings)?);
     // Only the first caller of a process has a say: tests call this again and again.
-    let _ = subscriber(debug, quiet).try_init();
+    let _ = subscriber.try_init();
+    Ok(handle)
 }
 
-/// Logs what `work` does, before it is known what the configuration says of the log.
+/// Logs what `work` does to the standard error, before it is known what the configuration says of the log.
 pub fn with_early<T>(debug: bool, quiet: bool, work: impl FnOnce() -> T) -> T {
-    tracing::subscriber::with_default(subscriber(debug, quiet), work)
+    let settings = Settings { log: Log { debug, quiet, ..Log::default() }, plugins: None };
+    let state = State { settings, zone: TimeZone::UTC, sink: Sink::Stderr };
+    tracing::subscriber::with_default(subscriber(state).0, work)
 }
 
-fn subscriber(debug: bool, quiet: bool) -> impl Subscriber + Send + Sync + 'static {
-    let default = match (quiet, debug) {
-        (true, _) => "error",
+/// The span in which a plugin works: `kind` is `inputs` or `outputs`.
+pub fn plugin(kind: &str, name: &str, alias: Option<&str>, level: Option<Level>) -> Span {
+    let level = level.map(|level| level.as_str()).unwrap_or_default();
+    // At the level that is always on.
+    tracing::error_span!("plugin", kind, name, alias = alias.unwrap_or_default(), level)
+}
+
+/// The time zone of `log_with_timezone`.
+///
+/// # Errors
+/// The system knows no such zone.
+pub fn zone(name: &str) -> Result<TimeZone, String> {
+    match name {
+        "" | "UTC" => Ok(TimeZone::UTC),
+        "local" | "Local" => Ok(TimeZone::system()),
+        name => TimeZone::get(name).map_err(|_| {
+            format!("the system knows no time zone `{name}`: write a name such as Europe/Berlin, or local")
+        }),
+    }
+}
+
+fn subscriber(state: State) -> (impl Subscriber + Send + Sync + 'static, Handle) {
+    let state = Arc::new(Mutex::new(state));
+    let filter = EnvFilter::try_from_env(VARIABLE).ok();
+    let layer = LogLayer { state: Arc::clone(&state), levels: filter.is_none() };
+    (Registry::default().with(filter).with(layer), Handle(state))
+}
+
+/// For tests: a log to a file, for as long as the guard lives and on this thread alone.
+#[cfg(test)]
+pub(crate) fn to_file(path: &Path) -> tracing::subscriber::DefaultGuard {
+    let log = Log { file: Some(path.to_owned()), ..Log::default() };
+    let state = State::new(Settings { log, plugins: None });
+    tracing::subscriber::set_default(subscriber(state.unwrap()).0)
+}
+
+/// Where lines go.
+enum Sink {
+    Stderr,
+    File(RotatingFile),
+}
+
+/// What a line is made with.
+struct State {
+    settings: Settings,
+    zone: TimeZone,
+    sink: Sink,
+}
+
+impl State {
+    fn new(settings: Settings) -> Result<Self, LogError> {
+        let sink = match &settings.log.file {
+            None => Sink::Stderr,
+            Some(path) => {
+                let file = open(path, settings.log.rotation);
+                Sink::File(file.map_err(|error| LogError { path: path.clone(), error })?)
+            }
+        };
+        // The configuration was checked; without the zone UTC is understood too.
+        let zone = zone(&settings.log.timezone).unwrap_or(TimeZone::UTC);
+        Ok(Self { settings, zone, sink })
+    }
+
+    fn write(&mut self, line: &str) {
+        if let Sink::File(file) = &mut self.sink
+            && file.write_all(line.as_bytes()).is_ok()
+        {
+            if let Some(error) = file.take_problem() {
+                let _ = writeln!(file, "{} W! [agent] cannot rotate the log: {error}", Timestamp::now());
+            }
+            return;
+        }
+        // Nobody is left to be told when this fails.
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// Opens the file of the log; directories that are missing are made for this user alone, as in Telegraf.
+fn open(path: &Path, rotation: Rotation) -> io::Result<RotatingFile> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    RotatingFile::open(path, rotation)
+}
+
+/// The plugin that a span is about.
+struct Plugin {
+    kind: String,
+    name: String,
+    alias: String,
+    level: Option<Level>,
+}
+
+impl fmt::Display for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.kind, self.name)?;
+        if self.alias.is_empty() { Ok(()) } else { write!(f, "::{}", self.alias) }
+    }
+}
+
+/// The fields of an event or a span, the message apart.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Map<String, Value>,
+}
+
+impl Fields {
+    fn take(&mut self, key: &str) -> String {
+        match self.others.remove(key) {
+            Some(Value::String(text)) => text,
+            _ => String::new(),
+        }
+    }
+
+    fn set(&mut self, field: &Field, value: impl Into<Value>) {
+        // Where the `log` crate's messages come from; the level and the target are told anyway.
+        if !field.name().starts_with("log.") {
+            self.others.insert(field.name().to_owned(), value.into());
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            self.set(field, format!("{value:?}"));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            self.set(field, value);
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value);
+    }
+}
+
+/// Makes lines of events.
+struct LogLayer {
+    state: Arc<Mutex<State>>,
+    /// Whether levels are what the settings say; else a filter before it has chosen.
+    levels: bool,
+}
+
+impl LogLayer {
+    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether an event of this kind could be logged by some plugin.
+    fn could_be(&self, metadata: &Metadata<'_>) -> bool {
+        if !self.levels {
+            return true;
+        }
+        let most = self.with(|state| state.settings.plugins.max(Some(state.settings.level())));
         // Libraries at debug level drown the agent's own lines.
-        (false, true) => "info,seismograf=debug,seismograf_ebpf=debug",
-        (false, false) => "info",
+        let is_own = metadata.target().starts_with("seismograf") || metadata.target() == "log";
+        let most = if is_own { most } else { most.min(Some(Level::INFO)) };
+        Some(*metadata.level()) <= most
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.could_be(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.could_be(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let most = self.with(|state| state.settings.plugins.max(Some(state.settings.level())));
+        self.levels.then(|| most.map_or(LevelFilter::INFO, LevelFilter::from_level))
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if attributes.metadata().name() != "plugin" {
+            return;
+        }
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        let [kind, name, alias, level] = ["kind", "name", "alias", "level"].map(|key| fields.take(key));
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(Plugin { kind, name, alias, level: level.parse().ok() });
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let span = context
+            .event_scope(event)
+            .and_then(|mut scope| scope.find(|span| span.extensions().get::<Plugin>().is_some()));
+        let extensions = span.as_ref().map(|span| span.extensions());
+        let plugin = extensions.as_ref().and_then(|extensions| extensions.get::<Plugin>());
+        self.with(|state| {
+            let level = plugin.and_then(|plugin| plugin.level).unwrap_or_else(|| state.settings.level());
+            if self.levels && *metadata.level() > level {
+                return;
+            }
+            let now = Timestamp::now();
+            let line = match state.settings.log.format {
+                LogFormat::Text => text(now, &state.zone, metadata, plugin, &fields),
+                LogFormat::Structured => {
+                    structured(now, &state.settings.log.message_key, metadata, plugin, fields)
+                }
+            };
+            state.write(&line);
+        });
+    }
+}
+
+fn text(
+    now: Timestamp,
+    zone: &TimeZone,
+    metadata: &Metadata<'_>,
+    plugin: Option<&Plugin>,
+    fields: &Fields,
+) -> String {
+    let level = metadata.level().as_str().chars().next().unwrap_or('?');
+    let offset = if *zone == TimeZone::UTC { "Z" } else { "%:z" };
+    let time = now.to_zoned(zone.clone()).strftime(&format!("%Y-%m-%dT%H:%M:%S{offset}")).to_string();
+    let source = match (plugin, metadata.target().split("::").next()) {
+        (Some(plugin), _) => plugin.to_string(),
+        (None, Some(library)) if !library.starts_with("seismograf") => library.to_owned(),
+        _ => "agent".to_owned(),
     };
-    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .finish()
+    let mut line = format!("{time} {level}! [{source}] {}", fields.message);
+    for (key, value) in &fields.others {
+        // Writing to a string cannot fail.
+        let _ = match value {
+            Value::String(text) if text.contains([' ', '"', '\n']) || text.is_empty() => {
+                write!(line, " {key}={text:?}")
+            }
+            Value::String(text) => write!(line, " {key}={text}"),
+            value => write!(line, " {key}={value}"),
+        };
+    }
+    line.push('\n');
+    line
+}
+
+fn structured(
+    now: Timestamp,
+    message_key: &str,
+    metadata: &Metadata<'_>,
+    plugin: Option<&Plugin>,
+    fields: Fields,
+) -> String {
+    let mut object = fields.others;
+    object.insert("time".into(), now.to_string().into());
+    object.insert("level".into(), metadata.level().as_str().into());
+    object.insert(message_key.into(), fields.message.into());
+    if let Some(Plugin { kind, name, alias, .. }) = plugin {
+        object.insert("category".into(), kind.as_str().into());
+        object.insert("plugin".into(), name.as_str().into());
+        if !alias.is_empty() {
+            object.insert("alias".into(), alias.as_str().into());
+        }
+    }
+    format!("{}\n", Value::Object(object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is logged to a file by `work`.
+    fn logged(log: Log, plugins: Option<Level>, work: impl FnOnce(&Handle)) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/agent.log");
+        let settings = Settings { log: Log { file: Some(path.clone()), ..log }, plugins };
+        let (subscriber, handle) = subscriber(State::new(settings).unwrap());
+        tracing::subscriber::with_default(subscriber, || work(&handle));
+        fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn lines_are_telegrafs() {
+        let lines = logged(Log::default(), None, |_| {
+            tracing::error!(n = 3, why = "no such", "lost");
+            let span = plugin("inputs", "cpu", Some("mine"), None);
+            span.in_scope(|| tracing::warn!(path = "/proc", "slow"));
+            tracing::debug!("not asked for");
+        });
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let (time, rest) = lines[0].split_once(' ').unwrap();
+        assert!(time.parse::<Timestamp>().is_ok() && time.len() == "2024-01-01T00:00:00Z".len(), "{time}");
+        assert_eq!(rest, "E! [agent] lost n=3 why=\"no such\"");
+        assert!(lines[1].ends_with(" W! [inputs.cpu::mine] slow path=/proc"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_plugin_may_have_a_level_of_its_own() {
+        let lines = logged(Log { quiet: true, debug: true, ..Log::default() }, Some(Level::DEBUG), |_| {
+            tracing::info!("a");
+            plugin("inputs", "cpu", None, Some(Level::DEBUG)).in_scope(|| tracing::debug!("b"));
+            plugin("inputs", "mem", None, None).in_scope(|| tracing::warn!("c"));
+            plugin("outputs", "file", None, Some(Level::ERROR)).in_scope(|| tracing::error!("d"));
+        });
+        let ends: Vec<_> = lines.iter().map(|line| line.split_once(' ').unwrap().1).collect();
+        assert_eq!(ends, ["D! [inputs.cpu] b", "E! [outputs.file] d"]);
+    }
+
+    #[test]
+    fn structured_lines_are_json() {
+        let log = Log { format: LogFormat::Structured, message_key: "message".into(), ..Log::default() };
+        let lines = logged(log, None, |_| {
+            plugin("outputs", "influxdb", Some("a"), None)
+                .in_scope(|| tracing::error!(points = 7, ok = false, "lost"));
+        });
+        let mut line: Value = serde_json::from_str(&lines[0]).unwrap();
+        let time = line.as_object_mut().unwrap().remove("time").unwrap();
+        assert!(time.as_str().unwrap().parse::<Timestamp>().is_ok());
+        let expected = serde_json::json!({"level": "ERROR", "message": "lost", "category": "outputs",
+            "plugin": "influxdb", "alias": "a", "points": 7, "ok": false});
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn times_are_of_the_zone_that_is_asked_for() {
+        assert!(zone("Nowhere/Else").unwrap_err().contains("Nowhere/Else"));
+        assert!(zone("local").is_ok());
+        let Ok(_) = zone("Asia/Tokyo") else { return };
+        let lines = logged(Log { timezone: "Asia/Tokyo".into(), ..Log::default() }, None, |_| {
+            tracing::info!("x");
+        });
+        assert!(lines[0].contains("+09:00 I! [agent] x"), "{lines:?}");
+    }
+
+    #[test]
+    fn the_log_can_be_changed_and_stays_when_it_cannot() {
+        let lines = logged(Log::default(), None, |handle| {
+            let file = handle.0.lock().unwrap().settings.log.file.clone();
+            let bad = Log { file: Some("/proc/none/log".into()), ..Log::default() };
+            let error = handle.change(Settings { log: bad, plugins: None }).unwrap_err();
+            assert!(error.to_string().starts_with("cannot log to /proc/none/log: "), "{error}");
+            tracing::info!("a");
+            let quiet = Log { file, quiet: true, ..Log::default() };
+            handle.change(Settings { log: quiet, plugins: None }).unwrap();
+            tracing::info!("b");
+            tracing::error!("c");
+        });
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].ends_with("] a") && lines[1].ends_with("] c"), "{lines:?}");
+    }
 }

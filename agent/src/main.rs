@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use seismograf::cli::{self, Cli, Command, ConfigCommand};
+use seismograf::commands::Loader;
 use seismograf::exit::Exit;
-use seismograf::{commands, logging};
+use seismograf::logging::{self, Settings};
+use seismograf::{commands, sample};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -26,25 +28,36 @@ fn main() -> ExitCode {
 
 /// One thread for everything: the agent waits far more than it works.
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let source = match &cli.command {
-        None => &cli.run.source,
-        Some(Command::Run(args)) => &args.source,
-        Some(Command::Dump(args)) => &args.source,
-        Some(Command::Doctor(args)) => args,
-        Some(Command::Config(ConfigCommand::Default)) => return commands::config_default(),
-        Some(Command::Config(ConfigCommand::Check { files })) => return commands::config_check(files),
-    };
+    let Cli { command, mut source, run, print, unused } = cli;
+    match &command {
+        None if let Some(text) = sample::asked(&print)? => return commands::print(&text),
+        Some(Command::Config { command: None | Some(ConfigCommand::Default) }) => {
+            return commands::print(&sample::configuration(&source));
+        }
+        Some(Command::Plugins { kind }) => return commands::print(&sample::plugins(kind.as_deref())),
+        Some(Command::Version) => {
+            return commands::print(concat!("seismograf ", env!("CARGO_PKG_VERSION"), "\n"));
+        }
+        _ => {}
+    }
+    if let Some(Command::Config { command: Some(ConfigCommand::Check { files }) }) = &command {
+        source.config.extend(files.iter().cloned());
+    }
+    let (debug, quiet) = (source.debug, source.quiet);
+    let mut loader = Loader::new(source);
     // Before the configuration is read, which can warn; the configuration may then say more or less.
-    let config = logging::with_early(source.debug, source.quiet, || commands::load(source))?;
-    logging::start(source.debug || config.agent.debug, source.quiet || config.agent.quiet);
+    let config = logging::with_early(debug, quiet, || commands::load(&mut loader, &unused))?;
+    if let Some(Command::Config { .. }) = command {
+        return commands::config_check(&config);
+    }
+    let log = logging::start(Settings::of(&config, debug, quiet))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        match cli.command {
-            None => commands::run(config, &cli.run).await,
-            Some(Command::Run(args)) => commands::run(config, &args).await,
+        match command {
             Some(Command::Dump(args)) => commands::dump(config, &args).await,
-            Some(Command::Doctor(_)) => commands::doctor(&config).await,
-            Some(Command::Config(_)) => Ok(Exit::Ok),
+            Some(Command::Doctor) => commands::doctor(&config).await,
+            Some(Command::Run(args)) => commands::run(config, &args.or(run), loader, log).await,
+            _ => commands::run(config, &run, loader, log).await,
         }
     })
 }

@@ -28,7 +28,7 @@ use crate::point::Point;
 use crate::telemetry::OutputCounts;
 
 /// The options of one output, whichever it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each section of a file")]
 pub enum OutputOptions {
     /// `[[outputs.file]]`
@@ -128,6 +128,12 @@ pub trait Output: Send {
     /// Where it writes to, for the log: a path, or a URL without its secrets.
     fn place(&self) -> String;
 
+    /// What tells this place from every other of its kind: points that wait for one may be written to another that is the
+    /// same. The default is for places that say it all.
+    fn destination(&self) -> String {
+        self.place()
+    }
+
     /// Prepares the other side, such as by creating a database. Called once, before the first write; what does not work is
     /// logged, and tried again when a write shows that it is needed.
     async fn connect(&mut self) {}
@@ -158,6 +164,21 @@ const MOST_REFUSED_OF_A_BATCH: usize = 8;
 /// A failure that goes on is logged this often.
 const REMINDER: Duration = Duration::from_secs(60);
 
+/// What an output is told.
+pub enum Message {
+    /// Points of one gather.
+    Points(Arc<Vec<Point>>),
+    /// Write what is there, now.
+    Flush,
+    /// Go on with other options, after a reload; what waits stays.
+    Change {
+        /// In place of the one before, which has the same destination; `None` keeps that one.
+        output: Option<Box<dyn Output>>,
+        /// The options that every output has.
+        common: Box<OutputCommon>,
+    },
+}
+
 /// One output with its buffer: takes points, and delivers them as the other side allows.
 pub struct Sender {
     output: Box<dyn Output>,
@@ -175,8 +196,13 @@ pub struct Sender {
     too_long_logged: Option<Instant>,
     /// Routes that did not take lines since the last flush.
     closed: BTreeSet<Route>,
+    dropped_counted: u64,
     /// No write before this.
     not_before: Option<Instant>,
+    /// The other side was not prepared yet.
+    is_new: bool,
+    /// Somebody asks for a flush.
+    flush_now: bool,
 }
 
 /// How a delivery went.
@@ -202,6 +228,7 @@ impl Sender {
         counts: Arc<OutputCounts>,
     ) -> Self {
         let buffer = Buffer::new(output.encoding(), common.metric_buffer_limit, common.metric_batch_size);
+        counts.set(&counts.limit, common.metric_buffer_limit as u64);
         Self {
             output,
             common,
@@ -214,42 +241,67 @@ impl Sender {
             too_long: 0,
             too_long_logged: None,
             closed: BTreeSet::new(),
+            dropped_counted: 0,
             not_before: None,
+            is_new: true,
+            flush_now: false,
         }
     }
 
-    /// Runs until `points` is closed, then writes what is left, as far as the other side takes it. Returns how many lines
+    /// Runs until `messages` is closed, then writes what is left, as far as the other side takes it. Returns how many lines
     /// are left over.
-    pub async fn run(mut self, mut points: Receiver<Arc<Vec<Point>>>) -> usize {
-        self.output.connect().await;
+    pub async fn run(mut self, mut messages: Receiver<Message>) -> usize {
         let mut flush_at = Instant::now() + self.flush_period();
         loop {
+            if std::mem::take(&mut self.is_new) {
+                self.output.connect().await;
+            }
             // After a failure the next try is when the wait is over, and the rhythm of flushes starts anew from there.
             let due = self.not_before.unwrap_or(flush_at);
             let whole_batch = self.not_before.is_none() && self.buffer.has_batch(&self.closed);
-            if whole_batch || Instant::now() >= due {
+            let asked = std::mem::take(&mut self.flush_now);
+            if asked || whole_batch || Instant::now() >= due {
+                let whole_batch = whole_batch && !asked;
                 if !whole_batch {
                     flush_at = Instant::now() + self.flush_period();
                     self.closed.clear();
                 }
                 self.not_before = None;
                 let n = if whole_batch { 1 } else { usize::MAX };
-                self.flush(n, &mut points).await;
+                self.flush(n, &mut messages).await;
                 self.report_dropped();
                 continue;
             }
             tokio::select! {
-                received = points.recv() => match received {
-                    Some(points) => self.take(&points),
+                received = messages.recv() => match received {
+                    Some(message) => self.obey(message),
                     None => break,
                 },
                 () = tokio::time::sleep_until(due) => {}
             }
         }
         self.closed.clear();
-        self.flush(usize::MAX, &mut points).await;
+        self.flush(usize::MAX, &mut messages).await;
         self.report_dropped();
         self.buffer.len()
+    }
+
+    fn obey(&mut self, message: Message) {
+        match message {
+            Message::Points(points) => self.take(&points),
+            Message::Flush => self.flush_now = true,
+            Message::Change { output, common } => {
+                self.common = *common;
+                self.buffer.resize(self.common.metric_buffer_limit, self.common.metric_batch_size);
+                self.counts.set(&self.counts.limit, self.common.metric_buffer_limit as u64);
+                if let Some(output) = output {
+                    self.output = output;
+                    // What did not work with the options before may work with these.
+                    (self.is_new, self.failures, self.not_before, self.logged) = (true, 0, None, None);
+                }
+                self.publish();
+            }
+        }
     }
 
     fn flush_period(&self) -> Duration {
@@ -258,8 +310,11 @@ impl Sender {
 
     /// Adds points of one gather, as the output's filters and names have it.
     fn take(&mut self, points: &[Point]) {
-        let added = self.buffer.extend(points.iter().filter_map(|point| self.common.process(point)));
+        let mut passed = 0;
+        let processed = points.iter().filter_map(|point| self.common.process(point));
+        let added = self.buffer.extend(processed.inspect(|_| passed += 1));
         self.counts.add(&self.counts.taken, (added.lines + added.too_long) as u64);
+        self.counts.add(&self.counts.filtered, (points.len() - passed) as u64);
         self.counts.add(&self.counts.refused, added.too_long as u64);
         self.too_long += added.too_long;
         self.publish();
@@ -268,8 +323,8 @@ impl Sender {
     /// Writes up to `batches` batches, oldest first, of what is there at the start; stops at the first failure, or where that
     /// is of one route alone, closes this one until the next flush.
     ///
-    /// Takes what arrives on `points` meanwhile, so that a slow server never holds a gather up.
-    async fn flush(&mut self, batches: usize, points: &mut Receiver<Arc<Vec<Point>>>) {
+    /// Takes what arrives on `messages` meanwhile, so that a slow server never holds a gather up.
+    async fn flush(&mut self, batches: usize, messages: &mut Receiver<Message>) {
         let mut left = self.buffer.len();
         let (mut has_written, mut failure) = (false, None);
         for _ in 0..batches {
@@ -279,7 +334,7 @@ impl Sender {
             let Some(batch) = self.buffer.take_batch(&self.closed) else { break };
             left = left.saturating_sub(batch.lines.len());
             let mut arrived = Vec::new();
-            let route = Arc::clone(&batch.route);
+            let (route, start) = (Arc::clone(&batch.route), Instant::now());
             let delivery = {
                 let delivery = deliver(&mut *self.output, &self.counts, &self.name, batch);
                 tokio::pin!(delivery);
@@ -287,10 +342,13 @@ impl Sender {
                     tokio::select! {
                         delivery = &mut delivery => break delivery,
                         // Closed, it is out of the choice.
-                        Some(more) = points.recv() => arrived.push(more),
+                        Some(more) = messages.recv() => arrived.push(more),
                     }
                 }
             };
+            self.counts.add(&self.counts.writes, 1);
+            let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.counts.add(&self.counts.write_time_ns, took);
             match delivery {
                 Delivery::Done => has_written = true,
                 Delivery::Later { rest, failure: failed } => {
@@ -307,7 +365,7 @@ impl Sender {
                     }
                 }
             }
-            arrived.iter().for_each(|points| self.take(points));
+            arrived.into_iter().for_each(|message| self.obey(message));
             self.publish();
         }
         match failure {
@@ -375,9 +433,11 @@ impl Sender {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         self.counts.set(&self.counts.waiting, self.buffer.len() as u64);
-        self.counts.set(&self.counts.overflowed, self.buffer.dropped());
+        let dropped = self.buffer.dropped();
+        self.counts.add(&self.counts.overflowed, dropped - self.dropped_counted);
+        self.dropped_counted = dropped;
     }
 }
 

@@ -1,5 +1,5 @@
 //! The one place that knows every stage: starts a task for each input and each output, owns the channels between them,
-//! and shuts down in the order of the flow, under a time limit.
+//! changes them while they run, and shuts down in the order of the flow, under a time limit.
 //!
 //! ```text
 //! input -> name, tag, filter -> (channel of each output) -> filter, encode -> buffer -> batch -> output
@@ -7,34 +7,53 @@
 //!
 //! All tasks share one thread. A gather of the kernel or of /proc is done on the spot; what waits for a peer is
 //! asynchronous, and its channel is emptied while it waits.
+//!
+//! A start is a reload from nothing. A reload builds everything that is new first, so that a configuration that cannot be
+//! used changes nothing. Then an input whose options are the same goes on with what it knows and in its rhythm, an output
+//! with the same destination goes on with what waits for it, and what has no successor ends as at the end of the agent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use tokio::sync::{mpsc, watch};
+use anyhow::{Context as _, bail};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::clock;
-use crate::config::{Agent, InputCommon, OutputSection};
-use crate::inputs::{self, Input};
-use crate::outputs::Sender;
+use crate::config::{Agent, Config, InputCommon, InputSection, OutputCommon};
+use crate::inputs::start::start;
+use crate::inputs::{self, GatherError, Gathered, Input, InputOptions, Shared};
+use crate::logging;
+use crate::outputs::{Message, Output, OutputOptions, Sender};
 use crate::point::{Point, Timestamp};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
 
 /// Gathers that may wait for an output to take them over; it does so even while it writes.
 const CHANNEL_GATHERS: usize = 64;
 /// How long everything may take that is done when the agent is told to stop. Kubernetes and systemd give 30 s and 90 s.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
+/// What a running pipeline can be told.
+pub enum Order {
+    /// Go on with another configuration.
+    Reload {
+        /// The configuration, or why it cannot be used.
+        loaded: anyhow::Result<Config>,
+        /// Told whether it was taken.
+        done: oneshot::Sender<bool>,
+    },
+    /// Have every output write what it has.
+    Flush,
+}
+
 /// Where every input sends its points.
 #[derive(Clone)]
 struct Fan {
-    outputs: Vec<mpsc::Sender<Arc<Vec<Point>>>>,
-    telemetry: Arc<Telemetry>,
+    outputs: Vec<mpsc::Sender<Message>>,
     global_tags: Arc<BTreeMap<String, String>>,
 }
 
@@ -43,110 +62,387 @@ impl Fan {
         if points.is_empty() {
             return;
         }
-        self.telemetry.gathered.fetch_add(points.len() as u64, Ordering::Relaxed);
         let points = Arc::new(points);
         for output in &self.outputs {
-            // Fails only when the output's task is gone, which ends the run.
-            let _ = output.send(Arc::clone(&points)).await;
+            // Fails only when the output's task is gone, which happens when it panics.
+            let _ = output.send(Message::Points(Arc::clone(&points))).await;
         }
     }
 }
 
-/// Gathers and writes until `shutdown` is over, or with `once` a single time. Returns whether every point was written.
-///
-/// # Errors
-/// An output with an option that cannot be worked with.
-pub async fn run(
-    inputs: Vec<(Box<dyn Input>, InputCommon)>,
-    outputs: Vec<OutputSection>,
+/// What an input does for the configuration in force.
+struct Work {
+    common: InputCommon,
+    round: bool,
+    fan: Fan,
+}
+
+/// An input's task.
+struct RunningInput {
+    /// `None` for the agent's own figures, which are always there.
+    options: Option<InputOptions>,
+    alias: Option<String>,
+    /// Its end ends the task.
+    work: watch::Sender<Arc<Work>>,
+}
+
+/// An output's task.
+struct RunningOutput {
+    options: OutputOptions,
+    destination: String,
+    /// Its end ends the task.
+    messages: mpsc::Sender<Message>,
+}
+
+/// Where something of a new configuration comes from.
+enum Origin<T> {
+    /// From what runs, by its place there.
+    Kept(usize),
+    /// In place of what runs.
+    Successor(usize, T),
+    New(T),
+}
+
+/// A configuration of which everything is built and nothing runs yet.
+struct Prepared {
     agent: Agent,
     global_tags: BTreeMap<String, String>,
-    once: bool,
-    shutdown: impl Future<Output = ()>,
-) -> anyhow::Result<bool> {
-    let mut telemetry = Telemetry::default();
-    let mut names: BTreeMap<String, usize> = BTreeMap::new();
-    let mut senders = Vec::new();
-    for section in outputs {
-        let (kind, place, common) = (section.options.name(), section.place, section.common);
-        let built = section.options.build().with_context(|| format!("{place}: output `{kind}`"))?;
-        for output in built {
-            let name = common.alias.clone().unwrap_or_else(|| kind.to_owned());
-            let n = names.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
-            // Two of a name would count into one series.
-            let name = if *n > 1 { format!("{name}#{n}") } else { name };
-            tracing::info!(output = name, to = output.place(), "write");
-            let counts = telemetry.output(&name);
-            senders.push(Sender::new(output, name, common.clone(), counts));
-        }
-    }
-
-    let (mut channels, mut writing) = (Vec::new(), JoinSet::new());
-    for sender in senders {
-        let (send, receive) = mpsc::channel(CHANNEL_GATHERS);
-        channels.push(send);
-        writing.spawn(sender.run(receive));
-    }
-    let fan = Fan { outputs: channels, telemetry: Arc::new(telemetry), global_tags: Arc::new(global_tags) };
-
-    tokio::pin!(shutdown);
-    let deadline = if once {
-        tokio::select! {
-            () = gather_once(inputs, &fan) => {}
-            () = &mut shutdown => {}
-        }
-        Instant::now() + SHUTDOWN_LIMIT
-    } else {
-        let (stop, stopped) = watch::channel(());
-        let mut gathering = JoinSet::new();
-        for (input, common) in inputs {
-            gathering.spawn(Schedule::new(&common, &agent).run(input, common, fan.clone(), stopped.clone()));
-        }
-        gathering.spawn(report(agent.clone(), fan.clone(), stopped));
-        tokio::select! {
-            () = &mut shutdown => {}
-            // None of them ends by itself.
-            _ = gathering.join_next() => tracing::error!("an input's task ended"),
-        }
-        let deadline = Instant::now() + SHUTDOWN_LIMIT;
-        drop(stop);
-        if tokio::time::timeout_at(deadline, join(&mut gathering)).await.is_err() {
-            tracing::warn!("an input did not end in time");
-            gathering.abort_all();
-        }
-        deadline
-    };
-    // The outputs see the end of their channels and write what is left.
-    drop(fan);
-    let mut left = 0;
-    while let Some(ended) = tokio::time::timeout_at(deadline, writing.join_next()).await.transpose() {
-        match ended {
-            Ok(Ok(n)) => left += n,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "an output's task failed");
-                left += 1;
-            }
-            Err(_) => {
-                tracing::error!("an output did not end in time: its points are lost");
-                return Ok(false);
-            }
-        }
-    }
-    if left > 0 {
-        tracing::error!(points = left, "not written, and lost with the end of the agent");
-    }
-    Ok(left == 0)
+    inputs: Vec<(InputSection, Origin<Box<dyn Input>>)>,
+    outputs: Vec<(OutputOptions, OutputCommon, Origin<Box<dyn Output>>)>,
 }
 
-async fn join(tasks: &mut JoinSet<()>) {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "an input's task failed");
+/// Everything that runs.
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    inputs: Vec<RunningInput>,
+    outputs: Vec<RunningOutput>,
+    gathering: JoinSet<()>,
+    /// Each returns how many lines it could not write.
+    writing: JoinSet<usize>,
+}
+
+impl Pipeline {
+    /// Starts everything of a configuration. Call it within the runtime.
+    ///
+    /// # Errors
+    /// What cannot be built, with its place in the configuration.
+    pub async fn start(config: Config, shared: Arc<Shared>) -> anyhow::Result<Self> {
+        let mut pipeline = Self::empty(shared);
+        let prepared = pipeline.prepare(config)?;
+        pipeline.apply(prepared).await;
+        Ok(pipeline)
+    }
+
+    fn empty(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            gathering: JoinSet::new(),
+            writing: JoinSet::new(),
         }
     }
+
+    /// Gathers and writes until `shutdown` is over. Returns whether every point was written.
+    pub async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        shutdown: impl Future<Output = ()>,
+    ) -> bool {
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(order) = orders.recv() => self.obey(order).await,
+                // What a reload took away ends by itself.
+                Some(ended) = self.gathering.join_next() => input_ended(ended),
+                Some(ended) = self.writing.join_next() => {
+                    output_ended(ended);
+                }
+            }
+        }
+        let deadline = Instant::now() + SHUTDOWN_LIMIT;
+        self.inputs.clear();
+        let gathering = &mut self.gathering;
+        let all = async {
+            while let Some(ended) = gathering.join_next().await {
+                input_ended(ended);
+            }
+        };
+        if tokio::time::timeout_at(deadline, all).await.is_err() {
+            tracing::warn!("an input did not end in time");
+            self.gathering.abort_all();
+        }
+        self.finish(deadline).await
+    }
+
+    /// Gathers and writes a single time. Returns whether every point was written.
+    ///
+    /// # Errors
+    /// What cannot be built, with its place in the configuration.
+    pub async fn once(
+        config: Config,
+        shared: Arc<Shared>,
+        shutdown: impl Future<Output = ()>,
+    ) -> anyhow::Result<bool> {
+        let mut pipeline = Self::empty(shared);
+        let prepared = pipeline.prepare(config)?;
+        let fan = pipeline.apply_outputs(prepared.outputs, prepared.global_tags).await;
+        let mut inputs = Vec::new();
+        for (section, origin) in prepared.inputs {
+            if let Origin::New(input) = origin {
+                let counts =
+                    pipeline.shared.telemetry.input(section.options.name(), section.common.alias.as_deref());
+                inputs.push((input, section.common, counts));
+            }
+        }
+        tokio::select! {
+            () = gather_once(inputs, &fan) => {}
+            () = shutdown => {}
+        }
+        drop(fan);
+        Ok(pipeline.finish(Instant::now() + SHUTDOWN_LIMIT).await)
+    }
+
+    /// Ends the outputs: they see the end of their channels and write what is left. Returns whether they could.
+    async fn finish(mut self, deadline: Instant) -> bool {
+        self.outputs.clear();
+        let mut is_whole = true;
+        while let Some(ended) = tokio::time::timeout_at(deadline, self.writing.join_next()).await.transpose()
+        {
+            match ended {
+                Ok(ended) => is_whole &= output_ended(ended),
+                Err(_) => {
+                    tracing::error!("an output did not end in time: its points are lost");
+                    return false;
+                }
+            }
+        }
+        is_whole
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Flush => {
+                tracing::info!("flush");
+                for output in &self.outputs {
+                    let _ = output.messages.send(Message::Flush).await;
+                }
+            }
+            Order::Reload { loaded, done } => {
+                let is_taken = match loaded.and_then(|config| self.prepare(config)) {
+                    Ok(prepared) => {
+                        self.apply(prepared).await;
+                        self.shared.telemetry.reloads.fetch_add(1, Ordering::Relaxed);
+                        tracing::info!(
+                            inputs = self.inputs.len() - 1,
+                            outputs = self.outputs.len(),
+                            "reloaded"
+                        );
+                        true
+                    }
+                    Err(error) => {
+                        self.shared.telemetry.reload_errors.fetch_add(1, Ordering::Relaxed);
+                        // One line each, so that a log by lines has all of them.
+                        for problem in format!("{error:#}").lines() {
+                            tracing::error!("not reloaded, all goes on as before: {problem}");
+                        }
+                        false
+                    }
+                };
+                // Whoever asked may be gone.
+                let _ = done.send(is_taken);
+            }
+        }
+    }
+
+    /// Builds what does not run yet. Nothing that runs is touched.
+    fn prepare(&self, config: Config) -> anyhow::Result<Prepared> {
+        if config.inputs.is_empty() {
+            bail!("no inputs: add one to the configuration, such as [[inputs.ebpf]]");
+        }
+        if config.outputs.is_empty() {
+            bail!(
+                "no outputs: add one to the configuration, such as [[outputs.influxdb]], or use `seismograf dump`"
+            );
+        }
+        // Outputs first: they are cheap to build.
+        let outputs = self.prepare_outputs(&config)?;
+        let mut kept = vec![false; self.inputs.len()];
+        let mut inputs = Vec::new();
+        for section in config.inputs {
+            let is_same = |of: &RunningInput| of.options.as_ref() == Some(&section.options);
+            let free = || self.inputs.iter().enumerate().filter(|(i, input)| !kept[*i] && is_same(input));
+            let running =
+                free().find(|(_, input)| input.alias == section.common.alias).or_else(|| free().next());
+            if let Some((i, _)) = running {
+                kept[i] = true;
+                inputs.push((section, Origin::Kept(i)));
+            } else if let Some(input) = start(&section, &self.shared)? {
+                inputs.push((section, Origin::New(input)));
+            }
+        }
+        Ok(Prepared { agent: config.agent, global_tags: config.global_tags, inputs, outputs })
+    }
+
+    fn prepare_outputs(
+        &self,
+        config: &Config,
+    ) -> anyhow::Result<Vec<(OutputOptions, OutputCommon, Origin<Box<dyn Output>>)>> {
+        let mut kept = vec![false; self.outputs.len()];
+        let mut outputs = Vec::new();
+        for section in &config.outputs {
+            let (options, name) = (&section.options, section.options.name());
+            let built = options.clone().build();
+            let built = built.with_context(|| format!("{}: output `{name}`", section.place))?;
+            for output in built {
+                let destination = output.destination();
+                let running = self.outputs.iter().enumerate().position(|(i, running)| {
+                    !kept[i] && running.options.name() == name && running.destination == destination
+                });
+                let origin = match running {
+                    Some(i) => {
+                        kept[i] = true;
+                        if self.outputs[i].options == *options {
+                            Origin::Kept(i)
+                        } else {
+                            Origin::Successor(i, output)
+                        }
+                    }
+                    None => Origin::New(output),
+                };
+                outputs.push((options.clone(), section.common.clone(), origin));
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Puts a configuration in force. Nothing of this can fail.
+    async fn apply(&mut self, prepared: Prepared) {
+        let Prepared { agent, global_tags, inputs, outputs } = prepared;
+        let is_start = self.inputs.is_empty();
+        let fan = self.apply_outputs(outputs, global_tags).await;
+        let mut running: Vec<Option<RunningInput>> = self.inputs.drain(..).map(Some).collect();
+        let about = running.pop().flatten();
+        for (section, origin) in inputs {
+            let work = Work { common: section.common, round: agent.round_interval, fan: fan.clone() };
+            match origin {
+                Origin::Kept(i) => {
+                    if let Some(mut input) = running[i].take() {
+                        input.alias.clone_from(&work.common.alias);
+                        // Fails only when the task is gone.
+                        let _ = input.work.send(Arc::new(work));
+                        self.inputs.push(input);
+                    }
+                }
+                Origin::Successor(_, input) | Origin::New(input) => {
+                    let counts =
+                        self.shared.telemetry.input(section.options.name(), work.common.alias.as_deref());
+                    self.spawn_input(input, Some(section.options), work, Some(counts), !is_start);
+                }
+            }
+        }
+        // Those that are left have no successor; their tasks see the end of `work`, gather once more and end.
+        drop(running);
+        let work = Work { common: InputCommon::of(&agent), round: agent.round_interval, fan };
+        match about {
+            Some(about) => {
+                let _ = about.work.send(Arc::new(work));
+                self.inputs.push(about);
+            }
+            // Always the last one.
+            None => {
+                self.spawn_input(Box::new(About(Arc::clone(&self.shared.telemetry))), None, work, None, false)
+            }
+        }
+    }
+
+    /// Puts the outputs of a configuration in force, and returns the way to them.
+    async fn apply_outputs(
+        &mut self,
+        outputs: Vec<(OutputOptions, OutputCommon, Origin<Box<dyn Output>>)>,
+        global_tags: BTreeMap<String, String>,
+    ) -> Fan {
+        let mut running: Vec<Option<RunningOutput>> = self.outputs.drain(..).map(Some).collect();
+        for (options, common, origin) in outputs {
+            let (i, output) = match origin {
+                Origin::Kept(i) => (i, None),
+                Origin::Successor(i, output) => (i, Some(output)),
+                Origin::New(output) => {
+                    self.spawn_output(output, options, common);
+                    continue;
+                }
+            };
+            if let Some(mut successor) = running[i].take() {
+                let change = Message::Change { output, common: Box::new(common) };
+                let _ = successor.messages.send(change).await;
+                successor.options = options;
+                self.outputs.push(successor);
+            }
+        }
+        // Those that are left see the end of their channels when the last gather that knows them is over.
+        drop(running);
+        let outputs = self.outputs.iter().map(|output| output.messages.clone()).collect();
+        Fan { outputs, global_tags: Arc::new(global_tags) }
+    }
+
+    fn spawn_output(&mut self, output: Box<dyn Output>, options: OutputOptions, common: OutputCommon) {
+        let (messages, receive) = mpsc::channel(CHANNEL_GATHERS);
+        let (plugin, alias) = (options.name(), common.alias.as_deref());
+        let entry = self.shared.telemetry.output(plugin, alias);
+        let span = logging::plugin("outputs", plugin, alias, common.log_level);
+        span.in_scope(|| tracing::info!(to = output.place(), "write"));
+        self.outputs.push(RunningOutput { options, destination: output.destination(), messages });
+        let sender = Sender::new(output, entry.name.clone(), common, Arc::clone(&entry.counts));
+        self.writing.spawn(write(sender, receive, entry).instrument(span));
+    }
+
+    fn spawn_input(
+        &mut self,
+        input: Box<dyn Input>,
+        options: Option<InputOptions>,
+        work: Work,
+        counts: Option<Arc<Entry<InputCounts>>>,
+        has_predecessor: bool,
+    ) {
+        let alias = work.common.alias.clone();
+        let (send, receive) = watch::channel(Arc::new(work));
+        self.inputs.push(RunningInput { options, alias, work: send });
+        self.gathering.spawn(gather_at_intervals(input, receive, counts, has_predecessor));
+    }
+}
+
+fn input_ended(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "an input's task failed");
+    }
+}
+
+/// Whether it wrote everything.
+fn output_ended(ended: Result<usize, tokio::task::JoinError>) -> bool {
+    match ended {
+        Ok(left) => left == 0,
+        Err(error) => {
+            tracing::error!(%error, "an output's task failed");
+            false
+        }
+    }
+}
+
+/// The task of an output. Returns how many lines are lost with its end.
+async fn write(sender: Sender, messages: mpsc::Receiver<Message>, entry: Arc<Entry<OutputCounts>>) -> usize {
+    let left = sender.run(messages).await;
+    if left > 0 {
+        tracing::error!(points = left, "not written, and lost with the end of the output");
+        entry.counts.lost.fetch_add(left as u64, Ordering::Relaxed);
+    }
+    entry.counts.waiting.store(0, Ordering::Relaxed);
+    entry.ended();
+    left
 }
 
 /// When an input gathers.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Schedule {
     interval: Duration,
     round: bool,
@@ -155,94 +451,160 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn new(common: &InputCommon, agent: &Agent) -> Self {
+    fn of(work: &Work) -> Self {
         Self {
-            interval: common.interval,
-            round: agent.round_interval,
-            offset: common.collection_offset,
-            jitter: common.collection_jitter,
+            interval: work.common.interval,
+            round: work.round,
+            offset: work.common.collection_offset,
+            jitter: work.common.collection_jitter,
         }
     }
 
-    /// Gathers at its times until `stopped` is closed, and once more then: what the kernel counted since would be lost
-    /// with the agent.
-    async fn run(
-        self,
-        mut input: Box<dyn Input>,
-        common: InputCommon,
-        fan: Fan,
-        mut stopped: watch::Receiver<()>,
-    ) {
-        let mut first = true;
-        loop {
-            let mut wait = clock::until_next(Timestamp::now(), self.interval, self.round, self.offset);
+    /// The time of the next gather, the jitter apart; `last` was that of the one before, if there was one.
+    fn next(&self, last: Option<Instant>) -> Instant {
+        let now = Instant::now();
+        match last {
+            _ if self.round => now + clock::until_next(Timestamp::now(), self.interval, true, self.offset),
             // Without rounding the first gather is at once, as in Telegraf.
-            if first && !self.round {
-                wait = Duration::ZERO;
-            }
-            first = false;
-            let at = Instant::now() + wait + clock::jittered(self.jitter);
-            let stop = tokio::select! {
-                _ = stopped.changed() => true,
-                () = tokio::time::sleep_until(at) => false,
-                () = input.between() => {
-                    // It has nothing to do in between any more.
-                    tokio::select! {
-                        _ = stopped.changed() => true,
-                        () = tokio::time::sleep_until(at) => false,
-                    }
-                }
-            };
-            let start = Instant::now();
-            fan.send(gather(&mut *input, &common, &fan, stop).await).await;
-            if stop {
-                return;
-            }
-            let took = start.elapsed();
-            if took > self.interval {
-                let missed = took.as_nanos() / self.interval.as_nanos().max(1);
-                let missed = u64::try_from(missed).unwrap_or(u64::MAX);
-                fan.telemetry.missed_gathers.fetch_add(missed, Ordering::Relaxed);
-                let name = common.alias.as_deref().unwrap_or(input.name());
-                tracing::warn!(input = name, ?took, interval = ?self.interval, missed, "a gather took longer than its interval");
+            None => now + self.offset,
+            Some(last) => {
+                let late = now.saturating_duration_since(last).as_nanos();
+                let intervals = late.div_ceil(self.interval.as_nanos().max(1)).max(1);
+                last + self.interval.saturating_mul(u32::try_from(intervals).unwrap_or(u32::MAX))
             }
         }
     }
 }
 
-async fn gather(input: &mut dyn Input, common: &InputCommon, fan: &Fan, is_last: bool) -> Vec<Point> {
-    let (points, is_whole) = inputs::gather(input, common, &fan.global_tags, is_last).await;
-    if !is_whole {
-        fan.telemetry.gather_errors.fetch_add(1, Ordering::Relaxed);
+/// Why an input does not wait any more.
+enum Wake {
+    Time,
+    Changed,
+    Stop,
+}
+
+/// Waits for the next gather, and lets the input do what it does in between.
+async fn wait(input: &mut dyn Input, at: Instant, work: &mut watch::Receiver<Arc<Work>>) -> Wake {
+    let mut is_idle = false;
+    loop {
+        tokio::select! {
+            changed = work.changed() => return if changed.is_ok() { Wake::Changed } else { Wake::Stop },
+            () = tokio::time::sleep_until(at) => return Wake::Time,
+            // Once over, it has nothing to do in between any more.
+            () = input.between(), if !is_idle => is_idle = true,
+        }
+    }
+}
+
+/// The task of an input: gathers at its times until nobody holds the other end of `work`, and once more then: what the
+/// kernel counted since would be lost with the input.
+///
+/// One that takes the place of another reads once at the start, so that its first interval is not missed.
+async fn gather_at_intervals(
+    mut input: Box<dyn Input>,
+    mut work: watch::Receiver<Arc<Work>>,
+    entry: Option<Arc<Entry<InputCounts>>>,
+    has_predecessor: bool,
+) {
+    let counts = entry.as_ref().map(|entry| &*entry.counts);
+    let mut current = work.borrow_and_update().clone();
+    if has_predecessor && input.needs_two_readings() {
+        // What is missing is logged with the next one too.
+        let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
+    }
+    let mut schedule = Schedule::of(&current);
+    let mut last = None;
+    let mut due = schedule.next(last);
+    let mut at = due + clock::jittered(schedule.jitter);
+    loop {
+        let span = inputs::span(input.name(), &current.common);
+        let wake = wait(&mut *input, at, &mut work).instrument(span).await;
+        if matches!(wake, Wake::Changed) {
+            current = work.borrow_and_update().clone();
+            if Schedule::of(&current) != schedule {
+                schedule = Schedule::of(&current);
+                due = schedule.next(last);
+                at = due + clock::jittered(schedule.jitter);
+            }
+            continue;
+        }
+        let start = Instant::now();
+        let is_last = matches!(wake, Wake::Stop);
+        let points = gather(&mut *input, &current, counts, is_last).await;
+        current.fan.send(points).await;
+        if is_last {
+            break;
+        }
+        let (took, interval) = (start.elapsed(), schedule.interval);
+        if took > interval {
+            let missed = took.as_nanos() / interval.as_nanos().max(1);
+            let missed = u64::try_from(missed).unwrap_or(u64::MAX);
+            if let Some(counts) = counts {
+                counts.missed.fetch_add(missed, Ordering::Relaxed);
+            }
+            inputs::span(input.name(), &current.common).in_scope(|| {
+                tracing::warn!(?took, ?interval, missed, "a gather took longer than its interval");
+            });
+        }
+        last = Some(due);
+        due = schedule.next(last);
+        at = due + clock::jittered(schedule.jitter);
+    }
+    if let Some(entry) = entry {
+        entry.ended();
+    }
+}
+
+async fn gather(
+    input: &mut dyn Input,
+    work: &Work,
+    counts: Option<&InputCounts>,
+    is_last: bool,
+) -> Vec<Point> {
+    let start = Instant::now();
+    let (points, is_whole) = inputs::gather(input, &work.common, &work.fan.global_tags, is_last).await;
+    if let Some(counts) = counts {
+        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        counts.gathers.fetch_add(1, Ordering::Relaxed);
+        counts.gather_time_ns.fetch_add(took, Ordering::Relaxed);
+        counts.gathered.fetch_add(points.len() as u64, Ordering::Relaxed);
+        counts.errors.fetch_add(u64::from(!is_whole), Ordering::Relaxed);
     }
     points
 }
 
-/// Every input once; those whose figures are differences see two readings.
-async fn gather_once(mut inputs: Vec<(Box<dyn Input>, InputCommon)>, fan: &Fan) {
-    for (input, common) in &mut inputs {
-        gather(&mut **input, common, fan, false).await;
+/// Every input once; those whose figures are differences are read twice.
+async fn gather_once(inputs: Vec<(Box<dyn Input>, InputCommon, Arc<Entry<InputCounts>>)>, fan: &Fan) {
+    let mut inputs: Vec<_> = inputs
+        .into_iter()
+        .map(|(input, common, entry)| (input, Work { common, round: false, fan: fan.clone() }, entry))
+        .collect();
+    let mut has_waited = false;
+    for (input, ..) in inputs.iter_mut().filter(|(input, ..)| input.needs_two_readings()) {
+        let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
+        has_waited = true;
     }
-    tokio::time::sleep(inputs::FIRST_READING).await;
-    for (input, common) in &mut inputs {
-        fan.send(gather(&mut **input, common, fan, true).await).await;
+    if has_waited {
+        tokio::time::sleep(inputs::FIRST_READING).await;
+    }
+    for (input, work, entry) in &mut inputs {
+        let points = gather(&mut **input, work, Some(&entry.counts), true).await;
+        fan.send(points).await;
     }
 }
 
 /// The agent about itself, at the agent's interval and at the end.
-async fn report(agent: Agent, fan: Fan, mut stopped: watch::Receiver<()>) {
-    let common = InputCommon::of(&agent);
-    loop {
-        let wait = clock::until_next(Timestamp::now(), agent.interval, agent.round_interval, Duration::ZERO);
-        let stop = tokio::select! {
-            _ = stopped.changed() => true,
-            () = tokio::time::sleep(wait) => false,
-        };
-        let points = fan.telemetry.points(Timestamp::now().rounded(agent.precision)).into_iter();
-        fan.send(points.filter_map(|point| common.process(&fan.global_tags, point)).collect()).await;
-        if stop {
-            return;
-        }
+struct About(Arc<Telemetry>);
+
+#[async_trait::async_trait]
+impl Input for About {
+    fn name(&self) -> &'static str {
+        "seismograf"
+    }
+
+    async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+        self.0.points(gathered.time).into_iter().for_each(|point| gathered.push(point));
+        Ok(())
     }
 }
 

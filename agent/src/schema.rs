@@ -126,6 +126,9 @@ pub const MEASUREMENTS: &[Measurement] = &[
     POD_BLKIO,
     POD_NET,
     POD_MEM,
+    INTERNAL_AGENT,
+    INTERNAL_GATHER,
+    INTERNAL_WRITE,
     SEISMOGRAF,
 ];
 
@@ -608,6 +611,67 @@ const POD_MEM: Measurement = pod!(
      that ended.",
     MEMORY
 );
+const INTERNAL_AGENT: Measurement = Measurement {
+    name: "internal_agent",
+    input: "internal",
+    help: "All inputs and outputs of the agent together, since its start, as Telegraf has it; also those that a reload took \
+           away. What Telegraf tells of the Go runtime is not there.",
+    tags: &[tag("version", "of the agent")],
+    fields: &[
+        int("metrics_gathered", "point", "gathered, after the inputs' filters"),
+        int("gather_errors", "gather", "gathers that gave less than they should"),
+        int("gather_timeouts", "gather", "gathers that were left out because the one before took too long"),
+        int("metrics_written", "point", "stored on the other side"),
+        int("metrics_rejected", "point", "refused by the other side for good"),
+        int("metrics_dropped", "point", "pushed out of a full buffer, or lost with their output"),
+        int("write_errors", "request", "writes that did not work"),
+    ],
+};
+
+const INTERNAL_GATHER: Measurement = Measurement {
+    name: "internal_gather",
+    input: "internal",
+    help: "Each input, since the start; those of the same name and alias together, unless `per_instance` is set.",
+    tags: &[
+        tag("input", "the plugin"),
+        tag("alias", "its alias, if it has one"),
+        tag("_id", "tells instances apart, with `per_instance`"),
+        tag("version", "of the agent"),
+    ],
+    fields: &[
+        int("metrics_gathered", "point", "gathered, after the input's filters"),
+        int("gather_time_ns", "ns", "time of a gather, mean since the gather of `internal` before"),
+        int("gather_timeouts", "gather", "gathers that were left out because the one before took too long"),
+        int("errors", "error", "`gather_errors` and `startup_errors` together"),
+        int("gather_errors", "gather", "gathers that gave less than they should"),
+        int("startup_errors", "start", "starts that did not work"),
+    ],
+};
+
+const INTERNAL_WRITE: Measurement = Measurement {
+    name: "internal_write",
+    input: "internal",
+    help: "Each output, since the start; those of the same name and alias together, unless `per_instance` is set.",
+    tags: &[
+        tag("output", "the plugin"),
+        tag("alias", "its alias, if it has one"),
+        tag("_id", "tells instances apart, with `per_instance`"),
+        tag("version", "of the agent"),
+    ],
+    fields: &[
+        int("metrics_added", "point", "came in, after the output's filters"),
+        int("metrics_written", "point", "of these, stored on the other side"),
+        int("metrics_rejected", "point", "of these, refused by the other side for good"),
+        int("metrics_dropped", "point", "of these, pushed out of the full buffer"),
+        int("metrics_filtered", "point", "kept back by the output's filters"),
+        int("buffer_size", "point", "wait in the buffer"),
+        int("buffer_limit", "point", "how many may"),
+        int("write_time_ns", "ns", "time of a write, mean since the gather of `internal` before"),
+        int("errors", "error", "the same as `write_errors`"),
+        int("write_errors", "request", "writes that did not work"),
+        int("startup_errors", "start", "always 0: an output that cannot connect yet is tried again"),
+    ],
+};
 
 const SEISMOGRAF: Measurement = Measurement {
     name: "seismograf",
@@ -696,6 +760,13 @@ const SEISMOGRAF: Measurement = Measurement {
         uint("gathered", "point", "`agent`: points gathered since the start, after the inputs' filters"),
         uint("gather_errors", "gather", "`agent`: gathers that gave less than they should; the log says why"),
         uint("missed_gathers", "gather", "`agent`: left out because the one before took too long"),
+        uint("reloads", "reload", "`agent`: reloads that were carried out"),
+        uint(
+            "reload_errors",
+            "reload",
+            "`agent`: reloads whose configuration could not be used; the log says why",
+        ),
+        uint("lost", "point", "`agent`: not written when their output ended with a reload"),
         uint("rss_bytes", "byte", "`agent`: resident memory"),
         uint("cpu_ns", "ns", "`agent`: CPU time"),
         uint("taken", "point", "`output`: points that came in, after the output's filters"),

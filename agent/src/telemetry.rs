@@ -1,9 +1,10 @@
 //! The agent about itself: what became of the points, and what the process takes.
 //!
-//! Counters that the pipeline and the senders raise, read once per interval into points of the measurement `seismograf`.
+//! Counters that the pipeline and the senders raise. The pipeline publishes them as the measurement `seismograf`, and
+//! `[[inputs.internal]]` under Telegraf's names. All count since the start of the process, over every reload.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::point::{Point, Timestamp};
 
@@ -12,16 +13,26 @@ use crate::point::{Point, Timestamp};
 pub struct OutputCounts {
     /// Came in.
     pub taken: AtomicU64,
+    /// Were kept back by the output's filters.
+    pub filtered: AtomicU64,
     /// Are stored on the other side.
     pub written: AtomicU64,
     /// Were refused or dropped by the other side for good.
     pub refused: AtomicU64,
     /// Were pushed out of the full buffer.
     pub overflowed: AtomicU64,
+    /// Could not be written any more when the output ended.
+    pub lost: AtomicU64,
     /// Wait in the buffer now.
     pub waiting: AtomicU64,
+    /// How many may wait.
+    pub limit: AtomicU64,
     /// Writes that did not work.
     pub failed_writes: AtomicU64,
+    /// All writes.
+    pub writes: AtomicU64,
+    /// How long they took, in nanoseconds.
+    pub write_time_ns: AtomicU64,
 }
 
 impl OutputCounts {
@@ -36,44 +47,158 @@ impl OutputCounts {
     }
 }
 
+/// What one input did, since the start.
+#[derive(Debug, Default)]
+pub struct InputCounts {
+    /// Points gathered, after the input's filters.
+    pub gathered: AtomicU64,
+    /// Gathers.
+    pub gathers: AtomicU64,
+    /// How long they took, in nanoseconds.
+    pub gather_time_ns: AtomicU64,
+    /// Gathers that gave less than they should.
+    pub errors: AtomicU64,
+    /// Gathers that were left out because the one before took too long.
+    pub missed: AtomicU64,
+    /// Starts that did not work.
+    pub startup_errors: AtomicU64,
+}
+
+/// A plugin with its counters.
+#[derive(Debug)]
+pub struct Entry<C> {
+    /// What it is called in the log and in tags: its alias, or the plugin's name, with a number when that is taken.
+    pub name: String,
+    /// The plugin.
+    pub plugin: &'static str,
+    /// Its alias.
+    pub alias: Option<String>,
+    /// Its counters.
+    pub counts: Arc<C>,
+    /// Whether it runs; one that is gone still counts in the sums.
+    runs: AtomicBool,
+}
+
+impl<C> Entry<C> {
+    /// It is gone.
+    pub fn ended(&self) {
+        self.runs.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        self.runs.load(Ordering::Relaxed)
+    }
+}
+
+/// All plugins of a kind.
+#[derive(Debug)]
+struct Register<C>(Mutex<Vec<Arc<Entry<C>>>>);
+
+impl<C> Default for Register<C> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<C: Default> Register<C> {
+    /// A plugin that begins to run; one that ran before under the same name counts on.
+    fn begin(&self, plugin: &'static str, alias: Option<&str>) -> Arc<Entry<C>> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = alias.unwrap_or(plugin);
+        let mut name = wanted.to_owned();
+        // Two of a name would count into one series.
+        for n in 2.. {
+            match entries.iter().find(|entry| entry.name == name) {
+                Some(entry) if !entry.runs() && entry.plugin == plugin && entry.alias.as_deref() == alias => {
+                    entry.runs.store(true, Ordering::Relaxed);
+                    return Arc::clone(entry);
+                }
+                Some(_) => name = format!("{wanted}#{n}"),
+                None => break,
+            }
+        }
+        let alias = alias.map(str::to_owned);
+        let entry = Entry { name, plugin, alias, counts: Arc::default(), runs: AtomicBool::new(true) };
+        let entry = Arc::new(entry);
+        entries.push(Arc::clone(&entry));
+        entry
+    }
+
+    fn all(&self) -> Vec<Arc<Entry<C>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// The counters of the whole process.
 #[derive(Debug, Default)]
 pub struct Telemetry {
-    /// Points gathered, after the inputs' filters.
-    pub gathered: AtomicU64,
-    /// Gathers that gave less than they should.
-    pub gather_errors: AtomicU64,
-    /// Gathers that were left out because the one before took too long.
-    pub missed_gathers: AtomicU64,
-    outputs: Vec<(String, Arc<OutputCounts>)>,
+    /// Reloads that were carried out.
+    pub reloads: AtomicU64,
+    /// Reloads whose configuration could not be used; the one before stayed.
+    pub reload_errors: AtomicU64,
+    inputs: Register<InputCounts>,
+    outputs: Register<OutputCounts>,
 }
 
 impl Telemetry {
-    /// Makes the counters of an output, named as in the log.
-    pub fn output(&mut self, name: &str) -> Arc<OutputCounts> {
-        let counts = Arc::new(OutputCounts::default());
-        self.outputs.push((name.to_owned(), Arc::clone(&counts)));
-        counts
+    /// The counters of an input that begins to run.
+    pub fn input(&self, plugin: &'static str, alias: Option<&str>) -> Arc<Entry<InputCounts>> {
+        self.inputs.begin(plugin, alias)
+    }
+
+    /// Counts a start that did not work.
+    pub fn input_cannot_start(&self, plugin: &'static str, alias: Option<&str>) {
+        let entry = self.input(plugin, alias);
+        entry.counts.startup_errors.fetch_add(1, Ordering::Relaxed);
+        // When it does start, it counts on.
+        entry.ended();
+    }
+
+    /// The counters of an output that begins to run.
+    pub fn output(&self, plugin: &'static str, alias: Option<&str>) -> Arc<Entry<OutputCounts>> {
+        self.outputs.begin(plugin, alias)
+    }
+
+    /// All inputs that ever ran.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<Arc<Entry<InputCounts>>> {
+        self.inputs.all()
+    }
+
+    /// All outputs that ever ran.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<Arc<Entry<OutputCounts>>> {
+        self.outputs.all()
     }
 
     /// The points about the agent at `time`.
     #[must_use]
     pub fn points(&self, time: Timestamp) -> Vec<Point> {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let inputs = self.inputs();
+        let sum = |of: fn(&InputCounts) -> &AtomicU64| {
+            inputs.iter().map(|entry| value(of(&entry.counts))).sum::<u64>()
+        };
+        let outputs = self.outputs();
         let mut agent = Point::new("seismograf", time)
             .tag("part", "agent")
-            .field("gathered", value(&self.gathered))
-            .field("gather_errors", value(&self.gather_errors))
-            .field("missed_gathers", value(&self.missed_gathers));
+            .field("gathered", sum(|counts| &counts.gathered))
+            .field("gather_errors", sum(|counts| &counts.errors))
+            .field("missed_gathers", sum(|counts| &counts.missed))
+            .field("reloads", value(&self.reloads))
+            .field("reload_errors", value(&self.reload_errors))
+            .field("lost", outputs.iter().map(|entry| value(&entry.counts.lost)).sum::<u64>());
         if let Some(bytes) = rss_bytes() {
             agent.set_field("rss_bytes", bytes);
         }
         agent.set_field("cpu_ns", cpu_ns());
         let mut points = vec![agent];
-        points.extend(self.outputs.iter().map(|(name, counts)| {
+        points.extend(outputs.iter().filter(|entry| entry.runs()).map(|entry| {
+            let counts = &entry.counts;
             Point::new("seismograf", time)
                 .tag("part", "output")
-                .tag("output", name.clone())
+                .tag("output", entry.name.clone())
                 .field("taken", value(&counts.taken))
                 .field("written", value(&counts.written))
                 .field("dropped_refused", value(&counts.refused))
@@ -105,18 +230,31 @@ mod tests {
 
     #[test]
     fn counts_each_output_by_itself() {
-        let mut telemetry = Telemetry::default();
-        let (a, b) = (telemetry.output("influxdb"), telemetry.output("file"));
-        a.add(&a.written, 3);
-        b.set(&b.waiting, 7);
+        let telemetry = Telemetry::default();
+        let (a, b) = (telemetry.output("influxdb", None), telemetry.output("file", Some("mine")));
+        a.counts.add(&a.counts.written, 3);
+        b.counts.set(&b.counts.waiting, 7);
         let points = telemetry.points(Timestamp(5));
         assert_eq!(points.len(), 3);
         assert_eq!(points[1].tag_value("output"), Some("influxdb"));
         assert_eq!(points[1].field_value("written"), Some(&FieldValue::UInt(3)));
+        assert_eq!(points[2].tag_value("output"), Some("mine"));
         assert_eq!(points[2].field_value("waiting"), Some(&FieldValue::UInt(7)));
         for point in &points {
             assert_eq!(crate::schema::check(point), Ok(()));
         }
+    }
+
+    #[test]
+    fn one_that_comes_again_counts_on_and_one_beside_has_its_own_name() {
+        let telemetry = Telemetry::default();
+        let first = telemetry.output("file", None);
+        assert_eq!(telemetry.output("file", None).name, "file#2");
+        first.ended();
+        assert_eq!(telemetry.points(Timestamp(0)).len(), 2);
+        let again = telemetry.output("file", None);
+        assert!(Arc::ptr_eq(&first, &again));
+        assert_eq!(telemetry.outputs().len(), 2);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Environment variables in the strings of a configuration file, as Telegraf's strict mode has them.
+//! Environment variables in a configuration file, as Telegraf has them.
 //!
 //! `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`, `${VAR:+other}`, `${VAR+other}`, `${VAR:?message}`,
 //! `${VAR?message}`; `$$` is a dollar sign. An unset plain variable stays as it is written. Pure: the look-up is passed in.
@@ -6,50 +6,129 @@
 /// Where variables come from.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// Where in a file variables are replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// In strings alone, once the file is understood: a value cannot change what the file means. Telegraf's since 1.38.
+    #[default]
+    Strict,
+    /// Everywhere, before the file is read as TOML, so that `port = $PORT` works; a value is a piece of the file.
+    NonStrict,
+}
+
+/// How variables are replaced.
+#[derive(Clone, Copy)]
+pub struct Environment<'a> {
+    /// Their values.
+    pub lookup: Lookup<'a>,
+    /// Where they are replaced.
+    pub mode: Mode,
+    /// As before Telegraf 1.27, where `$$` is no way to write a dollar sign.
+    pub old_behavior: bool,
+}
+
+impl<'a> Environment<'a> {
+    /// Telegraf's default.
+    #[must_use]
+    pub fn strict(lookup: Lookup<'a>) -> Self {
+        Self { lookup, mode: Mode::Strict, old_behavior: false }
+    }
+
+    /// Replaces every variable in `text`.
+    ///
+    /// # Errors
+    /// The message of a `${VAR:?message}` whose variable is missing.
+    pub fn substitute(&self, text: &str) -> Result<String, String> {
+        self.expand(text, Unset::Stays, DEPTH)
+    }
+}
+
+/// What becomes of a plain variable that is not set.
+#[derive(Clone, Copy)]
+enum Unset {
+    /// It stays as it is written.
+    Stays,
+    /// It is empty: so in a default, and in what follows one in the same line up to its last closing brace, which
+    /// Telegraf's template engine reads anew with other rules.
+    Empty,
+}
+
 /// How deep defaults may nest.
 const DEPTH: u32 = 16;
 
-/// Replaces every variable in `text`.
-///
-/// # Errors
-/// The message of a `${VAR:?message}` whose variable is missing.
-pub fn substitute(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
-    expand(text, lookup, DEPTH)
-}
+impl Environment<'_> {
+    fn expand(&self, text: &str, unset: Unset, depth: u32) -> Result<String, String> {
+        let plain = |name: &str, written: &str| match ((self.lookup)(name), unset) {
+            (Some(value), _) => value,
+            (None, Unset::Empty) => String::new(),
+            (None, Unset::Stays) => written.to_owned(),
+        };
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(dollar) = rest.find('$') {
+            out.push_str(&rest[..dollar]);
+            let written = &rest[dollar..];
+            let after = &written[1..];
+            if after.starts_with('$') {
+                out.push('$');
+                rest = if self.old_behavior { after } else { &after[1..] };
+                continue;
+            }
+            let name_after = name(after);
+            if !name_after.is_empty() {
+                rest = &after[name_after.len()..];
+                out.push_str(&plain(name_after, &written[..=name_after.len()]));
+                continue;
+            }
+            let Some((body, after)) = after.strip_prefix('{').and_then(braced) else {
+                out.push('$');
+                rest = after;
+                continue;
+            };
+            let name = name(body);
+            rest = after;
+            if name.is_empty() {
+                // Not a variable, such as the `${1}` of a pattern.
+                out.push_str("${");
+                rest = &written[2..];
+            } else if body.len() == name.len() {
+                out.push_str(&plain(name, &written[..written.len() - after.len()]));
+            } else if let Some(value) = self.operate(name, &body[name.len()..], depth)? {
+                out.push_str(&value);
+                let line = after.split('\n').next().unwrap_or_default();
+                if let (Some(last), Unset::Stays) = (line.rfind('}'), unset) {
+                    out.push_str(&self.expand(&after[..=last], Unset::Empty, depth)?);
+                    rest = &after[last + 1..];
+                }
+            } else {
+                out.push_str(&written[..written.len() - after.len()]);
+            }
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
 
-fn expand(text: &str, lookup: Lookup<'_>, depth: u32) -> Result<String, String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(dollar) = rest.find('$') {
-        out.push_str(&rest[..dollar]);
-        let after = &rest[dollar + 1..];
-        if let Some(after) = after.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some((body, after)) = after.strip_prefix('{').and_then(braced) {
-            match expand_braced(body, lookup, depth)? {
-                Some(value) => out.push_str(&value),
-                None => {
-                    out.push_str("${");
-                    out.push_str(body);
-                    out.push('}');
-                }
-            }
-            rest = after;
-        } else {
-            let name = name(after);
-            match (name.is_empty(), lookup(name)) {
-                (false, Some(value)) => out.push_str(&value),
-                _ => {
-                    out.push('$');
-                    out.push_str(name);
-                }
-            }
-            rest = &after[name.len()..];
+    /// What `${NAME<operator>word}` is; `None` when there is no such operator.
+    fn operate(&self, name: &str, operator: &str, depth: u32) -> Result<Option<String>, String> {
+        let value = (self.lookup)(name);
+        // With a colon an empty value counts as none.
+        let (operator, value) = match operator.strip_prefix(':') {
+            Some(operator) => (operator, value.filter(|value| !value.is_empty())),
+            None => (operator, value),
+        };
+        let Some(word) = operator.get(1..) else { return Ok(None) };
+        let word = || match depth {
+            0 => Ok(word.to_owned()),
+            _ => self.expand(word, Unset::Empty, depth - 1),
+        };
+        match (operator.as_bytes()[0], value) {
+            (b'-' | b'?', Some(value)) => Ok(Some(value)),
+            (b'-', None) | (b'+', Some(_)) => word().map(Some),
+            (b'+', None) => Ok(Some(String::new())),
+            (b'?', None) => Err(format!("required variable {name} is missing a value: {}", word()?)),
+            _ => Ok(None),
         }
     }
-    out.push_str(rest);
-    Ok(out)
 }
 
 /// What is inside the braces, up to the one that closes them, and what follows.
@@ -68,33 +147,6 @@ fn braced(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// `None` when it stays as it is written.
-fn expand_braced(body: &str, lookup: Lookup<'_>, depth: u32) -> Result<Option<String>, String> {
-    let name = name(body);
-    if name.is_empty() {
-        return Ok(None);
-    }
-    let value = lookup(name);
-    let operator = &body[name.len()..];
-    if operator.is_empty() {
-        return Ok(value);
-    }
-    // With a colon an empty value counts as none.
-    let (operator, value) = match operator.strip_prefix(':') {
-        Some(operator) => (operator, value.filter(|value| !value.is_empty())),
-        None => (operator, value),
-    };
-    let Some(word) = operator.get(1..) else { return Ok(None) };
-    let word = || if depth == 0 { Ok(word.to_owned()) } else { expand(word, lookup, depth - 1) };
-    match (operator.as_bytes()[0], value) {
-        (b'-', Some(value)) | (b'?', Some(value)) => Ok(Some(value)),
-        (b'-', None) | (b'+', Some(_)) => word().map(Some),
-        (b'+', None) => Ok(Some(String::new())),
-        (b'?', None) => Err(format!("required variable {name} is missing a value: {}", word()?)),
-        _ => Ok(None),
-    }
-}
-
 fn name(text: &str) -> &str {
     let is_part =
         |(at, c): &(usize, char)| c.is_ascii_alphabetic() || *c == '_' || (*at > 0 && c.is_ascii_digit());
@@ -102,11 +154,61 @@ fn name(text: &str) -> &str {
     &text[..end]
 }
 
+/// A file without its comments, whose variables are not replaced and whose lines stay where they are.
+///
+/// Quotes are followed as in TOML; a string that is not closed ends with its line.
+#[must_use]
+pub fn without_comments(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = match c {
+            '#' => {
+                rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
+                continue;
+            }
+            '"' | '\'' => string_length(rest),
+            c => c.len_utf8(),
+        };
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    out
+}
+
+/// How long the string is, quotes included, that `text` starts with.
+fn string_length(text: &str) -> usize {
+    let quote = &text[..1];
+    let triple = quote.repeat(3);
+    let end = if text.starts_with(&triple) { triple.as_str() } else { quote };
+    let mut at = end.len();
+    while at < text.len() {
+        let rest = &text[at..];
+        if rest.starts_with(end) {
+            return at + end.len();
+        }
+        if end.len() == 1 && rest.starts_with('\n') {
+            return at;
+        }
+        let escaped = usize::from(quote == "\"" && rest.starts_with('\\'));
+        at += rest.chars().take(1 + escaped).map(char::len_utf8).sum::<usize>();
+    }
+    text.len()
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    fn lookup(name: &str) -> Option<String> {
+        match name {
+            "A" => Some("a".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
 
     #[rstest]
     #[case("plain", "plain")]
@@ -121,21 +223,40 @@ mod tests {
     #[case("${A:?gone}", "a")]
     #[case("$$A", "$A")]
     #[case("100$ ${1} $1", "100$ ${1} $1")]
+    #[case("${1}$A", "${1}a")]
     #[case("${A", "${A")]
+    #[case("${A!x}", "${A!x}")]
     #[case("$", "$")]
     #[case("é$A€", "éa€")]
+    // An unset variable is empty in a default, and from one to the last brace of its line.
+    #[case("${B:-$C}", "")]
+    #[case("${A:-x}/$B/${B}/$B", "a///$B")]
+    #[case("${A:-x}/$B\n${B}", "a/$B\n${B}")]
     fn replaces(#[case] text: &str, #[case] expected: &str) {
-        let lookup = |name: &str| match name {
-            "A" => Some("a".to_owned()),
-            "EMPTY" => Some(String::new()),
-            _ => None,
-        };
-        assert_eq!(substitute(text, &lookup).as_deref(), Ok(expected));
+        assert_eq!(Environment::strict(&lookup).substitute(text).as_deref(), Ok(expected));
     }
 
     #[test]
     fn a_required_variable_must_be_there() {
-        let error = substitute("${B:?set it}", &|_| None).unwrap_err();
+        let error = Environment::strict(&lookup).substitute("${B:?set it}").unwrap_err();
         assert_eq!(error, "required variable B is missing a value: set it");
+    }
+
+    #[test]
+    fn the_old_behavior_has_no_way_to_write_a_dollar_sign() {
+        let old = Environment { old_behavior: true, ..Environment::strict(&lookup) };
+        assert_eq!(old.substitute("$$A $$").as_deref(), Ok("$a $$"));
+    }
+
+    #[rstest]
+    #[case("a = 1 # b\nc = 2", "a = 1 \nc = 2")]
+    #[case("a = \"#\" # b", "a = \"#\" ")]
+    #[case("a = \"\\\"#\" # b", "a = \"\\\"#\" ")]
+    #[case("a = '\\' # b", "a = '\\' ")]
+    #[case("a = \"\"\"\n# \"x\" \"\"\" # b", "a = \"\"\"\n# \"x\" \"\"\" ")]
+    #[case("a = \"open\n# b", "a = \"open\n")]
+    #[case("# é", "")]
+    fn comments_are_taken_out(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(without_comments(text), expected);
     }
 }

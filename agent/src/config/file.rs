@@ -1,7 +1,11 @@
 //! Telegraf's configuration format: from text to the resolved configuration.
 //!
-//! What is not known is refused, with file, line and the nearest known name; all problems are reported at once. Variables
-//! are replaced in strings, before options are read. The files come in as text, so that nothing here touches the system.
+//! What is not known is refused, with file, line, column and the nearest known name; all problems are reported at once.
+//! What Telegraf knows and has nothing to act on here is accepted with a warning. The files come in as text, so that
+//! nothing here touches the system.
+
+mod common;
+mod reader;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,15 +14,18 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use toml::de::{DeTable, DeValue};
-use toml::{Spanned, Value};
+use toml::Value;
 
-use super::filter::{Filter, FilterLists};
-use super::{Agent, Config, InputCommon, InputSection, Naming, OutputCommon, OutputSection, Place};
-use super::{auto_precision, duration, env};
+use self::common::{COMMON_KEYS, INPUT_KEYS, OUTPUT_KEYS};
+use self::reader::{Entry, Reader, Section};
+use super::env::Environment;
+use super::telegraf::{self, Legacy};
+use super::{Agent, Config, InputSection, Log, LogFormat, OutputSection, Place};
+use super::{auto_precision, duration};
 use crate::http::Tls;
 use crate::inputs::InputOptions;
 use crate::outputs::OutputOptions;
+use crate::rotation::Rotation;
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,9 +43,27 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-impl Problems {
-    fn add(&mut self, place: &Place, text: impl Into<String>) {
-        self.0.push((place.clone(), text.into()));
+/// What there is to say about the files.
+#[derive(Default)]
+struct Notes {
+    problems: Vec<(Place, String)>,
+    warnings: Vec<(Place, String)>,
+}
+
+impl Notes {
+    /// Each once: `[agent]` is resolved anew with every file.
+    fn problem(&mut self, place: &Place, text: impl Into<String>) {
+        let problem = (place.clone(), text.into());
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    fn warning(&mut self, place: &Place, text: impl Into<String>) {
+        let warning = (place.clone(), text.into());
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 }
 
@@ -61,34 +86,16 @@ pub struct PluginFilter {
 }
 
 impl PluginFilter {
-    fn takes(list: &[String], name: &str) -> bool {
+    /// Whether a list takes a name.
+    #[must_use]
+    pub fn takes(list: &[String], name: &str) -> bool {
         list.is_empty() || list.iter().any(|entry| entry == name)
     }
 }
 
-/// A key with its value and line.
-#[derive(Clone, Debug)]
-struct Entry {
-    key: String,
-    place: Place,
-    value: Value,
-}
-
-/// A plugin's table.
-struct Section {
-    name: String,
-    place: Place,
-    entries: Vec<Entry>,
-}
-
-/// What the files say, before anything is resolved.
-#[derive(Default)]
-struct Written {
-    agent: Vec<Entry>,
-    global_tags: BTreeMap<String, String>,
-    inputs: Vec<Section>,
-    outputs: Vec<Section>,
-}
+/// A section, and `[agent]` as the files up to the one that has the section say: Telegraf takes the sizes of buffers and
+/// some more from there.
+type Found = (Section, usize);
 
 /// Reads files, the later of which win in `[agent]` and `[global_tags]`.
 ///
@@ -99,189 +106,55 @@ struct Written {
 pub fn load(
     sources: &[Source],
     filter: &PluginFilter,
-    lookup: env::Lookup<'_>,
+    environment: &Environment<'_>,
     hostname: &str,
 ) -> Result<Config, Problems> {
-    let (mut written, mut problems) = (Written::default(), Problems::default());
+    let mut notes = Notes::default();
+    let mut agent_entries = Vec::new();
+    let mut global_tags = BTreeMap::new();
+    let mut agents: Vec<Agent> = Vec::new();
+    let (mut inputs, mut outputs): (Vec<Found>, Vec<Found>) = (Vec::new(), Vec::new());
     for source in sources {
-        Reader { source, lookup, problems: &mut problems }.read(&mut written);
+        let written = Reader::new(source, environment, &mut notes).read();
+        merge_agent(&mut agent_entries, written.agent, &mut notes);
+        let agent = resolve_agent(&agent_entries, hostname, &mut notes);
+        global_tags.extend(written.global_tags);
+        // As Telegraf does, with each file: leaving it out in a later one does not take it back.
+        if let Some(hostname) = &agent.hostname {
+            global_tags.insert("host".into(), hostname.clone());
+        }
+        inputs.extend(written.inputs.into_iter().map(|section| (section, agents.len())));
+        outputs.extend(written.outputs.into_iter().map(|section| (section, agents.len())));
+        agents.push(agent);
     }
-    let agent = resolve_agent(&written.agent, hostname, &mut problems);
-    let mut global_tags = written.global_tags;
-    if let Some(hostname) = &agent.hostname {
-        global_tags.insert("host".into(), hostname.clone());
-    }
-    let mut inputs = Vec::new();
-    for section in written.inputs.iter().filter(|section| PluginFilter::takes(&filter.inputs, &section.name))
-    {
+    let agent = match agents.last() {
+        Some(agent) => agent.clone(),
+        None => resolve_agent(&[], hostname, &mut notes),
+    };
+    inputs.retain(|(section, _)| PluginFilter::takes(&filter.inputs, &section.name));
+    outputs.retain(|(section, _)| PluginFilter::takes(&filter.outputs, &section.name));
+    let inputs = inputs.into_iter().filter_map(|(section, file)| {
         let (own, common) = split(&section.entries, INPUT_KEYS);
         let options =
-            own_options(section, &own, "input", InputOptions::NAMES, &mut problems, InputOptions::read);
-        let common = input_common(&common, &agent, &mut problems);
-        if let (Some(options), Some(common)) = (options, common) {
-            inputs.push(InputSection { options, common, place: section.place.clone() });
-        }
-    }
-    let mut outputs = Vec::new();
-    for section in
-        written.outputs.iter().filter(|section| PluginFilter::takes(&filter.outputs, &section.name))
-    {
+            own_options(&section, &own, "inputs", InputOptions::NAMES, &mut notes, InputOptions::read);
+        let common = common::input(&common, &agent, &agents[file], &mut notes);
+        Some(InputSection { options: options?, common: common?, place: section.place })
+    });
+    let inputs = inputs.collect();
+    let outputs = outputs.into_iter().filter_map(|(section, file)| {
         let (own, common) = split(&section.entries, OUTPUT_KEYS);
         let options =
-            own_options(section, &own, "output", OutputOptions::NAMES, &mut problems, OutputOptions::read);
-        let common = output_common(&common, &agent, &mut problems);
-        if let (Some(options), Some(common)) = (options, common) {
-            outputs.push(OutputSection { options, common, place: section.place.clone() });
-        }
-    }
-    if !problems.0.is_empty() {
-        return Err(problems);
+            own_options(&section, &own, "outputs", OutputOptions::NAMES, &mut notes, OutputOptions::read);
+        let common = common::output(&common, &agent, &agents[file], &mut notes);
+        Some(OutputSection { options: options?, common: common?, place: section.place })
+    });
+    let outputs = outputs.collect();
+    if !notes.problems.is_empty() {
+        return Err(Problems(notes.problems));
     }
     let sources = sources.iter().map(|source| source.path.clone()).collect();
-    Ok(Config { agent, global_tags, inputs, outputs, sources })
-}
-
-/// Reads one file's tables.
-struct Reader<'a> {
-    source: &'a Source,
-    lookup: env::Lookup<'a>,
-    problems: &'a mut Problems,
-}
-
-impl Reader<'_> {
-    fn read(&mut self, written: &mut Written) {
-        let text = self.source.text.strip_prefix('\u{feff}').unwrap_or(&self.source.text);
-        let root = match DeTable::parse(text) {
-            Ok(root) => root,
-            Err(error) => {
-                let place = self.place(error.span().map_or(0, |span| span.start));
-                self.problems.add(&place, format!("no valid TOML: {}", error.message()));
-                return;
-            }
-        };
-        for (key, value) in root.get_ref() {
-            let place = self.place(key.span().start);
-            let name: &str = key.get_ref();
-            match name {
-                "global_tags" | "tags" => self.global_tags(value, &place, &mut written.global_tags),
-                "agent" => {
-                    let entries = self.entries(value, "agent");
-                    written.agent.extend(entries);
-                }
-                "inputs" | "plugins" => self.plugins(value, &mut written.inputs),
-                "outputs" => self.plugins(value, &mut written.outputs),
-                "processors" | "aggregators" | "secretstores" => {
-                    self.problems
-                        .add(&place, format!("[[{name}.*]] is not supported: only inputs and outputs are"));
-                }
-                // Telegraf's oldest form: a bare table is an input.
-                input if InputOptions::NAMES.contains(&input) => {
-                    let entries = self.entries(value, input);
-                    written.inputs.push(Section { name: input.to_owned(), place, entries });
-                }
-                other => {
-                    let known = ["global_tags", "agent", "inputs", "outputs"];
-                    self.problems.add(&place, format!("unknown table [{other}]{}", nearest(other, &known)));
-                }
-            }
-        }
-    }
-
-    fn global_tags(
-        &mut self,
-        value: &Spanned<DeValue<'_>>,
-        place: &Place,
-        tags: &mut BTreeMap<String, String>,
-    ) {
-        for entry in self.entries(value, "global_tags") {
-            match entry.value {
-                Value::String(text) => {
-                    tags.insert(entry.key, text);
-                }
-                _ => self.problems.add(&entry.place, format!("global tag `{}` must be a string", entry.key)),
-            }
-        }
-        let _ = place;
-    }
-
-    /// `[[inputs.x]]`, or the older `[inputs.x]`.
-    fn plugins(&mut self, value: &Spanned<DeValue<'_>>, sections: &mut Vec<Section>) {
-        let place = self.place(value.span().start);
-        let DeValue::Table(table) = value.get_ref() else {
-            self.problems.add(&place, "expected a table such as [[inputs.cpu]]");
-            return;
-        };
-        for (key, value) in table {
-            let name = key.get_ref().to_string();
-            match value.get_ref() {
-                DeValue::Array(array) => {
-                    for value in array.iter() {
-                        let place = self.place(value.span().start);
-                        let entries = self.entries(value, &name);
-                        sections.push(Section { name: name.clone(), place, entries });
-                    }
-                }
-                _ => {
-                    let place = self.place(key.span().start);
-                    let entries = self.entries(value, &name);
-                    sections.push(Section { name, place, entries });
-                }
-            }
-        }
-        // The parser sorts by name; the file's order is what a person expects in the log.
-        sections.sort_by_key(|section| (section.place.file != self.source.path, section.place.line));
-        sections.sort_by_key(|section| section.place.file == self.source.path);
-    }
-
-    fn entries(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Vec<Entry> {
-        let DeValue::Table(table) = value.get_ref() else {
-            let place = self.place(value.span().start);
-            self.problems.add(&place, format!("`{what}` must be a table"));
-            return Vec::new();
-        };
-        let mut entries = Vec::new();
-        for (key, value) in table {
-            let place = self.place(key.span().start);
-            match self.value(value) {
-                Ok(value) => entries.push(Entry { key: key.get_ref().to_string(), place, value }),
-                Err(problem) => self.problems.add(&place, format!("`{}`: {problem}", key.get_ref())),
-            }
-        }
-        entries
-    }
-
-    /// A value with its variables replaced.
-    fn value(&self, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
-        Ok(match value.get_ref() {
-            DeValue::String(text) => Value::String(env::substitute(text, self.lookup)?),
-            DeValue::Integer(integer) => {
-                let digits = integer.as_str();
-                let parsed = i64::from_str_radix(digits, integer.radix());
-                Value::Integer(parsed.map_err(|_| format!("{digits} is out of range"))?)
-            }
-            DeValue::Float(float) => {
-                let digits = float.as_str();
-                Value::Float(digits.parse().map_err(|_| format!("{digits} is out of range"))?)
-            }
-            DeValue::Boolean(boolean) => Value::Boolean(*boolean),
-            DeValue::Datetime(datetime) => Value::Datetime(*datetime),
-            DeValue::Array(array) => {
-                Value::Array(array.iter().map(|value| self.value(value)).collect::<Result<_, _>>()?)
-            }
-            DeValue::Table(table) => {
-                let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| -> Result<_, String> {
-                    let key: &Spanned<std::borrow::Cow<'_, str>> = key;
-                    Ok((key.get_ref().to_string(), self.value(value)?))
-                };
-                Value::Table(table.iter().map(entry).collect::<Result<_, _>>()?)
-            }
-        })
-    }
-
-    fn place(&self, offset: usize) -> Place {
-        let before = self.source.text.get(..offset).unwrap_or(&self.source.text);
-        Place { file: self.source.path.clone(), line: before.matches('\n').count() + 1 }
-    }
+    let warnings = notes.warnings.into_iter().map(|(place, text)| format!("{place}: {text}")).collect();
+    Ok(Config { agent, global_tags, inputs, outputs, sources, warnings })
 }
 
 /// The options of `[agent]` as they are written.
@@ -299,53 +172,72 @@ struct AgentOptions {
     precision: Option<Seconds>,
     hostname: Option<String>,
     omit_hostname: Option<bool>,
+    always_include_local_tags: Option<bool>,
+    always_include_global_tags: Option<bool>,
     debug: Option<bool>,
     quiet: Option<bool>,
+    logfile: Option<String>,
+    logfile_rotation_interval: Option<Seconds>,
+    logfile_rotation_max_size: Option<Size>,
+    logfile_rotation_max_archives: Option<i64>,
+    logformat: Option<String>,
+    logtarget: Option<String>,
+    log_with_timezone: Option<String>,
+    structured_log_message_key: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Seconds(#[serde(deserialize_with = "duration::deserialize")] Duration);
 
-/// Options of `[agent]` that Telegraf takes and that have nothing to act on here.
-const AGENT_KEYS_WITHOUT_EFFECT: &[&str] = &[
-    "always_include_global_tags",
-    "always_include_local_tags",
-    "buffer_directory",
-    "buffer_disk_sync",
-    "buffer_strategy",
-    "config_url_retry_attempts",
-    "log_with_timezone",
-    "logfile",
-    "logfile_rotation_interval",
-    "logfile_rotation_max_archives",
-    "logfile_rotation_max_size",
-    "logformat",
-    "logtarget",
-    "skip_processors_after_aggregators",
-    "skip_processors_before_aggregators",
-    "snmp_translator",
-    "statefile",
-    "structured_log_message_key",
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Size(#[serde(deserialize_with = "duration::deserialize_size")] u64);
+
+/// The options of `[agent]` that Telegraf takes in any case and without underscores: `FlushInterval`.
+const AGENT_KEYS_OF_ANY_SPELLING: &[&str] = &[
+    "interval",
+    "round_interval",
+    "collection_jitter",
+    "collection_offset",
+    "flush_interval",
+    "flush_jitter",
+    "metric_batch_size",
+    "metric_buffer_limit",
+    "precision",
+    "hostname",
+    "omit_hostname",
 ];
 
-fn resolve_agent(entries: &[Entry], hostname: &str, problems: &mut Problems) -> Agent {
-    let mut known: Vec<Entry> = Vec::new();
-    for entry in entries {
-        let mut entry = entry.clone();
-        if AGENT_KEYS_WITHOUT_EFFECT.contains(&entry.key.as_str()) {
-            let (place, key) = (&entry.place, &entry.key);
-            tracing::warn!(%place, key, "this option of [agent] has no effect yet");
-            continue;
-        }
-        // Telegraf takes these in any case and without underscores: `FlushInterval`.
+/// Adds a file's `[agent]` to those before it, key by key.
+fn merge_agent(entries: &mut Vec<Entry>, later: Vec<Entry>, notes: &mut Notes) {
+    for mut entry in later {
         let plain = |key: &str| key.replace('_', "").to_lowercase();
-        if let Some(key) = AGENT_KEYS.iter().find(|key| plain(key) == plain(&entry.key)) {
+        if let Some(key) = AGENT_KEYS_OF_ANY_SPELLING.iter().find(|key| plain(key) == plain(&entry.key)) {
             entry.key = (*key).to_owned();
         }
-        known.retain(|other| other.key != entry.key);
-        known.push(entry);
+        if let Some((key, why)) =
+            telegraf::AGENT_OPTIONS_WITHOUT_EFFECT.iter().find(|(key, _)| *key == entry.key)
+        {
+            // Telegraf's default, which changes nothing.
+            if !(*key == "buffer_strategy" && entry.value.as_str() == Some("memory")) {
+                notes.warning(&entry.place, format!("`{key}` of [agent] has no effect: {why}"));
+            }
+            continue;
+        }
+        if let Some(earlier) = entries.iter().position(|other| other.key == entry.key) {
+            let earlier = entries.remove(earlier);
+            let text =
+                format!("`{}` of [agent] is also set at {}: this one counts", entry.key, earlier.place);
+            notes.warning(&entry.place, text);
+        }
+        entries.push(entry);
     }
-    let options: AgentOptions = read_options(&known, "[agent]", problems).unwrap_or_default();
+}
+
+fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes) -> Agent {
+    let options: AgentOptions = read_options(entries, &Owner::Agent, notes).unwrap_or_default();
+    let place = |key: &str| {
+        entries.iter().find(|entry| entry.key == key).map(|entry| entry.place.clone()).unwrap_or_default()
+    };
     let default = Agent::default();
     let seconds =
         |option: Option<Seconds>, default: Duration| option.map_or(default, |Seconds(duration)| duration);
@@ -359,253 +251,251 @@ fn resolve_agent(entries: &[Entry], hostname: &str, problems: &mut Problems) -> 
         metric_batch_size: at_least_one(options.metric_batch_size, default.metric_batch_size),
         metric_buffer_limit: at_least_one(options.metric_buffer_limit, default.metric_buffer_limit),
         precision: Duration::ZERO,
-        hostname: (!options.omit_hostname.unwrap_or(false))
-            .then(|| options.hostname.filter(|name| !name.is_empty()).unwrap_or_else(|| hostname.to_owned())),
-        debug: options.debug.unwrap_or(false),
-        quiet: options.quiet.unwrap_or(false),
+        hostname: (!options.omit_hostname.unwrap_or(false)).then(|| {
+            options.hostname.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| hostname.to_owned())
+        }),
+        always_include_local_tags: options.always_include_local_tags.unwrap_or(false),
+        always_include_global_tags: options.always_include_global_tags.unwrap_or(false),
+        log: log(&options, place, notes),
     };
     for (key, value) in [("interval", agent.interval), ("flush_interval", agent.flush_interval)] {
         if value.is_zero() {
-            let place = known.iter().find(|entry| entry.key == key).map(|entry| entry.place.clone());
-            problems.add(&place.unwrap_or_default(), format!("`{key}` of [agent] must be more than 0"));
+            notes.problem(&place(key), format!("`{key}` of [agent] must be more than 0"));
         }
     }
     let precision = seconds(options.precision, Duration::ZERO);
     Agent { precision: if precision.is_zero() { auto_precision(agent.interval) } else { precision }, ..agent }
 }
 
-/// The keys of [`AgentOptions`].
-const AGENT_KEYS: &[&str] = &[
-    "interval",
-    "round_interval",
-    "collection_jitter",
-    "collection_offset",
-    "flush_interval",
-    "flush_jitter",
-    "metric_batch_size",
-    "metric_buffer_limit",
-    "precision",
-    "hostname",
-    "omit_hostname",
-    "debug",
-    "quiet",
-];
+/// The options about the log.
+fn log(options: &AgentOptions, place: impl Fn(&str) -> Place, notes: &mut Notes) -> Log {
+    let default = Log::default();
+    let mut refuse = |key: &str, value: &str, known: &str| {
+        notes.problem(&place(key), format!("`{key}` of [agent] cannot be `{value}`: it is {known}"));
+    };
+    let format = match options.logformat.as_deref().unwrap_or_default() {
+        "" | "text" => LogFormat::Text,
+        "structured" => LogFormat::Structured,
+        other => {
+            refuse("logformat", other, "`text` or `structured`");
+            LogFormat::Text
+        }
+    };
+    let mut file = options.logfile.clone().filter(|name| !name.is_empty()).map(PathBuf::from);
+    match options.logtarget.as_deref().unwrap_or_default() {
+        "" | "file" => {}
+        "stderr" => file = None,
+        other => refuse("logtarget", other, "`file` or `stderr`"),
+    }
+    let timezone = options.log_with_timezone.clone().unwrap_or_default();
+    if let Err(error) = crate::logging::zone(&timezone) {
+        notes.problem(&place("log_with_timezone"), format!("`log_with_timezone` of [agent]: {error}"));
+    }
+    let interval = options.logfile_rotation_interval.map_or(Duration::ZERO, |Seconds(duration)| duration);
+    let max_size = options.logfile_rotation_max_size.map_or(0, |Size(bytes)| bytes);
+    let rotation = match options.logfile_rotation_max_archives {
+        Some(most) => Rotation::new(interval, max_size, most),
+        None => Rotation { interval, max_bytes: max_size, ..default.rotation },
+    };
+    Log {
+        debug: options.debug.unwrap_or(false),
+        quiet: options.quiet.unwrap_or(false),
+        file,
+        rotation,
+        format,
+        message_key: options
+            .structured_log_message_key
+            .clone()
+            .filter(|key| !key.is_empty())
+            .unwrap_or(default.message_key),
+        timezone,
+    }
+}
 
 /// Telegraf takes 0 for its default.
 fn at_least_one(option: Option<u32>, default: usize) -> usize {
     option.filter(|n| *n > 0).map_or(default, |n| n as usize)
 }
 
-/// Options that every plugin has, as they are written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct CommonOptions {
-    alias: Option<String>,
-    interval: Option<GoDuration>,
-    precision: Option<GoDuration>,
-    collection_jitter: Option<GoDuration>,
-    collection_offset: Option<GoDuration>,
-    flush_interval: Option<GoDuration>,
-    flush_jitter: Option<GoDuration>,
-    metric_batch_size: Option<u32>,
-    metric_buffer_limit: Option<u32>,
-    name_override: Option<String>,
-    name_prefix: Option<String>,
-    name_suffix: Option<String>,
-    tags: BTreeMap<String, String>,
-    namepass: Vec<String>,
-    namedrop: Vec<String>,
-    fieldinclude: Vec<String>,
-    fieldexclude: Vec<String>,
-    fieldpass: Vec<String>,
-    fielddrop: Vec<String>,
-    pass: Vec<String>,
-    drop: Vec<String>,
-    taginclude: Vec<String>,
-    tagexclude: Vec<String>,
-    tagpass: BTreeMap<String, Vec<String>>,
-    tagdrop: BTreeMap<String, Vec<String>>,
-}
-
-/// A duration that Telegraf takes as a string alone; it ignores a bare number, and so must a drop-in.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "Value")]
-struct GoDuration(Option<Duration>);
-
-impl TryFrom<Value> for GoDuration {
-    type Error = String;
-
-    fn try_from(value: Value) -> Result<Self, String> {
-        match value {
-            Value::String(text) => duration::parse(&text).map(|duration| Self(Some(duration))),
-            Value::Integer(_) | Value::Float(_) => {
-                tracing::warn!(
-                    "a duration without a unit is ignored, as Telegraf does: write \"10s\" instead of 10"
-                );
-                Ok(Self(None))
-            }
-            _ => Err("expected a duration such as \"10s\"".into()),
-        }
-    }
-}
-
-const FILTER_KEYS: &[&str] = &[
-    "alias",
-    "name_override",
-    "name_prefix",
-    "name_suffix",
-    "namepass",
-    "namedrop",
-    "fieldinclude",
-    "fieldexclude",
-    "fieldpass",
-    "fielddrop",
-    "pass",
-    "drop",
-    "taginclude",
-    "tagexclude",
-    "tagpass",
-    "tagdrop",
-];
-const INPUT_KEYS: &[&str] = &["interval", "precision", "collection_jitter", "collection_offset", "tags"];
-const OUTPUT_KEYS: &[&str] = &["flush_interval", "flush_jitter", "metric_batch_size", "metric_buffer_limit"];
-
 /// A plugin's own options, and those that every plugin of its kind has.
 fn split(entries: &[Entry], keys: &[&str]) -> (Vec<Entry>, Vec<Entry>) {
     let is_common = |entry: &Entry| {
         let key = entry.key.as_str();
-        FILTER_KEYS.contains(&key) || keys.contains(&key)
+        COMMON_KEYS.contains(&key) || keys.contains(&key)
     };
     entries.iter().cloned().partition(|entry| !is_common(entry))
-}
-
-fn filter_lists(options: &CommonOptions) -> FilterLists {
-    let join = |lists: [&Vec<String>; 3]| lists.into_iter().flatten().cloned().collect();
-    FilterLists {
-        name_pass: options.namepass.clone(),
-        name_drop: options.namedrop.clone(),
-        tag_pass: options.tagpass.clone(),
-        tag_drop: options.tagdrop.clone(),
-        field_include: join([&options.fieldinclude, &options.fieldpass, &options.pass]),
-        field_exclude: join([&options.fieldexclude, &options.fielddrop, &options.drop]),
-        tag_include: options.taginclude.clone(),
-        tag_exclude: options.tagexclude.clone(),
-    }
-}
-
-fn naming(options: &CommonOptions) -> Naming {
-    Naming {
-        name_override: options.name_override.clone().filter(|name| !name.is_empty()),
-        prefix: options.name_prefix.clone().unwrap_or_default(),
-        suffix: options.name_suffix.clone().unwrap_or_default(),
-    }
-}
-
-fn filter(entries: &[Entry], options: &CommonOptions, problems: &mut Problems) -> Option<Filter> {
-    match Filter::new(&filter_lists(options)) {
-        Ok(filter) => Some(filter),
-        Err(error) => {
-            let place = entries.first().map(|entry| entry.place.clone()).unwrap_or_default();
-            problems.add(&place, format!("bad glob: {error}"));
-            None
-        }
-    }
-}
-
-fn given(option: Option<GoDuration>) -> Option<Duration> {
-    option.and_then(|GoDuration(duration)| duration)
-}
-
-fn input_common(entries: &[Entry], agent: &Agent, problems: &mut Problems) -> Option<InputCommon> {
-    let options: CommonOptions = read_options(entries, "an input", problems)?;
-    let default = InputCommon::of(agent);
-    let more_than_zero = |option| given(option).filter(|duration| !duration.is_zero());
-    Some(InputCommon {
-        interval: more_than_zero(options.interval).unwrap_or(default.interval),
-        precision: more_than_zero(options.precision).unwrap_or(default.precision),
-        collection_jitter: given(options.collection_jitter).unwrap_or(default.collection_jitter),
-        collection_offset: more_than_zero(options.collection_offset).unwrap_or(default.collection_offset),
-        naming: naming(&options),
-        filter: filter(entries, &options, problems)?,
-        alias: options.alias,
-        tags: options.tags,
-    })
-}
-
-fn output_common(entries: &[Entry], agent: &Agent, problems: &mut Problems) -> Option<OutputCommon> {
-    let options: CommonOptions = read_options(entries, "an output", problems)?;
-    let default = OutputCommon::of(agent);
-    let more_than_zero = |option| given(option).filter(|duration| !duration.is_zero());
-    Some(OutputCommon {
-        flush_interval: more_than_zero(options.flush_interval).unwrap_or(default.flush_interval),
-        flush_jitter: more_than_zero(options.flush_jitter).unwrap_or(default.flush_jitter),
-        metric_batch_size: at_least_one(options.metric_batch_size, default.metric_batch_size),
-        metric_buffer_limit: at_least_one(options.metric_buffer_limit, default.metric_buffer_limit),
-        naming: naming(&options),
-        filter: filter(entries, &options, problems)?,
-        alias: options.alias,
-    })
 }
 
 /// The options of one plugin; `read` is the table of plugins of its kind.
 fn own_options<O>(
     section: &Section,
     entries: &[Entry],
-    kind: &str,
+    kind: &'static str,
     names: &[&str],
-    problems: &mut Problems,
+    notes: &mut Notes,
     read: impl FnOnce(&str, &mut Options<'_>) -> Option<O>,
 ) -> Option<O> {
-    if !names.contains(&section.name.as_str()) {
-        let text = format!(
-            "unknown {kind} `{}`{}; there are: {}",
-            section.name,
-            nearest(&section.name, names),
-            names.join(", ")
-        );
-        problems.add(&section.place, text);
+    let name = section.name.as_str();
+    if !names.contains(&name) {
+        notes.problem(&section.place, unknown_plugin(kind, name, names));
         return None;
     }
-    let what = format!("{kind} `{}`", section.name);
-    read(&section.name, &mut Options { entries, what, problems })
+    let owner = Owner::Plugin { kind, name: name.to_owned() };
+    read(name, &mut Options { entries, owner, notes })
+}
+
+/// What to say of a plugin that is not here; `own` are the names of those that are.
+fn unknown_plugin(kind: &str, name: &str, own: &[&str]) -> String {
+    let telegrafs = telegraf::plugins(kind).unwrap_or_default();
+    if telegrafs.contains(&name) {
+        return format!(
+            "Telegraf's `{kind}.{name}` is not part of this agent: remove the section, or run Telegraf beside it for it"
+        );
+    }
+    let near = nearest(name, own);
+    let near = if near.is_empty() { nearest(name, telegrafs) } else { near };
+    let kind = kind.trim_end_matches('s');
+    if own.is_empty() {
+        return format!("unknown {kind} `{name}`{near}");
+    }
+    format!("unknown {kind} `{name}`{near}; there are: {}", own.join(", "))
+}
+
+/// Whose options are read.
+#[derive(Clone, Debug)]
+enum Owner {
+    Agent,
+    Plugin { kind: &'static str, name: String },
+}
+
+impl Owner {
+    /// What Telegraf makes of an option that is not known here.
+    fn legacy(&self, key: &str) -> Option<Legacy> {
+        match self {
+            Self::Agent => None,
+            Self::Plugin { kind, name } => telegraf::option(kind, name, key),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent => f.write_str("[agent]"),
+            Self::Plugin { kind, name } => write!(f, "{} `{name}`", kind.trim_end_matches('s')),
+        }
+    }
 }
 
 /// Hands a plugin's options to its own type; what the table of plugins sees.
 pub struct Options<'a> {
     entries: &'a [Entry],
-    what: String,
-    problems: &'a mut Problems,
+    owner: Owner,
+    notes: &'a mut Notes,
 }
 
 impl Options<'_> {
     /// The options as the plugin's type; `None` when they have problems, which are noted.
     pub fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
-        read_options(self.entries, &self.what, self.problems)
+        read_options(self.entries, &self.owner, self.notes)
     }
 }
 
 /// Reads a table key by key, so that each problem has its line, and then as a whole.
-fn read_options<T: DeserializeOwned>(entries: &[Entry], what: &str, problems: &mut Problems) -> Option<T> {
-    let before = problems.0.len();
+fn read_options<T: DeserializeOwned>(entries: &[Entry], owner: &Owner, notes: &mut Notes) -> Option<T> {
+    let before = notes.problems.len();
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for entry in entries {
-        if let Err(error) = table(std::slice::from_ref(entry)).try_into::<T>() {
-            problems.add(&entry.place, describe(&entry.key, what, error.message()));
+        match read_one::<T>(entry) {
+            Ok(()) => known.push(entry.clone()),
+            Err(Misfit::Unknown(keys)) => unknown.push((entry, keys)),
+            Err(Misfit::Value(message)) => {
+                notes.problem(&entry.place, format!("`{}` of {owner}: {message}", entry.key));
+            }
         }
     }
-    if problems.0.len() > before {
+    for (entry, keys) in unknown {
+        let (key, place) = (&entry.key, &entry.place);
+        match owner.legacy(key) {
+            Some(Legacy::Renamed(new)) if keys.iter().any(|known| known == new) => {
+                match take_renamed::<T>(entry, new, &mut known) {
+                    Ok(()) => notes.warning(place, format!("`{key}` of {owner} is called `{new}` now")),
+                    Err(problem) => notes.problem(place, format!("`{key}` of {owner}: {problem}")),
+                }
+            }
+            Some(Legacy::Ignored(why)) => {
+                notes.warning(place, format!("`{key}` of {owner} has no effect: {why}"));
+            }
+            Some(Legacy::Refused(why)) => notes.problem(place, format!("`{key}` of {owner}: {why}")),
+            _ => {
+                let common: &[&str] = if matches!(owner, Owner::Agent) { &[] } else { COMMON_KEYS };
+                let known: Vec<&str> =
+                    keys.iter().map(String::as_str).chain(common.iter().copied()).collect();
+                notes.problem(place, format!("unknown option `{key}` of {owner}{}", nearest(key, &known)));
+            }
+        }
+    }
+    if notes.problems.len() > before {
         return None;
     }
-    match table(entries).try_into() {
+    match table(&known).try_into() {
         Ok(options) => Some(options),
         Err(error) => {
             let place = entries.first().map(|entry| entry.place.clone()).unwrap_or_default();
-            problems.add(&place, format!("{what}: {}", error.message()));
+            notes.problem(&place, format!("{owner}: {}", error.message()));
             None
         }
     }
 }
 
-/// Entries as the table that a plugin's type is read from: the TLS options, which many have, are one field of it, `tls`.
+/// Why an entry is none of a type.
+enum Misfit {
+    /// The type has no such key; it has these.
+    Unknown(Vec<String>),
+    /// The value does not fit, in serde's words.
+    Value(String),
+}
+
+fn read_one<T: DeserializeOwned>(entry: &Entry) -> Result<(), Misfit> {
+    let error = match table(std::slice::from_ref(entry)).try_into::<T>() {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let message = error.message();
+    let field = if Tls::KEYS.contains(&entry.key.as_str()) { "tls" } else { &entry.key };
+    let unknown = message.strip_prefix(&format!("unknown field `{field}`, "));
+    Err(match unknown {
+        Some(expected) => {
+            let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+            let tls = if known.contains(&"tls") { Tls::KEYS } else { &[] };
+            Misfit::Unknown(known.iter().chain(tls).map(|key| (*key).to_owned()).collect())
+        }
+        None => Misfit::Value(message.to_owned()),
+    })
+}
+
+/// Takes an option under its new name; a list joins the one that is there, and a text becomes a list where one is meant.
+fn take_renamed<T: DeserializeOwned>(entry: &Entry, new: &str, known: &mut Vec<Entry>) -> Result<(), String> {
+    let mut renamed = Entry { key: new.to_owned(), ..entry.clone() };
+    if let Err(Misfit::Value(_)) = read_one::<T>(&renamed) {
+        renamed.value = Value::Array(vec![renamed.value]);
+    }
+    match read_one::<T>(&renamed) {
+        Ok(()) => {}
+        Err(Misfit::Value(message)) => return Err(message),
+        Err(Misfit::Unknown(_)) => return Err(format!("there is no `{new}`")),
+    }
+    match known.iter_mut().find(|other| other.key == new) {
+        Some(Entry { value: Value::Array(list), .. }) => {
+            list.extend(renamed.value.as_array().cloned().unwrap_or_default());
+        }
+        Some(_) => return Err(format!("`{new}` is there too: remove one of them")),
+        None => known.push(renamed),
+    }
+    Ok(())
+}
+
+/// Entries as the table that a type is read from: the TLS options, which many plugins have, are one field of it, `tls`.
 fn table(entries: &[Entry]) -> toml::Table {
     let (tls, own): (Vec<_>, Vec<_>) =
         entries.iter().partition(|entry| Tls::KEYS.contains(&entry.key.as_str()));
@@ -617,18 +507,6 @@ fn table(entries: &[Entry]) -> toml::Table {
     table
 }
 
-/// serde's message in our words.
-fn describe(key: &str, what: &str, message: &str) -> String {
-    let Some((_, expected)) = message.strip_prefix("unknown field").and_then(|rest| rest.split_once(", "))
-    else {
-        return format!("`{key}` of {what}: {message}");
-    };
-    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    let tls = if known.contains(&"tls") { Tls::KEYS } else { &[] };
-    let known: Vec<&str> = known.iter().chain(tls).chain(FILTER_KEYS).copied().collect();
-    format!("unknown option `{key}` of {what}{}", nearest(key, &known))
-}
-
 /// `: did you mean ...?`, when some known name is near.
 fn nearest(name: &str, known: &[&str]) -> String {
     let distance = |candidate: &&&str| strsim::damerau_levenshtein(name, candidate);
@@ -638,28 +516,36 @@ fn nearest(name: &str, known: &[&str]) -> String {
     }
 }
 
-/// The names of the files to read for `--config` and `--config-directory`, in Telegraf's order.
+/// The configuration files below a directory, in Telegraf's order, and what could not be looked into.
 ///
 /// # Errors
-/// A directory that cannot be read.
-pub fn files_in(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// The directory itself cannot be read.
+pub fn files_in(directory: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<String>)> {
     /// Telegraf takes names of at least this length: one letter before `.conf`.
     const SHORTEST: usize = 6;
-    let mut files = Vec::new();
+    let (mut files, mut warnings) = (Vec::new(), Vec::new());
     let mut entries: Vec<_> = std::fs::read_dir(directory)?.collect::<Result<_, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        // A ConfigMap's real files are in a directory that starts with two dots; its links are what is meant.
-        if path.is_dir() {
-            if !name.starts_with("..") {
-                files.extend(files_in(&path)?);
+        // Links to directories are not followed; those to files are how a ConfigMap is mounted, and the real files are in a
+        // directory that starts with two dots.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if name.starts_with("..") {
+                continue;
+            }
+            match files_in(&path) {
+                Ok((more_files, more_warnings)) => {
+                    files.extend(more_files);
+                    warnings.extend(more_warnings);
+                }
+                Err(error) => warnings.push(format!("cannot read the directory {}: {error}", path.display())),
             }
         } else if name.len() >= SHORTEST && name.ends_with(".conf") {
             files.push(path);
         }
     }
-    Ok(files)
+    Ok((files, warnings))
 }
 
 #[cfg(test)]

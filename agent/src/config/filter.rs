@@ -1,10 +1,12 @@
 //! Which points pass, and which of their tags and fields: `namepass`, `tagdrop`, `fieldinclude` and the rest.
 //!
-//! Pure. Globs are Telegraf's: a list is taken as globs when any entry has a glob character, else as exact strings.
+//! Pure. Globs are Telegraf's: a list is taken as globs when any entry has a glob character, else as exact strings. With
+//! separators, `*` and `?` stop at those characters, and `**` does not.
 
 use std::collections::BTreeMap;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use regex_automata::meta::Regex;
 
 use crate::point::Point;
 
@@ -15,6 +17,8 @@ pub enum Patterns {
     Exact(Vec<String>),
     /// Globs of which one must match.
     Globs(GlobSet),
+    /// Globs with separators of their own, of which one must match.
+    Separated(Regex),
 }
 
 impl Patterns {
@@ -37,12 +41,28 @@ impl Patterns {
         Ok(Some(Self::Globs(set.build()?)))
     }
 
+    /// As [`Self::new`], with characters that `*` and `?` do not cross; no separators mean the same as there.
+    ///
+    /// # Errors
+    /// A glob that is none.
+    pub fn with_separators(list: &[String], separators: &str) -> Result<Option<Self>, String> {
+        let simple = Self::new(list).map_err(|error| format!("bad glob: {error}"))?;
+        if separators.is_empty() || !matches!(simple, Some(Self::Globs(_))) {
+            return Ok(simple);
+        }
+        let globs: Vec<String> = list.iter().map(|glob| regex_of(glob, separators)).collect();
+        // Each glob was read by globset before.
+        let regex = Regex::new(&format!("^(?s:{})$", globs.join("|")));
+        regex.map(|regex| Some(Self::Separated(regex))).map_err(|error| format!("bad glob: {error}"))
+    }
+
     /// Whether a string matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(list) => list.iter().any(|entry| entry == text),
             Self::Globs(set) => set.is_match(text),
+            Self::Separated(regex) => regex.is_match(text),
         }
     }
 }
@@ -79,6 +99,48 @@ impl PartialEq for GlobList {
 
 impl Eq for GlobList {}
 
+/// A valid glob as a regular expression.
+fn regex_of(glob: &str, separators: &str) -> String {
+    let literal = |text: &str| -> String {
+        // Any character that is neither letter, digit nor beyond ASCII may be written with a backslash.
+        let escaped = |c: char| if c.is_ascii_punctuation() { format!("\\{c}") } else { c.to_string() };
+        text.chars().map(escaped).collect()
+    };
+    let any = format!("[^{}]", literal(separators));
+    let mut regex = String::new();
+    let (mut rest, mut depth) = (glob.chars().peekable(), 0_u32);
+    while let Some(c) = rest.next() {
+        match c {
+            '*' if rest.next_if_eq(&'*').is_some() => regex.push_str(".*"),
+            '*' => regex.push_str(&format!("{any}*")),
+            '?' => regex.push_str(&any),
+            '[' => {
+                let class: String = rest.by_ref().take_while(|c| *c != ']').collect();
+                let (not, class) = match class.strip_prefix('!') {
+                    Some(class) => ("^", class),
+                    None => ("", class.as_str()),
+                };
+                let class = literal(class).replace("\\-", "-");
+                regex.push_str(&format!("[{not}{class}]"));
+            }
+            '{' => {
+                depth += 1;
+                regex.push_str("(?:");
+            }
+            '}' if depth > 0 => {
+                depth -= 1;
+                regex.push(')');
+            }
+            ',' if depth > 0 => regex.push('|'),
+            '\\' => {
+                regex.push_str(&rest.next().map(|c| literal(c.encode_utf8(&mut [0; 4]))).unwrap_or_default())
+            }
+            c => regex.push_str(&literal(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    regex
+}
+
 /// The filters of one plugin. The default lets everything pass.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -97,8 +159,12 @@ pub struct Filter {
 pub struct FilterLists {
     /// `namepass`
     pub name_pass: Vec<String>,
+    /// `namepass_separator`
+    pub name_pass_separators: String,
     /// `namedrop`
     pub name_drop: Vec<String>,
+    /// `namedrop_separator`
+    pub name_drop_separators: String,
     /// `tagpass`
     pub tag_pass: BTreeMap<String, Vec<String>>,
     /// `tagdrop`
@@ -118,23 +184,22 @@ impl Filter {
     ///
     /// # Errors
     /// A glob that is none.
-    pub fn new(lists: &FilterLists) -> Result<Self, globset::Error> {
+    pub fn new(lists: &FilterLists) -> Result<Self, String> {
+        let patterns = |list: &[String]| Patterns::with_separators(list, "");
         let by_tag = |map: &BTreeMap<String, Vec<String>>| {
-            map.iter()
-                .filter_map(|(key, list)| {
-                    Patterns::new(list).transpose().map(|patterns| patterns.map(|p| (key.clone(), p)))
-                })
-                .collect::<Result<Vec<_>, _>>()
+            let compiled = map.iter().map(|(key, list)| Ok((key.clone(), patterns(list)?)));
+            let compiled = compiled.collect::<Result<Vec<_>, String>>()?;
+            Ok::<_, String>(compiled.into_iter().filter_map(|(key, list)| Some((key, list?))).collect())
         };
         Ok(Self {
-            name_pass: Patterns::new(&lists.name_pass)?,
-            name_drop: Patterns::new(&lists.name_drop)?,
+            name_pass: Patterns::with_separators(&lists.name_pass, &lists.name_pass_separators)?,
+            name_drop: Patterns::with_separators(&lists.name_drop, &lists.name_drop_separators)?,
             tag_pass: by_tag(&lists.tag_pass)?,
             tag_drop: by_tag(&lists.tag_drop)?,
-            field_include: Patterns::new(&lists.field_include)?,
-            field_exclude: Patterns::new(&lists.field_exclude)?,
-            tag_include: Patterns::new(&lists.tag_include)?,
-            tag_exclude: Patterns::new(&lists.tag_exclude)?,
+            field_include: patterns(&lists.field_include)?,
+            field_exclude: patterns(&lists.field_exclude)?,
+            tag_include: patterns(&lists.tag_include)?,
+            tag_exclude: patterns(&lists.tag_exclude)?,
         })
     }
 
@@ -221,8 +286,30 @@ mod tests {
         assert_eq!(pruned, Point::new("cpu", Timestamp(0)).tag("cpu", "cpu0").field("usage_user", 1.0));
     }
 
+    #[rstest::rstest]
+    #[case("cpu.*", ".", "cpu.user", true)]
+    #[case("cpu.*", ".", "cpu.user.max", false)]
+    #[case("cpu.**", ".", "cpu.user.max", true)]
+    #[case("cpu?user", ".", "cpu.user", false)]
+    #[case("cpu?user", "._", "cpu-user", true)]
+    #[case("c[a-q]u.{user,sys*}", ".", "cpu.system", true)]
+    #[case("c[!a-q]u.*", ".", "cpu.system", false)]
+    #[case("cpu\\*.*", ".", "cpu*.x", true)]
+    #[case("a+(b).*", ".", "a+(b).é", true)]
+    #[case("*", "", "a.b/c", true)]
+    fn separators_stop_a_star(
+        #[case] glob: &str,
+        #[case] separators: &str,
+        #[case] name: &str,
+        #[case] is: bool,
+    ) {
+        let patterns = Patterns::with_separators(&list(&[glob]), separators).unwrap().unwrap();
+        assert_eq!(patterns.matches(name), is);
+    }
+
     #[test]
     fn a_bad_glob_is_an_error() {
+        assert!(Patterns::with_separators(&list(&["a[*"]), ".").is_err());
         assert!(Filter::new(&FilterLists { name_pass: list(&["a[*"]), ..FilterLists::default() }).is_err());
     }
 }

@@ -237,6 +237,10 @@ impl Input for Cpu {
         "cpu"
     }
 
+    fn needs_two_readings(&self) -> bool {
+        true
+    }
+
     /// Adds two points for a CPU: its times (when asked for) and its usage since the gather before.
     ///
     /// A `stat` that cannot be read is an error here, where Telegraf silently gathers nothing.

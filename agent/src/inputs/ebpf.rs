@@ -255,6 +255,10 @@ impl Input for Ebpf {
         "ebpf"
     }
 
+    fn needs_two_readings(&self) -> bool {
+        true
+    }
+
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let now = Instant::now();
         let Some(kernel) = &mut self.kernel else { return Ok(()) };

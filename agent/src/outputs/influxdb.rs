@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny};
 
 use super::answer::{Api, Meaning};
 use super::servers::{self, Credentials, Reach, Server, Servers};
@@ -28,8 +27,6 @@ const DEFAULT_URL: &str = "http://localhost:8086";
 pub struct Options {
     /// Servers of the same data, one of which is written to: `http`, `https`, `unix`, `udp`, `udp4`, `udp6`.
     pub urls: Vec<String>,
-    /// One more of them; what Telegraf had before `urls`.
-    pub url: String,
     /// The database to write to.
     pub database: String,
     /// A tag whose value is the database of its point, in place of `database`; empty means none.
@@ -70,9 +67,6 @@ pub struct Options {
     pub influx_uint_support: bool,
     /// Points are written without their time.
     pub influx_omit_timestamp: bool,
-    /// Taken and not used, as in Telegraf since 1.0: times are in nanoseconds.
-    #[serde(deserialize_with = "ignored")]
-    pub precision: (),
     /// For `https`.
     pub tls: Tls,
 }
@@ -81,7 +75,6 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             urls: vec![DEFAULT_URL.into()],
-            url: String::new(),
             database: "telegraf".into(),
             database_tag: String::new(),
             exclude_database_tag: false,
@@ -101,29 +94,8 @@ impl Default for Options {
             udp_payload: 512,
             influx_uint_support: false,
             influx_omit_timestamp: false,
-            precision: (),
             tls: Tls::default(),
         }
-    }
-}
-
-fn ignored<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    IgnoredAny::deserialize(deserializer).map(|_| ())
-}
-
-impl Options {
-    /// All servers that are named, in either way; the default one when none is.
-    fn all_urls(&self) -> Vec<String> {
-        let mut urls = self.urls.clone();
-        if !self.url.is_empty() {
-            // The default of `urls` is not what somebody means who gives `url`.
-            urls.retain(|url| url != DEFAULT_URL);
-            urls.push(self.url.clone());
-        }
-        if urls.is_empty() {
-            urls.push(DEFAULT_URL.into());
-        }
-        urls
     }
 }
 
@@ -154,7 +126,11 @@ impl Influxdb {
     /// # Errors
     /// A URL that is none or of another protocol, or another option that cannot be worked with.
     pub fn new(options: Options) -> Result<Self, OptionError> {
-        let (udp, http): (Vec<_>, Vec<_>) = options.all_urls().into_iter().partition(|url| Udp::is_for(url));
+        let urls = match options.urls.as_slice() {
+            [] => vec![DEFAULT_URL.to_owned()],
+            urls => urls.to_vec(),
+        };
+        let (udp, http): (Vec<_>, Vec<_>) = urls.into_iter().partition(|url| Udp::is_for(url));
         let credentials = match (options.username.as_str(), options.password.as_str()) {
             ("", "") => Credentials::None,
             (username, password) => Credentials::Basic(username.into(), password.into()),
@@ -281,6 +257,11 @@ impl Output for Influxdb {
         self.encoding.clone()
     }
 
+    fn destination(&self) -> String {
+        let Options { database, retention_policy, .. } = &self.options;
+        format!("{} {database} {retention_policy}", self.options.urls.join(" "))
+    }
+
     async fn connect(&mut self) {
         if self.options.skip_database_creation {
             return;
@@ -336,25 +317,19 @@ mod tests {
     }
 
     #[rstest]
-    #[case::none(&[], "", "http://localhost:8086/")]
-    #[case::the_old_option(&[DEFAULT_URL], "http://a", "http://a/")]
-    #[case::both(&["http://b"], "http://a", "http://b/, http://a/")]
-    #[case::any_protocol(&["udp://h:8089", "unix:///run/i.sock"], "", "unix:///run/i.sock, udp://h:8089")]
-    fn writes_to_what_is_named(#[case] urls: &[&str], #[case] url: &str, #[case] expected: &str) {
+    #[case::none(&[], "http://localhost:8086/")]
+    #[case::two(&["http://b", "http://a"], "http://b/, http://a/")]
+    #[case::any_protocol(&["udp://h:8089", "unix:///run/i.sock"], "unix:///run/i.sock, udp://h:8089")]
+    fn writes_to_what_is_named(#[case] urls: &[&str], #[case] expected: &str) {
         let urls = urls.iter().map(|url| (*url).to_owned()).collect();
-        assert_eq!(influxdb(Options { urls, url: url.into(), ..Options::default() }).place(), expected);
+        assert_eq!(influxdb(Options { urls, ..Options::default() }).place(), expected);
     }
 
     #[test]
-    fn takes_what_old_files_have() {
-        let text = "url = 'udp://h:8089'\nprecision = 's'\nudp_payload = '1KiB'\ntimeout = 7";
+    fn takes_sizes_and_times() {
+        let text = "udp_payload = '1KiB'\ntimeout = 7";
         let options: Options = toml::from_str(text).unwrap();
-        let expected = Options {
-            url: "udp://h:8089".into(),
-            udp_payload: 1024,
-            timeout: Duration::from_secs(7),
-            ..Options::default()
-        };
+        let expected = Options { udp_payload: 1024, timeout: Duration::from_secs(7), ..Options::default() };
         assert_eq!(options, expected);
     }
 

@@ -71,8 +71,9 @@ impl Output for Shared {
     }
 }
 
-fn points(range: std::ops::Range<i64>) -> Arc<Vec<Point>> {
-    Arc::new(range.map(|i| Point::new("m", Timestamp(i)).field("f", i)).collect())
+fn points(range: std::ops::Range<i64>) -> Message {
+    let points = range.map(|i| Point::new("m", Timestamp(i)).field("f", i));
+    Message::Points(Arc::new(points.collect()))
 }
 
 fn sender(server: &Shared, batch: usize, limit: usize) -> (Sender, Arc<OutputCounts>) {
@@ -218,7 +219,7 @@ async fn a_route_that_is_closed_does_not_hold_the_others_up() {
     let db = |i: i64| ["a", "b", "c"][i as usize % 3];
     let of = |range: std::ops::Range<i64>| {
         let point = |i: i64| Point::new("m", Timestamp(i)).tag("db", db(i)).field("f", i);
-        Arc::new(range.map(point).collect::<Vec<_>>())
+        Message::Points(Arc::new(range.map(point).collect::<Vec<_>>()))
     };
     let feeds = async {
         send.send(of(0..300)).await.unwrap();
@@ -252,8 +253,59 @@ async fn a_field_that_fits_into_no_line_is_counted_as_refused() {
     let (send, receive) = mpsc::channel(4);
     let long = "x".repeat(40);
     let point = |i: i64| Point::new("m", Timestamp(i)).field("f", long.as_str());
-    send.send(Arc::new(vec![point(0), Point::new("m", Timestamp(1)).field("f", 1_i64)])).await.unwrap();
+    send.send(Message::Points(Arc::new(vec![point(0), Point::new("m", Timestamp(1)).field("f", 1_i64)])))
+        .await
+        .unwrap();
     drop(send);
     assert_eq!(sender.run(receive).await, 0);
     assert_eq!((value(&counts.taken), value(&counts.written), value(&counts.refused)), (2, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_is_asked_for_does_not_wait() {
+    let server = Shared::default();
+    server.with(|server| server.down_for = 1);
+    let (sender, counts) = sender(&server, 10, 100);
+    let (send, receive) = mpsc::channel(4);
+    let feeds = async move {
+        send.send(points(0..3)).await.unwrap();
+        for written in [0, 3] {
+            // The second one comes while the sender waits after a failure.
+            send.send(Message::Flush).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert_eq!(value(&counts.written), written);
+        }
+    };
+    let (left, ()) = tokio::join!(sender.run(receive), feeds);
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_options_take_over_what_waits_even_amid_a_write() {
+    let (before, after) = (Shared::default(), Shared::default());
+    before.with(|server| server.down_for = usize::MAX);
+    let (sender, counts) = sender(&before, 10, 100);
+    let (send, receive) = mpsc::channel(4);
+    let feeds = async {
+        send.send(points(0..25)).await.unwrap();
+        // The first whole batch is on its way.
+        tokio::time::sleep(Duration::from_micros(500)).await;
+        let common = OutputCommon {
+            metric_batch_size: 5,
+            metric_buffer_limit: 20,
+            ..OutputCommon::of(&Agent::default())
+        };
+        let output: Box<dyn Output> = Box::new(after.clone());
+        send.send(Message::Change { output: Some(output), common: Box::new(common) }).await.unwrap();
+        send.send(points(25..30)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(send);
+    };
+    let (left, ()) = tokio::join!(sender.run(receive), feeds);
+    assert_eq!((left, value(&counts.overflowed), value(&counts.written)), (0, 5, 25));
+    after.with(|server| {
+        assert_eq!(server.requests, [5; 5]);
+        assert_eq!(server.stored.keys().copied().collect::<Vec<_>>(), (5..30).collect::<Vec<_>>());
+    });
+    before.with(|server| assert!(server.stored.is_empty()));
 }

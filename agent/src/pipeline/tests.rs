@@ -1,9 +1,13 @@
+mod reload;
+
 use std::path::Path;
 
 use super::*;
-use crate::config::{OutputCommon, Place};
-use crate::inputs::{GatherError, Gathered};
-use crate::outputs::{OutputOptions, file};
+use crate::config::env::Environment;
+use crate::config::file as config_file;
+use crate::config::{OutputSection, Place};
+use crate::host::Host;
+use crate::outputs::file;
 
 /// Counts its gathers.
 struct Counter(i64);
@@ -39,6 +43,34 @@ fn output(path: &Path, agent: &Agent) -> OutputSection {
     }
 }
 
+fn config(outputs: Vec<OutputSection>, agent: Agent) -> Config {
+    let (inputs, sources, warnings) = (Vec::new(), Vec::new(), Vec::new());
+    Config { agent, global_tags: BTreeMap::new(), inputs, outputs, sources, warnings }
+}
+
+/// A pipeline with a counter as its only input.
+async fn counting(
+    outputs: Vec<OutputSection>,
+    agent: Agent,
+    global_tags: BTreeMap<String, String>,
+) -> Pipeline {
+    let mut pipeline = Pipeline::empty(Shared::new(Host::default()));
+    let outputs = pipeline.prepare_outputs(&config(outputs, agent.clone())).unwrap();
+    pipeline.apply(Prepared { agent: agent.clone(), global_tags, inputs: Vec::new(), outputs }).await;
+    let fan = Fan {
+        outputs: pipeline.outputs.iter().map(|output| output.messages.clone()).collect(),
+        global_tags: Arc::new(BTreeMap::from([("host".to_owned(), "h".to_owned())])),
+    };
+    let work = Work { common: InputCommon::of(&agent), round: agent.round_interval, fan };
+    let counts = pipeline.shared.telemetry.input("counter", None);
+    pipeline.spawn_input(Box::new(Counter(0)), None, work, Some(counts), false);
+    pipeline
+}
+
+fn no_orders() -> mpsc::Receiver<Order> {
+    mpsc::channel(1).1
+}
+
 fn lines(path: &Path, measurement: &str) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().filter(|line| line.starts_with(measurement)).map(str::to_owned).collect()
@@ -49,11 +81,10 @@ async fn gathers_at_each_interval_and_once_more_at_the_end() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("points");
     let agent = agent();
-    let inputs: Vec<(Box<dyn Input>, InputCommon)> = vec![(Box::new(Counter(0)), InputCommon::of(&agent))];
     let tags = BTreeMap::from([("host".to_owned(), "h".to_owned())]);
-    let outputs = vec![output(&path, &agent)];
+    let pipeline = counting(vec![output(&path, &agent)], agent, tags).await;
     let shutdown = tokio::time::sleep(Duration::from_secs(25));
-    assert!(run(inputs, outputs, agent, tags, false, shutdown).await.unwrap());
+    assert!(pipeline.run(no_orders(), shutdown).await);
     let written = lines(&path, "counter");
     assert_eq!(written.len(), 4, "at 0, 10 and 20 s, and at the end: {written:?}");
     assert!(written[3].starts_with("counter,host=h n=4i "), "{written:?}");
@@ -62,38 +93,55 @@ async fn gathers_at_each_interval_and_once_more_at_the_end() {
     assert!(!lines(&path, "seismograf,host=h,output=file,part=output").is_empty());
 }
 
-#[tokio::test(start_paused = true)]
+/// In real time, which is what the kernel's figures are of.
+#[tokio::test]
 async fn once_is_one_gather_after_a_first_reading() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("points");
-    let agent = agent();
-    let inputs: Vec<(Box<dyn Input>, InputCommon)> = vec![(Box::new(Counter(0)), InputCommon::of(&agent))];
-    let outputs = vec![output(&path, &agent)];
+    let text = format!("[[inputs.cpu]]\n[[inputs.mem]]\n[[outputs.file]]\nfiles = [\"{}\"]", path.display());
     let never = std::future::pending();
-    assert!(run(inputs, outputs, agent, BTreeMap::new(), true, never).await.unwrap());
-    let written = lines(&path, "counter");
-    assert_eq!(written.len(), 1, "{written:?}");
-    assert!(written[0].starts_with("counter n=2i "), "{written:?}");
+    let once = Pipeline::once(read(&[("t.conf", &text)]).unwrap(), Shared::new(Host::default()), never);
+    assert!(once.await.unwrap());
+    assert_eq!(lines(&path, "mem").len(), 1);
+    assert!(lines(&path, "cpu").iter().all(|line| line.contains("usage_idle=")));
+    assert!(!lines(&path, "cpu").is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn points_that_nobody_took_are_an_end_that_failed() {
     let directory = tempfile::tempdir().unwrap();
     let agent = agent();
-    let inputs: Vec<(Box<dyn Input>, InputCommon)> = vec![(Box::new(Counter(0)), InputCommon::of(&agent))];
     let outputs = vec![output(&directory.path().join("not/there"), &agent)];
-    let shutdown = tokio::time::sleep(Duration::from_secs(25));
-    assert!(!run(inputs, outputs, agent, BTreeMap::new(), false, shutdown).await.unwrap());
+    let pipeline = counting(outputs, agent, BTreeMap::new()).await;
+    assert!(!pipeline.run(no_orders(), tokio::time::sleep(Duration::from_secs(25))).await);
 }
 
 #[tokio::test]
-async fn an_option_that_cannot_be_worked_with_is_named_with_its_place() {
-    let agent = agent();
-    let mut section = output(Path::new("x"), &agent);
-    section.options =
-        OutputOptions::File(file::Options { data_format: "json".into(), ..file::Options::default() });
-    section.place = Place { file: "t.conf".into(), line: 7 };
-    let error = run(Vec::new(), vec![section], agent, BTreeMap::new(), true, async {}).await.unwrap_err();
-    let text = format!("{error:#}");
-    assert!(text.starts_with("t.conf:7: output `file`: `data_format`"), "{text}");
+async fn what_cannot_be_built_is_named_with_its_place() {
+    for (text, expected) in [
+        (
+            "\n[[inputs.mem]]\n[[outputs.file]]\ndata_format = \"json\"",
+            "t.conf:3:1: output `file`: `data_format`",
+        ),
+        (
+            "[[inputs.ebpf]]\ncgroup_include = [\"[\"]\n[[outputs.file]]",
+            "t.conf:1:1: cannot start input `ebpf`: ",
+        ),
+        ("[[inputs.mem]]", "no outputs"),
+        ("[[outputs.file]]", "no inputs"),
+    ] {
+        let config = read(&[("t.conf", text)]).unwrap();
+        let error = Pipeline::start(config, Shared::new(Host::default())).await.err().unwrap();
+        let error = format!("{error:#}");
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+fn read(sources: &[(&str, &str)]) -> Result<Config, config_file::Problems> {
+    let sources: Vec<_> = sources
+        .iter()
+        .map(|(path, text)| config_file::Source { path: path.into(), text: (*text).to_owned() })
+        .collect();
+    let environment = Environment::strict(&|_| None);
+    config_file::load(&sources, &config_file::PluginFilter::default(), &environment, "h")
 }

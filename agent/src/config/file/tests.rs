@@ -3,6 +3,7 @@ use std::time::Duration;
 use rstest::rstest;
 
 use super::*;
+use crate::config::env::Mode;
 use crate::inputs::ebpf::Probe;
 use crate::point::{Point, Timestamp};
 
@@ -14,7 +15,7 @@ fn read(text: &str) -> Result<Config, Problems> {
         _ => None,
     };
     let source = Source { path: "t.conf".into(), text: text.to_owned() };
-    load(&[source], &PluginFilter::default(), &lookup, "system-name")
+    load(&[source], &PluginFilter::default(), &Environment::strict(&lookup), "system-name")
 }
 
 fn problems(text: &str) -> Vec<String> {
@@ -131,57 +132,129 @@ fn a_plugins_tls_options_are_collected() {
 #[rstest]
 #[case(
     "[agent]\nintervall = \"10s\"",
-    "t.conf:2: unknown option `intervall` of [agent]: did you mean `interval`?"
-)]
-#[case(
-    "\n[[inputs.cpux]]",
-    "t.conf:2: unknown input `cpux`: did you mean `cpu`?; there are: cgroup, cpu, disk, diskio, ebpf, kernel, mem, net, processes, swap, system"
+    "t.conf:2:1: unknown option `intervall` of [agent]: did you mean `interval`?"
 )]
 #[case(
     "[[inputs.cpu]]\n  percpus = true",
-    "t.conf:2: unknown option `percpus` of input `cpu`: did you mean `percpu`?"
+    "t.conf:2:3: unknown option `percpus` of input `cpu`: did you mean `percpu`?"
 )]
 #[case(
     "[[inputs.cpu]]\n  percpu = \"yes\"",
-    "t.conf:2: `percpu` of input `cpu`: invalid type: string \"yes\", expected a boolean"
+    "t.conf:2:3: `percpu` of input `cpu`: invalid type: string \"yes\", expected a boolean"
 )]
 #[case(
     "[[outputs.influxdb]]\n timeout = \"5 apples\"",
-    "t.conf:2: `timeout` of output `influxdb`: `5 apples` is no duration: write it as 10s, 500ms or 1h30m"
+    "t.conf:2:2: `timeout` of output `influxdb`: `5 apples` is no duration: write it as 10s, 500ms or 1h30m"
 )]
 #[case(
     "[[outputs.influxdb]]\n insecure_skip_verfy = true",
-    "t.conf:2: unknown option `insecure_skip_verfy` of output `influxdb`: did you mean `insecure_skip_verify`?"
+    "t.conf:2:2: unknown option `insecure_skip_verfy` of output `influxdb`: did you mean `insecure_skip_verify`?"
 )]
 #[case(
     "[[outputs.influxdb]]\n tls_ca = 1",
-    "t.conf:2: `tls_ca` of output `influxdb`: invalid type: integer `1`, expected a string"
+    "t.conf:2:2: `tls_ca` of output `influxdb`: invalid type: integer `1`, expected a string"
 )]
-#[case("[[inputs.mem]]\n tls_ca = \"/ca.pem\"", "t.conf:2: unknown option `tls_ca` of input `mem`")]
+#[case("[[inputs.mem]]\n tls_ca = \"/ca.pem\"", "t.conf:2:2: unknown option `tls_ca` of input `mem`")]
 #[case(
     "[[inputs.net]]\n  interfaces = [\"a[*\"]",
-    "t.conf:2: `interfaces` of input `net`: error parsing glob 'a[*': unclosed character class; missing ']'"
+    "t.conf:2:3: `interfaces` of input `net`: error parsing glob 'a[*': unclosed character class; missing ']'"
 )]
-#[case("[agnet]", "t.conf:1: unknown table [agnet]: did you mean `agent`?")]
-#[case("[agent]\ninterval = \"0s\"", "t.conf:2: `interval` of [agent] must be more than 0")]
-#[case("[[processors.rename]]", "t.conf:1: [[processors.*]] is not supported: only inputs and outputs are")]
-#[case("[global_tags]\na = 1", "t.conf:2: global tag `a` must be a string")]
+#[case("[agnet]", "t.conf:1:2: unknown table [agnet]: did you mean `agent`?")]
+#[case("[agent]\ninterval = \"0s\"", "t.conf:2:1: `interval` of [agent] must be more than 0")]
 #[case(
-    "[[inputs.mem]]\nnamepass = \"x\"",
-    "t.conf:2: `namepass` of an input: invalid type: string \"x\", expected a sequence"
+    "\n[[processors.rename]]",
+    "t.conf:2:1: Telegraf's `processors.rename` is not part of this agent: remove the section, or run Telegraf beside it for it"
+)]
+#[case(
+    "[[inputs.mysql]]",
+    "t.conf:1:1: Telegraf's `inputs.mysql` is not part of this agent: remove the section, or run Telegraf beside it for it"
+)]
+#[case("[[aggregators.minmx]]", "t.conf:1:1: unknown aggregator `minmx`: did you mean `minmax`?")]
+#[case("[global_tags]\na = 1", "t.conf:2:1: global tag `a` must be a string")]
+#[case("[[inputs.mem]]\nnamepass = \"x\"", "t.conf:2:1: `namepass` must be a list, such as [\"cpu\"]")]
+#[case(
+    "[[inputs.mem]]\ninterval = \"10\"",
+    "t.conf:2:1: `interval` cannot be used: `10` is no duration: write it as 10s, 500ms or 1h30m"
+)]
+#[case(
+    "[[inputs.mem]]\ntagdrop = [\"x\"]",
+    "t.conf:2:1: `tagdrop` must be a table of lists, such as { cpu = [\"cpu0\"] }"
+)]
+#[case(
+    "[[inputs.mem]]\nmetricpass = \"true\"",
+    "t.conf:2:1: `metricpass` of input `mem`: its expressions are not part of this agent: use namepass, tagpass and fieldinclude"
+)]
+#[case(
+    "[[outputs.file]]\nstartup_error_behavior = \"probe\"",
+    "t.conf:2:1: `startup_error_behavior` cannot be `probe`: it is error, retry, ignore"
+)]
+#[case(
+    "[[inputs.mem]]\nlog_level = \"loud\"",
+    "t.conf:2:1: `log_level` cannot be `loud`: it is error, warn, info, debug or trace"
+)]
+#[case(
+    "interval = \"10s\"",
+    "t.conf:1:1: `interval` is in no table: put it below [agent], [[inputs.NAME]] or [[outputs.NAME]]"
+)]
+#[case(
+    "[agent]\nlogformat = \"xml\"",
+    "t.conf:2:1: `logformat` of [agent] cannot be `xml`: it is `text` or `structured`"
 )]
 #[case(
     "[agent]\nhostname = \"${X:?set it}\"",
-    "t.conf:2: `hostname`: required variable X is missing a value: set it"
+    "t.conf:2:1: `hostname`: required variable X is missing a value: set it"
 )]
-fn a_problem_names_its_line_and_the_nearest_name(#[case] text: &str, #[case] expected: &str) {
+fn a_problem_names_its_place_and_the_nearest_name(#[case] text: &str, #[case] expected: &str) {
     assert_eq!(problems(text), [expected]);
+}
+
+#[test]
+fn an_unknown_plugin_is_told_from_one_of_telegrafs() {
+    let near = problems("\n[[inputs.cpux]]");
+    assert!(
+        near[0]
+            .starts_with("t.conf:2:1: unknown input `cpux`: did you mean `cpu`?; there are: cgroup, cpu, "),
+        "{near:?}"
+    );
+    let telegrafs = problems("[[inputs.mysq]]");
+    assert!(
+        telegrafs[0].starts_with("t.conf:1:1: unknown input `mysq`: did you mean `mysql`?"),
+        "{telegrafs:?}"
+    );
 }
 
 #[test]
 fn broken_toml_names_its_line() {
     let problems = problems("[agent]\n  interval = = 3\n");
-    assert!(problems[0].starts_with("t.conf:2: no valid TOML: "), "{problems:?}");
+    assert!(problems[0].starts_with("t.conf:2:14: no valid TOML: "), "{problems:?}");
+}
+
+#[test]
+fn a_variable_without_quotes_is_refused_with_what_to_do_or_replaced_where_that_is_asked_for() {
+    let text = "[agent]\n  interval = $SECONDS # $IN_A_COMMENT ${X:?no}\n[[inputs.mem]]\n  name_override = \"$NAME\"\nx = 1";
+    let lookup = |name: &str| match name {
+        "SECONDS" => Some("7".to_owned()),
+        // A value is a piece of the file, and moves what comes after it.
+        "NAME" => Some("a\"\n  name_prefix = \"b".to_owned()),
+        _ => None,
+    };
+    let source = |text: &str| [Source { path: "t.conf".into(), text: text.to_owned() }];
+    let strict = Environment::strict(&lookup);
+    let error = load(&source(text), &PluginFilter::default(), &strict, "h").unwrap_err().to_string();
+    assert!(
+        error.starts_with("t.conf:2:14: no valid TOML: ") && error.contains("--non-strict-env-handling"),
+        "{error}"
+    );
+    let everywhere = Environment { mode: Mode::NonStrict, ..strict };
+    let error = load(&source(text), &PluginFilter::default(), &everywhere, "h").unwrap_err().to_string();
+    assert!(error.starts_with("t.conf:5:1: unknown option `x` of input `mem`"), "{error}");
+    let config =
+        load(&source(&text.replace("\nx = 1", "")), &PluginFilter::default(), &everywhere, "h").unwrap();
+    assert_eq!(config.agent.interval, Duration::from_secs(7));
+    assert_eq!(config.inputs[0].common.naming.prefix, "b");
+    let required =
+        load(&source("\n a = \"${X:?no}\""), &PluginFilter::default(), &everywhere, "h").unwrap_err();
+    assert_eq!(required.to_string(), "t.conf:2:1: required variable X is missing a value: no");
 }
 
 #[test]
@@ -190,25 +263,107 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
-fn a_bare_number_where_telegraf_takes_a_string_alone_is_ignored() {
-    let config = read("[[inputs.mem]]\ninterval = 3").unwrap();
+fn what_telegraf_ignores_is_ignored_with_a_warning() {
+    let config = read(
+        "[[inputs.mem]]\ninterval = 3\nalias = 1\nfieldpass = [\"a\", \"b\"]\norder = 3\n[agent]\nutc = true",
+    )
+    .unwrap();
     assert_eq!(config.inputs[0].common.interval, Duration::from_secs(10));
+    assert_eq!(
+        config.warnings,
+        [
+            "t.conf:7:1: `utc` of [agent] has no effect: times are always in UTC",
+            "t.conf:5:1: `order` of input `mem` has no effect: Telegraf takes it for every plugin, and it means nothing for this one",
+            "t.conf:3:1: `alias` is ignored, as Telegraf does: it must be a string",
+            "t.conf:2:1: `interval` is ignored, as Telegraf does: it must be a string with a unit, such as \"10s\"",
+        ]
+    );
+}
+
+#[test]
+fn old_names_keep_their_meaning() {
+    let text = "[[inputs.disk]]\nmountpoints = [\"/a\"]\nmount_points = [\"/b\"]\n[[outputs.influxdb]]\nurl = \"http://x\"\nprecision = \"s\"\n[mem]\n[plugins.system]\n[tags]\na = \"b\"";
+    let config = read(text).unwrap();
+    let names: Vec<&str> = config.inputs.iter().map(|input| input.options.name()).collect();
+    assert_eq!(names, ["disk", "mem", "system"]);
+    let InputOptions::Disk(disk) = &config.inputs[0].options else { panic!() };
+    assert_eq!(format!("{:?}", disk.mount_points), "[\"/b\", \"/a\"]");
+    let OutputOptions::Influxdb(influxdb) = &config.outputs[0].options else { panic!() };
+    assert_eq!(influxdb.urls, ["http://x"]);
+    assert_eq!(config.global_tags["a"], "b");
+    assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
+    assert_eq!(config.warnings[0], "t.conf:2:1: `mountpoints` of input `disk` is called `mount_points` now");
+    let twice = problems("[[inputs.mem]]\nssl_ca = \"x\"");
+    assert_eq!(twice, ["t.conf:2:1: unknown option `ssl_ca` of input `mem`"]);
 }
 
 #[test]
 fn filtered_plugins_are_not_even_read() {
     let source = Source { path: "t.conf".into(), text: "[[inputs.nothing]]\n[[inputs.mem]]".into() };
     let filter = PluginFilter { inputs: vec!["mem".into()], outputs: vec![] };
-    let config = load(&[source], &filter, &|_| None, "h").unwrap();
+    let config = load(&[source], &filter, &Environment::strict(&|_| None), "h").unwrap();
     assert_eq!(config.inputs.len(), 1);
 }
 
+/// Several files, `a.conf` first.
+fn read_all(texts: &[&str]) -> Config {
+    let named = |(n, text): (usize, &&str)| Source {
+        path: format!("{}.conf", char::from(b'a' + u8::try_from(n).unwrap())).into(),
+        text: (*text).to_owned(),
+    };
+    let sources: Vec<Source> = texts.iter().enumerate().map(named).collect();
+    load(&sources, &PluginFilter::default(), &Environment::strict(&|_| None), "h").unwrap()
+}
+
 #[test]
-fn later_files_win_in_agent() {
-    let source = |text: &str| Source { path: "t.conf".into(), text: text.to_owned() };
-    let sources = [source("[agent]\ninterval = \"1s\"\nquiet = true"), source("[agent]\ninterval = \"2s\"")];
-    let config = load(&sources, &PluginFilter::default(), &|_| None, "h").unwrap();
-    assert_eq!((config.agent.interval, config.agent.quiet), (Duration::from_secs(2), true));
+fn later_files_win_in_agent_key_by_key() {
+    let config = read_all(&["[agent]\ninterval = \"1s\"\nquiet = true", "[agent]\nInterval = \"2s\""]);
+    assert_eq!((config.agent.interval, config.agent.log.quiet), (Duration::from_secs(2), true));
+    assert_eq!(
+        config.warnings,
+        ["b.conf:2:1: `interval` of [agent] is also set at a.conf:2:1: this one counts"]
+    );
+}
+
+#[test]
+fn some_of_agent_is_taken_as_far_as_it_is_read() {
+    let config = read_all(&[
+        "[[outputs.file]]\n[[inputs.mem]]\n[global_tags]\nhost = \"mine\"\na = \"1\"",
+        "[agent]\nmetric_batch_size = 7\nflush_interval = \"3s\"\nalways_include_global_tags = true\nomit_hostname = true\n[global_tags]\na = \"2\"",
+        "[[outputs.file]]\n[[inputs.mem]]",
+    ]);
+    let sizes = config.outputs.iter().map(|output| output.common.metric_batch_size);
+    assert_eq!(sizes.collect::<Vec<_>>(), [1_000, 7]);
+    let always = config.inputs.iter().map(|input| input.common.always_include_global_tags);
+    assert_eq!(always.collect::<Vec<_>>(), [false, true]);
+    assert!(config.outputs.iter().all(|output| output.common.flush_interval == Duration::from_secs(3)));
+    assert_eq!(config.global_tags["host"], "h", "what the first file set is not taken back");
+    assert_eq!(config.global_tags["a"], "2");
+}
+
+#[test]
+fn an_own_host_tag_stays_with_omit_hostname() {
+    let config = read_all(&["[agent]\nomit_hostname = true\n[global_tags]\nhost = \"mine\""]);
+    assert_eq!(config.global_tags["host"], "mine");
+}
+
+#[test]
+fn options_of_the_log() {
+    let config = read(
+        "[agent]\nlogfile = \"/var/log/a.log\"\nlogfile_rotation_max_size = \"1MB\"\nlogfile_rotation_interval = \"1d\"\nlogfile_rotation_max_archives = -1\nlogformat = \"structured\"\nstructured_log_message_key = \"m\"",
+    )
+    .unwrap();
+    let expected = Log {
+        file: Some("/var/log/a.log".into()),
+        rotation: Rotation::new(Duration::from_secs(86_400), 1_000_000, -1),
+        format: LogFormat::Structured,
+        message_key: "m".into(),
+        ..Log::default()
+    };
+    assert_eq!(config.agent.log, expected);
+    let stderr = read("[agent]\nlogfile = \"/x\"\nlogtarget = \"stderr\"").unwrap();
+    assert_eq!(stderr.agent.log, Log::default());
+    assert_eq!(Log::default().rotation.max_archives, Some(5));
 }
 
 #[test]

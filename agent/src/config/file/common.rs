@@ -1,0 +1,296 @@
+//! The options that every plugin has, which Telegraf reads by rules of their own: what has the wrong type is mostly
+//! ignored, durations are strings and nothing else, and a filter that is no list is refused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use toml::Value;
+use tracing::Level;
+
+use super::reader::Entry;
+use super::{Notes, at_least_one};
+use crate::config::filter::{Filter, FilterLists, Patterns};
+use crate::config::{Agent, InputCommon, Naming, OutputCommon, StartupErrorBehavior, duration};
+
+/// Options of inputs and outputs.
+pub(super) const COMMON_KEYS: &[&str] = &[
+    "alias",
+    "drop",
+    "fielddrop",
+    "fieldexclude",
+    "fieldinclude",
+    "fieldpass",
+    "labels",
+    "log_level",
+    "name_override",
+    "name_prefix",
+    "name_suffix",
+    "namedrop",
+    "namedrop_separator",
+    "namepass",
+    "namepass_separator",
+    "pass",
+    "startup_error_behavior",
+    "tagdrop",
+    "tagexclude",
+    "taginclude",
+    "tagpass",
+];
+/// Options of inputs besides.
+pub(super) const INPUT_KEYS: &[&str] =
+    &["interval", "precision", "collection_jitter", "collection_offset", "tags"];
+/// Options of outputs besides.
+pub(super) const OUTPUT_KEYS: &[&str] =
+    &["flush_interval", "flush_jitter", "metric_batch_size", "metric_buffer_limit"];
+
+/// The options as they are written.
+#[derive(Default)]
+struct Written {
+    alias: Option<String>,
+    log_level: Option<Level>,
+    startup_error_behavior: StartupErrorBehavior,
+    interval: Option<Duration>,
+    precision: Option<Duration>,
+    collection_jitter: Option<Duration>,
+    collection_offset: Option<Duration>,
+    flush_interval: Option<Duration>,
+    flush_jitter: Option<Duration>,
+    metric_batch_size: Option<u32>,
+    metric_buffer_limit: Option<u32>,
+    naming: Naming,
+    tags: BTreeMap<String, String>,
+    lists: FilterLists,
+}
+
+/// An input's, with the defaults of `agent`; what Telegraf takes from `[agent]` as far as it is read when it comes to the
+/// section is `agent_so_far`.
+pub(super) fn input(
+    entries: &[Entry],
+    agent: &Agent,
+    agent_so_far: &Agent,
+    notes: &mut Notes,
+) -> Option<InputCommon> {
+    let written = read(entries, true, notes);
+    let default = InputCommon::of(agent);
+    Some(InputCommon {
+        interval: more_than_zero(written.interval).unwrap_or(default.interval),
+        precision: more_than_zero(written.precision).unwrap_or(default.precision),
+        // Telegraf takes a jitter of 0 for one, and an offset or precision of 0 for none given.
+        collection_jitter: written.collection_jitter.unwrap_or(default.collection_jitter),
+        collection_offset: more_than_zero(written.collection_offset).unwrap_or(default.collection_offset),
+        naming: written.naming,
+        filter: filter(&written.lists, entries, notes)?,
+        alias: written.alias,
+        log_level: written.log_level,
+        startup_error_behavior: written.startup_error_behavior,
+        tags: written.tags,
+        always_include_local_tags: agent_so_far.always_include_local_tags,
+        always_include_global_tags: agent_so_far.always_include_global_tags,
+    })
+}
+
+/// An output's, likewise.
+pub(super) fn output(
+    entries: &[Entry],
+    agent: &Agent,
+    agent_so_far: &Agent,
+    notes: &mut Notes,
+) -> Option<OutputCommon> {
+    let written = read(entries, false, notes);
+    Some(OutputCommon {
+        flush_interval: more_than_zero(written.flush_interval).unwrap_or(agent.flush_interval),
+        flush_jitter: more_than_zero(written.flush_jitter).unwrap_or(agent.flush_jitter),
+        metric_batch_size: at_least_one(written.metric_batch_size, agent_so_far.metric_batch_size),
+        metric_buffer_limit: at_least_one(written.metric_buffer_limit, agent_so_far.metric_buffer_limit),
+        naming: written.naming,
+        filter: filter(&written.lists, entries, notes)?,
+        alias: written.alias,
+        log_level: written.log_level,
+    })
+}
+
+fn more_than_zero(option: Option<Duration>) -> Option<Duration> {
+    option.filter(|duration| !duration.is_zero())
+}
+
+fn filter(lists: &FilterLists, entries: &[Entry], notes: &mut Notes) -> Option<Filter> {
+    let filter = Filter::new(lists);
+    // Each list by itself was tried before: it is about a separator.
+    let place = || entries.iter().find(|entry| entry.key.ends_with("_separator")).map(|e| e.place.clone());
+    filter.map_err(|error| notes.problem(&place().unwrap_or_default(), error)).ok()
+}
+
+fn read(entries: &[Entry], is_input: bool, notes: &mut Notes) -> Written {
+    let mut written = Written::default();
+    let lists = &mut written.lists;
+    for entry in entries {
+        let mut take = Take { entry, notes };
+        match entry.key.as_str() {
+            "alias" => written.alias = take.text().filter(|alias| !alias.is_empty()),
+            "log_level" => written.log_level = take.level(),
+            "startup_error_behavior" => written.startup_error_behavior = take.behavior(is_input),
+            "interval" => written.interval = take.duration(),
+            "precision" => written.precision = take.duration(),
+            "collection_jitter" => written.collection_jitter = take.duration(),
+            "collection_offset" => written.collection_offset = take.duration(),
+            "flush_interval" => written.flush_interval = take.duration(),
+            "flush_jitter" => written.flush_jitter = take.duration(),
+            "metric_batch_size" => written.metric_batch_size = take.count(),
+            "metric_buffer_limit" => written.metric_buffer_limit = take.count(),
+            "name_override" => written.naming.name_override = take.text().filter(|name| !name.is_empty()),
+            "name_prefix" => written.naming.prefix = take.text().unwrap_or_default(),
+            "name_suffix" => written.naming.suffix = take.text().unwrap_or_default(),
+            "tags" => written.tags = take.tags(),
+            "namepass" => lists.name_pass = take.list(),
+            "namepass_separator" => lists.name_pass_separators = take.text().unwrap_or_default(),
+            "namedrop" => lists.name_drop = take.list(),
+            "namedrop_separator" => lists.name_drop_separators = take.text().unwrap_or_default(),
+            "fieldinclude" | "fieldpass" | "pass" => lists.field_include.extend(take.list()),
+            "fieldexclude" | "fielddrop" | "drop" => lists.field_exclude.extend(take.list()),
+            "taginclude" => lists.tag_include = take.list(),
+            "tagexclude" => lists.tag_exclude = take.list(),
+            "tagpass" => lists.tag_pass = take.lists_by_tag(),
+            "tagdrop" => lists.tag_drop = take.lists_by_tag(),
+            // `labels`: without `--select`, which is refused, they select nothing.
+            _ => {}
+        }
+    }
+    written
+}
+
+/// Takes the value of one option.
+struct Take<'a> {
+    entry: &'a Entry,
+    notes: &'a mut Notes,
+}
+
+impl Take<'_> {
+    fn problem(&mut self, what: impl std::fmt::Display) {
+        self.notes.problem(&self.entry.place, format!("`{}` {what}", self.entry.key));
+    }
+
+    fn ignored(&mut self, expected: &str) {
+        let text = format!("`{}` is ignored, as Telegraf does: it must be {expected}", self.entry.key);
+        self.notes.warning(&self.entry.place, text);
+    }
+
+    fn text(&mut self) -> Option<String> {
+        match &self.entry.value {
+            Value::String(text) => Some(text.clone()),
+            _ => {
+                self.ignored("a string");
+                None
+            }
+        }
+    }
+
+    fn duration(&mut self) -> Option<Duration> {
+        match &self.entry.value {
+            Value::String(text) => match duration::parse_go(text) {
+                Ok(duration) => Some(duration),
+                Err(problem) => {
+                    self.problem(format_args!("cannot be used: {problem}"));
+                    None
+                }
+            },
+            _ => {
+                self.ignored("a string with a unit, such as \"10s\"");
+                None
+            }
+        }
+    }
+
+    fn count(&mut self) -> Option<u32> {
+        match &self.entry.value {
+            Value::Integer(number) => {
+                let count = u32::try_from(*number);
+                count.map_err(|_| self.problem(format_args!("cannot be {number}"))).ok()
+            }
+            _ => {
+                self.ignored("a number");
+                None
+            }
+        }
+    }
+
+    fn level(&mut self) -> Option<Level> {
+        let text = self.text()?;
+        let known = [
+            ("error", Level::ERROR),
+            ("warn", Level::WARN),
+            ("info", Level::INFO),
+            ("debug", Level::DEBUG),
+            ("trace", Level::TRACE),
+        ];
+        let level = known.iter().find(|(name, _)| *name == text).map(|(_, level)| *level);
+        if level.is_none() && !text.is_empty() {
+            self.problem(format_args!("cannot be `{text}`: it is error, warn, info, debug or trace"));
+        }
+        level
+    }
+
+    fn behavior(&mut self, is_input: bool) -> StartupErrorBehavior {
+        match self.text().as_deref() {
+            None | Some("" | "error") => StartupErrorBehavior::Error,
+            Some("retry") => StartupErrorBehavior::Retry,
+            // No input here has a probe of its own besides its start.
+            Some("probe") if is_input => StartupErrorBehavior::Ignore,
+            Some("ignore") => StartupErrorBehavior::Ignore,
+            Some(other) => {
+                let probe = if is_input { ", probe" } else { "" };
+                self.problem(format_args!("cannot be `{other}`: it is error, retry, ignore{probe}"));
+                StartupErrorBehavior::Error
+            }
+        }
+    }
+
+    fn list(&mut self) -> Vec<String> {
+        let entry = self.entry;
+        self.globs(&entry.value)
+    }
+
+    fn globs(&mut self, value: &Value) -> Vec<String> {
+        let Value::Array(values) = value else {
+            self.problem("must be a list, such as [\"cpu\"]");
+            return Vec::new();
+        };
+        let list: Vec<String> = values.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect();
+        if list.len() < values.len() {
+            self.notes.warning(
+                &self.entry.place,
+                format!("`{}`: what is no string is left out, as Telegraf does", self.entry.key),
+            );
+        }
+        if let Err(error) = Patterns::with_separators(&list, "") {
+            self.problem(format_args!("has a {error}"));
+        }
+        list
+    }
+
+    fn lists_by_tag(&mut self) -> BTreeMap<String, Vec<String>> {
+        let entry = self.entry;
+        let Value::Table(table) = &entry.value else {
+            self.problem("must be a table of lists, such as { cpu = [\"cpu0\"] }");
+            return BTreeMap::new();
+        };
+        table.iter().map(|(key, value)| (key.clone(), self.globs(value))).collect()
+    }
+
+    fn tags(&mut self) -> BTreeMap<String, String> {
+        let entry = self.entry;
+        let Value::Table(table) = &entry.value else {
+            self.problem("must be a table, such as { rack = \"7\" }");
+            return BTreeMap::new();
+        };
+        let mut tags = BTreeMap::new();
+        for (key, value) in table {
+            match value {
+                Value::String(text) => {
+                    tags.insert(key.clone(), text.clone());
+                }
+                _ => self.problem(format_args!("must have strings alone: `{key}` is none")),
+            }
+        }
+        tags
+    }
+}

@@ -1,0 +1,232 @@
+//! What Telegraf knows and this agent does not: the names of its plugins, and the options that it once had or that have
+//! nothing to act on here.
+//!
+//! Data for `file`, which asks when a name is not the agent's own. Source: the plugins and deprecations of Telegraf 1.40.
+
+/// What becomes of an option that a plugin here does not have, and Telegraf's has or had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Legacy {
+    /// It has another name now. A list joins the one under that name.
+    Renamed(&'static str),
+    /// It is accepted, and does nothing; why.
+    Ignored(&'static str),
+    /// It is not accepted; why, and what to do.
+    Refused(&'static str),
+}
+
+/// An option: kind of plugin, plugin, option. An empty plugin means all of the kind, an empty kind all there are.
+type Key = (&'static str, &'static str, &'static str);
+
+const GENERIC: &str = "Telegraf takes it for every plugin, and it means nothing for this one";
+const LINE_PROTOCOL: &str = "it is about a data format that this plugin has no choice of";
+const NO_GO: &str = "it is about the Go runtime, which is not here";
+
+#[rustfmt::skip]
+const OPTIONS: &[(Key, Legacy)] = &[
+    (("inputs", "disk", "mountpoints"), Legacy::Renamed("mount_points")),
+    (("inputs", "docker", "container_names"), Legacy::Renamed("container_name_include")),
+    (("inputs", "internal", "collect_memstats"), Legacy::Ignored(NO_GO)),
+    (("inputs", "internal", "collect_gostats"), Legacy::Ignored(NO_GO)),
+    (("inputs", "socket_listener", "max_tcp_connections"), Legacy::Renamed("max_connections")),
+    (("inputs", "socket_listener", "udp_buffer_size"), Legacy::Renamed("read_buffer_size")),
+    (("inputs", "socket_listener", "allowed_pending_messages"), Legacy::Ignored("Telegraf too ignores it since 1.3")),
+    (("inputs", "socket_listener", "udp_packet_size"), Legacy::Ignored("Telegraf too ignores it since 1.3")),
+    (("outputs", "influxdb", "url"), Legacy::Renamed("urls")),
+    (("outputs", "influxdb", "precision"), Legacy::Ignored("Telegraf too ignores it since 1.0: times are in nanoseconds")),
+    (("outputs", "file", "use_batch_format"), Legacy::Ignored("lines are the same either way")),
+    (("", "", "ssl_ca"), Legacy::Renamed("tls_ca")),
+    (("", "", "ssl_cert"), Legacy::Renamed("tls_cert")),
+    (("", "", "ssl_key"), Legacy::Renamed("tls_key")),
+    (("", "", "metricpass"), Legacy::Refused("its expressions are not part of this agent: use namepass, tagpass and fieldinclude")),
+    (("", "", "time_source"), Legacy::Refused("Telegraf too refuses it where the plugin has no such option: remove it")),
+    (("", "", "data_format"), Legacy::Ignored(LINE_PROTOCOL)),
+    (("", "", "data_type"), Legacy::Ignored(LINE_PROTOCOL)),
+    (("", "", "influx_parser_type"), Legacy::Ignored(LINE_PROTOCOL)),
+    (("", "", "interval"), Legacy::Ignored(GENERIC)),
+    (("", "", "precision"), Legacy::Ignored(GENERIC)),
+    (("", "", "collection_jitter"), Legacy::Ignored(GENERIC)),
+    (("", "", "collection_offset"), Legacy::Ignored(GENERIC)),
+    (("", "", "flush_interval"), Legacy::Ignored(GENERIC)),
+    (("", "", "flush_jitter"), Legacy::Ignored(GENERIC)),
+    (("", "", "metric_batch_size"), Legacy::Ignored(GENERIC)),
+    (("", "", "metric_buffer_limit"), Legacy::Ignored(GENERIC)),
+    (("", "", "tags"), Legacy::Ignored(GENERIC)),
+    (("", "", "order"), Legacy::Ignored(GENERIC)),
+    (("", "", "period"), Legacy::Ignored(GENERIC)),
+    (("", "", "delay"), Legacy::Ignored(GENERIC)),
+    (("", "", "grace"), Legacy::Ignored(GENERIC)),
+    (("", "", "drop_original"), Legacy::Ignored(GENERIC)),
+    (("", "", "buffer_strategy"), Legacy::Ignored(GENERIC)),
+    (("", "", "buffer_directory"), Legacy::Ignored(GENERIC)),
+    (("", "", "buffer_disk_sync"), Legacy::Ignored(GENERIC)),
+    (("", "", "lvm"), Legacy::Ignored(GENERIC)),
+    (("", "", "id"), Legacy::Ignored(GENERIC)),
+];
+
+/// Options of `[agent]` that are accepted without effect, and why.
+#[rustfmt::skip]
+pub const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("buffer_directory", "points wait in memory"),
+    ("buffer_disk_sync", "points wait in memory"),
+    ("buffer_strategy", "points wait in memory"),
+    ("config_url_retry_attempts", "configurations are read from files"),
+    ("flush_buffer_when_full", "it is always so: a whole batch is written at once"),
+    ("skip_processors_after_aggregators", "there are no processors"),
+    ("skip_processors_before_aggregators", "there are no processors"),
+    ("snmp_translator", "there is no SNMP input"),
+    ("statefile", "no input here keeps a state between runs"),
+    ("utc", "times are always in UTC"),
+];
+
+/// Names that plugins had before: kind, old name, name now.
+const PLUGINS: &[(&str, &str, &str)] = &[
+    ("inputs", "http_listener", "influxdb_listener"),
+    ("inputs", "io", "diskio"),
+    ("inputs", "tcp_listener", "socket_listener"),
+    ("inputs", "udp_listener", "socket_listener"),
+];
+
+/// What becomes of an option that the plugin here does not have; `None` when Telegraf's never had it either.
+#[must_use]
+pub fn option(kind: &str, plugin: &str, option: &str) -> Option<Legacy> {
+    let is = |pattern: &str, name: &str| pattern.is_empty() || pattern == name;
+    let known = OPTIONS.iter().find(|((k, p, o), _)| is(k, kind) && is(p, plugin) && *o == option);
+    known.map(|(_, legacy)| *legacy)
+}
+
+/// What a plugin of an old name is called now.
+#[must_use]
+pub fn renamed_plugin(kind: &str, name: &str) -> Option<&'static str> {
+    PLUGINS.iter().find(|(k, old, _)| *k == kind && *old == name).map(|(.., new)| *new)
+}
+
+/// The old names and options that are still understood, one a line: what `--deprecation-list` prints.
+pub fn deprecations() -> impl Iterator<Item = String> {
+    let plugins = PLUGINS.iter().map(|(kind, old, new)| format!("{kind}.{old}: now {kind}.{new}"));
+    let options = OPTIONS.iter().filter_map(|((kind, plugin, option), legacy)| match legacy {
+        Legacy::Renamed(new) if plugin.is_empty() => Some(format!("*.{option}: now `{new}`")),
+        Legacy::Renamed(new) => Some(format!("{kind}.{plugin}.{option}: now `{new}`")),
+        Legacy::Ignored(why) if !plugin.is_empty() => Some(format!("{kind}.{plugin}.{option}: {why}")),
+        Legacy::Ignored(_) | Legacy::Refused(_) => None,
+    });
+    plugins.chain(options)
+}
+
+/// The names of all of Telegraf's plugins of a kind, sorted; `None` when there is no such kind.
+#[must_use]
+pub fn plugins(kind: &str) -> Option<&'static [&'static str]> {
+    Some(match kind {
+        "inputs" => INPUTS,
+        "outputs" => OUTPUTS,
+        "processors" => PROCESSORS,
+        "aggregators" => AGGREGATORS,
+        "secretstores" => SECRET_STORES,
+        _ => return None,
+    })
+}
+
+#[rustfmt::skip]
+const INPUTS: &[&str] = &[
+    "activemq", "aerospike", "aliyuncms", "amd_rocm_smi", "amqp_consumer", "apache", "apcupsd", "aurora",
+    "azure_monitor", "azure_storage_queue", "bcache", "beanstalkd", "beat", "bind", "bond", "burrow",
+    "cassandra", "ceph", "cgroup", "chrony", "cisco_telemetry_gnmi", "cisco_telemetry_mdt", "clickhouse",
+    "cloud_pubsub", "cloud_pubsub_push", "cloudwatch", "cloudwatch_metric_streams", "conntrack", "consul",
+    "consul_agent", "couchbase", "couchdb", "cpu", "csgo", "ctrlx_datalayer", "dcos", "directory_monitor",
+    "disk", "diskio", "disque", "dmcache", "dns_query", "docker", "docker_log", "dovecot", "dpdk", "ecs",
+    "elasticsearch", "elasticsearch_query", "ethtool", "eventhub_consumer", "exec", "execd", "fail2ban",
+    "fibaro", "file", "filecount", "filestat", "fireboard", "firehose", "fluentd", "fritzbox", "github",
+    "gnmi", "gnmi_listener", "google_cloud_storage", "graylog", "haproxy", "hddtemp", "http",
+    "http_listener", "http_listener_v2", "http_response", "httpjson", "huebridge", "hugepages", "icinga2",
+    "infiniband", "influxdb", "influxdb_listener", "influxdb_v2_listener", "intel_baseband", "intel_dlb",
+    "intel_pmt", "intel_pmu", "intel_powerstat", "intel_rdt", "internal", "internet_speed", "interrupts",
+    "io", "ipmi_sensor", "ipset", "iptables", "ipvs", "jenkins", "jolokia", "jolokia2_agent",
+    "jolokia2_proxy", "jti_openconfig_telemetry", "kafka_consumer", "kafka_consumer_legacy", "kapacitor",
+    "kernel", "kernel_vmstat", "kibana", "kinesis_consumer", "knx_listener", "kube_inventory",
+    "kubernetes", "lanz", "ldap", "leofs", "libvirt", "linux_cpu", "linux_sysctl_fs", "logparser",
+    "logql", "logstash", "lustre2", "lvm", "mailchimp", "marklogic", "mavlink", "mcrouter", "mdstat",
+    "mem", "memcached", "mesos", "minecraft", "mock", "modbus", "mongodb", "monit", "mqtt_consumer",
+    "multifile", "mysql", "nats", "nats_consumer", "neoom_beaam", "neptune_apex", "net", "net_response",
+    "netflow", "netstat", "nfsclient", "nftables", "nginx", "nginx_plus", "nginx_plus_api", "nginx_sts",
+    "nginx_upstream_check", "nginx_vts", "nomad", "nsd", "nsdp", "nsq", "nsq_consumer", "nstat", "ntpq",
+    "nvidia_smi", "opcua", "opcua_listener", "openldap", "openntpd", "opensearch_query", "opensmtpd",
+    "openstack", "opentelemetry", "openweathermap", "p4runtime", "passenger", "pf", "pgbouncer", "phpfpm",
+    "ping", "postfix", "postgresql", "postgresql_extensible", "powerdns", "powerdns_recursor",
+    "processes", "procstat", "prometheus", "promql", "proxmox", "puppetagent", "rabbitmq", "radius",
+    "raindrops", "ras", "ravendb", "redfish", "redis", "redis_sentinel", "rethinkdb", "riak",
+    "riemann_listener", "s7comm", "salesforce", "sensors", "sflow", "sip", "slab", "slurm", "smart",
+    "smartctl", "snmp", "snmp_legacy", "snmp_trap", "socket_listener", "socketstat", "solr", "sql",
+    "sqlserver", "stackdriver", "statsd", "supervisor", "suricata", "swap", "synproxy", "syslog",
+    "sysstat", "system", "systemd_units", "tacacs", "tail", "tcp_listener", "teamspeak", "temp",
+    "tengine", "timex", "tomcat", "trig", "turbostat", "twemproxy", "udp_listener", "unbound", "upsd",
+    "uwsgi", "varnish", "vault", "vsphere", "webhooks", "whois", "win_eventlog", "win_perf_counters",
+    "win_services", "win_wmi", "wireguard", "wireless", "x509_cert", "xtremio", "zfs", "zipkin",
+    "zookeeper",
+];
+
+#[rustfmt::skip]
+const OUTPUTS: &[&str] = &[
+    "amqp", "application_insights", "arc", "azure_data_explorer", "azure_monitor", "bigquery", "clarify",
+    "cloud_pubsub", "cloudwatch", "cloudwatch_logs", "cratedb", "datadog", "discard", "dynatrace",
+    "elasticsearch", "event_hubs", "exec", "execd", "file", "graphite", "graylog", "groundwork", "health",
+    "heartbeat", "http", "influxdb", "influxdb_v2", "influxdb_v3", "inlong", "instrumental", "iotdb",
+    "kafka", "kinesis", "librato", "logzio", "loki", "microsoft_fabric", "mongodb", "mqtt", "nats",
+    "nebius_cloud_monitoring", "newrelic", "nsq", "opensearch", "opentelemetry", "opentsdb", "parquet",
+    "postgresql", "prometheus_client", "quix", "redistimeseries", "remotefile", "riemann",
+    "riemann_legacy", "sensu", "signalfx", "socket_writer", "sql", "stackdriver", "stomp", "sumologic",
+    "syslog", "timestream", "warp10", "wavefront", "websocket", "yandex_cloud_monitoring", "zabbix",
+    "zerobus",
+];
+
+#[rustfmt::skip]
+const PROCESSORS: &[&str] = &[
+    "aws_ec2", "batch", "clone", "converter", "cumulative_sum", "date", "dedup", "defaults", "enum",
+    "execd", "filepath", "filter", "ifname", "lookup", "noise", "override", "parser", "pivot",
+    "port_name", "printer", "processors", "regex", "rename", "reverse_dns", "round", "s2geo", "scale",
+    "snmp_lookup", "split", "starlark", "strings", "tag_limit", "template", "topk", "unpivot",
+];
+
+#[rustfmt::skip]
+const AGGREGATORS: &[&str] = &[
+    "basicstats", "derivative", "final", "histogram", "merge", "minmax", "quantile", "starlark",
+    "valuecounter",
+];
+
+#[rustfmt::skip]
+const SECRET_STORES: &[&str] = &[
+    "docker", "googlecloud", "http", "jose", "oauth2", "os", "systemd", "vault",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_entries_that_fit_is_the_most_special() {
+        assert_eq!(option("inputs", "disk", "mountpoints"), Some(Legacy::Renamed("mount_points")));
+        assert_eq!(option("outputs", "influxdb", "ssl_ca"), Some(Legacy::Renamed("tls_ca")));
+        assert!(
+            matches!(option("outputs", "influxdb", "precision"), Some(Legacy::Ignored(why)) if why != GENERIC)
+        );
+        assert_eq!(option("outputs", "file", "precision"), Some(Legacy::Ignored(GENERIC)));
+        assert_eq!(option("inputs", "cpu", "percpus"), None);
+    }
+
+    #[test]
+    fn names_are_sorted_and_every_old_name_leads_to_one_that_is_there() {
+        for kind in ["inputs", "outputs", "processors", "aggregators", "secretstores"] {
+            assert!(plugins(kind).unwrap().is_sorted(), "{kind}");
+        }
+        for (kind, old, new) in PLUGINS {
+            assert!(plugins(kind).unwrap().contains(old) && plugins(kind).unwrap().contains(new), "{old}");
+        }
+        assert_eq!(plugins("parsers"), None);
+    }
+
+    #[test]
+    fn deprecations_say_what_is_to_be_written_instead() {
+        let lines: Vec<String> = deprecations().collect();
+        assert!(lines.contains(&"inputs.io: now inputs.diskio".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"inputs.disk.mountpoints: now `mount_points`".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"*.ssl_ca: now `tls_ca`".to_owned()), "{lines:?}");
+    }
+}

@@ -1,0 +1,46 @@
+//! A file with the process id, for those who send signals to the agent.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+/// It is removed with this.
+#[derive(Debug)]
+pub struct Pidfile(PathBuf);
+
+impl Pidfile {
+    /// Writes the id of this process; a file that is there is overwritten, as in Telegraf.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(path: &Path) -> anyhow::Result<Self> {
+        let text = format!("{}\n", std::process::id());
+        fs::write(path, text).with_context(|| format!("cannot write the pidfile {}", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for Pidfile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "cannot remove the pidfile");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_there_while_it_is_needed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let pidfile = Pidfile::write(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap().trim(), std::process::id().to_string());
+        drop(pidfile);
+        assert!(!path.exists());
+        assert!(Pidfile::write(&directory.path().join("not/there")).is_err());
+    }
+}

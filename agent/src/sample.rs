@@ -1,0 +1,173 @@
+//! The default configuration and parts of it, and the names of plugins: what is printed for a person to start from.
+
+use anyhow::bail;
+
+use crate::cli::{PrintArgs, SourceArgs};
+use crate::config::file::PluginFilter;
+use crate::config::telegraf;
+use crate::inputs::InputOptions;
+use crate::outputs::OutputOptions;
+
+/// The default configuration, commented.
+pub const DEFAULT_CONFIG: &str = include_str!("config/default.conf");
+
+/// A section of the default configuration with the comment above it.
+struct Section {
+    /// `agent`, `global_tags`, `inputs`, `outputs`.
+    kind: String,
+    /// The plugin; empty where there is none.
+    name: String,
+    text: String,
+}
+
+/// The sections of [`DEFAULT_CONFIG`], and what stands before the first.
+fn sections() -> (String, Vec<Section>) {
+    let (mut head, mut sections): (String, Vec<Section>) = (String::new(), Vec::new());
+    // A comment that is not indented belongs to what follows it.
+    let mut comment = String::new();
+    for line in DEFAULT_CONFIG.lines() {
+        let code = line.strip_prefix("# ").unwrap_or(line);
+        let header = code.strip_prefix('[').map(|code| code.trim_start_matches('['));
+        let header = header.and_then(|code| code.split(']').next());
+        match (header, sections.last_mut()) {
+            (Some(header), _) => {
+                let (kind, name) = header.split_once('.').unwrap_or((header, ""));
+                let text = format!("{}{line}\n", std::mem::take(&mut comment));
+                sections.push(Section { kind: kind.to_owned(), name: name.to_owned(), text });
+            }
+            (None, Some(_)) if line.starts_with("##") || (line.is_empty() && comment.is_empty()) => {
+                comment.push_str(line);
+                comment.push('\n');
+            }
+            (None, Some(section)) => {
+                section.text.push_str(&std::mem::take(&mut comment));
+                section.text.push_str(line);
+                section.text.push('\n');
+            }
+            (None, None) => {
+                head.push_str(line);
+                head.push('\n');
+            }
+        }
+    }
+    (head, sections)
+}
+
+/// The default configuration, as far as the filters take it.
+#[must_use]
+pub fn configuration(args: &SourceArgs) -> String {
+    if args.section_filter.is_empty() && args.input_filter.is_empty() && args.output_filter.is_empty() {
+        return DEFAULT_CONFIG.to_owned();
+    }
+    let (head, sections) = sections();
+    let is_taken = |section: &&Section| {
+        PluginFilter::takes(&args.section_filter, &section.kind)
+            && match section.kind.as_str() {
+                "inputs" => PluginFilter::takes(&args.input_filter, &section.name),
+                "outputs" => PluginFilter::takes(&args.output_filter, &section.name),
+                _ => true,
+            }
+    };
+    let sections: String = sections.iter().filter(is_taken).map(|section| section.text.as_str()).collect();
+    format!("{head}{sections}")
+}
+
+/// The options of a plugin, for `--usage`; `inputs.NAME` or the name alone.
+fn usage(plugin: &str) -> anyhow::Result<String> {
+    let is_it = |section: &Section| {
+        section.name == plugin
+            || plugin.split_once('.') == Some((section.kind.as_str(), section.name.as_str()))
+    };
+    if let Some(section) = sections().1.into_iter().find(is_it) {
+        let bare = |line: &str| format!("{}\n", line.strip_prefix("# ").unwrap_or(line));
+        return Ok(section.text.trim_start().lines().map(bare).collect());
+    }
+    let name = plugin.rsplit('.').next().unwrap_or(plugin);
+    let is_telegrafs = |kind| telegraf::plugins(kind).is_some_and(|names| names.contains(&name));
+    if ["inputs", "outputs", "processors", "aggregators", "secretstores"].into_iter().any(is_telegrafs) {
+        bail!("Telegraf's `{plugin}` is not part of this agent: `seismograf plugins` prints what is");
+    }
+    bail!("no plugin is called `{plugin}`: `seismograf plugins` prints those that there are")
+}
+
+/// The names of all plugins, or of those of one kind.
+#[must_use]
+pub fn plugins(kind: Option<&str>) -> String {
+    let list = |title: &str, names: &[&str]| {
+        let names: String = names.iter().map(|name| format!("  {name}\n")).collect();
+        format!("Available {title} Plugins:\n{names}")
+    };
+    let mut text = String::new();
+    if kind.is_none_or(|kind| kind == "inputs") {
+        text.push_str(&list("Input", InputOptions::NAMES));
+    }
+    if kind.is_none_or(|kind| kind == "outputs") {
+        text.push_str(&list("Output", OutputOptions::NAMES));
+    }
+    text
+}
+
+/// What a flag asks to print.
+///
+/// # Errors
+/// A plugin that is not there.
+pub fn asked(args: &PrintArgs) -> anyhow::Result<Option<String>> {
+    Ok(if let Some(plugin) = &args.usage {
+        Some(usage(plugin)?)
+    } else if args.input_list {
+        Some(plugins(Some("inputs")))
+    } else if args.output_list {
+        Some(plugins(Some("outputs")))
+    } else if args.deprecation_list {
+        Some(telegraf::deprecations().map(|line| line + "\n").collect())
+    } else if args.sample_config {
+        Some(DEFAULT_CONFIG.to_owned())
+    } else {
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sections_are_the_whole() {
+        let (head, sections) = sections();
+        let text: String = sections.iter().map(|section| section.text.as_str()).collect();
+        assert_eq!(format!("{head}{text}"), DEFAULT_CONFIG);
+        for name in InputOptions::NAMES.iter().chain(OutputOptions::NAMES) {
+            assert!(sections.iter().any(|section| section.name == *name), "{name}");
+        }
+    }
+
+    #[test]
+    fn filters_choose_sections() {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let args = SourceArgs {
+            section_filter: list(&["agent", "inputs"]),
+            input_filter: list(&["mem", "cpu"]),
+            ..SourceArgs::default()
+        };
+        let text = configuration(&args);
+        let headers: Vec<&str> = text.lines().filter(|line| line.starts_with('[')).collect();
+        assert_eq!(headers, ["[agent]", "[[inputs.cpu]]", "[[inputs.mem]]"]);
+        assert!(!text.contains("outputs"), "{text}");
+    }
+
+    #[test]
+    fn usage_is_what_can_be_pasted() {
+        let text = usage("outputs.influxdb").unwrap();
+        assert!(text.contains("\n[[outputs.influxdb]]\n") && text.contains("\n  urls = "), "{text}");
+        assert!(!text.contains("[[outputs.file]]"), "{text}");
+        assert!(usage("mem").unwrap().contains("[[inputs.mem]]"));
+        assert!(usage("mysql").unwrap_err().to_string().starts_with("Telegraf's `mysql` is not part"));
+        assert!(usage("nothing").is_err());
+    }
+
+    #[test]
+    fn names_are_listed_by_kind() {
+        assert!(plugins(Some("inputs")).contains("  cpu\n") && !plugins(Some("inputs")).contains("Output"));
+        assert!(plugins(None).contains("Available Output Plugins:\n  file\n"));
+    }
+}

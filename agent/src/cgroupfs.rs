@@ -120,7 +120,12 @@ struct State {
 
 impl State {
     /// The files of a cgroup in a hierarchy.
-    fn files<'a>(&'a mut self, hierarchies: &Hierarchies, id: HierarchyId, path: &'a str) -> Option<Files<'a>> {
+    fn files<'a>(
+        &'a mut self,
+        hierarchies: &Hierarchies,
+        id: HierarchyId,
+        path: &'a str,
+    ) -> Option<Files<'a>> {
         let at = match self.readers.iter().position(|(known, _)| *known == id) {
             Some(at) => at,
             None => {
@@ -139,7 +144,8 @@ impl Cgroupfs {
         Self::of(Hierarchies::read(host))
     }
 
-    fn of(hierarchies: Hierarchies) -> Self {
+    /// The same, of hierarchies that are known already.
+    pub(crate) fn of(hierarchies: Hierarchies) -> Self {
         let controller = |name| hierarchies.of_controller(name);
         let (memory, cpu, cpuacct) = (controller("memory"), controller("cpu"), controller("cpuacct"));
         let blkio = controller("blkio");
@@ -342,7 +348,8 @@ fn add_io(
 ) {
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
-        let (Some(number), Some(kind), Some(amount)) = (words.next().and_then(device), words.next(), words.next())
+        let (Some(number), Some(kind), Some(amount)) =
+            (words.next().and_then(device), words.next(), words.next())
         else {
             continue;
         };

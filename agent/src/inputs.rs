@@ -6,6 +6,7 @@
 
 pub mod cpu;
 pub mod disk;
+pub mod docker;
 pub mod ebpf;
 #[cfg(test)]
 mod golden;
@@ -63,6 +64,7 @@ macro_rules! inputs {
 inputs! {
     "cpu" => Cpu(cpu),
     "disk" => Disk(disk),
+    "docker" => Docker(docker),
     "ebpf" => Ebpf(ebpf),
     "mem" => Mem(mem),
     "system" => System(system),
@@ -97,6 +99,7 @@ impl InputOptions {
         Ok(match self {
             Self::Cpu(options) => Box::new(cpu::Cpu::new(options, host)),
             Self::Disk(options) => Box::new(disk::Disk::new(options, host)),
+            Self::Docker(options) => Box::new(docker::Docker::new(options, shared)?),
             Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, shared)?),
             Self::Mem(options) => Box::new(mem::Mem::new(options, host)),
             Self::System(options) => Box::new(system::System::new(options, host)),

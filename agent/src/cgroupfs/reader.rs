@@ -70,7 +70,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let mut reader = Reader::new(root.path());
         std::fs::create_dir(root.path().join("a")).unwrap();
-        for size in [0, 1, WHOLE_BYTES - 1, WHOLE_BYTES, BUFFER_BYTES - 1, BUFFER_BYTES, 5 * BUFFER_BYTES + 7] {
+        for size in [0, 1, WHOLE_BYTES - 1, WHOLE_BYTES, BUFFER_BYTES - 1, BUFFER_BYTES, 5 * BUFFER_BYTES + 7]
+        {
             let text = "x".repeat(size);
             std::fs::write(root.path().join("a/file"), &text).unwrap();
             assert_eq!(reader.read(&["/a/", "file"]), Some(text.as_str()), "{size}");

@@ -19,6 +19,8 @@ use crate::probes::support::{Hierarchies, HierarchyId};
 
 /// How often the hierarchies are walked for containers that have no path yet, at the most.
 const WALK_PERIOD: Duration = Duration::from_secs(1);
+/// What a cgroup did is forgotten when nobody asked for so long.
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// How deep a walk goes.
 const WALK_DEPTH: usize = 32;
 /// What v1 says where there is no limit: the largest whole page.
@@ -93,6 +95,17 @@ pub struct DeviceIo {
     pub operations: [Option<u64>; IO_KINDS.len()],
 }
 
+/// What of a cgroup changes only while its processes run (or, under v2, while their pages are written back).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// CPU time.
+    pub cpu: Option<Cpu>,
+    /// What the CPU quota did; `None` where there is no `cpu` controller.
+    pub throttling: Option<Throttling>,
+    /// Block I/O.
+    pub blkio: Option<Vec<DeviceIo>>,
+}
+
 /// The kinds of block I/O that v1 tells apart. v2 has no `sync`, `async` and `total`.
 pub const IO_KINDS: [&str; 6] = ["read", "write", "sync", "async", "discard", "total"];
 
@@ -116,6 +129,18 @@ struct State {
     time: Option<Timestamp>,
     memory: HashMap<String, Option<Arc<Memory>>>,
     readers: Vec<(HierarchyId, Reader)>,
+    activities: HashMap<String, Known>,
+    /// When those that nobody asks for any more were forgotten last.
+    swept: Option<Instant>,
+}
+
+/// What a cgroup did, as it was read last.
+#[derive(Debug)]
+struct Known {
+    activity: Arc<Activity>,
+    /// Whether it had not run since it was read before; what its requests still did then is in.
+    was_idle: bool,
+    is_used: bool,
 }
 
 impl State {
@@ -224,49 +249,97 @@ impl Cgroupfs {
                 stat: files.text("memory.stat")?.to_owned(),
             });
         }
+        let usage = files.number("memory.usage_in_bytes")?;
+        let stat = files.text("memory.stat")?.to_owned();
+        // The lowest limit of the cgroup and those above it. Where there is none, two files need not be opened.
+        let has_limit = value(&stat, "hierarchical_memory_limit").is_none_or(|limit| limit < V1_NO_LIMIT);
+        let mut limited = |file| has_limit.then(|| files.number(file)).flatten();
         Some(Memory {
             is_v1: true,
-            usage: files.number("memory.usage_in_bytes")?,
+            usage,
+            limit: limited("memory.limit_in_bytes").filter(|limit| *limit < V1_NO_LIMIT),
+            fail_count: limited("memory.failcnt"),
             max_usage: files.number("memory.max_usage_in_bytes"),
-            limit: files.number("memory.limit_in_bytes").filter(|limit| *limit < V1_NO_LIMIT),
-            fail_count: files.number("memory.failcnt"),
             oom_kills: files.value("memory.oom_control", "oom_kill"),
-            stat: files.text("memory.stat")?.to_owned(),
+            stat,
         })
+    }
+
+    /// CPU time, throttling and block I/O of a cgroup; `None` when it is gone.
+    ///
+    /// Of one under v1 that did not run for two readings nothing is read but its CPU time.
+    #[must_use]
+    pub fn activity(&self, path: &str, now: Instant) -> Option<Arc<Activity>> {
+        let mut state = self.state();
+        if state.swept.is_none_or(|swept| now.duration_since(swept) > SWEEP_PERIOD) {
+            state.swept = Some(now);
+            state.activities.retain(|_, known| std::mem::replace(&mut known.is_used, false));
+        }
+        let per_cpu_ns = if self.cpuacct == HierarchyId::UNIFIED {
+            None
+        } else {
+            Some(per_cpu(&mut state.files(&self.hierarchies, self.cpuacct, path)?)?)
+        };
+        let mut is_idle = false;
+        if let (Some(per_cpu_ns), Some(known)) = (&per_cpu_ns, state.activities.get_mut(path)) {
+            known.is_used = true;
+            is_idle = known.activity.cpu.as_ref().is_some_and(|cpu| cpu.per_cpu_ns == *per_cpu_ns);
+            // Under v2's block I/O, pages are written back on a cgroup's account while it sleeps.
+            if is_idle && known.was_idle && self.blkio != HierarchyId::UNIFIED {
+                return Some(Arc::clone(&known.activity));
+            }
+        }
+        let activity = Arc::new(Activity {
+            cpu: match per_cpu_ns {
+                Some(per_cpu_ns) => state
+                    .files(&self.hierarchies, self.cpuacct, path)
+                    .and_then(|mut files| v1_cpu(&mut files, per_cpu_ns)),
+                None => Some(self.read_cpu(&mut state, path)?),
+            },
+            throttling: self.read_throttling(&mut state, path),
+            blkio: self.read_blkio(&mut state, path),
+        });
+        if self.cpuacct != HierarchyId::UNIFIED {
+            let known = Known { activity: Arc::clone(&activity), was_idle: is_idle, is_used: true };
+            match state.activities.get_mut(path) {
+                Some(before) => *before = known,
+                None => {
+                    state.activities.insert(path.to_owned(), known);
+                }
+            }
+        }
+        Some(activity)
     }
 
     /// CPU time of a cgroup.
     #[must_use]
     pub fn cpu(&self, path: &str) -> Option<Cpu> {
-        let mut state = self.state();
+        self.read_cpu(&mut self.state(), path)
+    }
+
+    fn read_cpu(&self, state: &mut State, path: &str) -> Option<Cpu> {
         let mut files = state.files(&self.hierarchies, self.cpuacct, path)?;
-        if self.cpuacct == HierarchyId::UNIFIED {
-            let stat = files.text("cpu.stat")?;
-            let ns = |key: &str| value(stat, key).map(|us| us.saturating_mul(1_000));
-            return Some(Cpu {
-                usage_ns: ns("usage_usec")?,
-                user_ns: ns("user_usec"),
-                system_ns: ns("system_usec"),
-                per_cpu_ns: Vec::new(),
-            });
+        if self.cpuacct != HierarchyId::UNIFIED {
+            let per_cpu_ns = per_cpu(&mut files)?;
+            return v1_cpu(&mut files, per_cpu_ns);
         }
-        // `cpuacct.usage` is the sum of these, and would be one more file to read.
-        let per_cpu = files.text("cpuacct.usage_percpu")?.split_ascii_whitespace();
-        let per_cpu_ns: Vec<u64> = per_cpu.map_while(|ns| ns.parse().ok()).collect();
-        let stat = files.text("cpuacct.stat").unwrap_or_default();
-        let ns = |key: &str| value(stat, key).map(|ticks| ticks.saturating_mul(1_000_000_000 / USER_HZ));
+        let stat = files.text("cpu.stat")?;
+        let ns = |key: &str| value(stat, key).map(|us| us.saturating_mul(1_000));
         Some(Cpu {
-            usage_ns: per_cpu_ns.iter().fold(0, |sum, ns| sum.saturating_add(*ns)),
-            user_ns: ns("user"),
-            system_ns: ns("system"),
-            per_cpu_ns,
+            usage_ns: ns("usage_usec")?,
+            user_ns: ns("user_usec"),
+            system_ns: ns("system_usec"),
+            per_cpu_ns: Vec::new(),
         })
     }
 
     /// What its CPU quota did to a cgroup.
     #[must_use]
     pub fn throttling(&self, path: &str) -> Option<Throttling> {
-        let mut state = self.state();
+        self.read_throttling(&mut self.state(), path)
+    }
+
+    fn read_throttling(&self, state: &mut State, path: &str) -> Option<Throttling> {
         let mut files = state.files(&self.hierarchies, self.cpu, path)?;
         let stat = files.text("cpu.stat")?;
         let throttled_ns = match value(stat, "throttled_usec") {
@@ -283,7 +356,10 @@ impl Cgroupfs {
     /// Block I/O of a cgroup, by device; a device that it has not used may be missing.
     #[must_use]
     pub fn blkio(&self, path: &str) -> Option<Vec<DeviceIo>> {
-        let mut state = self.state();
+        self.read_blkio(&mut self.state(), path)
+    }
+
+    fn read_blkio(&self, state: &mut State, path: &str) -> Option<Vec<DeviceIo>> {
         let mut files = state.files(&self.hierarchies, self.blkio, path)?;
         if self.blkio == HierarchyId::UNIFIED {
             return Some(files.text("io.stat")?.lines().filter_map(io_stat).collect());
@@ -318,6 +394,23 @@ impl Cgroupfs {
         let text = files.and_then(|files| files.into_text("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|pid| pid.parse().ok()).collect()
     }
+}
+
+/// v1's CPU time on each CPU. `cpuacct.usage` is the sum, and would be one more file to read.
+fn per_cpu(files: &mut Files<'_>) -> Option<Vec<u64>> {
+    let text = files.text("cpuacct.usage_percpu")?.split_ascii_whitespace();
+    Some(text.map_while(|ns| ns.parse().ok()).collect())
+}
+
+fn v1_cpu(files: &mut Files<'_>, per_cpu_ns: Vec<u64>) -> Option<Cpu> {
+    let stat = files.text("cpuacct.stat")?;
+    let ns = |key: &str| value(stat, key).map(|ticks| ticks.saturating_mul(1_000_000_000 / USER_HZ));
+    Some(Cpu {
+        usage_ns: per_cpu_ns.iter().fold(0, |sum, ns| sum.saturating_add(*ns)),
+        user_ns: ns("user"),
+        system_ns: ns("system"),
+        per_cpu_ns,
+    })
 }
 
 /// A line of v2's `io.stat`: `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
@@ -393,11 +486,11 @@ struct Files<'a> {
 impl<'a> Files<'a> {
     /// A file's text; `None` when it is not there, or the cgroup is gone.
     fn text(&mut self, file: &str) -> Option<&str> {
-        self.reader.read(&[self.path, file])
+        self.reader.read(self.path, file)
     }
 
     fn into_text(self, file: &str) -> Option<&'a str> {
-        self.reader.read(&[self.path, file])
+        self.reader.read(self.path, file)
     }
 
     /// A file that is one number; `None` also for `max`.
@@ -456,7 +549,7 @@ mod tests {
             &[
                 ("memory/c/memory.usage_in_bytes", "1000\n"),
                 ("memory/c/memory.max_usage_in_bytes", "2000\n"),
-                ("memory/c/memory.limit_in_bytes", "9223372036854771712\n"),
+                ("memory/c/memory.limit_in_bytes", "8192\n"),
                 ("memory/c/memory.failcnt", "3\n"),
                 ("memory/c/memory.stat", "cache 10\nrss 20\ntotal_rss 30\n"),
                 ("memory/c/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"),
@@ -466,7 +559,7 @@ mod tests {
             ],
         );
         let memory = cgroupfs.memory("/c", Timestamp(0)).unwrap();
-        assert_eq!((memory.usage, memory.max_usage, memory.limit), (1000, Some(2000), None));
+        assert_eq!((memory.usage, memory.max_usage, memory.limit), (1000, Some(2000), Some(8192)));
         assert_eq!((memory.fail_count, memory.oom_kills), (Some(3), Some(7)));
         assert_eq!(memory.stat_value("total_rss"), Some(30));
         let cpu = cgroupfs.cpu("/c").unwrap();
@@ -477,6 +570,21 @@ mod tests {
         assert_eq!(cpu.per_cpu_ns, [123_456_780, 9]);
         let throttling = Throttling { nr_periods: 4, nr_throttled: 2, throttled_ns: 99 };
         assert_eq!(cgroupfs.throttling("/c"), Some(throttling));
+    }
+
+    #[test]
+    fn without_a_limit_under_v1_there_is_none() {
+        let stat = "cache 10\nhierarchical_memory_limit 9223372036854771712\n";
+        let files = [("memory/c/memory.usage_in_bytes", "1000\n"), ("memory/c/memory.stat", stat)];
+        let (root, cgroupfs) = tree(true, &files);
+        let memory = cgroupfs.memory("/c", Timestamp(0)).unwrap();
+        assert_eq!((memory.limit, memory.fail_count), (None, None));
+        // One above has a limit.
+        std::fs::write(root.path().join("memory/c/memory.stat"), "hierarchical_memory_limit 4096\n").unwrap();
+        std::fs::write(root.path().join("memory/c/memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
+        std::fs::write(root.path().join("memory/c/memory.failcnt"), "7\n").unwrap();
+        let memory = cgroupfs.memory("/c", Timestamp(1)).unwrap();
+        assert_eq!((memory.limit, memory.fail_count), (None, Some(7)));
     }
 
     #[test]
@@ -506,6 +614,54 @@ mod tests {
         assert!(cgroupfs.pressure("/c", "cpu").unwrap().starts_with("some"));
         assert_eq!(cgroupfs.pressure("/c", "io"), None);
         assert_eq!(cgroupfs.processes("/c"), [12, 13]);
+    }
+
+    #[test]
+    fn of_one_that_sleeps_only_the_cpu_time_is_read() {
+        let files = [
+            ("cpuacct/c/cpuacct.stat", "user 1\nsystem 1\n"),
+            ("cpuacct/c/cpuacct.usage_percpu", "5 6\n"),
+            ("cpu/c/cpu.stat", "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n"),
+            ("blkio/c/blkio.throttle.io_service_bytes_recursive", "8:0 Read 1\n"),
+            ("blkio/c/blkio.throttle.io_serviced_recursive", "8:0 Read 1\n"),
+        ];
+        let (root, cgroupfs) = tree(true, &files);
+        let now = Instant::now();
+        let set = |file: &str, text: &str| std::fs::write(root.path().join(file), text).unwrap();
+        let read = || {
+            let activity = cgroupfs.activity("/c", now).unwrap();
+            let cpu = activity.cpu.as_ref().unwrap();
+            (cpu.usage_ns, activity.blkio.as_ref().unwrap()[0].bytes[0].unwrap())
+        };
+        assert_eq!(read(), (11, 1));
+        set("blkio/c/blkio.throttle.io_service_bytes_recursive", "8:0 Read 2\n");
+        assert_eq!(read(), (11, 2), "a request that was under way");
+        set("blkio/c/blkio.throttle.io_service_bytes_recursive", "8:0 Read 3\n");
+        assert_eq!(read(), (11, 2), "nothing can have changed");
+        set("cpuacct/c/cpuacct.usage_percpu", "5 7\n");
+        assert_eq!(read(), (12, 3));
+        std::fs::remove_dir_all(root.path().join("cpuacct/c")).unwrap();
+        assert_eq!(cgroupfs.activity("/c", now), None);
+        assert_eq!(cgroupfs.state().activities.len(), 1);
+        for after in [2, 4] {
+            assert_eq!(cgroupfs.activity("/c", now + after * SWEEP_PERIOD), None);
+        }
+        assert_eq!(cgroupfs.state().activities.len(), 0);
+    }
+
+    #[test]
+    fn activity_under_v2() {
+        let (_root, cgroupfs) = tree(
+            false,
+            &[
+                ("c/cpu.stat", "usage_usec 7\nuser_usec 4\nsystem_usec 3\n"),
+                ("c/io.stat", "8:0 rbytes=1 rios=1\n"),
+            ],
+        );
+        let activity = cgroupfs.activity("/c", Instant::now()).unwrap();
+        assert_eq!(activity.cpu.as_ref().map(|cpu| cpu.usage_ns), Some(7_000));
+        assert_eq!(activity.throttling, None, "no quota can be set");
+        assert_eq!(activity.blkio.as_ref().map(Vec::len), Some(1));
     }
 
     #[test]

@@ -323,27 +323,26 @@ impl Docker {
             let cgroupfs = &self.shared.cgroupfs;
             let figures = Figures {
                 memory: cgroupfs.memory(cgroup, gathered.time),
-                cpu: cgroupfs.cpu(cgroup),
-                throttling: cgroupfs.throttling(cgroup),
-                blkio: cgroupfs.blkio(cgroup),
+                activity: cgroupfs.activity(cgroup, now),
                 networks: followed
                     .place
                     .network
                     .and_then(|network| read_network(&mut self.proc, &mut namespaces, network)),
             };
-            if figures.memory.is_none() && figures.cpu.is_none() {
+            if figures.memory.is_none() && figures.activity.is_none() {
                 // It has ended, and the daemon has not said so yet.
                 followed.place.cgroup = None;
                 continue;
             }
             maker.state(gathered, tags, container);
             maker.figures(gathered, tags, container, &figures, followed.before);
-            followed.before = figures.cpu.map(|cpu| (cpu.usage_ns, machine.cpu_ns));
+            let cpu = figures.activity.as_ref().and_then(|activity| activity.cpu.as_ref());
+            followed.before = cpu.map(|cpu| (cpu.usage_ns, machine.cpu_ns));
         }
     }
 
     fn machine(&mut self, memory_bytes: Option<u64>) -> Machine {
-        let stat = self.proc.read(&["stat"]).unwrap_or_default();
+        let stat = self.proc.read("", "stat").unwrap_or_default();
         Machine::new(stat, memory_bytes, Timestamp::now())
     }
 }
@@ -352,7 +351,7 @@ impl Docker {
 fn locate(proc: &mut Reader, shared: &Shared, container: &Container, now: Instant) -> Place {
     let Some(pid) = container.pid else { return Place::default() };
     let process = pid.to_string();
-    let own = proc.read(&[&process, "cgroup"]).and_then(|text| points::cgroup_of(text, &container.id));
+    let own = proc.read(&process, "cgroup").and_then(|text| points::cgroup_of(text, &container.id));
     let (cgroup, is_seen): (Option<Arc<str>>, bool) = match own {
         Some(path) => (Some(path.into()), true),
         None => {
@@ -382,7 +381,7 @@ fn read_network(
     namespaces: &mut HashMap<u64, Option<Arc<[Network]>>>,
     (namespace, pid): (u64, u32),
 ) -> Option<Arc<[Network]>> {
-    let read = || Some(points::networks(proc.read(&[&pid.to_string(), "net/dev"])?));
+    let read = || Some(points::networks(proc.read(&pid.to_string(), "net/dev")?));
     namespaces.entry(namespace).or_insert_with(read).clone()
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{Area, Options, StorageObject};
-use crate::cgroupfs::{Cpu, DeviceIo, IO_KINDS, Memory, Throttling};
+use crate::cgroupfs::{Activity, Cpu, DeviceIo, IO_KINDS, Memory, Throttling};
 use crate::identity::docker::api::{DiskUsage, Info};
 use crate::identity::docker::{Container, Engine};
 use crate::identity::names::cut;
@@ -108,9 +108,7 @@ impl Machine {
 #[derive(Debug, Default)]
 pub(super) struct Figures {
     pub(super) memory: Option<Arc<Memory>>,
-    pub(super) cpu: Option<Cpu>,
-    pub(super) throttling: Option<Throttling>,
-    pub(super) blkio: Option<Vec<DeviceIo>>,
+    pub(super) activity: Option<Arc<Activity>>,
     pub(super) networks: Option<Arc<[Network]>>,
 }
 
@@ -276,13 +274,14 @@ impl Maker<'_> {
         if let Some(memory) = &figures.memory {
             self.memory(gathered, tags, id, memory);
         }
-        if let Some(cpu) = &figures.cpu {
-            self.cpu(gathered, tags, id, cpu, figures.throttling, before);
-        }
         if let Some(networks) = &figures.networks {
             self.network(gathered, tags, id, networks);
         }
-        if let Some(devices) = &figures.blkio {
+        let Some(activity) = &figures.activity else { return };
+        if let Some(cpu) = &activity.cpu {
+            self.cpu(gathered, tags, id, cpu, activity.throttling, before);
+        }
+        if let Some(devices) = &activity.blkio {
             self.blkio(gathered, tags, id, devices);
         }
     }

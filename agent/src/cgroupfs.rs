@@ -4,12 +4,14 @@
 //! a kernel does not have, is `None`. Nothing here is added up or named. All inputs of a process share one [`Cgroupfs`],
 //! and files that several ask for in the same gather are read once.
 
+pub mod reader;
+
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::reader::Reader;
 use crate::host::Host;
 use crate::identity::path;
 use crate::point::Timestamp;
@@ -17,6 +19,8 @@ use crate::probes::support::{Hierarchies, HierarchyId};
 
 /// How often the hierarchies are walked for containers that have no path yet, at the most.
 const WALK_PERIOD: Duration = Duration::from_secs(1);
+/// What a cgroup did is forgotten when nobody asked for so long.
+const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// How deep a walk goes.
 const WALK_DEPTH: usize = 32;
 /// What v1 says where there is no limit: the largest whole page.
@@ -115,6 +119,31 @@ impl Pressure {
     }
 }
 
+/// Block I/O of a cgroup and everything below it, on one device, since the cgroup was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceIo {
+    /// Major and minor number.
+    pub device: (u32, u32),
+    /// Bytes, by [`IO_KINDS`].
+    pub bytes: [Option<u64>; IO_KINDS.len()],
+    /// Operations, likewise.
+    pub operations: [Option<u64>; IO_KINDS.len()],
+}
+
+/// What of a cgroup changes only while its processes run (or, under v2, while their pages are written back).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// CPU time.
+    pub cpu: Option<Cpu>,
+    /// What the CPU quota did; `None` where there is no `cpu` controller.
+    pub throttling: Option<Throttling>,
+    /// Block I/O.
+    pub blkio: Option<Vec<DeviceIo>>,
+}
+
+/// The kinds of block I/O that v1 tells apart. v2 has no `sync`, `async` and `total`.
+pub const IO_KINDS: [&str; 6] = ["read", "write", "sync", "async", "discard", "total"];
+
 /// The cgroups of this machine as cgroupfs shows them.
 #[derive(Debug)]
 pub struct Cgroupfs {
@@ -122,6 +151,7 @@ pub struct Cgroupfs {
     memory: HierarchyId,
     cpu: HierarchyId,
     cpuacct: HierarchyId,
+    blkio: HierarchyId,
     state: Mutex<State>,
 }
 
@@ -133,6 +163,38 @@ struct State {
     /// The gather that `memory` was read in.
     time: Option<Timestamp>,
     memory: HashMap<String, Option<Arc<Memory>>>,
+    readers: Vec<(HierarchyId, Reader)>,
+    activities: HashMap<String, Known>,
+    /// When those that nobody asks for any more were forgotten last.
+    swept: Option<Instant>,
+}
+
+/// What a cgroup did, as it was read last.
+#[derive(Debug)]
+struct Known {
+    activity: Arc<Activity>,
+    /// Whether it had not run since it was read before; what its requests still did then is in.
+    was_idle: bool,
+    is_used: bool,
+}
+
+impl State {
+    /// The files of a cgroup in a hierarchy.
+    fn files<'a>(
+        &'a mut self,
+        hierarchies: &Hierarchies,
+        id: HierarchyId,
+        path: &'a str,
+    ) -> Option<Files<'a>> {
+        let at = match self.readers.iter().position(|(known, _)| *known == id) {
+            Some(at) => at,
+            None => {
+                self.readers.push((id, Reader::new(hierarchies.mount(id)?)));
+                self.readers.len() - 1
+            }
+        };
+        Some(Files { reader: &mut self.readers[at].1, path })
+    }
 }
 
 impl Cgroupfs {
@@ -142,10 +204,12 @@ impl Cgroupfs {
         Self::of(Hierarchies::read(host))
     }
 
-    fn of(hierarchies: Hierarchies) -> Self {
+    /// The same, of hierarchies that are known already.
+    pub(crate) fn of(hierarchies: Hierarchies) -> Self {
         let controller = |name| hierarchies.of_controller(name);
         let (memory, cpu, cpuacct) = (controller("memory"), controller("cpu"), controller("cpuacct"));
-        Self { hierarchies, memory, cpu, cpuacct, state: Mutex::default() }
+        let blkio = controller("blkio");
+        Self { hierarchies, memory, cpu, cpuacct, blkio, state: Mutex::default() }
     }
 
     /// Where the hierarchies are.
@@ -201,75 +265,131 @@ impl Cgroupfs {
         if let Some(memory) = state.memory.get(path) {
             return memory.clone();
         }
-        let memory = self.read_memory(path).map(Arc::new);
+        let memory = self.read_memory(&mut state, path).map(Arc::new);
         state.memory.insert(path.to_owned(), memory.clone());
         memory
     }
 
-    /// Memory of a cgroup, read now.
+    /// Memory of a cgroup that nobody else asks for, read now.
     #[must_use]
-    pub fn read_memory(&self, path: &str) -> Option<Memory> {
-        let directory = Directory::new(self.directory(self.memory, path)?);
-        let stat = directory.text("memory.stat")?;
+    pub fn memory_now(&self, path: &str) -> Option<Memory> {
+        self.read_memory(&mut self.state(), path)
+    }
+
+    fn read_memory(&self, state: &mut State, path: &str) -> Option<Memory> {
+        let mut files = state.files(&self.hierarchies, self.memory, path)?;
         if self.memory == HierarchyId::UNIFIED {
             // The root has no `memory.current`: its figures are the machine's, and `mem` has those.
             return Some(Memory {
                 is_v1: false,
-                usage: directory.number("memory.current")?,
-                max_usage: directory.number("memory.peak"),
-                limit: directory.number("memory.max"),
+                usage: files.number("memory.current")?,
+                max_usage: files.number("memory.peak"),
+                limit: files.number("memory.max"),
                 fail_count: None,
-                oom_kills: directory.value("memory.events", "oom_kill"),
-                stat,
+                oom_kills: files.value("memory.events", "oom_kill"),
+                stat: files.text("memory.stat")?.to_owned(),
             });
         }
+        let usage = files.number("memory.usage_in_bytes")?;
+        let stat = files.text("memory.stat")?.to_owned();
+        // The lowest limit of the cgroup and those above it. Where there is none, two files need not be opened.
+        let has_limit = value(&stat, "hierarchical_memory_limit").is_none_or(|limit| limit < V1_NO_LIMIT);
+        let mut limited = |file| has_limit.then(|| files.number(file)).flatten();
         Some(Memory {
             is_v1: true,
-            usage: directory.number("memory.usage_in_bytes")?,
-            max_usage: directory.number("memory.max_usage_in_bytes"),
-            limit: directory.number("memory.limit_in_bytes").filter(|limit| *limit < V1_NO_LIMIT),
-            fail_count: directory.number("memory.failcnt"),
-            oom_kills: directory.value("memory.oom_control", "oom_kill"),
+            usage,
+            limit: limited("memory.limit_in_bytes").filter(|limit| *limit < V1_NO_LIMIT),
+            fail_count: limited("memory.failcnt"),
+            max_usage: files.number("memory.max_usage_in_bytes"),
+            oom_kills: files.value("memory.oom_control", "oom_kill"),
             stat,
         })
+    }
+
+    /// CPU time, throttling and block I/O of a cgroup; `None` when it is gone.
+    ///
+    /// Of one under v1 that did not run for two readings nothing is read but its CPU time.
+    #[must_use]
+    pub fn activity(&self, path: &str, now: Instant) -> Option<Arc<Activity>> {
+        let mut state = self.state();
+        if state.swept.is_none_or(|swept| now.duration_since(swept) > SWEEP_PERIOD) {
+            state.swept = Some(now);
+            state.activities.retain(|_, known| std::mem::replace(&mut known.is_used, false));
+        }
+        let per_cpu_ns = if self.cpuacct == HierarchyId::UNIFIED {
+            None
+        } else {
+            Some(per_cpu(&mut state.files(&self.hierarchies, self.cpuacct, path)?)?)
+        };
+        let mut is_idle = false;
+        if let (Some(per_cpu_ns), Some(known)) = (&per_cpu_ns, state.activities.get_mut(path)) {
+            known.is_used = true;
+            is_idle = known.activity.cpu.as_ref().is_some_and(|cpu| cpu.per_cpu_ns == *per_cpu_ns);
+            // Under v2's block I/O, pages are written back on a cgroup's account while it sleeps.
+            if is_idle && known.was_idle && self.blkio != HierarchyId::UNIFIED {
+                return Some(Arc::clone(&known.activity));
+            }
+        }
+        let activity = Arc::new(Activity {
+            cpu: match per_cpu_ns {
+                Some(per_cpu_ns) => state
+                    .files(&self.hierarchies, self.cpuacct, path)
+                    .and_then(|mut files| v1_cpu(&mut files, per_cpu_ns)),
+                None => Some(self.read_cpu(&mut state, path)?),
+            },
+            throttling: self.read_throttling(&mut state, path),
+            blkio: self.read_blkio(&mut state, path),
+        });
+        if self.cpuacct != HierarchyId::UNIFIED {
+            let known = Known { activity: Arc::clone(&activity), was_idle: is_idle, is_used: true };
+            match state.activities.get_mut(path) {
+                Some(before) => *before = known,
+                None => {
+                    state.activities.insert(path.to_owned(), known);
+                }
+            }
+        }
+        Some(activity)
     }
 
     /// CPU time of a cgroup.
     #[must_use]
     pub fn cpu(&self, path: &str) -> Option<Cpu> {
-        let directory = Directory::new(self.directory(self.cpuacct, path)?);
-        if self.cpuacct == HierarchyId::UNIFIED {
-            let stat = directory.text("cpu.stat")?;
-            let ns = |key: &str| value(&stat, key).map(|us| us.saturating_mul(1_000));
-            return Some(Cpu {
-                usage_ns: ns("usage_usec")?,
-                user_ns: ns("user_usec"),
-                system_ns: ns("system_usec"),
-                per_cpu_ns: Vec::new(),
-            });
+        self.read_cpu(&mut self.state(), path)
+    }
+
+    fn read_cpu(&self, state: &mut State, path: &str) -> Option<Cpu> {
+        let mut files = state.files(&self.hierarchies, self.cpuacct, path)?;
+        if self.cpuacct != HierarchyId::UNIFIED {
+            let per_cpu_ns = per_cpu(&mut files)?;
+            return v1_cpu(&mut files, per_cpu_ns);
         }
-        let stat = directory.text("cpuacct.stat").unwrap_or_default();
-        let ns = |key: &str| value(&stat, key).map(|ticks| ticks.saturating_mul(1_000_000_000 / USER_HZ));
-        let per_cpu = directory.text("cpuacct.usage_percpu").unwrap_or_default();
+        let stat = files.text("cpu.stat")?;
+        let ns = |key: &str| value(stat, key).map(|us| us.saturating_mul(1_000));
         Some(Cpu {
-            usage_ns: directory.number("cpuacct.usage")?,
-            user_ns: ns("user"),
-            system_ns: ns("system"),
-            per_cpu_ns: per_cpu.split_ascii_whitespace().filter_map(|ns| ns.parse().ok()).collect(),
+            usage_ns: ns("usage_usec")?,
+            user_ns: ns("user_usec"),
+            system_ns: ns("system_usec"),
+            per_cpu_ns: Vec::new(),
         })
     }
 
     /// What its CPU quota did to a cgroup.
     #[must_use]
     pub fn throttling(&self, path: &str) -> Option<Throttling> {
-        let stat = Directory::new(self.directory(self.cpu, path)?).text("cpu.stat")?;
-        let throttled_ns = match value(&stat, "throttled_usec") {
+        self.read_throttling(&mut self.state(), path)
+    }
+
+    fn read_throttling(&self, state: &mut State, path: &str) -> Option<Throttling> {
+        let mut files = state.files(&self.hierarchies, self.cpu, path)?;
+        let stat = files.text("cpu.stat")?;
+        let throttled_ns = match value(stat, "throttled_usec") {
             Some(us) => us.saturating_mul(1_000),
-            None => value(&stat, "throttled_time")?,
+            None => value(stat, "throttled_time")?,
         };
         Some(Throttling {
-            nr_periods: value(&stat, "nr_periods")?,
-            nr_throttled: value(&stat, "nr_throttled")?,
+            nr_periods: value(stat, "nr_periods")?,
+            nr_throttled: value(stat, "nr_throttled")?,
             throttled_ns,
         })
     }
@@ -278,18 +398,109 @@ impl Cgroupfs {
     /// Since Linux 4.20; without `CONFIG_PSI` there is none.
     #[must_use]
     pub fn pressure(&self, path: &str, resource: &str) -> Vec<(&'static str, Pressure)> {
-        let directory = self.directory(HierarchyId::UNIFIED, path).map(Directory::new);
-        let text = directory.and_then(|directory| directory.text(&format!("{resource}.pressure")));
-        text.map(|text| Pressure::parse(&text)).unwrap_or_default()
+        let mut state = self.state();
+        let files = state.files(&self.hierarchies, HierarchyId::UNIFIED, path);
+        let text =
+            files.and_then(|mut files| files.text(&format!("{resource}.pressure")).map(Pressure::parse));
+        text.unwrap_or_default()
+    }
+
+    /// Block I/O of a cgroup, by device; a device that it has not used may be missing.
+    #[must_use]
+    pub fn blkio(&self, path: &str) -> Option<Vec<DeviceIo>> {
+        self.read_blkio(&mut self.state(), path)
+    }
+
+    fn read_blkio(&self, state: &mut State, path: &str) -> Option<Vec<DeviceIo>> {
+        let mut files = state.files(&self.hierarchies, self.blkio, path)?;
+        if self.blkio == HierarchyId::UNIFIED {
+            return Some(files.text("io.stat")?.lines().filter_map(io_stat).collect());
+        }
+        // The throttling policy sees every request. Where it is not built in, BFQ sees those of its devices.
+        let policies = [
+            ("blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_serviced_recursive"),
+            ("blkio.bfq.io_service_bytes_recursive", "blkio.bfq.io_serviced_recursive"),
+        ];
+        policies.into_iter().find_map(|(bytes, operations)| {
+            let mut devices = Vec::new();
+            add_io(&mut devices, files.text(bytes)?, |device| &mut device.bytes);
+            add_io(&mut devices, files.text(operations)?, |device| &mut device.operations);
+            Some(devices)
+        })
     }
 
     /// The processes of a cgroup itself, by their ids on this host.
     #[must_use]
     pub fn processes(&self, path: &str) -> Vec<u32> {
-        let directory = self.directory(self.memory, path).map(Directory::new);
-        let text = directory.and_then(|directory| directory.text("cgroup.procs")).unwrap_or_default();
+        let mut state = self.state();
+        let files = state.files(&self.hierarchies, self.memory, path);
+        let text = files.and_then(|files| files.into_text("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|pid| pid.parse().ok()).collect()
     }
+}
+
+/// v1's CPU time on each CPU. `cpuacct.usage` is the sum, and would be one more file to read.
+fn per_cpu(files: &mut Files<'_>) -> Option<Vec<u64>> {
+    let text = files.text("cpuacct.usage_percpu")?.split_ascii_whitespace();
+    Some(text.map_while(|ns| ns.parse().ok()).collect())
+}
+
+fn v1_cpu(files: &mut Files<'_>, per_cpu_ns: Vec<u64>) -> Option<Cpu> {
+    let stat = files.text("cpuacct.stat")?;
+    let ns = |key: &str| value(stat, key).map(|ticks| ticks.saturating_mul(1_000_000_000 / USER_HZ));
+    Some(Cpu {
+        usage_ns: per_cpu_ns.iter().fold(0, |sum, ns| sum.saturating_add(*ns)),
+        user_ns: ns("user"),
+        system_ns: ns("system"),
+        per_cpu_ns,
+    })
+}
+
+/// A line of v2's `io.stat`: `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
+fn io_stat(line: &str) -> Option<DeviceIo> {
+    let mut words = line.split_ascii_whitespace();
+    let mut io = DeviceIo { device: device(words.next()?)?, ..DeviceIo::default() };
+    for (key, value) in words.filter_map(|word| word.split_once('=')) {
+        let (kind, is_bytes) = match key {
+            "rbytes" => (0, true),
+            "wbytes" => (1, true),
+            "dbytes" => (4, true),
+            "rios" => (0, false),
+            "wios" => (1, false),
+            "dios" => (4, false),
+            _ => continue,
+        };
+        let amounts = if is_bytes { &mut io.bytes } else { &mut io.operations };
+        amounts[kind] = value.parse().ok();
+    }
+    Some(io)
+}
+
+/// Adds one of v1's files: lines such as `8:0 Read 4096`, and at the end `Total 4096`.
+fn add_io(
+    devices: &mut Vec<DeviceIo>,
+    text: &str,
+    amounts: impl Fn(&mut DeviceIo) -> &mut [Option<u64>; IO_KINDS.len()],
+) {
+    for line in text.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(number), Some(kind), Some(amount)) =
+            (words.next().and_then(device), words.next(), words.next())
+        else {
+            continue;
+        };
+        let Some(kind) = IO_KINDS.iter().position(|name| kind.eq_ignore_ascii_case(name)) else { continue };
+        let at = devices.iter().position(|known| known.device == number).unwrap_or_else(|| {
+            devices.push(DeviceIo { device: number, ..DeviceIo::default() });
+            devices.len() - 1
+        });
+        amounts(&mut devices[at])[kind] = amount.parse().ok();
+    }
+}
+
+fn device(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Notes the own cgroup of every container below `directory`; parents come before what is nested in them.
@@ -309,29 +520,30 @@ fn walk(directory: &Path, at: &str, depth: usize, containers: &mut HashMap<Strin
     }
 }
 
-/// A cgroup's directory.
-struct Directory(PathBuf);
+/// The files of one cgroup in one hierarchy.
+struct Files<'a> {
+    reader: &'a mut Reader,
+    path: &'a str,
+}
 
-impl Directory {
-    fn new(path: PathBuf) -> Self {
-        Self(path)
+impl<'a> Files<'a> {
+    /// A file's text; `None` when it is not there, or the cgroup is gone.
+    fn text(&mut self, file: &str) -> Option<&str> {
+        self.reader.read(self.path, file)
     }
 
-    /// A file's text; `None` when it is not there, or the cgroup is gone.
-    fn text(&self, file: &str) -> Option<String> {
-        let mut text = String::with_capacity(256);
-        std::fs::File::open(self.0.join(file)).ok()?.read_to_string(&mut text).ok()?;
-        Some(text)
+    fn into_text(self, file: &str) -> Option<&'a str> {
+        self.reader.read(self.path, file)
     }
 
     /// A file that is one number; `None` also for `max`.
-    fn number(&self, file: &str) -> Option<u64> {
+    fn number(&mut self, file: &str) -> Option<u64> {
         self.text(file)?.trim_end().parse().ok()
     }
 
     /// One line of a file of keys and values.
-    fn value(&self, file: &str, key: &str) -> Option<u64> {
-        value(&self.text(file)?, key)
+    fn value(&mut self, file: &str, key: &str) -> Option<u64> {
+        value(self.text(file)?, key)
     }
 }
 
@@ -365,8 +577,8 @@ mod tests {
             let mount = |controller: &str| {
                 format!("1 1 0:1 / {} rw - cgroup cgroup rw,{controller}\n", at(controller))
             };
-            let mounts: String = ["memory", "cpu", "cpuacct"].map(mount).concat();
-            ("3:memory:/\n2:cpu:/\n1:cpuacct:/\n0::/\n", mounts)
+            let mounts: String = ["memory", "cpu", "cpuacct", "blkio"].map(mount).concat();
+            ("4:blkio:/\n3:memory:/\n2:cpu:/\n1:cpuacct:/\n0::/\n", mounts)
         } else {
             ("0::/\n", format!("1 1 0:1 / {} rw - cgroup2 cgroup2 rw\n", root.path().display()))
         };
@@ -380,18 +592,17 @@ mod tests {
             &[
                 ("memory/c/memory.usage_in_bytes", "1000\n"),
                 ("memory/c/memory.max_usage_in_bytes", "2000\n"),
-                ("memory/c/memory.limit_in_bytes", "9223372036854771712\n"),
+                ("memory/c/memory.limit_in_bytes", "8192\n"),
                 ("memory/c/memory.failcnt", "3\n"),
                 ("memory/c/memory.stat", "cache 10\nrss 20\ntotal_rss 30\n"),
                 ("memory/c/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"),
-                ("cpuacct/c/cpuacct.usage", "123456789\n"),
                 ("cpuacct/c/cpuacct.stat", "user 5\nsystem 6\n"),
-                ("cpuacct/c/cpuacct.usage_percpu", "1 2 \n"),
+                ("cpuacct/c/cpuacct.usage_percpu", "123456780 9 \n"),
                 ("cpu/c/cpu.stat", "nr_periods 4\nnr_throttled 2\nthrottled_time 99\n"),
             ],
         );
         let memory = cgroupfs.memory("/c", Timestamp(0)).unwrap();
-        assert_eq!((memory.usage, memory.max_usage, memory.limit), (1000, Some(2000), None));
+        assert_eq!((memory.usage, memory.max_usage, memory.limit), (1000, Some(2000), Some(8192)));
         assert_eq!((memory.fail_count, memory.oom_kills), (Some(3), Some(7)));
         assert_eq!(memory.stat_value("total_rss"), Some(30));
         let cpu = cgroupfs.cpu("/c").unwrap();
@@ -399,9 +610,24 @@ mod tests {
             (cpu.usage_ns, cpu.user_ns, cpu.system_ns),
             (123_456_789, Some(50_000_000), Some(60_000_000))
         );
-        assert_eq!(cpu.per_cpu_ns, [1, 2]);
+        assert_eq!(cpu.per_cpu_ns, [123_456_780, 9]);
         let throttling = Throttling { nr_periods: 4, nr_throttled: 2, throttled_ns: 99 };
         assert_eq!(cgroupfs.throttling("/c"), Some(throttling));
+    }
+
+    #[test]
+    fn without_a_limit_under_v1_there_is_none() {
+        let stat = "cache 10\nhierarchical_memory_limit 9223372036854771712\n";
+        let files = [("memory/c/memory.usage_in_bytes", "1000\n"), ("memory/c/memory.stat", stat)];
+        let (root, cgroupfs) = tree(true, &files);
+        let memory = cgroupfs.memory("/c", Timestamp(0)).unwrap();
+        assert_eq!((memory.limit, memory.fail_count), (None, None));
+        // One above has a limit.
+        std::fs::write(root.path().join("memory/c/memory.stat"), "hierarchical_memory_limit 4096\n").unwrap();
+        std::fs::write(root.path().join("memory/c/memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
+        std::fs::write(root.path().join("memory/c/memory.failcnt"), "7\n").unwrap();
+        let memory = cgroupfs.memory("/c", Timestamp(1)).unwrap();
+        assert_eq!((memory.limit, memory.fail_count), (None, Some(7)));
     }
 
     #[test]
@@ -435,6 +661,97 @@ mod tests {
         assert_eq!(cgroupfs.pressure("/c", "cpu"), [("some", pressure), ("full", Pressure::default())]);
         assert_eq!(cgroupfs.pressure("/c", "io"), []);
         assert_eq!(cgroupfs.processes("/c"), [12, 13]);
+    }
+
+    #[test]
+    fn of_one_that_sleeps_only_the_cpu_time_is_read() {
+        let files = [
+            ("cpuacct/c/cpuacct.stat", "user 1\nsystem 1\n"),
+            ("cpuacct/c/cpuacct.usage_percpu", "5 6\n"),
+            ("cpu/c/cpu.stat", "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n"),
+            ("blkio/c/blkio.throttle.io_service_bytes_recursive", "8:0 Read 1\n"),
+            ("blkio/c/blkio.throttle.io_serviced_recursive", "8:0 Read 1\n"),
+        ];
+        let (root, cgroupfs) = tree(true, &files);
+        let now = Instant::now();
+        let set = |file: &str, text: &str| std::fs::write(root.path().join(file), text).unwrap();
+        let read = || {
+            let activity = cgroupfs.activity("/c", now).unwrap();
+            let cpu = activity.cpu.as_ref().unwrap();
+            (cpu.usage_ns, activity.blkio.as_ref().unwrap()[0].bytes[0].unwrap())
+        };
+        assert_eq!(read(), (11, 1));
+        set("blkio/c/blkio.throttle.io_service_bytes_recursive", "8:0 Read 2\n");
+        assert_eq!(read(), (11, 2), "a request that was under way");
+        set("blkio/c/blkio.throttle.io_service_bytes_recursive", "8:0 Read 3\n");
+        assert_eq!(read(), (11, 2), "nothing can have changed");
+        set("cpuacct/c/cpuacct.usage_percpu", "5 7\n");
+        assert_eq!(read(), (12, 3));
+        std::fs::remove_dir_all(root.path().join("cpuacct/c")).unwrap();
+        assert_eq!(cgroupfs.activity("/c", now), None);
+        assert_eq!(cgroupfs.state().activities.len(), 1);
+        for after in [2, 4] {
+            assert_eq!(cgroupfs.activity("/c", now + after * SWEEP_PERIOD), None);
+        }
+        assert_eq!(cgroupfs.state().activities.len(), 0);
+    }
+
+    #[test]
+    fn activity_under_v2() {
+        let (_root, cgroupfs) = tree(
+            false,
+            &[
+                ("c/cpu.stat", "usage_usec 7\nuser_usec 4\nsystem_usec 3\n"),
+                ("c/io.stat", "8:0 rbytes=1 rios=1\n"),
+            ],
+        );
+        let activity = cgroupfs.activity("/c", Instant::now()).unwrap();
+        assert_eq!(activity.cpu.as_ref().map(|cpu| cpu.usage_ns), Some(7_000));
+        assert_eq!(activity.throttling, None, "no quota can be set");
+        assert_eq!(activity.blkio.as_ref().map(Vec::len), Some(1));
+    }
+
+    #[test]
+    fn block_io_of_v1_is_that_of_the_throttling_policy_and_else_bfqs() {
+        let bfq = [
+            ("blkio/c/blkio.bfq.io_service_bytes_recursive", "8:0 Read 7\n8:0 Total 7\nTotal 7\n"),
+            ("blkio/c/blkio.bfq.io_serviced_recursive", "8:0 Read 1\n8:0 Total 1\nTotal 1\n"),
+        ];
+        let throttle = [
+            (
+                "blkio/c/blkio.throttle.io_service_bytes_recursive",
+                "8:0 Read 1\n8:0 Write 2\n8:0 Sync 3\n8:0 Async 0\n8:0 Discard 4\n8:0 Total 7\n253:1 Total 9\nTotal 16\n",
+            ),
+            ("blkio/c/blkio.throttle.io_serviced_recursive", "8:0 Read 5\n253:1 Total 6\nTotal 11\n"),
+        ];
+        let (_root, cgroupfs) = tree(true, &[bfq, throttle].concat());
+        let first = DeviceIo {
+            device: (8, 0),
+            bytes: [Some(1), Some(2), Some(3), Some(0), Some(4), Some(7)],
+            operations: [Some(5), None, None, None, None, None],
+        };
+        let second = DeviceIo {
+            device: (253, 1),
+            bytes: [None, None, None, None, None, Some(9)],
+            operations: [None, None, None, None, None, Some(6)],
+        };
+        assert_eq!(cgroupfs.blkio("/c"), Some(vec![first, second]));
+        let (_root, cgroupfs) = tree(true, &bfq);
+        assert_eq!(cgroupfs.blkio("/c").unwrap()[0].bytes[0], Some(7));
+        assert_eq!(cgroupfs.blkio("/other"), None);
+    }
+
+    #[test]
+    fn block_io_of_v2() {
+        let text = "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6 cost.usage=7\n\n7:0 \nodd\n";
+        let (_root, cgroupfs) = tree(false, &[("c/io.stat", text)]);
+        let io = DeviceIo {
+            device: (8, 0),
+            bytes: [Some(1), Some(2), None, None, Some(5), None],
+            operations: [Some(3), Some(4), None, None, Some(6), None],
+        };
+        let idle = DeviceIo { device: (7, 0), ..DeviceIo::default() };
+        assert_eq!(cgroupfs.blkio("/c"), Some(vec![io, idle]));
     }
 
     #[test]

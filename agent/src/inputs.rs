@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod cpu;
 pub mod disk;
 pub mod diskio;
+pub mod docker;
 pub mod ebpf;
 #[cfg(test)]
 mod golden;
@@ -77,6 +78,7 @@ inputs! {
     "cpu" => Cpu(cpu),
     "disk" => Disk(disk),
     "diskio" => Diskio(diskio),
+    "docker" => Docker(docker),
     "ebpf" => Ebpf(ebpf),
     "internal" => Internal(internal),
     "kernel" => Kernel(kernel),
@@ -125,6 +127,7 @@ impl InputOptions {
             Self::Cpu(options) => Box::new(cpu::Cpu::new(options, host)),
             Self::Disk(options) => Box::new(disk::Disk::new(options, host)),
             Self::Diskio(options) => Box::new(diskio::Diskio::new(options, host)),
+            Self::Docker(options) => Box::new(docker::Docker::new(options, shared)?),
             Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, shared)?),
             Self::Internal(options) => Box::new(internal::Internal::new(options, &shared.telemetry)),
             Self::Kernel(options) => Box::new(kernel::Kernel::new(&options, host)?),

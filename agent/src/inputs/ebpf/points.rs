@@ -147,7 +147,7 @@ impl Maker<'_> {
         if identity.is_container_root() && self.naming.names.has_sources() {
             return self.cgroupfs.memory(&identity.path, time);
         }
-        self.cgroupfs.read_memory(&identity.path).map(Arc::new)
+        self.cgroupfs.memory_now(&identity.path).map(Arc::new)
     }
 
     fn pressure(&self, gathered: &Gathered, rows: &mut Vec<Row>) {
@@ -202,7 +202,7 @@ impl Maker<'_> {
             }
             let mut point = gathered.point("pod_mem");
             if self.options.cgroupfs.contains(&super::Cgroupfs::Mem)
-                && let Some(memory) = self.cgroupfs.read_memory(&sum.path)
+                && let Some(memory) = self.cgroupfs.memory_now(&sum.path)
             {
                 set_memory_fields(&mut point, &memory);
             }

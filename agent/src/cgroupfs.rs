@@ -245,12 +245,13 @@ impl Cgroupfs {
         directory.text(&format!("{resource}.pressure"))
     }
 
-    /// The processes of a cgroup itself, by their ids on this host.
+    /// The processes of a cgroup itself, by the ids that they have here: one that this process's PID namespace does not
+    /// show is left out.
     #[must_use]
     pub fn processes(&self, path: &str) -> Vec<u32> {
         let directory = self.directory(self.memory, path).map(Directory::new);
         let text = directory.and_then(|directory| directory.text("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|pid| pid.parse().ok()).collect()
+        text.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != 0).collect()
     }
 }
 
@@ -380,7 +381,7 @@ mod tests {
                     "usage_usec 7\nuser_usec 4\nsystem_usec 3\nnr_periods 1\nnr_throttled 1\nthrottled_usec 5\n",
                 ),
                 ("c/cpu.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n"),
-                ("c/cgroup.procs", "12\n13\n"),
+                ("c/cgroup.procs", "0\n12\n13\n"),
             ],
         );
         let memory = cgroupfs.memory("/c", Timestamp(0)).unwrap();

@@ -17,6 +17,7 @@ pub struct Host {
     dev: PathBuf,
     mount_prefix: Option<PathBuf>,
     mountinfo: Option<PathBuf>,
+    node_ip: Option<String>,
 }
 
 impl Default for Host {
@@ -39,8 +40,10 @@ impl Host {
     /// | `HOST_DEV` | `/dev` | device nodes |
     /// | `HOST_MOUNT_PREFIX` | none | the host's root directory; its mount points are below it |
     /// | `HOST_PROC_MOUNTINFO` | none | the one mount table to read, instead of process 1's |
+    /// | `NODE_IP`, `HOST_IP` | none | the node's address, which Kubernetes gives a pod as `status.hostIP` |
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let text = |name| variable(name).filter(|value| !value.is_empty());
+        let path = |name| text(name).map(PathBuf::from);
         let root = |name, default: &str| path(name).unwrap_or_else(|| PathBuf::from(default));
         Self {
             proc: root("HOST_PROC", "/proc"),
@@ -51,6 +54,7 @@ impl Host {
             dev: root("HOST_DEV", "/dev"),
             mount_prefix: path("HOST_MOUNT_PREFIX"),
             mountinfo: path("HOST_PROC_MOUNTINFO"),
+            node_ip: text("NODE_IP").or_else(|| text("HOST_IP")),
         }
     }
 
@@ -102,6 +106,12 @@ impl Host {
         below(Path::new("/"), mountpoint.strip_prefix(prefix).unwrap_or(mountpoint))
     }
 
+    /// The node's address, where it is told.
+    #[must_use]
+    pub fn node_ip(&self) -> Option<&str> {
+        self.node_ip.as_deref()
+    }
+
     /// The folders in which `mountinfo` (or, on kernels that lack it, `mounts`) may be, the best first.
     ///
     /// Process 1 sees the mounts of the host, the agent only its own; reading those of process 1 takes privileges.
@@ -135,8 +145,10 @@ impl Host {
             if let Some((_, value)) = variables.iter().find(|(key, _)| *key == name) {
                 return Some((*value).to_owned());
             }
-            let folder =
-                name.strip_prefix("HOST_").filter(|folder| !folder.contains("MOUNT"))?.to_lowercase();
+            let folder = name
+                .strip_prefix("HOST_")
+                .filter(|folder| !folder.contains("MOUNT") && *folder != "IP")?
+                .to_lowercase();
             Some(root.join(folder).to_string_lossy().into_owned())
         })
     }

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod ebpf;
 #[cfg(test)]
 mod golden;
+pub mod kubernetes;
 pub mod mem;
 pub mod system;
 
@@ -26,6 +27,7 @@ macro_rules! inputs {
     ($($name:literal => $variant:ident($module:ident)),* $(,)?) => {
         /// The options of one input, whichever it is.
         #[derive(Clone, Debug)]
+        #[expect(clippy::large_enum_variant, reason = "there is one for each section of a file")]
         pub enum InputOptions {
             $(
                 #[doc = concat!("`[[inputs.", $name, "]]`")]
@@ -64,6 +66,7 @@ inputs! {
     "cpu" => Cpu(cpu),
     "disk" => Disk(disk),
     "ebpf" => Ebpf(ebpf),
+    "kubernetes" => Kubernetes(kubernetes),
     "mem" => Mem(mem),
     "system" => System(system),
 }
@@ -98,6 +101,7 @@ impl InputOptions {
             Self::Cpu(options) => Box::new(cpu::Cpu::new(options, host)),
             Self::Disk(options) => Box::new(disk::Disk::new(options, host)),
             Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, shared)?),
+            Self::Kubernetes(options) => Box::new(kubernetes::Kubernetes::new(options, shared)?),
             Self::Mem(options) => Box::new(mem::Mem::new(options, host)),
             Self::System(options) => Box::new(system::System::new(options, host)),
         })
@@ -163,6 +167,9 @@ pub enum GatherError {
         /// The part that was not understood.
         what: String,
     },
+    /// Something that lasts: it was logged when it began, and is counted at each gather.
+    #[error("still incomplete")]
+    Counted,
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),
@@ -190,7 +197,9 @@ pub(crate) async fn gather(
 ) -> (Vec<Point>, bool) {
     let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
     let result = input.gather(&mut gathered).await;
-    if let Err(error) = &result {
+    if let Err(error) = &result
+        && !matches!(error, GatherError::Counted)
+    {
         let name = common.alias.as_deref().unwrap_or(input.name());
         tracing::error!(input = name, %error, "gather is incomplete");
     }

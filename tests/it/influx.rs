@@ -1,8 +1,6 @@
 //! From points to a real InfluxDB, and back: equal, and none lost whatever happens to the server.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,8 +12,9 @@ use seismograf::outputs::{Answer, Output as _, Sender};
 use seismograf::point::{FieldValue, Point, Timestamp};
 use seismograf::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
+use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{agent_binary, terminate, trial, wait_for};
+use seismograf_tests::{trial, wait_for};
 use serde_json::Value;
 
 /// The suite.
@@ -182,69 +181,8 @@ fn json(value: &FieldValue) -> Value {
     }
 }
 
-/// The agent, started with a configuration as a person would.
-struct Running {
-    child: Child,
-    directory: tempfile::TempDir,
-}
-
-impl Running {
-    /// `{points}` in the configuration is a file that gets every point too: what should be in the database.
-    fn start(config: &str) -> Result<Self, seismograf_tests::Skip> {
-        let directory = tempfile::tempdir().unwrap();
-        let points = directory.path().join("points").display().to_string();
-        let path = directory.path().join("agent.conf");
-        let mut file = std::fs::File::create(&path).unwrap();
-        write!(file, "{}", config.replace("{points}", &points)).unwrap();
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(agent_binary()?)
-            .arg("--config")
-            .arg(&path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Ok(Self { child, directory })
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
-    }
-
-    /// Lines of the measurement in the file.
-    fn lines(&self, measurement: &str) -> Vec<String> {
-        let text = std::fs::read_to_string(self.directory.path().join("points")).unwrap_or_default();
-        text.lines().filter(|line| line.starts_with(measurement)).map(str::to_owned).collect()
-    }
-
-    /// An integer field of the last line about the output `influxdb`.
-    fn count(&self, field: &str) -> u64 {
-        let lines = self.lines("seismograf,host=h,output=influxdb");
-        let part = lines.last().and_then(|line| line.split_once(&format!("{field}=")));
-        part.and_then(|(_, rest)| rest.split('i').next()?.parse().ok()).unwrap_or(0)
-    }
-
-    fn said(&self, text: &str) {
-        wait_for(|| self.log().contains(text), Duration::from_secs(30), text);
-        let log = self.log();
-        let line = log.lines().find(|line| line.contains(text)).unwrap();
-        println!("influx: {line}");
-    }
-
-    /// Ends it with SIGTERM. Returns whether it ended well, and after how long.
-    fn stop(&mut self) -> (bool, Duration) {
-        let start = Instant::now();
-        (terminate(&mut self.child).success(), start.elapsed())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+/// What the agent says about the output.
+const OUTPUT: &str = "seismograf,host=h,output=influxdb";
 
 /// A configuration that gathers every `interval`, into the server and into a file.
 fn config(url: &str, interval: &str, agent: &str, output: &str) -> String {
@@ -324,16 +262,24 @@ fn wrong_password() -> Outcome {
     let mut agent =
         Running::start(&config(&server.url(), "250ms", "", "username = \"admin\"\n  password = \"wrong\""))?;
     agent.said("authorization failed; check `username` and `password`");
-    wait_for(|| agent.count("waiting") > 4, Duration::from_secs(30), "a count of what waits");
-    wait_for(|| agent.count("failed_writes") > 0, Duration::from_secs(30), "a count of the failed writes");
-    println!("influx: wrong password: {} wait, {} written", agent.count("waiting"), agent.count("written"));
-    assert_eq!(agent.count("written"), 0);
+    wait_for(|| agent.count(OUTPUT, "waiting") > 4, Duration::from_secs(30), "a count of what waits");
+    wait_for(
+        || agent.count(OUTPUT, "failed_writes") > 0,
+        Duration::from_secs(30),
+        "a count of the failed writes",
+    );
+    println!(
+        "influx: wrong password: {} wait, {} written",
+        agent.count(OUTPUT, "waiting"),
+        agent.count(OUTPUT, "written")
+    );
+    assert_eq!(agent.count(OUTPUT, "written"), 0);
     assert!(!agent.log().contains("wrong"), "the password is in the log: {}", agent.log());
     // The right one from now on: what waited is not lost.
     assert_eq!(server.query("", "SET PASSWORD FOR admin = 'wrong'").status, 200);
     agent.said("writes again");
     assert_eq!(server.query("", "SET PASSWORD FOR admin = 'secret'").status, 401, "is it another one now?");
-    wait_for(|| agent.count("written") > 4, Duration::from_secs(30), "the points");
+    wait_for(|| agent.count(OUTPUT, "written") > 4, Duration::from_secs(30), "the points");
     agent.stop();
     Ok(())
 }
@@ -342,8 +288,8 @@ fn missing_database() -> Outcome {
     let server = Influxd::start(Setup::default())?;
     let mut agent = Running::start(&config(&server.url(), "250ms", "", "skip_database_creation = true"))?;
     agent.said("create it there: CREATE DATABASE");
-    wait_for(|| agent.count("waiting") > 4, Duration::from_secs(30), "a count of what waits");
-    assert_eq!(agent.count("written"), 0);
+    wait_for(|| agent.count(OUTPUT, "waiting") > 4, Duration::from_secs(30), "a count of what waits");
+    assert_eq!(agent.count(OUTPUT, "written"), 0);
     assert_eq!(server.query("", "CREATE DATABASE metrics").status, 200);
     agent.said("writes again");
     let (well, _) = agent.stop();
@@ -368,13 +314,21 @@ fn full_buffer() -> Outcome {
     );
     server.stop();
     agent.said("the buffer is full: the oldest points were dropped");
-    wait_for(|| agent.count("dropped_overflow") > 50, Duration::from_secs(60), "a count of what is dropped");
+    wait_for(
+        || agent.count(OUTPUT, "dropped_overflow") > 50,
+        Duration::from_secs(60),
+        "a count of what is dropped",
+    );
     server.resume()?;
     agent.said("writes again");
     // More than the buffer holds: what waited is through. (How much waits depends on when one looks.)
-    let written = agent.count("written");
-    wait_for(|| agent.count("written") > written + 100, Duration::from_secs(30), "the buffer to be written");
-    let dropped = agent.count("dropped_overflow");
+    let written = agent.count(OUTPUT, "written");
+    wait_for(
+        || agent.count(OUTPUT, "written") > written + 100,
+        Duration::from_secs(30),
+        "the buffer to be written",
+    );
+    let dropped = agent.count(OUTPUT, "dropped_overflow");
     agent.stop();
     // Taken = written + dropped, by the server's own count; every measurement has a time of its own.
     let mut lost = 0;

@@ -10,6 +10,7 @@ mod cpu;
 mod degraded;
 mod deploy;
 mod influx;
+mod kubelet;
 mod lifecycle;
 mod loss;
 mod net;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         cost::trials(),
         degraded::trials(),
         influx::trials(),
+        kubelet::trials(),
         deploy::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())

@@ -13,6 +13,8 @@ pub struct Layout {
     pub cpu: PathBuf,
     /// The one block I/O is accounted in.
     pub blkio: PathBuf,
+    /// The one memory is accounted in.
+    pub memory: PathBuf,
     /// cgroup2.
     pub unified: PathBuf,
     /// Whether CPU time is in a v1 hierarchy.
@@ -37,13 +39,14 @@ impl Layout {
             is_v1: cpu.is_some(),
             cpu: cpu.unwrap_or_else(|| unified.clone()),
             blkio: find("cgroup", "blkio").unwrap_or_else(|| unified.clone()),
+            memory: find("cgroup", "memory").unwrap_or_else(|| unified.clone()),
             unified,
         }
     }
 
     /// Each hierarchy once.
     pub fn roots(&self) -> Vec<&Path> {
-        let mut roots = vec![self.cpu.as_path(), &self.blkio, &self.unified];
+        let mut roots = vec![self.cpu.as_path(), &self.blkio, &self.memory, &self.unified];
         roots.dedup();
         roots
     }
@@ -58,7 +61,17 @@ pub struct Cgroup {
 impl Cgroup {
     /// Makes `/name` in every hierarchy.
     pub fn new(name: &str) -> Self {
-        let cgroup = Self { layout: Layout::read(), name: format!("{name}.{}", std::process::id()) };
+        Self::at(format!("{name}.{}", std::process::id()))
+    }
+
+    /// Makes one as the kubelet's driver `cgroupfs` makes that of a container, below `/name`: a kubelet that runs here
+    /// would clear up `/kubepods`.
+    pub fn of_container(name: &str, pod_uid: &str, id: &str) -> Self {
+        Self::at(format!("{name}.{}/kubepods/besteffort/pod{pod_uid}/{id}", std::process::id()))
+    }
+
+    fn at(name: String) -> Self {
+        let cgroup = Self { layout: Layout::read(), name };
         for root in cgroup.layout.roots() {
             let path = root.join(&cgroup.name);
             fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -86,6 +99,20 @@ impl Cgroup {
         let stat = fs::read_to_string(directory.join("cpu.stat")).unwrap();
         let usec = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
         usec.parse::<u64>().unwrap() * 1000
+    }
+
+    /// Memory in bytes, page cache included, as the kernel itself has it.
+    pub fn memory_bytes(&self) -> u64 {
+        let file = if self.layout.is_v1 { "memory.usage_in_bytes" } else { "memory.current" };
+        let file = self.layout.memory.join(&self.name).join(file);
+        fs::read_to_string(file).unwrap().trim().parse().unwrap()
+    }
+
+    /// A line of `memory.stat`; `v1` is its key where memory is in a v1 hierarchy.
+    pub fn memory_stat(&self, v1: &str, v2: &str) -> u64 {
+        let text = fs::read_to_string(self.layout.memory.join(&self.name).join("memory.stat")).unwrap();
+        let key = format!("{} ", if self.layout.is_v1 { v1 } else { v2 });
+        text.lines().find_map(|line| line.strip_prefix(&key)).unwrap().parse().unwrap()
     }
 
     /// Has the kernel count what it charges to this cgroup on a disk: v1 does so only where a limit is set, so one is that
@@ -121,6 +148,11 @@ impl Cgroup {
                 Err(error) => error.kind() == std::io::ErrorKind::NotFound,
             };
             wait_for(remove, Duration::from_secs(20), &format!("{} to be empty", path.display()));
+            // Whoever is the last in them removes those above.
+            let mut above = path.parent();
+            while let Some(path) = above.filter(|above| *above != root && fs::remove_dir(above).is_ok()) {
+                above = path.parent();
+            }
         }
     }
 }

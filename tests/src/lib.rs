@@ -9,8 +9,10 @@ pub mod bench;
 pub mod cgroup;
 pub mod confine;
 pub mod influxd;
+pub mod kubelet;
 pub mod netns;
 pub mod oracle;
+pub mod running;
 pub mod suite;
 pub mod work;
 

@@ -382,6 +382,12 @@ impl Kubelet {
         self.heard(Endpoint::Summary, self.client.summary().await)
     }
 
+    /// Whether any of its answers failed to come when last asked for: what is known may be long out of date.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        !lock(&self.health).failing.is_empty()
+    }
+
     fn name(&self, pods: &[Pod], asked: std::time::Instant) {
         let names: &Names = &self.shared.names;
         for pod in pods {

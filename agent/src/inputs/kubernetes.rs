@@ -177,9 +177,9 @@ impl Kubernetes {
 
 /// Asks for the statistics, and for the pods again where the list does not go with them.
 async fn fetch(kubelet: Arc<Kubelet>, shared: Arc<Shared>) -> Result<Summary, Error> {
-    let asked = Instant::now();
+    let (asked, has_failed) = (Instant::now(), kubelet.is_failing());
     let summary = kubelet.summary().await?;
-    if kubelet.latest().is_none_or(|listing| !is_current(&listing, &summary, &shared)) {
+    if has_failed || kubelet.latest().is_none_or(|listing| !is_current(&listing, &summary, &shared)) {
         // Logged where it failed; the statistics are good all the same.
         let _ = kubelet.list(asked).await;
     }

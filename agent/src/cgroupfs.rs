@@ -429,13 +429,14 @@ impl Cgroupfs {
         })
     }
 
-    /// The processes of a cgroup itself, by their ids on this host.
+    /// The processes of a cgroup itself, by the ids that they have here: one that this process's PID namespace does not
+    /// show is left out.
     #[must_use]
     pub fn processes(&self, path: &str) -> Vec<u32> {
         let mut state = self.state();
         let files = state.files(&self.hierarchies, self.memory, path);
         let text = files.and_then(|files| files.into_text("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|pid| pid.parse().ok()).collect()
+        text.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != 0).collect()
     }
 }
 
@@ -647,7 +648,7 @@ mod tests {
                     "c/cpu.pressure",
                     "some avg10=1.50 avg60=0.25 avg300=0.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n?\n",
                 ),
-                ("c/cgroup.procs", "12\n13\n"),
+                ("c/cgroup.procs", "0\n12\n13\n"),
             ],
         );
         let memory = cgroupfs.memory("/c", Timestamp(0)).unwrap();

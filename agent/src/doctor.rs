@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use crate::config::Config;
 use crate::host::Host;
-use crate::inputs::InputOptions;
 use crate::inputs::ebpf::{Options, Probe};
+use crate::inputs::{InputOptions, kubernetes};
 use crate::outputs::OutputOptions;
 use crate::probes::support::{HierarchyId, Layout};
 use crate::probes::{Group, Probes, State};
@@ -86,6 +86,11 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
     if report.map_bytes > 0 {
         line("kernel maps", format!("{} KiB", report.map_bytes / 1024));
     }
+    for section in &config.inputs {
+        if let InputOptions::Kubernetes(options) = &section.options {
+            line("input kubernetes", ask(options, host).await);
+        }
+    }
     for section in &config.outputs {
         let name = section.options.name();
         for (place, answer) in check(&section.options).await {
@@ -124,6 +129,23 @@ fn capabilities() -> String {
 
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
+}
+
+/// The kubelet, and what the agent may ask it for.
+async fn ask(options: &kubernetes::Options, host: &Host) -> String {
+    let client = match options.client(host) {
+        Ok(client) => client,
+        Err(error) => return format!("NOT USABLE: {error}"),
+    };
+    // Each needs a right of its own.
+    let pods = match client.pods().await {
+        Ok(pods) => format!("{} pods", pods.len()),
+        Err(error) => format!("NO PODS: {error}"),
+    };
+    match client.summary().await {
+        Ok(_) => format!("{}: {pods}, statistics", client.url()),
+        Err(error) => format!("{}: {pods}, NO STATISTICS: {error}", client.url()),
+    }
 }
 
 /// Each place that an output writes to, and what it says of itself.

@@ -19,6 +19,7 @@ pub struct Host {
     mountinfo: Option<PathBuf>,
     block: BlockRoots,
     is_proc_named: bool,
+    node_ip: Option<String>,
 }
 
 /// The roots that `diskio` looks below, which has a rule of its own for them.
@@ -50,8 +51,10 @@ impl Host {
     /// | `HOST_ROOT` | none | the host's root directory, for `diskio` alone |
     /// | `HOST_MOUNT_PREFIX` | none | the host's root directory; its mount points are below it |
     /// | `HOST_PROC_MOUNTINFO` | none | the one mount table to read, instead of process 1's |
+    /// | `NODE_IP`, `HOST_IP` | none | the node's address, which Kubernetes gives a pod as `status.hostIP` |
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let text = |name| variable(name).filter(|value| !value.is_empty());
+        let path = |name| text(name).map(PathBuf::from);
         let root = |name, default: &str| path(name).unwrap_or_else(|| PathBuf::from(default));
         let below_root =
             path("HOST_ROOT").or_else(|| path("HOST_MOUNT_PREFIX")).unwrap_or_else(|| "/".into());
@@ -71,6 +74,7 @@ impl Host {
                 dev: block("HOST_DEV", "dev"),
             },
             is_proc_named: path("HOST_PROC").is_some(),
+            node_ip: text("NODE_IP").or_else(|| text("HOST_IP")),
         }
     }
 
@@ -155,6 +159,12 @@ impl Host {
         below(Path::new("/"), mountpoint.strip_prefix(prefix).unwrap_or(mountpoint))
     }
 
+    /// The node's address, where it is told.
+    #[must_use]
+    pub fn node_ip(&self) -> Option<&str> {
+        self.node_ip.as_deref()
+    }
+
     /// The folders in which `mountinfo` (or, on kernels that lack it, `mounts`) may be, the best first.
     ///
     /// Process 1 sees the mounts of the host, the agent only its own; reading those of process 1 takes privileges.
@@ -188,8 +198,10 @@ impl Host {
             if let Some((_, value)) = variables.iter().find(|(key, _)| *key == name) {
                 return Some((*value).to_owned());
             }
-            let folder =
-                name.strip_prefix("HOST_").filter(|folder| !folder.contains("MOUNT"))?.to_lowercase();
+            let folder = name
+                .strip_prefix("HOST_")
+                .filter(|folder| !folder.contains("MOUNT") && *folder != "IP")?
+                .to_lowercase();
             Some(root.join(folder).to_string_lossy().into_owned())
         })
     }

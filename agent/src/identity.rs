@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod docker;
+pub mod kubelet;
 pub mod names;
 pub mod path;
 

@@ -14,6 +14,7 @@ pub mod ebpf;
 mod golden;
 pub mod internal;
 pub mod kernel;
+pub mod kubernetes;
 pub mod mem;
 pub mod net;
 pub mod processes;
@@ -39,6 +40,7 @@ macro_rules! inputs {
     ($($name:literal => $variant:ident($module:ident)),* $(,)?) => {
         /// The options of one input, whichever it is.
         #[derive(Clone, Debug, PartialEq)]
+        #[expect(clippy::large_enum_variant, reason = "there is one for each section of a file")]
         pub enum InputOptions {
             $(
                 #[doc = concat!("`[[inputs.", $name, "]]`")]
@@ -82,6 +84,7 @@ inputs! {
     "ebpf" => Ebpf(ebpf),
     "internal" => Internal(internal),
     "kernel" => Kernel(kernel),
+    "kubernetes" => Kubernetes(kubernetes),
     "mem" => Mem(mem),
     "net" => Net(net),
     "processes" => Processes(processes),
@@ -131,6 +134,7 @@ impl InputOptions {
             Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, shared)?),
             Self::Internal(options) => Box::new(internal::Internal::new(options, &shared.telemetry)),
             Self::Kernel(options) => Box::new(kernel::Kernel::new(&options, host)?),
+            Self::Kubernetes(options) => Box::new(kubernetes::Kubernetes::new(options, shared)?),
             Self::Mem(options) => Box::new(mem::Mem::new(options, host)),
             Self::Net(options) => Box::new(net::Net::new(options, host)),
             Self::Processes(options) => Box::new(processes::Processes::new(options, host)),
@@ -204,6 +208,9 @@ pub enum GatherError {
         /// The part that was not understood.
         what: String,
     },
+    /// Something that lasts: it was logged when it began, and is counted at each gather.
+    #[error("still incomplete")]
+    Counted,
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),
@@ -234,7 +241,9 @@ pub(crate) async fn gather(
     gathered.is_last = is_last;
     let span = span(input.name(), common);
     let result = input.gather(&mut gathered).instrument(span.clone()).await;
-    if let Err(error) = &result {
+    if let Err(error) = &result
+        && !matches!(error, GatherError::Counted)
+    {
         span.in_scope(|| tracing::error!(%error, "gather is incomplete"));
     }
     let points = gathered.points.into_iter();

@@ -12,7 +12,7 @@ use seismograf::outputs::{Answer, Output as _, Sender};
 use seismograf::point::{FieldValue, Point, Timestamp};
 use seismograf::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
-use seismograf_tests::running::Running;
+use seismograf_tests::running::{OUTPUT, Running};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{trial, wait_for};
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 const DATABASE: &str = "a \"b\" ü";
 
 fn runtime() -> tokio::runtime::Runtime {
-    seismograf::logging::start(false, false);
+    let _ = seismograf::logging::start(seismograf::logging::Settings::default());
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
@@ -52,7 +52,7 @@ fn write(server: &Influxd, points: Vec<Point>) -> (usize, Arc<OutputCounts>) {
         Sender::new(Box::new(Influxdb::new(options).unwrap()), "influxdb", common, Arc::clone(&counts));
     let left = runtime().block_on(async {
         let (send, receive) = tokio::sync::mpsc::channel(1);
-        send.send(Arc::new(points)).await.unwrap();
+        send.send(Message::Points(Arc::new(points))).await.unwrap();
         drop(send);
         sender.run(receive).await
     });
@@ -250,16 +250,24 @@ fn wrong_password() -> Outcome {
     let mut agent =
         Running::start(&config(&server.url(), "250ms", "", "username = \"admin\"\n  password = \"wrong\""))?;
     agent.said("authorization failed; check `username` and `password`");
-    wait_for(|| agent.count("waiting") > 4, Duration::from_secs(30), "a count of what waits");
-    wait_for(|| agent.count("failed_writes") > 0, Duration::from_secs(30), "a count of the failed writes");
-    println!("influx: wrong password: {} wait, {} written", agent.count("waiting"), agent.count("written"));
-    assert_eq!(agent.count("written"), 0);
+    wait_for(|| agent.count(OUTPUT, "waiting") > 4, Duration::from_secs(30), "a count of what waits");
+    wait_for(
+        || agent.count(OUTPUT, "failed_writes") > 0,
+        Duration::from_secs(30),
+        "a count of the failed writes",
+    );
+    println!(
+        "influx: wrong password: {} wait, {} written",
+        agent.count(OUTPUT, "waiting"),
+        agent.count(OUTPUT, "written")
+    );
+    assert_eq!(agent.count(OUTPUT, "written"), 0);
     assert!(!agent.log().contains("wrong"), "the password is in the log: {}", agent.log());
     // The right one from now on: what waited is not lost.
     assert_eq!(server.query("", "SET PASSWORD FOR admin = 'wrong'").status, 200);
     agent.said("writes again");
     assert_eq!(server.query("", "SET PASSWORD FOR admin = 'secret'").status, 401, "is it another one now?");
-    wait_for(|| agent.count("written") > 4, Duration::from_secs(30), "the points");
+    wait_for(|| agent.count(OUTPUT, "written") > 4, Duration::from_secs(30), "the points");
     agent.stop();
     Ok(())
 }
@@ -268,8 +276,8 @@ fn missing_database() -> Outcome {
     let server = Influxd::start(Setup::default())?;
     let mut agent = Running::start(&config(&server.url(), "250ms", "", "skip_database_creation = true"))?;
     agent.said("create it there: CREATE DATABASE");
-    wait_for(|| agent.count("waiting") > 4, Duration::from_secs(30), "a count of what waits");
-    assert_eq!(agent.count("written"), 0);
+    wait_for(|| agent.count(OUTPUT, "waiting") > 4, Duration::from_secs(30), "a count of what waits");
+    assert_eq!(agent.count(OUTPUT, "written"), 0);
     assert_eq!(server.query("", "CREATE DATABASE metrics").status, 200);
     agent.said("writes again");
     let (well, _) = agent.stop();
@@ -294,13 +302,21 @@ fn full_buffer() -> Outcome {
     );
     server.stop();
     agent.said("the buffer is full: the oldest points were dropped");
-    wait_for(|| agent.count("dropped_overflow") > 50, Duration::from_secs(60), "a count of what is dropped");
+    wait_for(
+        || agent.count(OUTPUT, "dropped_overflow") > 50,
+        Duration::from_secs(60),
+        "a count of what is dropped",
+    );
     server.resume()?;
     agent.said("writes again");
     // More than the buffer holds: what waited is through. (How much waits depends on when one looks.)
-    let written = agent.count("written");
-    wait_for(|| agent.count("written") > written + 100, Duration::from_secs(30), "the buffer to be written");
-    let dropped = agent.count("dropped_overflow");
+    let written = agent.count(OUTPUT, "written");
+    wait_for(
+        || agent.count(OUTPUT, "written") > written + 100,
+        Duration::from_secs(30),
+        "the buffer to be written",
+    );
+    let dropped = agent.count(OUTPUT, "dropped_overflow");
     agent.stop();
     // Taken = written + dropped, by the server's own count; every measurement has a time of its own.
     let mut lost = 0;

@@ -11,6 +11,7 @@ mod degraded;
 mod deploy;
 mod identity;
 mod influx;
+mod kubelet;
 mod lifecycle;
 mod loss;
 mod net;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         degraded::trials(),
         influx::trials(),
         outputs::trials(),
+        kubelet::trials(),
         deploy::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())

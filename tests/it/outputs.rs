@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
 use seismograf::config::{Agent as AgentOptions, OutputCommon};
-use seismograf::outputs::{Output, Sender, influxdb, influxdb_v2};
+use seismograf::outputs::{Message, Output, Sender, influxdb, influxdb_v2};
 use seismograf::point::{Point, Timestamp};
 use seismograf::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
-use seismograf_tests::running::Running;
+use seismograf_tests::running::{OUTPUT, Running};
 use seismograf_tests::standin::{Reply, Request, Standin};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::victoria::Victoria;
@@ -55,7 +55,7 @@ fn now_ms() -> i64 {
 
 /// Writes points through an output of the agent, without the agent around it. Returns how many lines are left over.
 fn write(output: impl Output + 'static, points: Vec<Point>) -> (usize, Arc<OutputCounts>) {
-    seismograf::logging::start(false, false);
+    let _ = seismograf::logging::start(seismograf::logging::Settings::default());
     let counts = Arc::new(OutputCounts::default());
     let common =
         OutputCommon { metric_buffer_limit: 1_000_000, ..OutputCommon::of(&AgentOptions::default()) };
@@ -63,7 +63,7 @@ fn write(output: impl Output + 'static, points: Vec<Point>) -> (usize, Arc<Outpu
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let left = runtime.block_on(async {
         let (send, receive) = tokio::sync::mpsc::channel(1);
-        send.send(Arc::new(points)).await.unwrap();
+        send.send(Message::Points(Arc::new(points))).await.unwrap();
         drop(send);
         sender.run(receive).await
     });
@@ -461,8 +461,8 @@ fn v2_wrong_token() -> Outcome {
         server.url()
     ))?;
     agent.said("unauthorized access; check `token`");
-    wait_for(|| agent.count("waiting") > 4, LIMIT, "a count of what waits");
-    assert_eq!(agent.count("written"), 0);
+    wait_for(|| agent.count(OUTPUT, "waiting") > 4, LIMIT, "a count of what waits");
+    assert_eq!(agent.count(OUTPUT, "written"), 0);
     let before = server.requests().len();
     is_right.store(true, Ordering::Relaxed);
     agent.said("writes again");

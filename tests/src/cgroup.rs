@@ -68,6 +68,12 @@ impl Cgroup {
         Self::at(&format!("{name}.{}", std::process::id()))
     }
 
+    /// Makes one as the kubelet's driver `cgroupfs` makes that of a container, below `/name`: a kubelet that runs here
+    /// would clear up `/kubepods`.
+    pub fn of_container(name: &str, pod_uid: &str, id: &str) -> Self {
+        Self::at(&format!("{name}.{}/kubepods/besteffort/pod{pod_uid}/{id}", std::process::id()))
+    }
+
     /// Makes a path that is to be just so, with what is above it.
     pub fn at(path: &str) -> Self {
         let cgroup = Self { layout: Layout::read(), name: path.trim_start_matches('/').to_owned() };
@@ -119,6 +125,20 @@ impl Cgroup {
             key => line.strip_prefix(key)?.strip_prefix(' '),
         });
         value.unwrap_or_else(|| panic!("no {key} in {text}")).trim().parse().unwrap()
+    }
+
+    /// Memory in bytes, page cache included, as the kernel itself has it.
+    pub fn memory_bytes(&self) -> u64 {
+        let file = if self.layout.is_v1 { "memory.usage_in_bytes" } else { "memory.current" };
+        let file = self.layout.memory.join(&self.name).join(file);
+        fs::read_to_string(file).unwrap().trim().parse().unwrap()
+    }
+
+    /// A line of `memory.stat`; `v1` is its key where memory is in a v1 hierarchy.
+    pub fn memory_stat(&self, v1: &str, v2: &str) -> u64 {
+        let text = fs::read_to_string(self.layout.memory.join(&self.name).join("memory.stat")).unwrap();
+        let key = format!("{} ", if self.layout.is_v1 { v1 } else { v2 });
+        text.lines().find_map(|line| line.strip_prefix(&key)).unwrap().parse().unwrap()
     }
 
     /// Has the kernel count what it charges to this cgroup on a disk: v1 does so only where a limit is set, so one is that

@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod confine;
 pub mod http;
 pub mod influxd;
+pub mod kubelet;
 pub mod netns;
 pub mod oracle;
 pub mod running;

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::{Skip, agent_binary, terminate, wait_for};
 
+/// What an agent with `hostname = "h"` says about its output `influxdb`.
+pub const OUTPUT: &str = "seismograf,host=h,output=influxdb";
+
 /// A running agent with a directory of its own. Dropping it ends the process.
 pub struct Running {
     child: Child,
@@ -58,17 +61,23 @@ impl Running {
         self.directory.path().join("points")
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it logged so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
-    /// Lines of the measurement in the file.
+    /// Whole lines of the points' file that begin like this.
     #[must_use]
-    pub fn lines(&self, measurement: &str) -> Vec<String> {
+    pub fn lines(&self, series: &str) -> Vec<String> {
         let text = std::fs::read_to_string(self.points()).unwrap_or_default();
-        text.lines().filter(|line| line.starts_with(measurement)).map(str::to_owned).collect()
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().filter(|line| line.starts_with(series)).map(str::to_owned).collect()
     }
 
     /// The times of the lines of a measurement that have a field.
@@ -82,12 +91,10 @@ impl Running {
         times
     }
 
-    /// An integer field of the last line about the output `influxdb`.
-    #[must_use]
-    pub fn count(&self, field: &str) -> u64 {
-        let lines = self.lines("seismograf,host=h,output=influxdb");
-        let part = lines.last().and_then(|line| line.split_once(&format!("{field}=")));
-        part.and_then(|(_, rest)| rest.split('i').next()?.parse().ok()).unwrap_or(0)
+    /// An integer field of the last line that begins like this; 0 when there is none.
+    pub fn count(&self, series: &str, field: &str) -> u64 {
+        let lines = self.lines(series);
+        lines.last().and_then(|line| int(line, field)).map_or(0, i64::cast_unsigned)
     }
 
     /// Waits until it has logged a text, and prints that line.
@@ -113,4 +120,15 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An integer field of a line.
+pub fn int(line: &str, field: &str) -> Option<i64> {
+    let (_, rest) = line.split_once(&format!("{field}="))?;
+    rest.split_once('i')?.0.parse().ok()
+}
+
+/// A line's time, in nanoseconds.
+pub fn time(line: &str) -> i64 {
+    line.rsplit(' ').next().and_then(|time| time.parse().ok()).unwrap_or_else(|| panic!("no time: {line}"))
 }

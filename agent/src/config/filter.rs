@@ -141,6 +141,30 @@ fn regex_of(glob: &str, separators: &str) -> String {
     regex
 }
 
+/// A pair of lists such as `label_include` and `label_exclude`.
+#[derive(Clone, Debug)]
+pub struct IncludeExclude {
+    include: Option<Patterns>,
+    exclude: Option<Patterns>,
+}
+
+impl IncludeExclude {
+    /// Compiles the lists; an empty `include` includes everything.
+    ///
+    /// # Errors
+    /// A glob that is none.
+    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, globset::Error> {
+        Ok(Self { include: Patterns::new(include)?, exclude: Patterns::new(exclude)? })
+    }
+
+    /// Whether a string is included and not excluded.
+    #[must_use]
+    pub fn takes(&self, text: &str) -> bool {
+        self.include.as_ref().is_none_or(|patterns| patterns.matches(text))
+            && !self.exclude.as_ref().is_some_and(|patterns| patterns.matches(text))
+    }
+}
+
 /// The filters of one plugin. The default lets everything pass.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {

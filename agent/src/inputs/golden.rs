@@ -23,23 +23,28 @@ pub(super) fn expected(case: &str, measurement: &str) -> Vec<Vec<Line>> {
 fn read_lines(folder: &Path, measurement: &str) -> Vec<Vec<Line>> {
     let text = std::fs::read_to_string(folder.join("expected.lp")).unwrap();
     let mut rounds = BTreeMap::<i64, Vec<Line>>::new();
-    for line in text.lines() {
-        let (series, rest) = line.split_once(' ').unwrap();
-        let (fields, time) = rest.rsplit_once(' ').unwrap();
-        let mut tags = series.split(',');
-        if tags.next() != Some(measurement) {
-            continue;
+    for (name, time, line) in text.lines().map(parse) {
+        if name == measurement {
+            rounds.entry(time).or_default().push(line);
         }
-        let tags = tags.map(|tag| tag.split_once('=').unwrap());
-        let tags = tags.filter(|(key, _)| !["env", "host"].contains(key));
-        // No value in these files contains a comma.
-        let fields = fields.split(',').map(|field| field.split_once('=').unwrap());
-        rounds.entry(time.parse().unwrap()).or_default().push((
-            tags.map(|(key, value)| (key.into(), value.into())).collect(),
-            fields.map(|(key, value)| (key.into(), field_value(value))).collect(),
-        ));
     }
     rounds.into_values().collect()
+}
+
+/// A line of what Telegraf printed: measurement, time, and the rest without the tags that its configuration added.
+pub(super) fn parse(line: &str) -> (&str, i64, Line) {
+    let (series, rest) = line.split_once(' ').unwrap();
+    let (fields, time) = rest.rsplit_once(' ').unwrap();
+    let (name, tags) = series.split_once(',').unwrap_or((series, ""));
+    let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(|tag| tag.split_once('=').unwrap());
+    let tags = tags.filter(|(key, _)| !["env", "host"].contains(key));
+    // No value in these files contains a comma.
+    let fields = fields.split(',').map(|field| field.split_once('=').unwrap());
+    let line = (
+        tags.map(|(key, value)| (key.into(), value.into())).collect(),
+        fields.map(|(key, value)| (key.into(), field_value(value))).collect(),
+    );
+    (name, time.parse().unwrap(), line)
 }
 
 fn field_value(text: &str) -> FieldValue {

@@ -1,0 +1,236 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rstest::rstest;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::host::Host;
+
+const PODS: &str = include_str!("../../../testdata/kubelet/pods.json");
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}
+
+/// Answers each request on a connection of its own, by what `answer` makes of the request's head. Gives its URL.
+async fn serve(answer: impl Fn(&str) -> String + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let answer = answer(&String::from_utf8(head).unwrap());
+            // One that is too large is not read to its end.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    url
+}
+
+fn client(url: &str, token: Token) -> Client {
+    let access = Access { url: url.into(), token, timeout: Duration::from_secs(5), tls: Tls::default() };
+    Client::new(&access).unwrap()
+}
+
+fn kubelet(url: &str) -> (Arc<Kubelet>, Arc<Shared>) {
+    let shared = Shared::new(Host::default());
+    (Kubelet::new(client(url, Token::OfPod), &shared, |_| false), shared)
+}
+
+#[tokio::test]
+async fn names_whatever_runs_and_what_ran_before() {
+    let (kubelet, shared) = kubelet(&serve(|_| ok(PODS)).await);
+    let listing = kubelet.list(Instant::now()).await.unwrap();
+    let names = &shared.names;
+    let name = |id: &str| names.container(id).map(|c| (c.name.clone(), c.image.clone()));
+    let bb = "docker.io/library/bb:1".to_owned();
+    for (id, expected) in [
+        ("a5ecaab3b1acf7769e8d2ee607c1b3d30b58c753dcef82e503a83dd01484b37c", "side-car"),
+        ("edfc20bd37601849727da47021da8f4eab193acc78785b488c2f7013d8beaf74", "init"),
+        // Of the crash loop: the latest, and the one before.
+        ("1f0c43bf7292a74988d61a8db9fdc48d83bb5fa55f530b1eac619bb012f3f9d4", "c"),
+        ("4f76fea8e7a34217b12111bc6c79047faea2cda966bf953c628fd9d19bd3d470", "c"),
+    ] {
+        assert_eq!(name(id), Some((expected.to_owned(), bb.clone())), "{id}");
+    }
+    let (pod, listed) = names.pod("a195da64-393e-4b3a-b718-7c0d09784d78").unwrap();
+    assert_eq!(
+        (pod.name.as_str(), pod.namespace.as_str(), pod.node.as_str()),
+        ("guaranteed", "kube-system", "node1")
+    );
+    assert_eq!(listed, listing.asked.into_std());
+    assert_eq!(names.len(), (15, 10));
+    assert!(listing.pods.iter().all(|pod| pod.labels.is_empty()), "they are not wanted");
+}
+
+#[tokio::test]
+async fn those_who_ask_at_once_share_a_request() {
+    static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+    let url = serve(|_| {
+        REQUESTS.fetch_add(1, Ordering::Relaxed);
+        ok(PODS)
+    })
+    .await;
+    let (kubelet, _) = kubelet(&url);
+    let since = Instant::now();
+    let (a, b) = tokio::join!(kubelet.list(since), kubelet.list(since));
+    assert!(Arc::ptr_eq(&a.unwrap(), &b.unwrap()));
+    assert_eq!(REQUESTS.load(Ordering::Relaxed), 1);
+    kubelet.list(Instant::now()).await.unwrap();
+    assert_eq!(REQUESTS.load(Ordering::Relaxed), 2, "that one was asked for before");
+}
+
+#[tokio::test]
+async fn a_wish_is_granted_soon_and_not_too_often() {
+    static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+    let url = serve(|_| match REQUESTS.fetch_add(1, Ordering::Relaxed) {
+        0 => ok("{}"),
+        _ => ok(PODS),
+    })
+    .await;
+    let (kubelet, shared) = kubelet(&url);
+    assert!(!shared.names.has_sources());
+    let keeper = kubelet.keep_names();
+    assert!(shared.names.has_sources());
+    while kubelet.latest().is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(shared.names.is_empty());
+    let start = Instant::now();
+    while shared.names.is_empty() {
+        shared.names.want();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Not before the rest after the first look is over; and not much later.
+    let took = start.elapsed();
+    assert!((WISH_PERIOD - WISH_DELAY..2 * WISH_PERIOD).contains(&took), "{took:?}");
+    assert_eq!(REQUESTS.load(Ordering::Relaxed), 2);
+    drop(keeper);
+    assert!(!shared.names.has_sources());
+}
+
+#[rstest]
+#[case::unauthorized(include_str!("../../../testdata/kubelet/401.http"), "401 Unauthorized: no token is sent over plain http")]
+#[case::forbidden(include_str!("../../../testdata/kubelet/403.http"), "allow the token's service account to `get` nodes/pods (before Kubernetes 1.33: nodes/proxy) in a ClusterRole")]
+#[case::another_service(
+    "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    "404 Not Found: is this a kubelet?"
+)]
+#[case::redirect(
+    "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n",
+    "302 Found: is this a kubelet?"
+)]
+#[case::garbage(
+    "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<!--",
+    "the answer is not a kubelet's: expected value"
+)]
+#[case::half("HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{\"items\":[", "the answer broke off: ")]
+#[case::too_large("HTTP/1.1 200 OK\r\nContent-Length: 52428800\r\n\r\n{", "the answer is larger than 32 MiB")]
+#[case::no_http("SSH-2.0-OpenSSH_9.2\r\n", "invalid HTTP version")]
+#[tokio::test]
+async fn what_is_no_answer_says_what_to_do(#[case] answer: &'static str, #[case] expected: &str) {
+    // What was recorded came by HTTP/2, whose first line is its own.
+    let answer = answer.replacen("HTTP/2", "HTTP/1.1", 1);
+    let url = serve(move |_| answer.clone()).await;
+    let (kubelet, shared) = kubelet(&url);
+    let error = kubelet.list(Instant::now()).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{url}/pods: ")) && error.contains(expected), "{error}");
+    assert!(kubelet.latest().is_none() && shared.names.is_empty());
+}
+
+#[tokio::test]
+async fn statistics_need_a_right_of_their_own() {
+    let url =
+        serve(|_| include_str!("../../../testdata/kubelet/403.http").replacen("HTTP/2", "HTTP/1.1", 1)).await;
+    let error = kubelet(&url).0.summary().await.unwrap_err().to_string();
+    assert!(error.contains("/stats/summary: 403") && error.contains("`get` nodes/stats in"), "{error}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_said_too() {
+    let (kubelet, _) = kubelet("http://127.0.0.1:1");
+    let error = kubelet.list(Instant::now()).await.unwrap_err().to_string();
+    assert!(error.contains("http://127.0.0.1:1/pods: ") && error.contains("refused"), "{error}");
+}
+
+/// Which token came with the latest request.
+async fn token_server() -> (String, Arc<Mutex<Option<String>>>) {
+    let seen = Arc::new(Mutex::new(None));
+    let url = serve({
+        let seen = Arc::clone(&seen);
+        move |head| {
+            let header = head.lines().find_map(|line| line.strip_prefix("authorization: "));
+            *seen.lock().unwrap() = header.map(str::to_owned);
+            ok("{}")
+        }
+    })
+    .await;
+    (url, seen)
+}
+
+#[tokio::test]
+async fn a_token_is_read_for_each_request() {
+    let (url, seen) = token_server().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let client = client(&url, Token::File(path.clone()));
+    for token in ["one", "two"] {
+        std::fs::write(&path, format!("{token}\n")).unwrap();
+        client.pods().await.unwrap();
+        assert_eq!(seen.lock().unwrap().take(), Some(format!("Bearer {token}")));
+    }
+    // Without one the request is made all the same: this kubelet does not ask for it.
+    drop(file);
+    client.pods().await.unwrap();
+    assert_eq!(seen.lock().unwrap().take(), None);
+}
+
+#[tokio::test]
+async fn the_pods_own_token_is_not_sent_in_the_clear() {
+    let (url, seen) = token_server().await;
+    client(&url, Token::OfPod).pods().await.unwrap();
+    assert_eq!(seen.lock().unwrap().take(), None);
+    assert_eq!(Token::OfPod.read(false), Ok(None));
+    client(&url, Token::Text("given".into())).pods().await.unwrap();
+    assert_eq!(seen.lock().unwrap().take(), Some("Bearer given".into()));
+}
+
+#[test]
+fn a_token_that_cannot_be_sent_is_named_and_not_shown() {
+    let error = Token::Text("se\ncret".into()).read(true).unwrap_err();
+    assert_eq!(error, "`bearer_token_string` is no token: it has characters that cannot be sent");
+    let error = Token::File("/nonexistent".into()).read(true).unwrap_err();
+    assert!(error.starts_with("cannot read /nonexistent: No such file"), "{error}");
+}
+
+#[rstest]
+#[case("ftp://h", "`url`: `ftp://h`: `ftp` is not spoken here: it is http or https")]
+#[case("$NODE_IP", "`url`: `$NODE_IP`: relative URL without a base")]
+#[case("", "`url`: ``: relative URL without a base")]
+fn a_url_that_is_none_is_refused(#[case] url: &str, #[case] expected: &str) {
+    let access =
+        Access { url: url.into(), token: Token::OfPod, timeout: Duration::ZERO, tls: Tls::default() };
+    assert_eq!(Client::new(&access).err().unwrap().to_string(), expected);
+}
+
+#[test]
+fn each_change_is_news_once() {
+    let down = |reason: &str| Error::NoAnswer { url: "u".into(), reason: reason.into() };
+    let forbidden = |right| Error::Forbidden { url: "u".into(), right };
+    let mut health = Health::default();
+    assert!(!health.succeeded(Endpoint::Pods), "nothing has failed");
+    assert!(health.failed(Endpoint::Pods, &down("refused")));
+    assert!(!health.failed(Endpoint::Summary, &down("refused")), "of the other endpoint");
+    assert!(!health.failed(Endpoint::Pods, &down("no answer in time")), "again");
+    assert!(!health.succeeded(Endpoint::Summary), "the pods still fail");
+    assert!(health.failed(Endpoint::Summary, &forbidden("nodes/stats")));
+    assert!(health.failed(Endpoint::Pods, &forbidden("nodes/pods")), "another right");
+    assert!(!health.succeeded(Endpoint::Summary));
+    assert!(health.succeeded(Endpoint::Pods));
+    assert!(!health.succeeded(Endpoint::Pods));
+    assert!(health.failed(Endpoint::Pods, &down("refused")), "it begins anew");
+}

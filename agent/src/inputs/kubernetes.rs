@@ -1,0 +1,238 @@
+//! `[[inputs.kubernetes]]`: this node's pods and containers, from the kubelet and from the kernel.
+//!
+//! The kubelet says which there are; what it says of CPU time, memory and network is up to 15 s old, so for what runs here
+//! these are read from the containers' own cgroups and network namespaces, at the time of the gather. The rest (the node,
+//! volumes, file systems) is the kubelet's. A gather waits for it only for a part of its interval: one that is slow, down
+//! or wrong takes away its own figures and nothing else, and is logged when that begins and when it is over.
+//!
+//! Measurements: `kubernetes_node`, `kubernetes_system_container`, `kubernetes_pod_container`, `kubernetes_pod_volume`,
+//! `kubernetes_pod_network`, Telegraf's to the letter.
+
+mod live;
+mod points;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::live::Live;
+use self::points::Said;
+use super::{GatherError, Gathered, Input, Shared};
+use crate::config::OptionError;
+use crate::config::filter::IncludeExclude;
+use crate::host::Host;
+use crate::http::Tls;
+use crate::identity::kubelet::answer::{PodStats, Summary};
+use crate::identity::kubelet::{Access, Client, Error, Kubelet, Listing, NameKeeper, Token};
+
+/// The kubelet's port with TLS and authorisation.
+const PORT: u16 = 10250;
+/// Telegraf's, and what it takes a shorter one for.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the first gather waits for the kubelet at the most; its interval is not known yet.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// The section `[[inputs.kubernetes]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The kubelet; empty means port 10250 of `$NODE_IP`, `$HOST_IP` or this machine, whose certificate is then not
+    /// checked.
+    pub url: String,
+    /// A file with the token, read for each request; empty means the pod's own.
+    pub bearer_token: String,
+    /// The token itself, where no file is named.
+    pub bearer_token_string: String,
+    /// The name of the measurement `kubernetes_node`.
+    pub node_metric_name: String,
+    /// Labels of pods that become tags; empty means all.
+    pub label_include: Vec<String>,
+    /// Labels of pods that do not.
+    pub label_exclude: Vec<String>,
+    /// For one request; less than 1 s means 5 s.
+    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    pub response_timeout: Duration,
+    /// For `https`.
+    pub tls: Tls,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            bearer_token: String::new(),
+            bearer_token_string: String::new(),
+            node_metric_name: "kubernetes_node".into(),
+            label_include: Vec::new(),
+            label_exclude: vec!["*".into()],
+            response_timeout: DEFAULT_TIMEOUT,
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl Options {
+    /// A client of the kubelet that the options mean, on this host.
+    ///
+    /// # Errors
+    /// The option that cannot be worked with.
+    pub fn client(&self, host: &Host) -> Result<Client, OptionError> {
+        let mut tls = self.tls.clone();
+        let url = if self.url.is_empty() {
+            // The kubelet of a node is no more than its address, and its certificate mostly signed by itself.
+            tls.insecure_skip_verify = true;
+            own_node(host.node_ip())
+        } else {
+            self.url.clone()
+        };
+        let token = match (self.bearer_token.as_str(), self.bearer_token_string.as_str()) {
+            ("", "") => Token::OfPod,
+            ("", token) => Token::Text(token.to_owned()),
+            (path, _) => Token::File(path.to_owned()),
+        };
+        Client::new(&Access { url, token, timeout: self.timeout(), tls })
+    }
+
+    fn timeout(&self) -> Duration {
+        if self.response_timeout < Duration::from_secs(1) { DEFAULT_TIMEOUT } else { self.response_timeout }
+    }
+}
+
+/// The kubelet of this node, by its address.
+fn own_node(ip: Option<&str>) -> String {
+    let host = match ip.map(|ip| (ip, ip.parse())) {
+        None => "127.0.0.1".to_owned(),
+        Some((_, Ok(IpAddr::V6(ip)))) => format!("[{ip}]"),
+        Some((ip, _)) => ip.to_owned(),
+    };
+    format!("https://{host}:{PORT}")
+}
+
+/// The input.
+pub struct Kubernetes {
+    kubelet: Arc<Kubelet>,
+    shared: Arc<Shared>,
+    node_metric_name: String,
+    timeout: Duration,
+    live: Live,
+    /// The request for the kubelet's statistics, when one is under way; it may outlast a gather.
+    fetch: JoinSet<Result<Summary, Error>>,
+    last_gather: Option<Instant>,
+    _names: NameKeeper,
+}
+
+impl Kubernetes {
+    /// Starts to list pods and to name them. Call it within the runtime.
+    ///
+    /// # Errors
+    /// The option that cannot be worked with. A kubelet that does not answer is no error.
+    pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
+        let bad_glob = |error: globset::Error| OptionError::new("label_include", error.to_string());
+        let labels = IncludeExclude::new(&options.label_include, &options.label_exclude).map_err(bad_glob)?;
+        let client = options.client(&shared.host)?;
+        if options.url.is_empty() {
+            tracing::info!(
+                kubelet = client.url(),
+                "`url` is empty: this node's kubelet is asked, and its certificate not checked"
+            );
+        }
+        let kubelet = Kubelet::new(client, shared, move |key| labels.takes(key));
+        Ok(Self {
+            _names: kubelet.keep_names(),
+            kubelet,
+            shared: Arc::clone(shared),
+            timeout: options.timeout(),
+            node_metric_name: options.node_metric_name,
+            live: Live::default(),
+            fetch: JoinSet::new(),
+            last_gather: None,
+        })
+    }
+
+    /// The kubelet's statistics, if they come in time; else they may at the next gather.
+    async fn summary(&mut self, start: Instant) -> Option<Summary> {
+        let wait = self.last_gather.map_or(FIRST_WAIT, |last| (start - last) / 2).min(self.timeout);
+        self.last_gather = Some(start);
+        let is_late = !self.fetch.is_empty();
+        if !is_late {
+            self.ask();
+        }
+        let fetched = tokio::time::timeout_at(start + wait, self.fetch.join_next()).await.ok()??.ok()?;
+        if is_late {
+            // A kubelet that takes longer than we can wait is asked ahead of the next gather.
+            self.ask();
+        }
+        // What failed has been logged.
+        fetched.ok()
+    }
+
+    fn ask(&mut self) {
+        self.fetch.spawn(fetch(Arc::clone(&self.kubelet), Arc::clone(&self.shared)));
+    }
+}
+
+/// Asks for the statistics, and for the pods again where the list does not go with them.
+async fn fetch(kubelet: Arc<Kubelet>, shared: Arc<Shared>) -> Result<Summary, Error> {
+    let (asked, has_failed) = (Instant::now(), kubelet.is_failing());
+    let summary = kubelet.summary().await?;
+    if has_failed || kubelet.latest().is_none_or(|listing| !is_current(&listing, &summary, &shared)) {
+        // Logged where it failed; the statistics are good all the same.
+        let _ = kubelet.list(asked).await;
+    }
+    Ok(summary)
+}
+
+/// Whether each container that has statistics is in the list and running, and what runs by the list does so here.
+fn is_current(listing: &Listing, summary: &Summary, shared: &Shared) -> bool {
+    let pods = points::by_name(Some(listing));
+    let knows = |pod: &PodStats| {
+        let listed = pods.get(&(pod.pod_ref.namespace.as_str(), pod.pod_ref.name.as_str()));
+        let runs = |name: &str| {
+            listed.is_some_and(|pod| pod.containers.iter().any(|c| c.is_running && c.name == name))
+        };
+        pod.containers.iter().all(|container| runs(&container.name))
+    };
+    if !summary.pods.iter().all(knows) {
+        return false;
+    }
+    let now = Instant::now().into_std();
+    let running =
+        listing.pods.iter().flat_map(|pod| &pod.containers).filter(|container| container.is_running);
+    let mut is_here =
+        running.filter_map(|c| c.id.as_deref()).map(|id| shared.cgroupfs.container(id, now).is_some());
+    // Where no cgroup at all is found, they are somewhere else, or of a layout that is not known.
+    let first = is_here.next().unwrap_or(true);
+    is_here.all(|is_here| is_here == first)
+}
+
+#[async_trait::async_trait]
+impl Input for Kubernetes {
+    fn name(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+        let start = Instant::now();
+        // Before waiting, so that the figures are of the gather's time.
+        self.live.begin(gathered.time);
+        if let Some(listing) = self.kubelet.latest() {
+            self.live.read(&listing.pods, &self.shared);
+        }
+        let summary = self.summary(start).await;
+        // The list may have become another meanwhile.
+        let listing = self.kubelet.latest();
+        let pods = listing.as_deref().map_or(&[][..], |listing| &listing.pods);
+        self.live.read(pods, &self.shared);
+        let said = Said { listing: listing.as_deref(), summary: summary.as_ref() };
+        points::add(&said, self.live.figures(), &self.node_metric_name, gathered);
+        self.live.end(pods);
+        if summary.is_some() { Ok(()) } else { Err(GatherError::Counted) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! What this node's kernel says of its containers and pods right now: their cgroups and network namespaces.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cgroupfs;
+use crate::host::Host;
+use crate::identity::kubelet::answer::Pod;
+use crate::identity::path;
+use crate::inputs::{Shared, read_text};
+use crate::point::Timestamp;
+
+/// The figures of one gather.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// By container id; `None` when it had a cgroup before and has none now: it has ended.
+    pub containers: HashMap<String, Option<Figure>>,
+    /// proc(5) `net/dev` of a pod's network namespace, by the first of the pod's UIDs.
+    pub networks: HashMap<String, Arc<str>>,
+}
+
+/// One container's figures. What could not be read is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figure {
+    /// CPU time in nanoseconds, since the cgroup was made.
+    pub cpu_ns: Option<u64>,
+    /// Billionths of a core, since the gather before; `None` in the first.
+    pub cpu_nanocores: Option<u64>,
+    /// Memory.
+    pub memory: Option<Memory>,
+}
+
+/// Memory as the kubelet defines it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// All that is charged to the cgroup, page cache included.
+    pub usage: u64,
+    /// Of these, all but the page cache that has not been used for long.
+    pub working_set: u64,
+    /// Anonymous memory.
+    pub rss: Option<u64>,
+    /// Page faults; under v1 without those of nested cgroups.
+    pub page_faults: Option<u64>,
+    /// Of these, the ones that read from a disk.
+    pub major_page_faults: Option<u64>,
+}
+
+impl From<&cgroupfs::Memory> for Memory {
+    /// The kubelet's arithmetic, which is
+    /// [cAdvisor's](https://github.com/google/cadvisor/blob/v0.52.1/container/libcontainer/handler.go#L799).
+    fn from(memory: &cgroupfs::Memory) -> Self {
+        let (rss, inactive_file) =
+            if memory.is_v1 { ("total_rss", "total_inactive_file") } else { ("anon", "inactive_file") };
+        Self {
+            usage: memory.usage,
+            working_set: memory.usage.saturating_sub(memory.stat_value(inactive_file).unwrap_or(0)),
+            rss: memory.stat_value(rss),
+            page_faults: memory.stat_value("pgfault"),
+            major_page_faults: memory.stat_value("pgmajfault"),
+        }
+    }
+}
+
+/// Reads them, and keeps what the next gather needs.
+#[derive(Debug, Default)]
+pub struct Live {
+    figures: Figures,
+    time: Option<Timestamp>,
+    /// The latest CPU time of each container, by its id, and when it was read.
+    readings: HashMap<String, (u64, Instant)>,
+    processes: Processes,
+}
+
+impl Live {
+    /// Begins a gather at `time`.
+    pub fn begin(&mut self, time: Timestamp) {
+        self.figures = Figures::default();
+        self.time = Some(time);
+    }
+
+    /// Reads what has not been read in this gather yet.
+    pub fn read(&mut self, pods: &[Pod], shared: &Shared) {
+        let mut of_the_node = None;
+        let mut hidden: Vec<(&str, Vec<&str>)> = Vec::new();
+        for pod in pods {
+            let running: Vec<(&str, Arc<str>)> = pod
+                .containers
+                .iter()
+                .filter_map(|container| {
+                    let id = container.id.as_deref()?;
+                    Some((id, self.read_container(id, container.is_running, shared)?))
+                })
+                .collect();
+            let Some(uid) = pod.uids.first() else { continue };
+            if running.is_empty() || self.figures.networks.contains_key(uid) {
+                continue;
+            }
+            if pod.has_host_network {
+                let text = of_the_node.get_or_insert_with(|| net_dev(&shared.host, 1)).clone();
+                self.figures.networks.extend(text.map(|text| (uid.clone(), text)));
+                continue;
+            }
+            let found = running.iter().find_map(|(id, path)| {
+                let pid = shared.cgroupfs.processes(path).into_iter().min();
+                pid.or_else(|| self.processes.known(id, &shared.host))
+            });
+            match found {
+                Some(pid) => self.read_network(uid, pid, &shared.host),
+                None => hidden.push((uid, running.iter().map(|(id, _)| *id).collect())),
+            }
+        }
+        let wanted = hidden.iter().flat_map(|(_, ids)| ids).copied();
+        self.processes.find(wanted.collect(), &shared.host);
+        for (uid, ids) in hidden {
+            if let Some(pid) = ids.iter().find_map(|id| self.processes.known(id, &shared.host)) {
+                self.read_network(uid, pid, &shared.host);
+            }
+        }
+    }
+
+    /// A container's figures; gives the path of its cgroup where it has one.
+    ///
+    /// One that did not run when it was listed is not looked for: a node keeps many that have ended.
+    fn read_container(&mut self, id: &str, is_running: bool, shared: &Shared) -> Option<Arc<str>> {
+        let has_run = self.readings.contains_key(id);
+        if !is_running && !has_run {
+            return None;
+        }
+        let now = Instant::now();
+        let path = shared.cgroupfs.container(id, now);
+        if self.figures.containers.contains_key(id) {
+            return path;
+        }
+        let Some(path) = path else {
+            if has_run {
+                self.figures.containers.insert(id.to_owned(), None);
+            }
+            return None;
+        };
+        let cpu_ns = shared.cgroupfs.cpu(&path).map(|cpu| cpu.usage_ns);
+        let before = cpu_ns.and_then(|ns| self.readings.insert(id.to_owned(), (ns, now)));
+        let memory = self.time.and_then(|time| shared.cgroupfs.memory(&path, time));
+        let figure = Figure {
+            cpu_ns,
+            cpu_nanocores: before.zip(cpu_ns).and_then(|(before, ns)| nanocores(before, (ns, now))),
+            memory: memory.as_deref().map(Memory::from),
+        };
+        self.figures.containers.insert(id.to_owned(), Some(figure));
+        Some(path)
+    }
+
+    fn read_network(&mut self, uid: &str, pid: u32, host: &Host) {
+        self.figures.networks.extend(net_dev(host, pid).map(|text| (uid.to_owned(), text)));
+    }
+
+    /// The figures so far.
+    #[must_use]
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Ends a gather: forgets what is not listed any more.
+    pub fn end(&mut self, pods: &[Pod]) {
+        self.figures = Figures::default();
+        let containers = pods.iter().flat_map(|pod| &pod.containers);
+        let listed: HashSet<&str> = containers.filter_map(|container| container.id.as_deref()).collect();
+        self.readings.retain(|id, _| listed.contains(id.as_str()));
+        self.processes.keep(&listed);
+    }
+}
+
+/// The rate between two readings; `None` when no time has passed, or the counter is another one.
+fn nanocores(before: (u64, Instant), now: (u64, Instant)) -> Option<u64> {
+    let passed_ns = now.1.checked_duration_since(before.1)?.as_nanos();
+    let used_ns = u128::from(now.0.checked_sub(before.0)?);
+    u64::try_from((used_ns * 1_000_000_000).checked_div(passed_ns)?).ok()
+}
+
+/// proc(5) `PID/net/dev`: the interfaces of the process's network namespace.
+fn net_dev(host: &Host, pid: u32) -> Option<Arc<str>> {
+    read_text(&host.proc(format!("{pid}/net/dev"))).ok().map(Into::into)
+}
+
+/// A process of each container, where cgroupfs does not say: to an agent in a PID namespace of its own, as in a pod, all
+/// processes of others are 0 there. The host's `/proc` has them all, each with its cgroups.
+#[derive(Debug, Default)]
+struct Processes {
+    /// By container id.
+    known: HashMap<String, u32>,
+    /// Those that no process was found of.
+    unknown: HashSet<String>,
+}
+
+impl Processes {
+    /// A process that is known to be of this container, and still is.
+    fn known(&self, id: &str, host: &Host) -> Option<u32> {
+        let pid = *self.known.get(id)?;
+        read_text(&host.proc(format!("{pid}/cgroup"))).is_ok_and(|text| text.contains(id)).then_some(pid)
+    }
+
+    /// Goes through all processes of the host, when one is wanted that has not been looked for in vain before.
+    fn find(&mut self, wanted: HashSet<&str>, host: &Host) {
+        if wanted.iter().all(|id| self.unknown.contains(*id)) {
+            return;
+        }
+        let mut found: HashMap<&str, u32> = HashMap::new();
+        for entry in std::fs::read_dir(host.proc("")).into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            let Ok(text) = read_text(&entry.path().join("cgroup")) else { continue };
+            let mut paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+            let id = paths.find_map(|path| path::parse(path).container_id);
+            if let Some(id) = id.as_deref().and_then(|id| wanted.get(id)) {
+                // The lowest is the container's first, which is in the pod's namespaces.
+                found.entry(*id).and_modify(|least| *least = pid.min(*least)).or_insert(pid);
+            }
+        }
+        for id in wanted {
+            match found.get(id) {
+                Some(pid) => {
+                    self.known.insert(id.to_owned(), *pid);
+                    self.unknown.remove(id);
+                }
+                None => {
+                    self.unknown.insert(id.to_owned());
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, listed: &HashSet<&str>) {
+        self.known.retain(|id, _| listed.contains(id.as_str()));
+        self.unknown.retain(|id| listed.contains(id.as_str()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_needs_time_and_a_counter_that_rises() {
+        let start = Instant::now();
+        let later = start + std::time::Duration::from_secs(2);
+        assert_eq!(nanocores((1_000, start), (3_000_001_000, later)), Some(1_500_000_000));
+        assert_eq!(nanocores((1_000, start), (1_000, later)), Some(0));
+        assert_eq!(nanocores((1_000, start), (999, later)), None);
+        assert_eq!(nanocores((1_000, start), (1_001, start)), None);
+        // 500 CPUs for a year.
+        let year = start + std::time::Duration::from_secs(365 * 86_400);
+        assert_eq!(nanocores((0, start), (500 * 31_536_000_000_000_000, year)), Some(500_000_000_000));
+    }
+
+    #[test]
+    fn finds_a_containers_first_process_where_cgroupfs_hides_it() {
+        const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path());
+        let write = |pid: u32, path: &str| {
+            let directory = host.proc(pid.to_string());
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join("cgroup"), format!("4:memory:{path}\n0::/\n")).unwrap();
+        };
+        let pod = "/kubepods/besteffort/pod11111111-2222-3333-4444-555555555555";
+        write(1, "/");
+        write(30, &format!("{pod}/{ID}"));
+        write(7, &format!("/../..{pod}/{ID}/nested"));
+        std::fs::create_dir_all(host.proc("self")).unwrap();
+        let mut processes = Processes::default();
+        processes.find(HashSet::from([ID, "other"]), &host);
+        assert_eq!(processes.known(ID, &host), Some(7));
+        assert_eq!(processes.known("other", &host), None);
+        // The process has ended, and its number is another's now.
+        write(7, "/");
+        assert_eq!(processes.known(ID, &host), None);
+        processes.find(HashSet::from(["other"]), &host);
+        assert_eq!(processes.known.get(ID), Some(&7), "not looked for again in vain");
+        processes.find(HashSet::from([ID, "other"]), &host);
+        assert_eq!(processes.known(ID, &host), Some(30));
+        processes.keep(&HashSet::new());
+        assert_eq!(processes.known(ID, &host), None);
+    }
+}

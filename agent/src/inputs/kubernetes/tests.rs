@@ -1,0 +1,87 @@
+use rstest::rstest;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::config::env::Environment;
+use crate::config::file::{self, PluginFilter, Source};
+use crate::inputs::InputOptions;
+use crate::inputs::golden::gather;
+
+fn options(url: &str) -> Options {
+    Options { url: url.into(), ..Options::default() }
+}
+
+#[rstest]
+#[case(None, "https://127.0.0.1:10250")]
+#[case(Some("10.1.2.3"), "https://10.1.2.3:10250")]
+#[case(Some("fd00::1"), "https://[fd00::1]:10250")]
+fn without_a_url_it_is_this_nodes_kubelet(#[case] ip: Option<&str>, #[case] expected: &str) {
+    let host = Host::from_variables(|name| ip.filter(|_| name == "HOST_IP").map(str::to_owned));
+    // There is no `tls_ca`, and a certificate need not be believed.
+    assert_eq!(Options::default().client(&host).unwrap().url(), expected);
+}
+
+#[test]
+fn a_section_of_telegrafs_is_read() {
+    let text = r#"
+[[inputs.kubernetes]]
+  url = "https://$HOSTIP:10250"
+  bearer_token = "/run/token"
+  bearer_token_string = "old"
+  label_include = ["app"]
+  label_exclude = []
+  response_timeout = "7s"
+  node_metric_name = "node"
+  ssl_ca = "/ca.pem"
+  insecure_skip_verify = true
+"#;
+    let source = Source { path: "t.conf".into(), text: text.into() };
+    let lookup = |name: &str| (name == "HOSTIP").then(|| "10.0.0.1".to_owned());
+    let config = file::load(&[source], &PluginFilter::default(), &Environment::strict(&lookup), "h").unwrap();
+    let InputOptions::Kubernetes(options) = &config.inputs[0].options else { panic!("{:?}", config.inputs) };
+    let expected = Options {
+        url: "https://10.0.0.1:10250".into(),
+        bearer_token: "/run/token".into(),
+        bearer_token_string: "old".into(),
+        node_metric_name: "node".into(),
+        label_include: vec!["app".into()],
+        label_exclude: Vec::new(),
+        response_timeout: Duration::from_secs(7),
+        tls: Tls { tls_ca: "/ca.pem".into(), insecure_skip_verify: true, ..Tls::default() },
+    };
+    assert_eq!(*options, expected);
+}
+
+#[rstest]
+#[case(0, 5_000)]
+#[case(999, 5_000)]
+#[case(1_000, 1_000)]
+#[case(60_000, 60_000)]
+fn a_short_timeout_is_telegrafs_default(#[case] ms: u64, #[case] expected_ms: u64) {
+    let options = Options { response_timeout: Duration::from_millis(ms), ..Options::default() };
+    assert_eq!(options.timeout(), Duration::from_millis(expected_ms));
+}
+
+#[tokio::test]
+async fn a_bad_glob_is_refused() {
+    let options = Options { label_include: vec!["a[*".into()], ..options("http://127.0.0.1:1") };
+    let error = Kubernetes::new(options, &Shared::new(Host::default())).err().unwrap();
+    assert!(error.to_string().starts_with("`label_include`: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_kubelet_that_is_down_or_silent_holds_nothing_up() {
+    // Takes connections and never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for url in [format!("http://{}", silent.local_addr().unwrap()), "http://127.0.0.1:1".into()] {
+        let mut input = Kubernetes::new(options(&url), &Shared::new(Host::default())).unwrap();
+        for _ in 0..3 {
+            let start = Instant::now();
+            let (error, points) = gather(&mut input).await.unwrap_err();
+            assert_eq!((error.as_str(), points.len()), ("still incomplete", 0));
+            assert!(start.elapsed() < 2 * FIRST_WAIT, "{:?}", start.elapsed());
+            // The next wait is a part of this.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

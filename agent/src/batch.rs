@@ -89,6 +89,11 @@ impl Buffer {
         Self { encoding, lines: VecDeque::new(), limit, batch_size, dropped: 0 }
     }
 
+    /// Encodes what comes from now on in this way, which asks for the same tags as the one before; what waits stays as it is.
+    pub fn reencode(&mut self, encoding: Encoding) {
+        self.encoding = encoding;
+    }
+
     /// Holds and hands out as many from now on; what has no room any more is dropped, oldest first.
     pub fn resize(&mut self, limit: usize, batch_size: usize) {
         (self.limit, self.batch_size) = (limit, batch_size);

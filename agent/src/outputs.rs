@@ -295,6 +295,8 @@ impl Sender {
                 self.buffer.resize(self.common.metric_buffer_limit, self.common.metric_batch_size);
                 self.counts.set(&self.counts.limit, self.common.metric_buffer_limit as u64);
                 if let Some(output) = output {
+                    self.buffer.reencode(output.encoding());
+                    self.closed.clear();
                     self.output = output;
                     // What did not work with the options before may work with these.
                     (self.is_new, self.failures, self.not_before, self.logged) = (true, 0, None, None);

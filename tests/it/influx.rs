@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use seismograf::config::{Agent as AgentOptions, OutputCommon};
 use seismograf::outputs::influxdb::{Influxdb, Options};
-use seismograf::outputs::{Answer, Output as _, Sender};
+use seismograf::outputs::{Answer, Message, Output as _, Sender};
 use seismograf::point::{FieldValue, Point, Timestamp};
 use seismograf::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};

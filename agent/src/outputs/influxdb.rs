@@ -258,8 +258,9 @@ impl Output for Influxdb {
     }
 
     fn destination(&self) -> String {
-        let Options { database, retention_policy, .. } = &self.options;
-        format!("{} {database} {retention_policy}", self.options.urls.join(" "))
+        let Options { database, retention_policy, database_tag, retention_policy_tag, .. } = &self.options;
+        let urls = self.options.urls.join(" ");
+        format!("{urls} {database} {retention_policy} {database_tag} {retention_policy_tag}")
     }
 
     async fn connect(&mut self) {
@@ -345,6 +346,23 @@ mod tests {
         assert_eq!(Target::new(&options, &route).query(), expected);
         let options = Options { write_consistency: "one".into(), ..Options::default() };
         assert_eq!(Target::new(&options, &[]).query(), [("db", "telegraf")]);
+    }
+
+    #[test]
+    fn what_waits_for_one_database_never_goes_to_another() {
+        let destination = |options: Options| influxdb(options).destination();
+        let plain = destination(Options::default());
+        for other in [
+            Options { urls: vec!["http://a".into()], ..Options::default() },
+            Options { database: "d".into(), ..Options::default() },
+            Options { retention_policy: "p".into(), ..Options::default() },
+            Options { database_tag: "t".into(), ..Options::default() },
+            Options { retention_policy_tag: "t".into(), ..Options::default() },
+        ] {
+            assert_ne!(destination(other.clone()), plain, "{other:?}");
+        }
+        let same = Options { timeout: Duration::ZERO, influx_uint_support: true, ..Options::default() };
+        assert_eq!(destination(same), plain);
     }
 
     #[test]

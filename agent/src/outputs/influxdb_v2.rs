@@ -153,6 +153,11 @@ impl Output for InfluxdbV2 {
         self.servers.iter().map(Server::shown).collect::<Vec<_>>().join(", ")
     }
 
+    fn destination(&self) -> String {
+        let Options { urls, organization, bucket, bucket_tag, .. } = &self.options;
+        format!("{} {organization} {bucket} {bucket_tag}", urls.join(" "))
+    }
+
     fn encoding(&self) -> Encoding {
         let Options { bucket_tag, exclude_bucket_tag, .. } = &self.options;
         let tag = || RouteTag { key: bucket_tag.clone(), exclude: *exclude_bucket_tag };
@@ -255,6 +260,22 @@ mod tests {
     fn refuses_what_it_cannot_work_with(#[case] options: Options, #[case] expected: &str) {
         let error = InfluxdbV2::new(options).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.starts_with(expected) && !error.contains("ret\n"), "{error}");
+    }
+
+    #[test]
+    fn what_waits_for_one_bucket_never_goes_to_another() {
+        let destination = |options: Options| InfluxdbV2::new(options).unwrap().destination();
+        let plain = destination(Options::default());
+        for other in [
+            Options { urls: vec!["http://localhost:8086/?tenant=1".into()], ..Options::default() },
+            Options { organization: "o".into(), ..Options::default() },
+            Options { bucket: "b".into(), ..Options::default() },
+            Options { bucket_tag: "t".into(), ..Options::default() },
+        ] {
+            assert_ne!(destination(other.clone()), plain, "{other:?}");
+        }
+        let same = Options { token: "t".into(), exclude_bucket_tag: true, ..Options::default() };
+        assert_eq!(destination(same), plain);
     }
 
     #[test]

@@ -20,6 +20,10 @@ struct Server {
     /// Lines of these routes have no place.
     missing: BTreeSet<String>,
     stored: BTreeMap<i64, usize>,
+    /// Wants its lines without their time.
+    omits_time: bool,
+    /// How many of them it got.
+    without_time: usize,
     requests: Vec<usize>,
     times: Vec<Instant>,
 }
@@ -34,7 +38,8 @@ impl Shared {
 }
 
 fn number(line: &Bytes) -> i64 {
-    String::from_utf8_lossy(line).trim().rsplit(' ').next().unwrap().parse().unwrap()
+    let line = String::from_utf8_lossy(line);
+    line.split_once("f=").unwrap().1.split('i').next().unwrap().parse().unwrap()
 }
 
 #[async_trait::async_trait]
@@ -44,7 +49,8 @@ impl Output for Shared {
     }
 
     fn encoding(&self) -> Encoding {
-        let format = Format { max_line_bytes: 40, ..Format::default() };
+        let omit_timestamp = self.with(|server| server.omits_time);
+        let format = Format { max_line_bytes: 40, omit_timestamp, ..Format::default() };
         Encoding { format, route: vec![RouteTag { key: "db".into(), exclude: true }] }
     }
 
@@ -64,6 +70,7 @@ impl Output for Shared {
                 return Answer::Refused("poison".into());
             }
             for line in lines {
+                server.without_time += usize::from(line.iter().filter(|byte| **byte == b' ').count() == 1);
                 *server.stored.entry(number(line)).or_insert(0) += 1;
             }
             Answer::STORED
@@ -308,4 +315,25 @@ async fn other_options_take_over_what_waits_even_amid_a_write() {
         assert_eq!(server.stored.keys().copied().collect::<Vec<_>>(), (5..30).collect::<Vec<_>>());
     });
     before.with(|server| assert!(server.stored.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reload_lines_are_as_the_new_options_have_them() {
+    let (before, after) = (Shared::default(), Shared::default());
+    before.with(|server| server.down_for = usize::MAX);
+    after.with(|server| server.omits_time = true);
+    let (sender, counts) = sender(&before, 10, 100);
+    let (send, receive) = mpsc::channel(4);
+    let common = OutputCommon::of(&Agent::default());
+    send.send(points(0..3)).await.unwrap();
+    send.send(Message::Change { output: Some(Box::new(after.clone())), common: Box::new(common) })
+        .await
+        .unwrap();
+    send.send(points(3..5)).await.unwrap();
+    drop(send);
+    assert_eq!(sender.run(receive).await, 0);
+    assert_eq!(value(&counts.written), 5);
+    after.with(|server| {
+        assert_eq!(server.without_time, 2, "what waited keeps its form, and what comes has the new one")
+    });
 }

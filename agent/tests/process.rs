@@ -146,7 +146,10 @@ fn a_configuration_can_come_from_the_standard_input() {
     assert!(points.contains("u,") && !points.contains("i,"), "unsigned, as Telegraf prints them: {points}");
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" W! ")).collect();
     assert_eq!(warnings.len(), 2, "{log}");
-    assert!(warnings[0].ends_with("W! [agent] --pprof-addr has no effect: it is about the Go runtime"), "{log}");
+    assert!(
+        warnings[0].ends_with("W! [agent] --pprof-addr has no effect: it is about the Go runtime"),
+        "{log}"
+    );
     assert!(warnings[1].contains("W! [agent] -:4:3: `utc` of [agent] has no effect"), "{log}");
 }
 
@@ -154,7 +157,10 @@ fn a_configuration_can_come_from_the_standard_input() {
 fn check_says_what_is_fine_and_what_is_not() {
     let good = output(&["config", "check", "--config", "-"], "[[inputs.mem]]\n[[outputs.file]]\n");
     assert_eq!(text(&good.stdout), "fine: inputs mem; outputs file\n");
-    let bad = output(&["--config", "-", "config", "check"], "[[inputs.mem]]\n[[outputs.file]]\ndata_format = \"x\"");
+    let bad = output(
+        &["--config", "-", "config", "check"],
+        "[[inputs.mem]]\n[[outputs.file]]\ndata_format = \"x\"",
+    );
     assert_eq!(bad.status.code(), Some(1));
     assert!(text(&bad.stderr).contains("-:2:1: output `file`: `data_format`"), "{}", text(&bad.stderr));
 }
@@ -164,7 +170,11 @@ fn what_cannot_be_done_is_said_at_the_start() {
     let log = "[agent]\n  logfile = \"/proc/none/agent.log\"\n[[inputs.mem]]\n[[outputs.file]]\n";
     for (args, stdin, expected) in [
         (&["--config", "-"][..], log, "cannot log to /proc/none/agent.log: "),
-        (&["--config", "-", "--pidfile", "/proc/none"], &log[log.find("[[").unwrap()..], "cannot write the pidfile /proc/none"),
+        (
+            &["--config", "-", "--pidfile", "/proc/none"],
+            &log[log.find("[[").unwrap()..],
+            "cannot write the pidfile /proc/none",
+        ),
         (&["--config", "http://x/y"], "", "http://x/y: a configuration is read from a file"),
         (&["--config", "-", "--select", "a=b"], "", "--select is not part of this agent"),
         (&["--usage", "mysql"], "", "Telegraf's `mysql` is not part of this agent"),

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use seismograf::config::{Agent as AgentOptions, OutputCommon};
+use seismograf::logging::Settings;
 use seismograf::outputs::influxdb::{Influxdb, Options};
-use seismograf::outputs::{Answer, Output as _, Sender};
+use seismograf::outputs::{Answer, Message, Output as _, Sender};
 use seismograf::point::{FieldValue, Point, Timestamp};
 use seismograf::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
@@ -36,7 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 const DATABASE: &str = "a \"b\" ü";
 
 fn runtime() -> tokio::runtime::Runtime {
-    seismograf::logging::start(false, false);
+    let _ = seismograf::logging::start(Settings::default());
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
@@ -53,7 +54,7 @@ fn write(server: &Influxd, points: Vec<Point>) -> (usize, Arc<OutputCounts>) {
         Sender::new(Box::new(Influxdb::new(options).unwrap()), "influxdb", common, Arc::clone(&counts));
     let left = runtime().block_on(async {
         let (send, receive) = tokio::sync::mpsc::channel(1);
-        send.send(Arc::new(points)).await.unwrap();
+        send.send(Message::Points(Arc::new(points))).await.unwrap();
         drop(send);
         sender.run(receive).await
     });

@@ -13,6 +13,7 @@ mod influx;
 mod lifecycle;
 mod loss;
 mod net;
+mod reload;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         loss::trials(),
         cost::trials(),
         degraded::trials(),
+        reload::trials(),
         influx::trials(),
         deploy::trials(),
     ];

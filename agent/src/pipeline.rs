@@ -414,12 +414,12 @@ impl Pipeline {
         options: Option<InputOptions>,
         work: Work,
         counts: Option<Arc<Entry<InputCounts>>>,
-        has_predecessor: bool,
+        reads_first: bool,
     ) {
         let alias = work.common.alias.clone();
         let (send, receive) = watch::channel(Arc::new(work));
         self.inputs.push(RunningInput { options, alias, work: send });
-        self.gathering.spawn(gather_at_intervals(input, receive, counts, has_predecessor));
+        self.gathering.spawn(gather_at_intervals(input, receive, counts, reads_first));
     }
 }
 
@@ -510,16 +510,16 @@ async fn wait(input: &mut dyn Input, at: Instant, work: &mut watch::Receiver<Arc
 /// The task of an input: gathers at its times until nobody holds the other end of `work`, and once more then: what the
 /// kernel counted since would be lost with the input.
 ///
-/// One that takes the place of another reads once at the start, so that its first interval is not missed.
+/// With `reads_first` it is read once at the start, so that the first interval after a reload is not missed.
 async fn gather_at_intervals(
     mut input: Box<dyn Input>,
     mut work: watch::Receiver<Arc<Work>>,
     entry: Option<Arc<Entry<InputCounts>>>,
-    has_predecessor: bool,
+    reads_first: bool,
 ) {
     let counts = entry.as_ref().map(|entry| &*entry.counts);
     let mut current = work.borrow_and_update().clone();
-    if has_predecessor && input.needs_two_readings() {
+    if reads_first && input.needs_two_readings() {
         // What is missing is logged with the next one too.
         let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
     }

@@ -456,12 +456,15 @@ enum Misfit {
 }
 
 fn read_one<T: DeserializeOwned>(entry: &Entry) -> Result<(), Misfit> {
-    let error = match table(std::slice::from_ref(entry)).try_into::<T>() {
+    let table = table(std::slice::from_ref(entry));
+    let field = table.keys().next().cloned().unwrap_or_default();
+    let error = match table.try_into::<T>() {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
     let message = error.message();
-    let unknown = message.strip_prefix(&format!("unknown field `{}`, ", entry.key));
+    // One that is within the value is about the value.
+    let unknown = message.strip_prefix(&format!("unknown field `{field}`, "));
     Err(match unknown {
         Some(expected) => {
             Misfit::Unknown(expected.split('`').skip(1).step_by(2).map(str::to_owned).collect())

@@ -250,7 +250,7 @@ async fn obey_signals(
                 let loaded = loader.load();
                 let settings = loaded.as_ref().ok().map(|config| loader.log_settings(config));
                 let (done, is_taken) = oneshot::channel();
-                if orders.send(Order::Reload { loaded, done }).await.is_err() {
+                if orders.send(Order::Reload { loaded: loaded.map(Box::new), done }).await.is_err() {
                     return;
                 }
                 let is_taken = is_taken.await.unwrap_or(false);

@@ -42,7 +42,7 @@ pub enum Order {
     /// Go on with another configuration.
     Reload {
         /// The configuration, or why it cannot be used.
-        loaded: anyhow::Result<Config>,
+        loaded: anyhow::Result<Box<Config>>,
         /// Told whether it was taken.
         done: oneshot::Sender<bool>,
     },
@@ -103,12 +103,19 @@ enum Origin<T> {
     New(T),
 }
 
+/// An output of a configuration; a section can be several.
+struct PreparedOutput {
+    options: OutputOptions,
+    common: OutputCommon,
+    origin: Origin<Box<dyn Output>>,
+}
+
 /// A configuration of which everything is built and nothing runs yet.
 struct Prepared {
     agent: Agent,
     global_tags: BTreeMap<String, String>,
     inputs: Vec<(InputSection, Origin<Box<dyn Input>>)>,
-    outputs: Vec<(OutputOptions, OutputCommon, Origin<Box<dyn Output>>)>,
+    outputs: Vec<PreparedOutput>,
 }
 
 /// Everything that runs.
@@ -193,14 +200,16 @@ impl Pipeline {
             if let Origin::New(input) = origin {
                 let counts =
                     pipeline.shared.telemetry.input(section.options.name(), section.common.alias.as_deref());
-                inputs.push((input, section.common, counts));
+                let work = Work { common: section.common, round: false, fan: fan.clone() };
+                inputs.push((input, work, counts));
             }
         }
+        drop(fan);
         tokio::select! {
-            () = gather_once(inputs, &fan) => {}
+            () = gather_once(&mut inputs) => {}
             () = shutdown => {}
         }
-        drop(fan);
+        drop(inputs);
         Ok(pipeline.finish(Instant::now() + SHUTDOWN_LIMIT).await)
     }
 
@@ -230,7 +239,7 @@ impl Pipeline {
                 }
             }
             Order::Reload { loaded, done } => {
-                let is_taken = match loaded.and_then(|config| self.prepare(config)) {
+                let is_taken = match loaded.and_then(|config| self.prepare(*config)) {
                     Ok(prepared) => {
                         self.apply(prepared).await;
                         self.shared.telemetry.reloads.fetch_add(1, Ordering::Relaxed);
@@ -285,10 +294,7 @@ impl Pipeline {
         Ok(Prepared { agent: config.agent, global_tags: config.global_tags, inputs, outputs })
     }
 
-    fn prepare_outputs(
-        &self,
-        config: &Config,
-    ) -> anyhow::Result<Vec<(OutputOptions, OutputCommon, Origin<Box<dyn Output>>)>> {
+    fn prepare_outputs(&self, config: &Config) -> anyhow::Result<Vec<PreparedOutput>> {
         let mut kept = vec![false; self.outputs.len()];
         let mut outputs = Vec::new();
         for section in &config.outputs {
@@ -311,7 +317,11 @@ impl Pipeline {
                     }
                     None => Origin::New(output),
                 };
-                outputs.push((options.clone(), section.common.clone(), origin));
+                outputs.push(PreparedOutput {
+                    options: options.clone(),
+                    common: section.common.clone(),
+                    origin,
+                });
             }
         }
         Ok(outputs)
@@ -360,11 +370,11 @@ impl Pipeline {
     /// Puts the outputs of a configuration in force, and returns the way to them.
     async fn apply_outputs(
         &mut self,
-        outputs: Vec<(OutputOptions, OutputCommon, Origin<Box<dyn Output>>)>,
+        outputs: Vec<PreparedOutput>,
         global_tags: BTreeMap<String, String>,
     ) -> Fan {
         let mut running: Vec<Option<RunningOutput>> = self.outputs.drain(..).map(Some).collect();
-        for (options, common, origin) in outputs {
+        for PreparedOutput { options, common, origin } in outputs {
             let (i, output) = match origin {
                 Origin::Kept(i) => (i, None),
                 Origin::Successor(i, output) => (i, Some(output)),
@@ -403,12 +413,12 @@ impl Pipeline {
         options: Option<InputOptions>,
         work: Work,
         counts: Option<Arc<Entry<InputCounts>>>,
-        has_predecessor: bool,
+        reads_first: bool,
     ) {
         let alias = work.common.alias.clone();
         let (send, receive) = watch::channel(Arc::new(work));
         self.inputs.push(RunningInput { options, alias, work: send });
-        self.gathering.spawn(gather_at_intervals(input, receive, counts, has_predecessor));
+        self.gathering.spawn(gather_at_intervals(input, receive, counts, reads_first));
     }
 }
 
@@ -499,16 +509,16 @@ async fn wait(input: &mut dyn Input, at: Instant, work: &mut watch::Receiver<Arc
 /// The task of an input: gathers at its times until nobody holds the other end of `work`, and once more then: what the
 /// kernel counted since would be lost with the input.
 ///
-/// One that takes the place of another reads once at the start, so that its first interval is not missed.
+/// With `reads_first` it is read once at the start, so that the first interval after a reload is not missed.
 async fn gather_at_intervals(
     mut input: Box<dyn Input>,
     mut work: watch::Receiver<Arc<Work>>,
     entry: Option<Arc<Entry<InputCounts>>>,
-    has_predecessor: bool,
+    reads_first: bool,
 ) {
     let counts = entry.as_ref().map(|entry| &*entry.counts);
     let mut current = work.borrow_and_update().clone();
-    if has_predecessor && input.needs_two_readings() {
+    if reads_first && input.needs_two_readings() {
         // What is missing is logged with the next one too.
         let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
     }
@@ -573,23 +583,23 @@ async fn gather(
     points
 }
 
+/// An input that gathers a single time.
+type Once = (Box<dyn Input>, Work, Arc<Entry<InputCounts>>);
+
 /// Every input once; those whose figures are differences are read twice.
-async fn gather_once(inputs: Vec<(Box<dyn Input>, InputCommon, Arc<Entry<InputCounts>>)>, fan: &Fan) {
-    let mut inputs: Vec<_> = inputs
-        .into_iter()
-        .map(|(input, common, entry)| (input, Work { common, round: false, fan: fan.clone() }, entry))
-        .collect();
+async fn gather_once(inputs: &mut [Once]) {
     let mut has_waited = false;
     for (input, ..) in inputs.iter_mut().filter(|(input, ..)| input.needs_two_readings()) {
+        // What is missing is said with the second one.
         let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
         has_waited = true;
     }
     if has_waited {
         tokio::time::sleep(inputs::FIRST_READING).await;
     }
-    for (input, work, entry) in &mut inputs {
+    for (input, work, entry) in inputs {
         let points = gather(&mut **input, work, Some(&entry.counts), true).await;
-        fan.send(points).await;
+        work.fan.send(points).await;
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use seismograf::config::{Agent as AgentOptions, OutputCommon};
+use seismograf::logging::Settings;
 use seismograf::outputs::influxdb::{Influxdb, Options};
 use seismograf::outputs::{Answer, Message, Output as _, Sender};
 use seismograf::point::{FieldValue, Point, Timestamp};
@@ -35,7 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 const DATABASE: &str = "a \"b\" ü";
 
 fn runtime() -> tokio::runtime::Runtime {
-    let _ = seismograf::logging::start(seismograf::logging::Settings::default());
+    let _ = seismograf::logging::start(Settings::default());
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 

@@ -16,6 +16,7 @@ mod lifecycle;
 mod loss;
 mod net;
 mod outputs;
+mod reload;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         loss::trials(),
         cost::trials(),
         degraded::trials(),
+        reload::trials(),
         influx::trials(),
         outputs::trials(),
         kubelet::trials(),

@@ -69,9 +69,9 @@ impl Environment<'_> {
             out.push_str(&rest[..dollar]);
             let written = &rest[dollar..];
             let after = &written[1..];
-            if after.starts_with('$') {
+            if let Some(after_both) = after.strip_prefix('$') {
                 out.push('$');
-                rest = if self.old_behavior { after } else { &after[1..] };
+                rest = if self.old_behavior { after } else { after_both };
                 continue;
             }
             let name_after = name(after);

@@ -341,7 +341,20 @@ fn own_options<O>(
         return None;
     }
     let owner = Owner::Plugin { kind, name: name.to_owned() };
+    for entry in entries.iter().filter(|entry| telegraf::SECRETS.contains(&entry.key.as_str())) {
+        if entry.value.as_str().is_some_and(is_secret_reference) {
+            let text = "refers to a secret store, which is not part of this agent: use a variable, such as \"$PASSWORD\"";
+            notes.problem(&entry.place, format!("`{}` of {owner} {text}", entry.key));
+        }
+    }
     read(name, &mut Options { entries, owner, notes })
+}
+
+/// Whether a text has an `@{store:key}`. Left as it is, it would be sent for the secret.
+fn is_secret_reference(text: &str) -> bool {
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let mut references = text.split("@{").skip(1).filter_map(|rest| rest.split_once('}')?.0.split_once(':'));
+    references.any(|(store, key)| is_name(store) && is_name(key))
 }
 
 /// What to say of a plugin that is not here; `own` are the names of those that are.
@@ -457,12 +470,14 @@ enum Misfit {
 }
 
 fn read_one<T: DeserializeOwned>(entry: &Entry) -> Result<(), Misfit> {
-    let error = match table(std::slice::from_ref(entry)).try_into::<T>() {
+    let table = table(std::slice::from_ref(entry));
+    let field = table.keys().next().cloned().unwrap_or_default();
+    let error = match table.try_into::<T>() {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
     let message = error.message();
-    let field = if Tls::KEYS.contains(&entry.key.as_str()) { "tls" } else { &entry.key };
+    // One that is within the value is about the value.
     let unknown = message.strip_prefix(&format!("unknown field `{field}`, "));
     Err(match unknown {
         Some(expected) => {

@@ -133,7 +133,7 @@ fn regex_of(glob: &str, separators: &str) -> String {
             }
             ',' if depth > 0 => regex.push('|'),
             '\\' => {
-                regex.push_str(&rest.next().map(|c| literal(c.encode_utf8(&mut [0; 4]))).unwrap_or_default())
+                regex.push_str(&rest.next().map(|c| literal(c.encode_utf8(&mut [0; 4]))).unwrap_or_default());
             }
             c => regex.push_str(&literal(c.encode_utf8(&mut [0; 4]))),
         }

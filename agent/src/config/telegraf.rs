@@ -78,6 +78,10 @@ pub const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("utc", "times are always in UTC"),
 ];
 
+/// Options in which Telegraf takes a reference to a secret store, `@{store:key}`.
+pub const SECRETS: &[&str] =
+    &["basic_password", "basic_username", "bearer_token_string", "password", "token", "username"];
+
 /// Names that plugins had before: kind, old name, name now.
 const PLUGINS: &[(&str, &str, &str)] = &[
     ("inputs", "http_listener", "influxdb_listener"),

@@ -263,6 +263,7 @@ impl Take<'_> {
         }
         if let Err(error) = Patterns::with_separators(&list, "") {
             self.problem(format_args!("has a {error}"));
+            return Vec::new();
         }
         list
     }

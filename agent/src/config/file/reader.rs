@@ -1,5 +1,7 @@
 //! One file's text to its tables, with the place of every key.
 
+use std::sync::Arc;
+
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
@@ -38,14 +40,14 @@ pub(super) struct Reader<'a> {
     environment: &'a Environment<'a>,
     notes: &'a mut Notes,
     /// The text that is read as TOML.
-    text: String,
+    text: Arc<str>,
     /// Of each line of it, the one in the file that it comes from, where values of variables have added lines.
     lines: Vec<usize>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a Source, environment: &'a Environment<'a>, notes: &'a mut Notes) -> Self {
-        let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text).to_owned();
+        let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text).into();
         Self { source, environment, notes, text, lines: Vec::new() }
     }
 
@@ -54,10 +56,8 @@ impl<'a> Reader<'a> {
         if self.environment.mode == Mode::NonStrict && !self.replace_everywhere() {
             return written;
         }
-        let text = std::mem::take(&mut self.text);
-        let parsed = DeTable::parse(&text);
-        self.text.clone_from(&text);
-        match parsed {
+        let text = Arc::clone(&self.text);
+        match DeTable::parse(&text) {
             Ok(root) => self.tables(root.get_ref(), &mut written),
             Err(error) => {
                 let place = self.place(error.span().map_or(0, |span| span.start));
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        self.text = replaced;
+        self.text = replaced.into();
         true
     }
 

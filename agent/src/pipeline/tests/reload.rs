@@ -12,7 +12,7 @@ struct Running {
 impl Running {
     async fn reload(&self, loaded: anyhow::Result<Config>) -> bool {
         let (done, is_taken) = oneshot::channel();
-        assert!(self.orders.send(Order::Reload { loaded, done }).await.is_ok());
+        assert!(self.orders.send(Order::Reload { loaded: loaded.map(Box::new), done }).await.is_ok());
         is_taken.await.unwrap()
     }
 

@@ -129,8 +129,8 @@ impl Host {
 
     /// Where a file of `/proc/net` may be, the best first.
     ///
-    /// `/proc/net` is a link to `self/net`, so below a `HOST_PROC` it would lead to the agent's own network namespace.
-    /// The host's is that of its process 1; reading it takes privileges.
+    /// `/proc/net` is a link to `self/net`, so below a `HOST_PROC` it would lead to the agent's own network namespace. The
+    /// host's is that of its process 1, which anybody may read, unless proc is mounted with `hidepid`.
     #[must_use]
     pub fn proc_net(&self, path: &str) -> Vec<PathBuf> {
         let own = self.proc("net").join(path);

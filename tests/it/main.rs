@@ -9,6 +9,7 @@ mod cost;
 mod cpu;
 mod degraded;
 mod deploy;
+mod host;
 mod influx;
 mod lifecycle;
 mod loss;
@@ -21,6 +22,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     seismograf_tests::confine::main_if_confined();
+    if seismograf_tests::gather::main_if_gatherer().is_some() {
+        return ExitCode::SUCCESS;
+    }
     let suites = [
         cpu::trials(),
         lifecycle::trials(),
@@ -28,6 +32,7 @@ fn main() -> ExitCode {
         net::trials(),
         loss::trials(),
         cost::trials(),
+        host::trials(),
         degraded::trials(),
         influx::trials(),
         deploy::trials(),

@@ -1,6 +1,6 @@
 //! `[[inputs.net]]`: traffic of each network interface, from proc(5) `net/dev` and sysfs `class/net/IF/speed`.
 //!
-//! Where `HOST_PROC` is set the network namespace is that of the host's process 1, if it may be read. Telegraf follows
+//! Where `HOST_PROC` is set the network namespace is that of the host's process 1, if it can be read. Telegraf follows
 //! the link `net` there, which leads to the namespace of the reader, and so shows a container its own interfaces.
 
 mod flags;
@@ -71,16 +71,13 @@ impl Net {
         Err(GatherError::Other("no net/dev to read".to_owned()))
     }
 
-    /// That the host's interfaces may not be read. Where there are none to read, `HOST_PROC` is not the whole of `/proc`.
+    /// That these are not the host's interfaces. Where there is no process 1, `HOST_PROC` is no whole `/proc`, on purpose.
     fn warn_once(&mut self, error: &GatherError) {
-        let is_denied =
-            matches!(error, GatherError::Read { error, .. } if error.kind() == ErrorKind::PermissionDenied);
-        if is_denied && !self.has_warned {
+        let is_missing =
+            matches!(error, GatherError::Read { error, .. } if error.kind() == ErrorKind::NotFound);
+        if !is_missing && !self.has_warned {
             self.has_warned = true;
-            tracing::warn!(
-                %error,
-                "these are the agent's own interfaces and not the host's: for those it needs the capability SYS_PTRACE"
-            );
+            tracing::warn!(%error, "the interfaces are the agent's own and not the host's");
         }
     }
 

@@ -145,6 +145,10 @@ fn common_options_of_an_input() {
     "[[inputs.net]]\n  interfaces = [\"a[*\"]",
     "t.conf:2: `interfaces` of input `net`: error parsing glob 'a[*': unclosed character class; missing ']'"
 )]
+#[case(
+    "[[inputs.cgroup]]\n  paths = [\"/sys/fs/cgroup/[b-a]\"]",
+    "t.conf:2: `paths` of input `cgroup`: error parsing glob '[b-a]': invalid range; 'b' > 'a'"
+)]
 #[case("[agnet]", "t.conf:1: unknown table [agnet]: did you mean `agent`?")]
 #[case("[agent]\ninterval = \"0s\"", "t.conf:2: `interval` of [agent] must be more than 0")]
 #[case("[[processors.rename]]", "t.conf:1: [[processors.*]] is not supported: only inputs and outputs are")]

@@ -131,14 +131,13 @@ impl Host {
         self.is_proc_named
     }
 
-    /// Where a file of `/proc/net` may be, the best first.
+    /// A file of the host's `/proc/net`, where `HOST_PROC` is set.
     ///
-    /// `/proc/net` is a link to `self/net`, so below a `HOST_PROC` it would lead to the agent's own network namespace.
-    /// The host's is that of its process 1; reading it takes privileges.
+    /// `/proc/net` is a link to `self/net`, so below a `HOST_PROC` it leads to the agent's own network namespace. The host's
+    /// is that of its process 1, which anybody may read, unless proc is mounted with `hidepid`.
     #[must_use]
-    pub fn proc_net(&self, path: &str) -> Vec<PathBuf> {
-        let own = self.proc("net").join(path);
-        if self.is_proc_named { vec![self.proc("1/net").join(path), own] } else { vec![own] }
+    pub fn proc_net(&self, path: &str) -> Option<PathBuf> {
+        self.is_proc_named.then(|| self.proc("1/net").join(path))
     }
 
     /// Where the agent finds a mount point of the host: below the prefix, unless it is already.
@@ -250,11 +249,10 @@ mod tests {
 
     #[test]
     fn the_network_is_that_of_process_1_where_proc_is_elsewhere() {
-        assert_eq!(Host::default().proc_net("dev"), [Path::new("/proc/net/dev")]);
+        assert_eq!(Host::default().proc_net("dev"), None);
         assert!(!Host::default().is_proc_named());
         let host = host(&[("HOST_PROC", "/rootfs/proc")]);
-        let candidates = ["/rootfs/proc/1/net/dev", "/rootfs/proc/net/dev"].map(PathBuf::from);
-        assert_eq!(host.proc_net("dev"), candidates);
+        assert_eq!(host.proc_net("dev"), Some("/rootfs/proc/1/net/dev".into()));
         assert!(host.is_proc_named());
     }
 

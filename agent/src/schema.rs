@@ -385,8 +385,8 @@ const NET: Measurement = Measurement {
     input: "net",
     help: "Traffic of each network interface since it was made, from `/proc/net/dev`. Interfaces that are down and the \
            loopback are left out, unless `interfaces` names them or `HOST_PROC` is set. Where `HOST_PROC` is set, the \
-           interfaces are those of its process 1, the host's, if the agent may read `HOST_PROC/1/net/dev` (as root, and \
-           in a container with the capability SYS_PTRACE); else those of `HOST_PROC/net/dev`, which are the agent's own.",
+           interfaces are those of its process 1, the host's, if `HOST_PROC/1/net/dev` can be read, which takes no \
+           privilege; else those of `HOST_PROC/net/dev`, which in a container are the container's.",
     tags: &[tag("interface", "name of the interface")],
     fields: &[
         uint("bytes_recv", "byte", "received"),

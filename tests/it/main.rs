@@ -9,6 +9,7 @@ mod cost;
 mod cpu;
 mod degraded;
 mod deploy;
+mod host;
 mod identity;
 mod influx;
 mod kubelet;
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     seismograf_tests::confine::main_if_confined();
+    if seismograf_tests::gather::main_if_gatherer().is_some() {
+        return ExitCode::SUCCESS;
+    }
     let suites = [
         cpu::trials(),
         lifecycle::trials(),
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
         net::trials(),
         loss::trials(),
         cost::trials(),
+        host::trials(),
         degraded::trials(),
         reload::trials(),
         influx::trials(),

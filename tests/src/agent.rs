@@ -23,12 +23,18 @@ pub struct Point {
     pub tags: BTreeMap<String, String>,
     /// Its fields.
     pub fields: BTreeMap<String, Value>,
+    time: i64,
 }
 
 impl Point {
     /// An integer field; 0 when it is not there.
     pub fn int(&self, field: &str) -> i64 {
         self.fields.get(field).and_then(Value::as_i64).unwrap_or(0)
+    }
+
+    /// A fraction; NaN when it is not there.
+    pub fn float(&self, field: &str) -> f64 {
+        self.fields.get(field).and_then(Value::as_f64).unwrap_or(f64::NAN)
     }
 
     /// A tag; empty when it is not there.
@@ -44,7 +50,6 @@ struct Seen {
     latest: BTreeMap<(String, Vec<(String, String)>), Point>,
     /// Gathers that were printed whole.
     gathers: u64,
-    time: i64,
     log: String,
 }
 
@@ -62,15 +67,28 @@ impl Agent {
     /// # Errors
     /// Skips the test when there is no agent to start.
     pub fn start(section: &str, interval_ms: u64) -> Result<Self, Skip> {
-        let agent = Self::spawn(Command::new(agent_binary()?), section, interval_ms);
+        Self::start_inputs(&ebpf(section), interval_ms)
+    }
+
+    /// The same with these inputs, and `mem`.
+    ///
+    /// # Errors
+    /// Skips the test when there is no agent to start.
+    pub fn start_inputs(inputs: &str, interval_ms: u64) -> Result<Self, Skip> {
+        let agent = Self::spawn_inputs(Command::new(agent_binary()?), inputs, interval_ms);
         agent.next_gather();
         Ok(agent)
     }
 
     /// Starts it through a command that is to run the binary (`setpriv`, `unshare`), without waiting.
-    pub fn spawn(mut command: Command, section: &str, interval_ms: u64) -> Self {
+    pub fn spawn(command: Command, section: &str, interval_ms: u64) -> Self {
+        Self::spawn_inputs(command, &ebpf(section), interval_ms)
+    }
+
+    /// The same with these inputs, and `mem`.
+    pub fn spawn_inputs(mut command: Command, inputs: &str, interval_ms: u64) -> Self {
         let mut config = tempfile::NamedTempFile::with_suffix(".conf").unwrap();
-        writeln!(config, "[[inputs.ebpf]]\n{section}\n[[inputs.mem]]").unwrap();
+        writeln!(config, "{inputs}\n[[inputs.mem]]").unwrap();
         let mut child = command
             .args(["dump", "--format", "json", "--interval", &format!("{interval_ms}ms"), "--config"])
             .arg(config.path())
@@ -164,6 +182,10 @@ impl Drop for Agent {
     }
 }
 
+fn ebpf(section: &str) -> String {
+    format!("[[inputs.ebpf]]\n{section}")
+}
+
 fn take(seen: &mut Seen, line: &str) {
     let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     let object = |key: &str| value[key].as_object().cloned().unwrap_or_default();
@@ -175,8 +197,13 @@ fn take(seen: &mut Seen, line: &str) {
     let key = (measurement.clone(), tags.clone().into_iter().collect());
     // The input that comes last in the file marks the end of a gather.
     let is_last = measurement == "mem";
-    seen.latest.insert(key, Point { measurement, tags, fields: object("fields").into_iter().collect() });
-    seen.time = value["time"].as_i64().unwrap_or(0);
+    let time = value["time"].as_i64().unwrap_or(0);
+    let mut fields: BTreeMap<String, Value> = object("fields").into_iter().collect();
+    // Points of one series and time are one, as in a database.
+    if let Some(same) = seen.latest.get(&key).filter(|point| point.time == time) {
+        fields.extend(same.fields.clone());
+    }
+    seen.latest.insert(key, Point { measurement, tags, fields, time });
     if is_last {
         seen.gathers += 1;
     }

@@ -140,6 +140,7 @@ fn work(kind: &str, args: &[&str]) {
         }
         ("switch", [ms, per_second]) => switch(Duration::from_millis(number(ms)), number(per_second)),
         ("fork", [ms]) => fork(Duration::from_millis(number(ms))),
+        ("herd", [n]) => herd(number(n)),
         ("churn", [roots, n]) => churn(&roots.split(',').collect::<Vec<_>>(), number(n)),
         ("idle", [ms]) => {
             ready();
@@ -220,6 +221,38 @@ fn fork(time: Duration) {
         // SAFETY: waits for the child just made.
         unsafe { libc::waitpid(child, &raw mut status, 0) };
         n += 1;
+    }
+    done(n);
+}
+
+/// `n` processes that do nothing, until the end.
+fn herd(n: u64) {
+    let children: Vec<i32> = (0..n)
+        .map(|_| {
+            // SAFETY: the child sleeps until it is killed, and with its parent at the latest; it runs nothing of the parent's.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: as above.
+                unsafe {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    loop {
+                        libc::pause();
+                    }
+                }
+            }
+            assert!(child > 0, "cannot fork: {}", std::io::Error::last_os_error());
+            child
+        })
+        .collect();
+    ready();
+    for child in &children {
+        // SAFETY: a child just made, not yet waited for.
+        unsafe { libc::kill(*child, libc::SIGKILL) };
+    }
+    for child in &children {
+        let mut status = 0;
+        // SAFETY: waits for a child just made.
+        unsafe { libc::waitpid(*child, &raw mut status, 0) };
     }
     done(n);
 }

@@ -169,6 +169,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn names_that_systemd_escapes_are_no_patterns() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), r"machine-a\x2d[1].scope/pids.current", "3\n");
+        let points = gather(&mut cgroup(root.path(), &["*.scope"], &["pids.*"])).await.unwrap();
+        assert_eq!(fields(&points[0]), [("pids.current", FieldValue::Int(3))]);
+        assert!(tags(&points[0]).ends_with(r"/machine-a\x2d[1].scope"));
+    }
+
+    #[tokio::test]
     async fn errors_name_the_file() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "words", "a b\n");

@@ -1,6 +1,6 @@
 //! `[[inputs.net]]`: traffic of each network interface, from proc(5) `net/dev` and sysfs `class/net/IF/speed`.
 //!
-//! Where `HOST_PROC` is set the network namespace is that of the host's process 1, if it may be read. Telegraf follows
+//! Where `HOST_PROC` is set the network namespace is that of the host's process 1, if it can be read. Telegraf follows
 //! the link `net` there, which leads to the namespace of the reader, and so shows a container its own interfaces.
 
 mod flags;
@@ -55,32 +55,25 @@ impl Net {
         Self { options, host: host.clone(), has_warned: false }
     }
 
-    /// The first `net/dev` that can be read, and where it is.
-    ///
-    /// # Errors
-    /// About the last one, which is the agent's own.
+    /// The host's `net/dev`, or else the agent's own; and where it is.
     fn read(&mut self) -> Result<(PathBuf, String), GatherError> {
-        let mut candidates = self.host.proc_net("dev").into_iter().peekable();
-        while let Some(path) = candidates.next() {
+        if let Some(path) = self.host.proc_net("dev") {
             match read_text(&path) {
                 Ok(text) => return Ok((path, text)),
-                Err(error) if candidates.peek().is_none() => return Err(error),
                 Err(error) => self.warn_once(&error),
             }
         }
-        Err(GatherError::Other("no net/dev to read".to_owned()))
+        let path = self.host.proc("net/dev");
+        read_text(&path).map(|text| (path, text))
     }
 
-    /// That the host's interfaces may not be read. Where there are none to read, `HOST_PROC` is not the whole of `/proc`.
+    /// That these are not the host's interfaces. Where there is no process 1, `HOST_PROC` is no whole `/proc`, on purpose.
     fn warn_once(&mut self, error: &GatherError) {
-        let is_denied =
-            matches!(error, GatherError::Read { error, .. } if error.kind() == ErrorKind::PermissionDenied);
-        if is_denied && !self.has_warned {
+        let is_missing =
+            matches!(error, GatherError::Read { error, .. } if error.kind() == ErrorKind::NotFound);
+        if !is_missing && !self.has_warned {
             self.has_warned = true;
-            tracing::warn!(
-                %error,
-                "these are the agent's own interfaces and not the host's: for those it needs the capability SYS_PTRACE"
-            );
+            tracing::warn!(%error, "the interfaces are the agent's own and not the host's");
         }
     }
 
@@ -233,8 +226,14 @@ mod tests {
         let root = machine("mine: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n");
         let mut input = Net::new(Options::default(), &Host::at(root.path()));
         assert_eq!(tags(&gather(&mut input).await.unwrap()[0]), "interface=mine");
+        assert!(!input.has_warned, "there is no process 1, as below HOST_PROC=/host/proc/1");
         write(root.path(), "proc/1/net/dev", line("hosts"));
         assert_eq!(tags(&gather(&mut input).await.unwrap()[0]), "interface=hosts");
+        // There, and not to be read by any kind of user.
+        std::fs::remove_file(root.path().join("proc/1/net/dev")).unwrap();
+        std::fs::create_dir(root.path().join("proc/1/net/dev")).unwrap();
+        assert_eq!(tags(&gather(&mut input).await.unwrap()[0]), "interface=mine");
+        assert!(input.has_warned);
     }
 
     #[tokio::test]

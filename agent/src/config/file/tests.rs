@@ -161,6 +161,10 @@ fn a_plugins_tls_options_are_collected() {
     "[[inputs.net]]\n  interfaces = [\"a[*\"]",
     "t.conf:2:3: `interfaces` of input `net`: error parsing glob 'a[*': unclosed character class; missing ']'"
 )]
+#[case(
+    "[[inputs.cgroup]]\n  paths = [\"/sys/fs/cgroup/[b-a]\"]",
+    "t.conf:2:3: `paths` of input `cgroup`: error parsing glob '[b-a]': invalid range; 'b' > 'a'"
+)]
 #[case("[agnet]", "t.conf:1:2: unknown table [agnet]: did you mean `agent`?")]
 #[case("[agent]\ninterval = \"0s\"", "t.conf:2:1: `interval` of [agent] must be more than 0")]
 #[case(

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod ci;
+mod cluster;
 mod codegen;
 mod command;
 mod image;
@@ -69,6 +70,11 @@ enum Task {
         /// Debian suites, such as bullseye; all of them when none is given.
         suites: Vec<String>,
     },
+    /// A real Kubernetes of one node, and the tests that need one.
+    Cluster {
+        #[command(subcommand)]
+        what: cluster::What,
+    },
     /// Build a container image `FROM scratch`: target/image/seismograf.tar.
     Image,
 }
@@ -101,6 +107,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Codegen { check } => codegen::codegen(check),
         Task::Bench { what } => bench::bench(&what),
         Task::Vm { suites } => vm::vm(&suites),
+        Task::Cluster { what } => cluster::cluster(&what),
         Task::Image => image::image(),
     }
 }

@@ -1,4 +1,4 @@
-//! A real InfluxDB of the test's own, on a free port of the loopback interface, with its data in a temporary directory.
+//! A real InfluxDB of the test's own, by default on a free port of the loopback interface, with its data in a temporary directory.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -23,6 +23,8 @@ pub struct Setup {
     pub auth: bool,
     /// Bytes of a request's body, as sent; 0 means without limit.
     pub max_body_bytes: u64,
+    /// Where it listens, when not on a free port of the loopback interface.
+    pub listen: Option<SocketAddr>,
 }
 
 /// A running server. Dropping it ends the process and removes its data.
@@ -52,7 +54,7 @@ impl Influxd {
     /// When it does not start.
     pub fn start(setup: Setup) -> Result<Self, Skip> {
         let dir = tempfile::tempdir().expect("cannot make a temporary directory");
-        let address = free_address();
+        let address = setup.listen.unwrap_or_else(free_address);
         let mut server = Self { dir, address, setup, child: None };
         std::fs::write(server.config(), server.config_text())
             .expect("cannot write the configuration of influxd");
@@ -122,7 +124,7 @@ impl Influxd {
         );
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// `http://ADDRESS:PORT`
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -12,7 +12,7 @@ use clap::Subcommand;
 
 use crate::build::{self, Profile};
 use crate::ci::install;
-use crate::command::{command, find, is_root, output, run_quietly, workspace};
+use crate::command::{command, find, is_debian, is_root, output, run_quietly, workspace};
 use crate::image;
 
 /// What a node consists of, besides Kubernetes: program, Debian package.
@@ -71,7 +71,7 @@ pub(crate) enum What {
 
 pub(crate) fn cluster(what: &What) -> anyhow::Result<()> {
     match what {
-        What::Build => Build::start(0)?.finish(),
+        What::Build => Build::start(0)?.finish(None).map(|_| ()),
         What::Up => {
             let node = Node::up()?;
             println!("the node is up, as process {}: cargo xtask cluster exec kubectl get pods -A", node.pid);
@@ -94,15 +94,15 @@ pub(crate) fn unavailable() -> Option<String> {
     if let Err(error) = go() {
         return Some(format!("{error:#}"));
     }
+    let missing: Vec<&str> =
+        PROGRAMS.iter().map(|(program, _)| *program).filter(|program| find(program).is_none()).collect();
+    if !missing.is_empty() && !is_debian() {
+        return Some(format!("not installed: {}", missing.join(", ")));
+    }
     let mut namespaces = Command::new("unshare");
     namespaces.args(["--mount", "--net", "--uts", "--pid", "--fork", "true"]);
     // Such as in a root directory that is no mount.
     output(&mut namespaces).err().map(|error| format!("cannot make namespaces: {error:#}"))
-}
-
-/// Whether Kubernetes is built, from the files as they are.
-pub(crate) fn is_built() -> bool {
-    source().is_ok_and(|source| std::fs::read(built_from()).is_ok_and(|built| built == source))
 }
 
 /// Kubernetes, being built.
@@ -115,11 +115,11 @@ impl Build {
     /// Starts it at this niceness, unless it was built before.
     pub(crate) fn start(niceness: u32) -> anyhow::Result<Self> {
         let start = Instant::now();
-        if is_built() {
+        let source = source()?;
+        if std::fs::read(built_from()).is_ok_and(|built| built == source) {
             return Ok(Self { child: None, start });
         }
-        let module = directory();
-        let text = std::fs::read_to_string(module.join("go.mod"))?;
+        let text = String::from_utf8_lossy(&source);
         let version = text
             .lines()
             .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"))
@@ -131,21 +131,38 @@ impl Build {
              -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor={minor} \
              -X k8s.io/client-go/pkg/version.gitVersion=v{version}"
         );
+        std::fs::create_dir_all(bin())?;
+        let log = std::fs::File::create(build_log())?;
         let mut build = command("nice");
-        build.arg("-n").arg(niceness.to_string()).arg(go()?).current_dir(&module);
-        build.args(["build", "-trimpath", "-ldflags", &flags, "-o"]).arg(bin().join("kubernetes")).arg(".");
-        // No C compiler is needed, and what is installed is what builds.
-        build.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=readonly");
+        build.arg("-n").arg(niceness.to_string()).arg(go()?).current_dir(directory());
+        build.args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", &flags, "-o"]);
+        build.arg(bin().join("kubernetes")).arg(".").stdout(log.try_clone()?).stderr(log);
+        // No C compiler is needed, and the Go that is installed is the one that builds.
+        build.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local");
+        eprintln!("Kubernetes {version} is being built, once, which takes several minutes");
         let child = build.spawn().context("cannot start go")?;
         Ok(Self { child: Some(child), start })
     }
 
-    /// Waits for it.
-    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
-        let Some(mut child) = self.child.take() else { return Ok(()) };
-        let status = child.wait()?;
+    /// Waits for it, not for longer than to a point in time when there is one. Returns whether it is there.
+    pub(crate) fn finish(mut self, deadline: Option<Instant>) -> anyhow::Result<bool> {
+        let Some(child) = &mut self.child else { return Ok(true) };
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                return Ok(false);
+            }
+            pause();
+        };
         if !status.success() {
-            bail!("cannot build Kubernetes in {}: {status}", directory().display());
+            let log = std::fs::read_to_string(build_log())?;
+            let lines: Vec<&str> = log.lines().collect();
+            bail!(
+                "cannot build Kubernetes: {status}\n{}",
+                lines[lines.len().saturating_sub(20)..].join("\n")
+            );
         }
         for part in PARTS {
             let link = bin().join(part);
@@ -154,12 +171,12 @@ impl Build {
         }
         std::fs::write(built_from(), source()?)?;
         eprintln!("Kubernetes: built in {:.0} s", self.start.elapsed().as_secs_f64());
-        Ok(())
+        Ok(true)
     }
 }
 
 impl Drop for Build {
-    /// One that nobody waited for, since something else failed, ends.
+    /// One that nobody waits for any more ends; what it has compiled is not compiled again.
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             let _ = child.kill();
@@ -197,6 +214,11 @@ fn logs() -> PathBuf {
     workspace().join("target/cluster/log")
 }
 
+fn build_log() -> PathBuf {
+    workspace().join("target/cluster/build.log")
+}
+
+/// A copy of what the binary was built from.
 fn built_from() -> PathBuf {
     bin().join("built-from")
 }
@@ -236,7 +258,7 @@ impl Node {
             bail!("no cluster here: {reason}");
         }
         install(PROGRAMS)?;
-        Build::start(0)?.finish()?;
+        Build::start(0)?.finish(None)?;
         // What one left that was not ended in good order.
         down()?;
         if let Some(cgroup) = cgroups()?.first() {

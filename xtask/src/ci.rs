@@ -83,7 +83,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     e2e(&[])?;
     if has_kubernetes {
         eprintln!("== cluster");
-        cluster::test(false)?;
+        cluster::test(false, cluster::SUITE)?;
     }
     Ok(())
 }

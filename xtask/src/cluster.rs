@@ -41,6 +41,8 @@ const SYSCTLS: &[&str] = &[
 ];
 /// The oldest Go, 1.N, that builds this Kubernetes.
 const OLDEST_GO: u32 = 24;
+/// The tests that run on a node.
+pub(crate) const SUITE: &str = "cluster::";
 /// The node's address, as `tests/cluster/node.sh` sets it.
 const ADDRESS: &str = "192.0.2.1";
 /// A start takes about 15 s, and several times that on a busy machine.
@@ -59,6 +61,9 @@ pub(crate) enum What {
         /// Leave the node as it is after the tests.
         #[arg(long)]
         keep: bool,
+        /// Only tests whose names contain this.
+        #[arg(default_value = SUITE)]
+        filter: String,
     },
     /// Run a command on the node: `cluster exec kubectl get pods -A`.
     Exec {
@@ -77,7 +82,7 @@ pub(crate) fn cluster(what: &What) -> anyhow::Result<()> {
             println!("the node is up, as process {}: cargo xtask cluster exec kubectl get pods -A", node.pid);
             Ok(())
         }
-        What::Test { keep } => test(*keep),
+        What::Test { keep, filter } => test(*keep, filter),
         What::Exec { args } => {
             let node = Node::running()?.context("no node is up: cargo xtask cluster up")?;
             run_quietly(node.command(&args[0])?.args(&args[1..]).stdin(Stdio::inherit()))
@@ -249,10 +254,11 @@ impl Node {
         Ok((start_time(pid).as_deref() == Some(started)).then_some(Self { pid }))
     }
 
-    /// Starts one, unless one is up, and waits until it takes pods.
+    /// Starts one, unless one is up.
     fn up() -> anyhow::Result<Self> {
-        if let Some(node) = Self::running()? {
-            return Ok(node);
+        if Self::running()?.is_some() {
+            // Somebody may have lost patience while it started.
+            return Self::ready(|| Ok(Self::running()?.is_some()));
         }
         if let Some(reason) = unavailable() {
             bail!("no cluster here: {reason}");
@@ -271,45 +277,45 @@ impl Node {
             SYSCTLS.iter().filter_map(|name| Some(format!("{name} {}", sysctl(name)?))).collect();
         std::fs::write(state().join("sysctls"), sysctls.join("\n"))?;
         let log = std::fs::File::create(logs().join("node.sh"))?;
+        // A session of its own: it outlives this process, and no terminal interrupts it.
         let mut node = command("setsid");
-        node.args([
-            "--fork",
-            "unshare",
-            "--mount",
-            "--propagation",
-            "slave",
-            "--net",
-            "--uts",
-            "--pid",
-            "--fork",
-        ]);
+        node.args(["unshare", "--mount", "--propagation", "slave", "--net", "--uts", "--pid", "--fork"]);
+        node.arg("--kill-child");
         node.arg(directory().join("node.sh")).args([state(), logs(), bin()]);
-        run_quietly(node.stdout(log.try_clone()?).stderr(log))?;
-        let result = Self::ready();
+        let mut node = node.stdout(log.try_clone()?).stderr(log).spawn().context("cannot start the node")?;
+        let result = Self::ready(|| Ok(node.try_wait()?.is_none()));
         if result.is_err() {
+            let _ = node.kill();
+            node.wait()?;
             down()?;
         }
         result.with_context(|| format!("the node did not start; its logs: {}", logs().display()))
     }
 
-    fn ready() -> anyhow::Result<Self> {
+    /// Brings it the images, and waits until it takes pods.
+    fn ready(mut is_alive: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<Self> {
         let start = Instant::now();
-        until("node.sh to begin", START_LIMIT, || Ok(Self::running()?.is_some()))?;
-        let node = Self::running()?.context("node.sh ended")?;
-        let succeeds = |args: &[&str]| {
-            Self::running()?.context("node.sh ended")?;
-            Ok(output(node.command(args[0])?.args(&args[1..])).is_ok())
+        let mut wait = |what: &str, holds: &dyn Fn() -> anyhow::Result<bool>| {
+            until(what, START_LIMIT, || {
+                if !is_alive()? {
+                    bail!("node.sh ended");
+                }
+                holds()
+            })
         };
-        until("containerd", START_LIMIT, || succeeds(&["ctr", "version"]))?;
+        wait("node.sh to begin", &|| Ok(Self::running()?.is_some()))?;
+        let node = Self::running()?.context("node.sh ended")?;
+        let succeeds = |args: &[&str]| Ok(output(node.command(args[0])?.args(&args[1..])).is_ok());
+        wait("containerd", &|| succeeds(&["ctr", "version"]))?;
         let images = state().join("images.tar");
         run_quietly(command(directory().join("images.sh")).arg(&images))?;
         node.import(&images)?;
         let ready = ["kubectl", "wait", "--for=condition=Ready", "node/node-1", "--timeout=10s"];
-        until("the node to be ready", START_LIMIT, || succeeds(&ready))?;
+        wait("the node to be ready", &|| succeeds(&ready))?;
         // Pods are refused as long as it is missing.
         let account = ["kubectl", "get", "serviceaccount", "default"];
-        until("the service account of pods", START_LIMIT, || succeeds(&account))?;
-        eprintln!("the node is ready after {:.0} s", start.elapsed().as_secs_f64());
+        wait("the service account of pods", &|| succeeds(&account))?;
+        eprintln!("the node is ready, after {:.0} s", start.elapsed().as_secs_f64());
         Ok(node)
     }
 
@@ -332,7 +338,7 @@ impl Node {
 }
 
 /// Runs the suite `cluster` on a node.
-pub(crate) fn test(keep: bool) -> anyhow::Result<()> {
+pub(crate) fn test(keep: bool, filter: &str) -> anyhow::Result<()> {
     let tests = build::tests()?;
     let image = image::build(Profile::Fast, &workspace().join("target/cluster/image"))?;
     let keep = keep || Node::running()?.is_some();
@@ -340,7 +346,7 @@ pub(crate) fn test(keep: bool) -> anyhow::Result<()> {
     let result = (|| {
         node.import(&image)?;
         let mut suite = node.command(tests)?;
-        suite.args(["cluster::", "--test-threads=1", "--nocapture"]);
+        suite.args([filter, "--test-threads=1", "--nocapture"]);
         run_quietly(suite.env("SEISMOGRAF_NODE", ADDRESS).env("RUST_BACKTRACE", "0"))
     })();
     if !keep {
@@ -355,7 +361,7 @@ fn down() -> anyhow::Result<()> {
     if let Some(node) = Node::running()? {
         // The kernel ends whatever runs in the namespaces of this one process: containers and their shims too. Mounts,
         // interfaces and iptables rules go with the namespaces.
-        run_quietly(command("kill").args(["-KILL", &node.pid.to_string()]))?;
+        run_quietly(command("sh").args(["-c", &format!("kill -KILL {}", node.pid)]))?;
         until("the node's processes to end", END_LIMIT, || Ok(Node::running()?.is_none()))?;
     }
     if !state().exists() {
@@ -412,7 +418,7 @@ fn start_time(pid: u32) -> Option<String> {
     Some(stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.to_owned())
 }
 
-fn until(what: &str, limit: Duration, done: impl Fn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+fn until(what: &str, limit: Duration, mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let start = Instant::now();
     while !done()? {
         if start.elapsed() > limit {

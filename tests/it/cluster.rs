@@ -189,9 +189,12 @@ impl Cluster {
     /// Every series of a measurement, with the time of its last row.
     fn series(&self, measurement: &str, field: &str) -> Vec<Series> {
         let query = format!("SELECT last(\"{field}\") FROM \"{measurement}\" GROUP BY *");
-        let series = |row: &Value| Series {
-            tags: row["tags"].as_object().into_iter().flatten().map(|(k, v)| (k.clone(), text(v))).collect(),
-            time: row["values"][0][0].as_i64().unwrap(),
+        let series = |row: &Value| {
+            let tags =
+                row["tags"].as_object().into_iter().flatten().map(|(key, tag)| (key.clone(), text(tag)));
+            // The server lists every key that any series has.
+            let tags = tags.filter(|(_, tag)| !tag.is_empty()).collect();
+            Series { tags, time: row["values"][0][0].as_i64().unwrap() }
         };
         self.server.series("metrics", &query).iter().map(series).collect()
     }
@@ -225,9 +228,8 @@ impl Cluster {
             };
             for (i, one) in series.iter().enumerate() {
                 let is_last = i + 1 == series.len();
-                let tag = |name: &str| one.tags.get(name).map_or("", String::as_str);
                 let differs =
-                    |name: &str, value: &str| tag(name) != value && (is_last || !tag(name).is_empty());
+                    |name: &str, value: &str| one.tags.get(name).map_or(is_last, |tag| tag != value);
                 if names.iter().any(|(name, value)| differs(name, value)) {
                     wrong.push(format!("{:?} and not {names:?}", one.tags));
                 }

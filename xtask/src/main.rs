@@ -43,7 +43,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Everything: format, lints, docs, unit tests, the BPF object, other kernels, end-to-end tests.
+    /// Everything: format, lints, docs, unit tests, the BPF object, other kernels, end-to-end tests, a real Kubernetes.
     Test,
     /// What CI runs; the same as `test`.
     Ci,

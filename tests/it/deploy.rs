@@ -17,6 +17,9 @@ use serde_json::Value;
 /// Three intervals of the DaemonSet's configuration, and some more for the start.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Any authority stands for that of a cluster.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -73,6 +76,13 @@ fn start(daemonset: &Value, secret: &BTreeMap<&str, String>) -> Result<Container
     }
     fs::copy(agent_binary()?, place("/usr/bin/seismograf")).unwrap();
     fs::copy(std::env::current_exe().unwrap(), place("/bin/it")).unwrap();
+    if pod["automountServiceAccountToken"] == true {
+        let account = place("/var/run/secrets/kubernetes.io/serviceaccount");
+        fs::create_dir_all(&account).unwrap();
+        fs::write(account.join("token"), "a token").unwrap();
+        fs::copy(CERTIFICATES, account.join("ca.crt"))
+            .unwrap_or_else(|error| panic!("{CERTIFICATES}: {error}"));
+    }
     let mut script = format!("{OWN_MOUNTS}set -e\n");
     let mut mount = |line: String| {
         script.push_str(&line);
@@ -112,6 +122,8 @@ fn start(daemonset: &Value, secret: &BTreeMap<&str, String>) -> Result<Container
         let value = match (&variable["value"], &variable["valueFrom"]) {
             (Value::String(value), _) => value.clone(),
             (_, from) if from["fieldRef"]["fieldPath"] == "spec.nodeName" => "node-1".into(),
+            // No kubelet is here: its figures are missing, and all others are not.
+            (_, from) if from["fieldRef"]["fieldPath"] == "status.hostIP" => "127.0.0.1".into(),
             (_, from) => secret[from["secretKeyRef"]["key"].as_str().expect("a key of the secret")].clone(),
         };
         command.env(text(&variable["name"]), value);

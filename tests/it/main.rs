@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the way of a test to fail")]
 
 mod blkio;
+mod cluster;
 mod cost;
 mod cpu;
 mod degraded;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         outputs::trials(),
         kubelet::trials(),
         deploy::trials(),
+        cluster::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())
 }

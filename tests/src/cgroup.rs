@@ -47,6 +47,17 @@ impl Layout {
         }
     }
 
+    /// CPU time in nanoseconds of the cgroup of this path, as the kernel itself has it.
+    pub fn cpu_ns(&self, path: &str) -> u64 {
+        let directory = self.cpu.join(path.trim_start_matches('/'));
+        if self.is_v1 {
+            return fs::read_to_string(directory.join("cpuacct.usage")).unwrap().trim().parse().unwrap();
+        }
+        let stat = fs::read_to_string(directory.join("cpu.stat")).unwrap();
+        let usec = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+        usec.parse::<u64>().unwrap() * 1000
+    }
+
     /// Each hierarchy once.
     pub fn roots(&self) -> Vec<&Path> {
         let mut roots = vec![self.cpu.as_path(), &self.quota, &self.blkio, &self.memory, &self.unified];
@@ -97,13 +108,7 @@ impl Cgroup {
 
     /// CPU time in nanoseconds, as the kernel itself has it.
     pub fn cpu_ns(&self) -> u64 {
-        let directory = self.layout.cpu.join(&self.name);
-        if self.layout.is_v1 {
-            return fs::read_to_string(directory.join("cpuacct.usage")).unwrap().trim().parse().unwrap();
-        }
-        let stat = fs::read_to_string(directory.join("cpu.stat")).unwrap();
-        let usec = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
-        usec.parse::<u64>().unwrap() * 1000
+        self.layout.cpu_ns(&self.name)
     }
 
     /// A file of the controller `memory`, `cpu` (the quota) or of cgroup2 (`unified`).

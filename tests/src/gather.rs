@@ -12,11 +12,12 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, UnmountFlags, fsconfig_create, fsmount,
     fsopen, mount_change, unmount,
 };
-use seismograf::commands::DEFAULT_CONFIG;
+use seismograf::config::env::Environment;
 use seismograf::config::file::{self, PluginFilter, Source};
 use seismograf::host::Host;
-use seismograf::inputs::Gathered;
+use seismograf::inputs::{Gathered, Shared};
 use seismograf::point::Timestamp;
+use seismograf::sample::DEFAULT_CONFIG;
 
 /// The first argument.
 const FLAG: &str = "--gather";
@@ -102,14 +103,16 @@ fn measure() -> BTreeMap<&'static str, u64> {
     let text = format!("{DEFAULT_CONFIG}\n[[inputs.net]]\n");
     let filter =
         PluginFilter { inputs: INPUTS.iter().map(|name| (*name).to_owned()).collect(), outputs: vec![] };
-    let config = file::load(&[Source { path: "default".into(), text }], &filter, &|_| None, "host").unwrap();
+    let source = Source { path: "default".into(), text };
+    let config = file::load(&[source], &filter, &Environment::strict(&|_| None), "host").unwrap();
     assert_eq!(config.inputs.len(), INPUTS.len());
 
+    let shared = Shared::new(host);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut costs = BTreeMap::new();
         for section in config.inputs {
-            let mut input = section.options.build(&host).unwrap();
+            let mut input = section.options.build(&shared).unwrap();
             let mut least = u64::MAX;
             for _ in 0..ROUNDS {
                 let mut gathered = Gathered::at(Timestamp::now());

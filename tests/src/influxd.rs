@@ -1,4 +1,4 @@
-//! A real InfluxDB of the test's own, on a free port of the loopback interface, with its data in a temporary directory.
+//! A real InfluxDB of the test's own, by default on a free port of the loopback interface, with its data in a temporary directory.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +18,8 @@ pub struct Setup {
     pub max_body_bytes: u64,
     /// Takes lines over UDP into this database; empty means it does not.
     pub udp_database: String,
+    /// Where it listens, when not on a free port of the loopback interface.
+    pub listen: Option<SocketAddr>,
 }
 
 /// A running server. Dropping it ends the process and removes its data.
@@ -39,8 +41,8 @@ impl Influxd {
     /// When it does not start.
     pub fn start(setup: Setup) -> Result<Self, Skip> {
         let dir = tempfile::tempdir().expect("cannot make a temporary directory");
-        let (address, udp_address) = (free_address(), free_address());
-        let mut server = Self { dir, address, udp_address, setup, child: None };
+        let address = setup.listen.unwrap_or_else(free_address);
+        let mut server = Self { dir, address, udp_address: free_address(), setup, child: None };
         std::fs::write(server.config(), server.config_text())
             .expect("cannot write the configuration of influxd");
         server.resume()?;
@@ -85,7 +87,7 @@ impl Influxd {
         );
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// `http://ADDRESS:PORT`
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

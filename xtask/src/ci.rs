@@ -1,10 +1,10 @@
 //! `cargo xtask test`: everything, in the order of what fails soonest, and the end-to-end tests last.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::build::{self, Profile};
 use crate::command::{apt_install, command, find, is_debian, is_root, run, run_quietly};
-use crate::{codegen, tidy, vm};
+use crate::{cluster, codegen, tidy, vm};
 
 /// What the end-to-end tests use: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -21,8 +21,23 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("perf", "linux-perf"),
 ];
 
+/// How long after the start Kubernetes has to be built. With the steps after that, a run is over within half an hour; what
+/// is compiled by then is not compiled again in the next one.
+const KUBERNETES_LIMIT: Duration = Duration::from_secs(17 * 60);
+/// Set to 1, it has the tests in a cluster wait for Kubernetes however long that takes.
+const CLUSTER: &str = "SEISMOGRAF_CLUSTER";
+
 /// Runs everything.
 pub(crate) fn test() -> anyhow::Result<()> {
+    let start = Instant::now();
+    let kubernetes = match cluster::unavailable() {
+        // The lowest priority: it takes what the other steps leave of the CPUs.
+        None => Some(cluster::Build::start(19)?),
+        Some(reason) => {
+            skip_cluster(&reason);
+            None
+        }
+    };
     let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
     let steps: &[(&str, &dyn Fn() -> anyhow::Result<()>)] = &[
         ("format", &|| run(command("cargo").args(["fmt", "--all", "--check"]))),
@@ -48,17 +63,45 @@ pub(crate) fn test() -> anyhow::Result<()> {
         }),
         ("generated documents", &|| codegen::codegen(true)),
         ("other kernels", &|| vm::vm(&[])),
-        ("end to end", &|| e2e(&[])),
     ];
     for (name, step) in steps {
-        let start = Instant::now();
-        eprintln!("== {name}");
-        step()?;
-        if *name != "end to end" {
-            eprintln!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
+        timed(name, step)?;
+    }
+    // What is measured from here on is measured alone.
+    let has_kubernetes = match kubernetes {
+        Some(build) => {
+            let waits = std::env::var(CLUSTER).is_ok_and(|value| value == "1");
+            let deadline = (!waits).then(|| start + KUBERNETES_LIMIT);
+            let is_built = timed("Kubernetes", || build.finish(deadline))?;
+            if !is_built {
+                skip_cluster(&format!("Kubernetes is not built after {KUBERNETES_LIMIT:?}"));
+            }
+            is_built
         }
+        None => false,
+    };
+    eprintln!("== end to end");
+    e2e(&[])?;
+    if has_kubernetes {
+        eprintln!("== cluster");
+        cluster::test(false, cluster::SUITE)?;
     }
     Ok(())
+}
+
+fn skip_cluster(reason: &str) {
+    println!(
+        "skipped: the tests in a Kubernetes: {reason}; by themselves they run by `cargo xtask cluster test`"
+    );
+}
+
+/// Says which step begins, and how long it took.
+fn timed<T>(name: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let start = Instant::now();
+    eprintln!("== {name}");
+    let result = step()?;
+    eprintln!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
+    Ok(result)
 }
 
 /// Runs the end-to-end tests against the agent; their own last line is the last.

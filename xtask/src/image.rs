@@ -2,7 +2,7 @@
 //!
 //! The tar is what `docker load` and `ctr images import` take.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -16,9 +16,16 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Builds target/image/seismograf.tar, and the folder that the Dockerfile takes its files from.
 pub(crate) fn image() -> anyhow::Result<()> {
-    let agent = build::agent(Profile::Release)?;
-    let directory = workspace().join("target/image");
-    let _ = std::fs::remove_dir_all(&directory);
+    let archive = build(Profile::Release, &workspace().join("target/image"))?;
+    run(command("ls").args(["-l"]).arg(&archive))?;
+    println!("load it with `docker load -i FILE` or `ctr -n k8s.io images import FILE`");
+    Ok(())
+}
+
+/// Builds the image in a directory of its own. Returns the archive's path.
+pub(crate) fn build(profile: Profile, directory: &Path) -> anyhow::Result<PathBuf> {
+    let agent = build::agent(profile)?;
+    let _ = std::fs::remove_dir_all(directory);
     let root = directory.join("root");
     copy(&agent, &root.join("usr/bin/seismograf"))?;
     if Path::new(CERTIFICATES).exists() {
@@ -45,10 +52,8 @@ pub(crate) fn image() -> anyhow::Result<()> {
     let manifest = format!(r#"[{{"Config":"config.json","RepoTags":["{NAME}"],"Layers":["layer.tar"]}}]"#);
     std::fs::write(directory.join("manifest.json"), manifest)?;
     let archive = directory.join("seismograf.tar");
-    tar(&archive, &directory, &["manifest.json", "config.json", "layer.tar"])?;
-    run(command("ls").args(["-l"]).arg(&archive))?;
-    println!("load it with `docker load -i FILE` or `ctr -n k8s.io images import FILE`");
-    Ok(())
+    tar(&archive, directory, &["manifest.json", "config.json", "layer.tar"])?;
+    Ok(archive)
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod ci;
+mod cluster;
 mod codegen;
 mod command;
 mod fuzz;
@@ -43,7 +44,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Everything: format, lints, docs, unit tests, the BPF object, other kernels, end-to-end tests.
+    /// Everything: format, lints, docs, unit tests, the BPF object, other kernels, end-to-end tests, a real Kubernetes.
     Test,
     /// What CI runs; the same as `test`.
     Ci,
@@ -71,6 +72,11 @@ enum Task {
     Vm {
         /// Debian suites, such as bullseye; all of them when none is given.
         suites: Vec<String>,
+    },
+    /// A real Kubernetes of one node, and the tests that need one.
+    Cluster {
+        #[command(subcommand)]
+        what: cluster::What,
     },
     /// Build a container image `FROM scratch`: target/image/seismograf.tar.
     Image,
@@ -105,6 +111,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bench { what } => bench::bench(&what),
         Task::Fuzz(what) => fuzz::fuzz(&what),
         Task::Vm { suites } => vm::vm(&suites),
+        Task::Cluster { what } => cluster::cluster(&what),
         Task::Image => image::image(),
     }
 }

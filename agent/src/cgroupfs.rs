@@ -173,28 +173,42 @@ impl Cgroupfs {
 
     fn read_memory(&self, path: &str) -> Option<Memory> {
         let directory = Directory::new(self.directory(self.memory, path)?);
-        let stat = directory.text("memory.stat")?;
-        if self.memory == HierarchyId::UNIFIED {
-            // The root has no `memory.current`: its figures are the machine's, and `mem` has those.
+        let memory = self.memory_in_use(path)?;
+        if !memory.is_v1 {
             return Some(Memory {
-                is_v1: false,
-                usage: directory.number("memory.current")?,
                 max_usage: directory.number("memory.peak"),
                 limit: directory.number("memory.max"),
-                fail_count: None,
                 oom_kills: directory.value("memory.events", "oom_kill"),
-                stat,
+                ..memory
             });
         }
         Some(Memory {
-            is_v1: true,
-            usage: directory.number("memory.usage_in_bytes")?,
             max_usage: directory.number("memory.max_usage_in_bytes"),
             limit: directory.number("memory.limit_in_bytes").filter(|limit| *limit < V1_NO_LIMIT),
             fail_count: directory.number("memory.failcnt"),
             oom_kills: directory.value("memory.oom_control", "oom_kill"),
-            stat,
+            ..memory
         })
+    }
+
+    /// What a cgroup uses of memory, read now; limits and what came of them are left out, which is two thirds of the cost.
+    #[must_use]
+    pub fn memory_in_use(&self, path: &str) -> Option<Memory> {
+        let directory = Directory::new(self.directory(self.memory, path)?);
+        let is_v1 = self.memory != HierarchyId::UNIFIED;
+        // The root of cgroup2 has no `memory.current`: its figures are the machine's, and `mem` has those.
+        let usage = directory.number(if is_v1 { "memory.usage_in_bytes" } else { "memory.current" })?;
+        Some(Memory { is_v1, usage, stat: directory.text("memory.stat")?, ..Memory::default() })
+    }
+
+    /// CPU time of a cgroup in nanoseconds, by one file.
+    #[must_use]
+    pub fn cpu_usage_ns(&self, path: &str) -> Option<u64> {
+        let directory = Directory::new(self.directory(self.cpuacct, path)?);
+        if self.cpuacct == HierarchyId::UNIFIED {
+            return Some(directory.value("cpu.stat", "usage_usec")?.saturating_mul(1_000));
+        }
+        directory.number("cpuacct.usage")
     }
 
     /// CPU time of a cgroup.
@@ -363,6 +377,9 @@ mod tests {
             (123_456_789, Some(50_000_000), Some(60_000_000))
         );
         assert_eq!(cpu.per_cpu_ns, [1, 2]);
+        assert_eq!(cgroupfs.cpu_usage_ns("/c"), Some(cpu.usage_ns));
+        let in_use = cgroupfs.memory_in_use("/c").unwrap();
+        assert_eq!((in_use.usage, in_use.stat_value("rss"), in_use.max_usage), (1000, Some(20), None));
         let throttling = Throttling { nr_periods: 4, nr_throttled: 2, throttled_ns: 99 };
         assert_eq!(cgroupfs.throttling("/c"), Some(throttling));
     }
@@ -389,6 +406,8 @@ mod tests {
         assert_eq!((memory.fail_count, memory.oom_kills), (None, Some(1)));
         let cpu = cgroupfs.cpu("/c").unwrap();
         assert_eq!((cpu.usage_ns, cpu.user_ns, cpu.system_ns), (7_000, Some(4_000), Some(3_000)));
+        assert_eq!(cgroupfs.cpu_usage_ns("/c"), Some(7_000));
+        assert_eq!(cgroupfs.memory_in_use("/c").unwrap().stat_value("anon"), Some(10));
         let throttling = Throttling { nr_periods: 1, nr_throttled: 1, throttled_ns: 5_000 };
         assert_eq!(cgroupfs.throttling("/c"), Some(throttling));
         assert!(cgroupfs.pressure("/c", "cpu").unwrap().starts_with("some"));

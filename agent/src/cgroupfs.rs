@@ -276,6 +276,27 @@ impl Cgroupfs {
         self.read_memory(&mut self.state(), path)
     }
 
+    /// What a cgroup uses of memory, read now; limits and what came of them are left out, which is two thirds of the cost.
+    #[must_use]
+    pub fn memory_in_use(&self, path: &str) -> Option<Memory> {
+        let mut state = self.state();
+        let mut files = state.files(&self.hierarchies, self.memory, path)?;
+        let is_v1 = self.memory != HierarchyId::UNIFIED;
+        let usage = files.number(if is_v1 { "memory.usage_in_bytes" } else { "memory.current" })?;
+        Some(Memory { is_v1, usage, stat: files.text("memory.stat")?.to_owned(), ..Memory::default() })
+    }
+
+    /// CPU time of a cgroup in nanoseconds, by one file.
+    #[must_use]
+    pub fn cpu_usage_ns(&self, path: &str) -> Option<u64> {
+        let mut state = self.state();
+        let mut files = state.files(&self.hierarchies, self.cpuacct, path)?;
+        if self.cpuacct == HierarchyId::UNIFIED {
+            return Some(files.value("cpu.stat", "usage_usec")?.saturating_mul(1_000));
+        }
+        files.number("cpuacct.usage")
+    }
+
     fn read_memory(&self, state: &mut State, path: &str) -> Option<Memory> {
         let mut files = state.files(&self.hierarchies, self.memory, path)?;
         if self.memory == HierarchyId::UNIFIED {
@@ -598,6 +619,7 @@ mod tests {
                 ("memory/c/memory.stat", "cache 10\nrss 20\ntotal_rss 30\n"),
                 ("memory/c/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"),
                 ("cpuacct/c/cpuacct.stat", "user 5\nsystem 6\n"),
+                ("cpuacct/c/cpuacct.usage", "123456789\n"),
                 ("cpuacct/c/cpuacct.usage_percpu", "123456780 9 \n"),
                 ("cpu/c/cpu.stat", "nr_periods 4\nnr_throttled 2\nthrottled_time 99\n"),
             ],
@@ -612,6 +634,9 @@ mod tests {
             (123_456_789, Some(50_000_000), Some(60_000_000))
         );
         assert_eq!(cpu.per_cpu_ns, [123_456_780, 9]);
+        assert_eq!(cgroupfs.cpu_usage_ns("/c"), Some(cpu.usage_ns));
+        let in_use = cgroupfs.memory_in_use("/c").unwrap();
+        assert_eq!((in_use.usage, in_use.stat_value("rss"), in_use.max_usage), (1000, Some(20), None));
         let throttling = Throttling { nr_periods: 4, nr_throttled: 2, throttled_ns: 99 };
         assert_eq!(cgroupfs.throttling("/c"), Some(throttling));
     }
@@ -656,6 +681,8 @@ mod tests {
         assert_eq!((memory.fail_count, memory.oom_kills), (None, Some(1)));
         let cpu = cgroupfs.cpu("/c").unwrap();
         assert_eq!((cpu.usage_ns, cpu.user_ns, cpu.system_ns), (7_000, Some(4_000), Some(3_000)));
+        assert_eq!(cgroupfs.cpu_usage_ns("/c"), Some(7_000));
+        assert_eq!(cgroupfs.memory_in_use("/c").unwrap().stat_value("anon"), Some(10));
         let throttling = Throttling { nr_periods: 1, nr_throttled: 1, throttled_ns: 5_000 };
         assert_eq!(cgroupfs.throttling("/c"), Some(throttling));
         let pressure = Pressure { avg10: 1.5, avg60: 0.25, avg300: 0.0, total_us: 1 };
@@ -668,6 +695,7 @@ mod tests {
     fn of_one_that_sleeps_only_the_cpu_time_is_read() {
         let files = [
             ("cpuacct/c/cpuacct.stat", "user 1\nsystem 1\n"),
+            ("cpuacct/c/cpuacct.usage", "123456789\n"),
             ("cpuacct/c/cpuacct.usage_percpu", "5 6\n"),
             ("cpu/c/cpu.stat", "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n"),
             ("blkio/c/blkio.throttle.io_service_bytes_recursive", "8:0 Read 1\n"),

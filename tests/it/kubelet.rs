@@ -265,7 +265,7 @@ fn faults() -> Outcome {
         // A container of which nobody can have heard is there when it is back.
         let (name, now_listed) = (format!("new-{n}"), n + 2);
         kubelet.set_pods(|pods| {
-            *pods = (1..=now_listed).map(|pod| listed(pod, 1)).chain([listed(0, 1)]).collect()
+            *pods = (1..=now_listed).map(|pod| listed(pod, 1)).chain([listed(0, 1)]).collect();
         });
         let new = Cgroup::of_container("kubelet-faults", &uid(now_listed), &id(now_listed, 0));
         match fault {

@@ -229,7 +229,9 @@ fn serve(stream: impl Read + Write, state: &Mutex<State>) -> io::Result<()> {
             Some(Fault::Half) => {
                 let answer = ok(&body);
                 stream.write_all(&answer.as_bytes()[..answer.len() / 2])?;
-                return stream.flush();
+                stream.flush()?;
+                state.lock().unwrap().hang_up();
+                return Ok(());
             }
             Some(Fault::Large) => {
                 large(stream)?;

@@ -26,7 +26,7 @@ use crate::config::OptionError;
 use crate::config::filter::IncludeExclude;
 use crate::host::Host;
 use crate::http::Tls;
-use crate::identity::kubelet::answer::{PodStats, Summary};
+use crate::identity::kubelet::answer::{Pod, PodStats, Summary};
 use crate::identity::kubelet::{Access, Client, Error, Kubelet, Listing, NameKeeper, Token};
 
 /// The kubelet's port with TLS and authorisation.
@@ -120,7 +120,7 @@ pub struct Kubernetes {
     timeout: Duration,
     live: Live,
     /// The request for the kubelet's statistics, when one is under way; it may outlast a gather.
-    fetch: JoinSet<Result<Summary, Error>>,
+    fetch: JoinSet<Fetched>,
     last_gather: Option<Instant>,
     _names: NameKeeper,
 }
@@ -157,56 +157,59 @@ impl Kubernetes {
     async fn summary(&mut self, start: Instant) -> Option<Summary> {
         let wait = self.last_gather.map_or(FIRST_WAIT, |last| (start - last) / 2).min(self.timeout);
         self.last_gather = Some(start);
-        let is_late = !self.fetch.is_empty();
-        if !is_late {
+        if self.fetch.is_empty() {
             self.ask();
         }
         let fetched = tokio::time::timeout_at(start + wait, self.fetch.join_next()).await.ok()??.ok()?;
-        if is_late {
-            // A kubelet that takes longer than we can wait is asked ahead of the next gather.
+        if fetched.took > wait {
+            // It never comes in time: the next gather takes what is asked for now.
             self.ask();
         }
         // What failed has been logged.
-        fetched.ok()
+        fetched.summary.ok()
     }
 
     fn ask(&mut self) {
-        self.fetch.spawn(fetch(Arc::clone(&self.kubelet), Arc::clone(&self.shared)));
+        self.fetch.spawn(fetch(Arc::clone(&self.kubelet), self.live.disagrees()));
     }
 }
 
-/// Asks for the statistics, and for the pods again where the list does not go with them.
-async fn fetch(kubelet: Arc<Kubelet>, shared: Arc<Shared>) -> Result<Summary, Error> {
-    let (asked, has_failed) = (Instant::now(), kubelet.is_failing());
-    let summary = kubelet.summary().await?;
-    if has_failed || kubelet.latest().is_none_or(|listing| !is_current(&listing, &summary, &shared)) {
+/// What the kubelet said of its statistics, and how long that took.
+struct Fetched {
+    summary: Result<Summary, Error>,
+    took: Duration,
+}
+
+/// Asks for the statistics, and for the pods again where the list `is_stale` or does not go with them.
+async fn fetch(kubelet: Arc<Kubelet>, is_stale: bool) -> Fetched {
+    let asked = Instant::now();
+    let is_stale = is_stale || kubelet.is_failing();
+    let summary = kubelet.summary().await;
+    if let Ok(summary) = &summary
+        && (is_stale || kubelet.latest().is_none_or(|listing| !has_all(&listing, summary)))
+    {
         // Logged where it failed; the statistics are good all the same.
         let _ = kubelet.list(asked).await;
     }
-    Ok(summary)
+    Fetched { summary, took: asked.elapsed() }
 }
 
-/// Whether each container that has statistics is in the list and running, and what runs by the list does so here.
-fn is_current(listing: &Listing, summary: &Summary, shared: &Shared) -> bool {
+fn pods(listing: Option<&Listing>) -> &[Pod] {
+    listing.map_or(&[], |listing| &listing.pods)
+}
+
+/// Whether each container that has statistics runs by the list.
+fn has_all(listing: &Listing, summary: &Summary) -> bool {
     let pods = points::by_name(Some(listing));
-    let knows = |pod: &PodStats| {
-        let listed = pods.get(&(pod.pod_ref.namespace.as_str(), pod.pod_ref.name.as_str()));
+    summary.pods.iter().all(|PodStats { pod_ref, containers, .. }| {
+        let pod = pods.get(&(pod_ref.namespace.as_str(), pod_ref.name.as_str()));
         let runs = |name: &str| {
-            listed.is_some_and(|pod| pod.containers.iter().any(|c| c.is_running && c.name == name))
+            pod.is_some_and(|pod| {
+                pod.containers.iter().any(|listed| listed.is_running && listed.name == name)
+            })
         };
-        pod.containers.iter().all(|container| runs(&container.name))
-    };
-    if !summary.pods.iter().all(knows) {
-        return false;
-    }
-    let now = Instant::now().into_std();
-    let running =
-        listing.pods.iter().flat_map(|pod| &pod.containers).filter(|container| container.is_running);
-    let mut is_here =
-        running.filter_map(|c| c.id.as_deref()).map(|id| shared.cgroupfs.container(id, now).is_some());
-    // Where no cgroup at all is found, they are somewhere else, or of a layout that is not known.
-    let first = is_here.next().unwrap_or(true);
-    is_here.all(|is_here| is_here == first)
+        containers.iter().all(|container| runs(&container.name))
+    })
 }
 
 #[async_trait::async_trait]
@@ -218,18 +221,16 @@ impl Input for Kubernetes {
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let start = Instant::now();
         // Before waiting, so that the figures are of the gather's time.
-        self.live.begin(gathered.time);
-        if let Some(listing) = self.kubelet.latest() {
-            self.live.read(&listing.pods, &self.shared);
-        }
+        let known = self.kubelet.latest();
+        self.live.read(pods(known.as_deref()), &self.shared);
         let summary = self.summary(start).await;
-        // The list may have become another meanwhile.
         let listing = self.kubelet.latest();
-        let pods = listing.as_deref().map_or(&[][..], |listing| &listing.pods);
-        self.live.read(pods, &self.shared);
+        if listing.as_ref().map(Arc::as_ptr) != known.as_ref().map(Arc::as_ptr) {
+            self.live.read(pods(listing.as_deref()), &self.shared);
+        }
         let said = Said { listing: listing.as_deref(), summary: summary.as_ref() };
         points::add(&said, self.live.figures(), &self.node_metric_name, gathered);
-        self.live.end(pods);
+        self.live.end(pods(listing.as_deref()));
         if summary.is_some() { Ok(()) } else { Err(GatherError::Counted) }
     }
 }

@@ -9,7 +9,6 @@ use crate::host::Host;
 use crate::identity::kubelet::answer::Pod;
 use crate::identity::path;
 use crate::inputs::{Shared, read_text};
-use crate::point::Timestamp;
 
 /// The figures of one gather.
 #[derive(Debug, Default)]
@@ -66,21 +65,18 @@ impl From<&cgroupfs::Memory> for Memory {
 #[derive(Debug, Default)]
 pub struct Live {
     figures: Figures,
-    time: Option<Timestamp>,
+    /// How many of the containers that run by the list have a cgroup here, and how many have none.
+    here: usize,
+    missing: usize,
     /// The latest CPU time of each container, by its id, and when it was read.
     readings: HashMap<String, (u64, Instant)>,
     processes: Processes,
 }
 
 impl Live {
-    /// Begins a gather at `time`.
-    pub fn begin(&mut self, time: Timestamp) {
-        self.figures = Figures::default();
-        self.time = Some(time);
-    }
-
     /// Reads what has not been read in this gather yet.
     pub fn read(&mut self, pods: &[Pod], shared: &Shared) {
+        (self.here, self.missing) = (0, 0);
         let mut of_the_node = None;
         let mut hidden: Vec<(&str, Vec<&str>)> = Vec::new();
         for pod in pods {
@@ -129,6 +125,9 @@ impl Live {
         }
         let now = Instant::now();
         let path = shared.cgroupfs.container(id, now);
+        if is_running {
+            *(if path.is_some() { &mut self.here } else { &mut self.missing }) += 1;
+        }
         if self.figures.containers.contains_key(id) {
             return path;
         }
@@ -138,13 +137,12 @@ impl Live {
             }
             return None;
         };
-        let cpu_ns = shared.cgroupfs.cpu(&path).map(|cpu| cpu.usage_ns);
+        let cpu_ns = shared.cgroupfs.cpu_usage_ns(&path);
         let before = cpu_ns.and_then(|ns| self.readings.insert(id.to_owned(), (ns, now)));
-        let memory = self.time.and_then(|time| shared.cgroupfs.memory(&path, time));
         let figure = Figure {
             cpu_ns,
             cpu_nanocores: before.zip(cpu_ns).and_then(|(before, ns)| nanocores(before, (ns, now))),
-            memory: memory.as_deref().map(Memory::from),
+            memory: shared.cgroupfs.memory_in_use(&path).as_ref().map(Memory::from),
         };
         self.figures.containers.insert(id.to_owned(), Some(figure));
         Some(path)
@@ -152,6 +150,14 @@ impl Live {
 
     fn read_network(&mut self, uid: &str, pid: u32, host: &Host) {
         self.figures.networks.extend(net_dev(host, pid).map(|text| (uid.to_owned(), text)));
+    }
+
+    /// Whether the list is out of date: some of what runs by it does so here, and some does not.
+    ///
+    /// Where none at all does, they are somewhere else, or their cgroups are of a layout that is not known.
+    #[must_use]
+    pub fn disagrees(&self) -> bool {
+        self.here > 0 && self.missing > 0
     }
 
     /// The figures so far.

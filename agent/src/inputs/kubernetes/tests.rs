@@ -1,4 +1,7 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use rstest::rstest;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -83,5 +86,38 @@ async fn a_kubelet_that_is_down_or_silent_holds_nothing_up() {
             // The next wait is a part of this.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn statistics_that_come_late_are_the_next_gathers() {
+    const LATE: Duration = Duration::from_millis(800);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let n_summaries = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&n_summaries);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            // The first one is slow.
+            if head.starts_with(b"GET /stats") && counted.fetch_add(1, Ordering::Relaxed) == 0 {
+                tokio::time::sleep(LATE).await;
+            }
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 26\r\nConnection: close\r\n\r\n{\"node\":{\"nodeName\":\"n1\"}}";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let mut input = Kubernetes::new(options(&url), &Shared::new(Host::default())).unwrap();
+    assert!(gather(&mut input).await.is_err(), "it is not waited for that long");
+    // Taken by the second, which asks ahead; the third takes that, and sees that it came in time; the fourth asks anew.
+    for n_requests in [1, 2, 3] {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let points = gather(&mut input).await.unwrap();
+        assert_eq!(points[0].tag_value("node_name"), Some("n1"));
+        // What is asked ahead has not been sent yet.
+        assert_eq!(n_summaries.load(Ordering::Relaxed), n_requests);
     }
 }

@@ -216,13 +216,14 @@ impl fmt::Display for Plugin {
 #[derive(Default)]
 struct Fields {
     message: String,
-    others: Map<String, Value>,
+    /// In the order in which they are written in the code, which is that of their weight.
+    others: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
     fn take(&mut self, key: &str) -> String {
-        match self.others.remove(key) {
-            Some(Value::String(text)) => text,
+        match self.others.iter_mut().find(|(name, _)| *name == key) {
+            Some((_, Value::String(text))) => std::mem::take(text),
             _ => String::new(),
         }
     }
@@ -230,7 +231,7 @@ impl Fields {
     fn set(&mut self, field: &Field, value: impl Into<Value>) {
         // Where the `log` crate's messages come from; the level and the target are told anyway.
         if !field.name().starts_with("log.") {
-            self.others.insert(field.name().to_owned(), value.into());
+            self.others.push((field.name(), value.into()));
         }
     }
 }
@@ -384,7 +385,8 @@ fn structured(
     plugin: Option<&Plugin>,
     fields: Fields,
 ) -> String {
-    let mut object = fields.others;
+    let mut object: Map<String, Value> =
+        fields.others.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     object.insert("time".into(), now.to_string().into());
     object.insert("level".into(), metadata.level().as_str().into());
     object.insert(message_key.into(), fields.message.into());

@@ -40,7 +40,6 @@ macro_rules! inputs {
     ($($name:literal => $variant:ident($module:ident)),* $(,)?) => {
         /// The options of one input, whichever it is.
         #[derive(Clone, Debug, PartialEq)]
-        #[expect(clippy::large_enum_variant, reason = "there is one for each section of a file")]
         pub enum InputOptions {
             $(
                 #[doc = concat!("`[[inputs.", $name, "]]`")]

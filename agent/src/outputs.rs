@@ -29,7 +29,6 @@ use crate::telemetry::OutputCounts;
 
 /// The options of one output, whichever it is.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each section of a file")]
 pub enum OutputOptions {
     /// `[[outputs.file]]`
     File(file::Options),

@@ -362,7 +362,13 @@ impl Pipeline {
             }
             // Always the last one.
             None => {
-                self.spawn_input(Box::new(About(Arc::clone(&self.shared.telemetry))), None, work, None, false)
+                self.spawn_input(
+                    Box::new(About(Arc::clone(&self.shared.telemetry))),
+                    None,
+                    work,
+                    None,
+                    false,
+                );
             }
         }
     }

@@ -334,6 +334,6 @@ async fn after_a_reload_lines_are_as_the_new_options_have_them() {
     assert_eq!(sender.run(receive).await, 0);
     assert_eq!(value(&counts.written), 5);
     after.with(|server| {
-        assert_eq!(server.without_time, 2, "what waited keeps its form, and what comes has the new one")
+        assert_eq!(server.without_time, 2, "what waited keeps its form, and what comes has the new one");
     });
 }

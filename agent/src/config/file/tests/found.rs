@@ -106,7 +106,7 @@ fn what_is_found_in_the_wild_is_understood() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("{loaded} understood; these use plugins that are not there: {waiting:?}");
-    assert!(loaded >= 15 && loaded + waiting.len() >= 25, "{loaded}, {waiting:?}");
+    assert!(loaded >= 25, "{loaded}, {waiting:?}");
 }
 
 #[test]

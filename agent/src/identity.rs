@@ -21,7 +21,7 @@ use crate::point::Point;
 pub const PAUSE: &str = "POD";
 /// A container that its pod's source does not list, this long after the agent first heard of it, is the pause container:
 /// the kubelet itself looks every second.
-const LISTED_WITHIN: Duration = Duration::from_secs(5);
+pub const LISTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is known of a cgroup from its path alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

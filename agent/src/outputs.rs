@@ -185,7 +185,6 @@ pub struct Sender {
     buffer: Buffer,
     counts: Arc<OutputCounts>,
     /// `influxdb`, or its alias: for the log.
-    name: String,
     failures: u32,
     /// What was last logged about a failure, and when.
     logged: Option<(String, Instant)>,
@@ -220,12 +219,7 @@ struct Failure {
 impl Sender {
     /// An output with the options that every output has.
     #[must_use]
-    pub fn new(
-        output: Box<dyn Output>,
-        name: impl Into<String>,
-        common: OutputCommon,
-        counts: Arc<OutputCounts>,
-    ) -> Self {
+    pub fn new(output: Box<dyn Output>, common: OutputCommon, counts: Arc<OutputCounts>) -> Self {
         let buffer = Buffer::new(output.encoding(), common.metric_buffer_limit, common.metric_batch_size);
         counts.set(&counts.limit, common.metric_buffer_limit as u64);
         Self {
@@ -233,7 +227,6 @@ impl Sender {
             common,
             buffer,
             counts,
-            name: name.into(),
             failures: 0,
             logged: None,
             dropped_logged: 0,
@@ -337,7 +330,7 @@ impl Sender {
             let mut arrived = Vec::new();
             let (route, start) = (Arc::clone(&batch.route), Instant::now());
             let delivery = {
-                let delivery = deliver(&mut *self.output, &self.counts, &self.name, batch);
+                let delivery = deliver(&mut *self.output, &self.counts, batch);
                 tokio::pin!(delivery);
                 loop {
                     tokio::select! {
@@ -378,8 +371,8 @@ impl Sender {
 
     fn succeeded(&mut self) {
         if self.failures > 0 {
-            let (output, failures, waiting) = (&self.name, self.failures, self.buffer.len());
-            tracing::info!(output, failures, waiting, "writes again");
+            let (failures, waiting) = (self.failures, self.buffer.len());
+            tracing::info!(failures, waiting, "writes again");
         }
         self.failures = 0;
         self.logged = None;
@@ -400,9 +393,9 @@ impl Sender {
             .as_ref()
             .is_none_or(|(last, at)| *last != reason || now.duration_since(*at) >= REMINDER);
         if is_news {
-            let (output, waiting) = (&self.name, self.buffer.len());
-            let (failures, limit) = (self.failures, self.common.metric_buffer_limit);
-            tracing::error!(output, reason, waiting, limit, failures, "cannot write; kept for the next try");
+            let (failures, waiting) = (self.failures, self.buffer.len());
+            let limit = self.common.metric_buffer_limit;
+            tracing::error!(reason, waiting, limit, failures, "cannot write; kept for the next try");
             self.logged = Some((reason, now));
         }
     }
@@ -411,9 +404,8 @@ impl Sender {
         let total = self.buffer.dropped();
         let dropped = total - self.dropped_logged;
         if dropped > 0 {
-            let (output, limit) = (&self.name, self.common.metric_buffer_limit);
+            let limit = self.common.metric_buffer_limit;
             tracing::error!(
-                output,
                 dropped,
                 total,
                 limit,
@@ -422,14 +414,9 @@ impl Sender {
             self.dropped_logged = total;
         }
         if self.too_long > 0 && self.too_long_logged.is_none_or(|at| at.elapsed() >= REMINDER) {
-            let (output, dropped) = (&self.name, std::mem::take(&mut self.too_long));
+            let dropped = std::mem::take(&mut self.too_long);
             let limit = self.output.encoding().format.max_line_bytes;
-            tracing::error!(
-                output,
-                dropped,
-                limit,
-                "points with a field that does not fit into a line were dropped"
-            );
+            tracing::error!(dropped, limit, "points with a field that does not fit into a line were dropped");
             self.too_long_logged = Some(Instant::now());
         }
     }
@@ -449,7 +436,6 @@ impl Sender {
 async fn deliver(
     output: &mut dyn Output,
     counts: &OutputCounts,
-    name: &str,
     Batch { route, lines: batch }: Batch,
 ) -> Delivery {
     // What is still to be written, as ranges of the batch; the last one is next.
@@ -464,7 +450,7 @@ async fn deliver(
                 counts.add(&counts.written, written);
                 counts.add(&counts.refused, dropped);
                 if dropped > 0 {
-                    tracing::error!(output = name, dropped, reason, "the server dropped points for good");
+                    tracing::error!(dropped, reason, "the server dropped points for good");
                 }
             }
             Answer::Refused(_) if range.len() > 1 => {
@@ -494,13 +480,7 @@ async fn deliver(
         counts.add(&counts.refused, refused.len() as u64);
         let line = String::from_utf8_lossy(&batch[first]);
         let line = shortened(line.trim_end());
-        tracing::error!(
-            output = name,
-            dropped = refused.len(),
-            reason = why,
-            line,
-            "the server refuses points for good"
-        );
+        tracing::error!(dropped = refused.len(), reason = why, line, "the server refuses points for good");
     }
     Delivery::Done
 }

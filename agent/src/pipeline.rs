@@ -409,7 +409,7 @@ impl Pipeline {
         let span = logging::plugin("outputs", plugin, alias, common.log_level);
         span.in_scope(|| tracing::info!(to = output.place(), "write"));
         self.outputs.push(RunningOutput { options, destination: output.destination(), messages });
-        let sender = Sender::new(output, entry.name.clone(), common, Arc::clone(&entry.counts));
+        let sender = Sender::new(output, common, Arc::clone(&entry.counts));
         self.writing.spawn(write(sender, receive, entry).instrument(span));
     }
 

@@ -49,8 +49,7 @@ fn write(server: &Influxd, points: Vec<Point>) -> (usize, Arc<OutputCounts>) {
         metric_buffer_limit: 1_000_000,
         ..OutputCommon::of(&AgentOptions::default())
     };
-    let sender =
-        Sender::new(Box::new(Influxdb::new(options).unwrap()), "influxdb", common, Arc::clone(&counts));
+    let sender = Sender::new(Box::new(Influxdb::new(options).unwrap()), common, Arc::clone(&counts));
     let left = runtime().block_on(async {
         let (send, receive) = tokio::sync::mpsc::channel(1);
         send.send(Message::Points(Arc::new(points))).await.unwrap();

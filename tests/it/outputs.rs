@@ -59,7 +59,7 @@ fn write(output: impl Output + 'static, points: Vec<Point>) -> (usize, Arc<Outpu
     let counts = Arc::new(OutputCounts::default());
     let common =
         OutputCommon { metric_buffer_limit: 1_000_000, ..OutputCommon::of(&AgentOptions::default()) };
-    let sender = Sender::new(Box::new(output), "output", common, Arc::clone(&counts));
+    let sender = Sender::new(Box::new(output), common, Arc::clone(&counts));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let left = runtime.block_on(async {
         let (send, receive) = tokio::sync::mpsc::channel(1);

@@ -13,9 +13,12 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{StatusCode, Url};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use self::answer::{Pod, Summary};
+use super::LISTED_WITHIN;
 use super::names::{self, Names, Source};
+
 use crate::config::OptionError;
 use crate::http::{self, BodyError, Tls};
 use crate::inputs::Shared;
@@ -318,17 +321,21 @@ impl Kubelet {
     #[must_use]
     pub fn keep_names(self: &Arc<Self>) -> NameKeeper {
         let mut task = JoinSet::new();
-        task.spawn(Arc::clone(self).keep());
+        task.spawn(Arc::clone(self).keep().in_current_span());
         self.shared.names.add_source();
         NameKeeper { shared: Arc::clone(&self.shared), _task: task }
     }
 
-    /// Lists the pods at the start, from time to time, and soon after somebody wants a name.
+    /// Lists the pods at the start, from time to time, and soon after somebody wants a name; and once more when the kubelet
+    /// had the time to list it, since what it does not list then is a pause container.
     async fn keep(self: Arc<Self>) {
+        const SETTLED: Duration = LISTED_WITHIN.saturating_add(WISH_DELAY);
+        let mut settled = Some(Instant::now() + SETTLED);
         loop {
             // Before looking, so that no wish is missed.
             let wanted = self.shared.names.wanted();
             let start = Instant::now();
+            settled = settled.filter(|settled| start < *settled);
             let listed = self.list(start).await;
             let took = start.elapsed();
             let (rest, period) = match listed {
@@ -341,9 +348,10 @@ impl Kubelet {
                 wanted.await;
                 tokio::time::sleep_until(rested.max(Instant::now() + WISH_DELAY)).await;
             };
+            let next = settled.map_or(start + period, |settled| settled.min(start + period));
             tokio::select! {
-                () = wish => {}
-                () = tokio::time::sleep_until(rested.max(start + period)) => {}
+                () = wish => settled = Some(Instant::now() + SETTLED),
+                () = tokio::time::sleep_until(rested.max(next)) => {}
             }
         }
     }

@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tokio::task::{JoinHandle, JoinSet};
+use tracing::Instrument as _;
 
 use self::points::{Figures, Machine, Maker, Network};
 use super::{GatherError, Gathered, Input, Shared};
+
 use crate::cgroupfs::reader::Reader;
 use crate::config::OptionError;
 use crate::config::filter::Patterns;
@@ -242,7 +244,7 @@ impl Docker {
             variables: tag_env.clone(),
         };
         let watch = Watch::new(Arc::clone(&docker.client), Arc::clone(&docker.daemon), shared, selection);
-        docker._watch.spawn(watch.run());
+        docker._watch.spawn(watch.run().in_current_span());
         Ok(docker)
     }
 
@@ -400,7 +402,7 @@ impl<T: Send + 'static> Question<T> {
     /// Asks, unless the answer before is still to come.
     fn ask(&mut self, time: Timestamp, question: impl Future<Output = Result<T, ApiError>> + Send + 'static) {
         if self.asked.is_none() {
-            self.asked = Some((time, tokio::spawn(question)));
+            self.asked = Some((time, tokio::spawn(question.in_current_span())));
         }
     }
 

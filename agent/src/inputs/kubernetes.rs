@@ -18,10 +18,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use self::live::Live;
 use self::points::Said;
 use super::{GatherError, Gathered, Input, Shared};
+
 use crate::config::OptionError;
 use crate::config::filter::IncludeExclude;
 use crate::host::Host;
@@ -170,7 +172,8 @@ impl Kubernetes {
     }
 
     fn ask(&mut self) {
-        self.fetch.spawn(fetch(Arc::clone(&self.kubelet), self.live.disagrees()));
+        let fetch = fetch(Arc::clone(&self.kubelet), self.live.disagrees());
+        self.fetch.spawn(fetch.in_current_span());
     }
 }
 

@@ -91,7 +91,7 @@ fn sender(server: &Shared, batch: usize, limit: usize) -> (Sender, Arc<OutputCou
         ..OutputCommon::of(&Agent::default())
     };
     let counts = Arc::new(OutputCounts::default());
-    (Sender::new(Box::new(server.clone()), "test", common, Arc::clone(&counts)), counts)
+    (Sender::new(Box::new(server.clone()), common, Arc::clone(&counts)), counts)
 }
 
 async fn deliver_all(server: &Shared, n: i64, batch: usize) -> (usize, Arc<OutputCounts>) {

@@ -9,6 +9,7 @@ mod cost;
 mod cpu;
 mod degraded;
 mod deploy;
+mod docker;
 mod influx;
 mod lifecycle;
 mod loss;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         degraded::trials(),
         influx::trials(),
         deploy::trials(),
+        docker::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())
 }

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod bench;
 pub mod cgroup;
 pub mod confine;
+pub mod docker;
 pub mod influxd;
 pub mod netns;
 pub mod oracle;

@@ -17,6 +17,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("taskset", "util-linux"),
     ("influxd", "influxdb"),
+    ("dockerd", "docker.io"),
+    ("iptables", "iptables"),
+    ("busybox", "busybox-static"),
     ("perf", "linux-perf"),
 ];
 

@@ -98,6 +98,18 @@ impl Docker {
         self.directory.path().join("socket")
     }
 
+    /// The disk that its containers are on; `None` where it is none that I/O can be limited on.
+    #[must_use]
+    pub fn disk(&self) -> Option<String> {
+        use std::os::unix::fs::MetadataExt as _;
+        let device = std::fs::metadata(self.directory.path()).unwrap().dev();
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let device = std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+        let disk = if device.join("partition").exists() { device.parent()? } else { &device };
+        let path = format!("/dev/{}", disk.file_name()?.to_str()?);
+        Path::new(&path).exists().then_some(path)
+    }
+
     /// The section of the agent's configuration.
     #[must_use]
     pub fn section(&self) -> String {

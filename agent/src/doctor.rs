@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use crate::config::Config;
 use crate::host::Host;
-use crate::inputs::InputOptions;
 use crate::inputs::ebpf::{Options, Probe};
+use crate::inputs::{InputOptions, docker};
 use crate::outputs::OutputOptions;
 use crate::outputs::influxdb::{self, Influxdb};
 use crate::probes::support::{HierarchyId, Layout};
@@ -86,6 +86,11 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
     if report.map_bytes > 0 {
         line("kernel maps", format!("{} KiB", report.map_bytes / 1024));
     }
+    for section in &config.inputs {
+        if let InputOptions::Docker(options) = &section.options {
+            line("input docker", docker(options).await);
+        }
+    }
     for section in &config.outputs {
         let name = section.options.name();
         match &section.options {
@@ -129,6 +134,26 @@ fn capabilities() -> String {
 
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
+}
+
+/// Whether a docker daemon is reached, and what it says of itself.
+async fn docker(options: &docker::Options) -> String {
+    let client = match options.client(|name| std::env::var(name).ok()) {
+        Ok(client) => client,
+        Err(error) => return format!("NOT USABLE: {error}"),
+    };
+    let info = async {
+        client.negotiate().await?;
+        client.info().await
+    };
+    match info.await {
+        Ok(info) => {
+            let version = client.version().map_or_else(String::new, |version| version.to_string());
+            let (n, server) = (info.containers, info.server_version);
+            format!("{}: docker {server}, API {version}, {n} containers", client.endpoint())
+        }
+        Err(error) => format!("NOT REACHED: {error}"),
+    }
 }
 
 /// Each server of an output, and what it says of itself.

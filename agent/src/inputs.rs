@@ -27,6 +27,7 @@ macro_rules! inputs {
     ($($name:literal => $variant:ident($module:ident)),* $(,)?) => {
         /// The options of one input, whichever it is.
         #[derive(Clone, Debug)]
+        #[expect(clippy::large_enum_variant, reason = "a handful of them, at the start")]
         pub enum InputOptions {
             $(
                 #[doc = concat!("`[[inputs.", $name, "]]`")]

@@ -21,6 +21,7 @@ use crate::telemetry::OutputCounts;
 
 /// The options of one output, whichever it is.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a handful of them, at the start")]
 pub enum OutputOptions {
     /// `[[outputs.file]]`
     File(file::Options),

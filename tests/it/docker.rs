@@ -176,7 +176,8 @@ fn figures_are_those_of_the_daemon() -> Outcome {
     );
     let io = ["io_service_bytes_recursive_write", "io_serviced_recursive_read"];
     let io = io.into_iter().filter(|_| disk.is_some());
-    let others = ["/cpu_stats/cpu_usage/total_usage", "/cpu_stats/throttling_data/periods", "/networks/eth0/tx_bytes"];
+    let others =
+        ["/cpu_stats/cpu_usage/total_usage", "/cpu_stats/throttling_data/periods", "/networks/eth0/tx_bytes"];
     for path in others.into_iter().chain(io) {
         assert!(moved.contains(path), "{path} stayed 0: this shows nothing; above 0 were {moved:?}");
     }

@@ -457,7 +457,7 @@ impl Watch {
                 self.daemon.known().put(container);
             }
             Ok(other) => {
-                tracing::debug!(asked = id, told = cut(other.id), "docker speaks of another container")
+                tracing::debug!(asked = id, told = cut(other.id), "docker speaks of another container");
             }
             Err(error) if error.is_not_found() => self.forget(id, now),
             Err(error) if error.is_about_one_answer() => {

@@ -470,7 +470,7 @@ impl Docker {
             match error {
                 None => self.daemon.reached(),
                 Some(error) if error.is_about_one_answer() => {
-                    tracing::debug!(%error, "docker gives no figures")
+                    tracing::debug!(%error, "docker gives no figures");
                 }
                 Some(error) => self.daemon.lost(error),
             }

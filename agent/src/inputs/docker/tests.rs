@@ -208,8 +208,11 @@ fn kind(value: &str) -> &'static str {
     }
 }
 
+/// A measurement and its tags.
+type Series = (String, BTreeMap<String, String>);
+
 /// The measurement and tags of every series, with the fields' types.
-fn shapes(lines: &[Line]) -> BTreeMap<(String, BTreeMap<String, String>), BTreeMap<String, &'static str>> {
+fn shapes(lines: &[Line]) -> BTreeMap<Series, BTreeMap<String, &'static str>> {
     let mut shapes = BTreeMap::<_, BTreeMap<String, &'static str>>::new();
     for (measurement, tags, fields) in lines {
         let shape = shapes.entry((measurement.clone(), tags.clone())).or_default();
@@ -276,7 +279,7 @@ async fn says_what_telegraf_says(#[case] config: &str, #[case] expected: &str, #
 
     // Containers that did nothing between the answers and Telegraf's gather: every value, but for what is the clock's.
     let is_still = |line: &&Line| {
-        !line.1.get("container_name").is_some_and(|name| name == "limited") && line.0 != "docker"
+        line.1.get("container_name").is_none_or(|name| name != "limited") && line.0 != "docker"
     };
     let values = |lines: &[Line]| -> BTreeSet<String> {
         let lines = lines.iter().filter(is_still).map(|(measurement, tags, fields)| {
@@ -351,7 +354,7 @@ impl Machine {
     /// A container under cgroup2.
     fn unified(&self, id: &str) {
         let file = |name: &str, text: &str| {
-            write(self.root.path(), &format!("sys/unified/docker/{id}/{name}"), text)
+            write(self.root.path(), &format!("sys/unified/docker/{id}/{name}"), text);
         };
         file("memory.current", "5000\n");
         file("memory.max", "max\n");

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use crate::config::Config;
 use crate::host::Host;
 use crate::inputs::ebpf::{Options, Probe};
-use crate::inputs::{InputOptions, kubernetes};
+use crate::inputs::{InputOptions, docker, kubernetes};
 use crate::outputs::OutputOptions;
 use crate::probes::support::{HierarchyId, Layout};
 use crate::probes::{Group, Probes, State};
@@ -87,8 +87,10 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
         line("kernel maps", format!("{} KiB", report.map_bytes / 1024));
     }
     for section in &config.inputs {
-        if let InputOptions::Kubernetes(options) = &section.options {
-            line("input kubernetes", ask(options, host).await);
+        match &section.options {
+            InputOptions::Docker(options) => line("input docker", docker(options).await),
+            InputOptions::Kubernetes(options) => line("input kubernetes", kubelet(options, host).await),
+            _ => {}
         }
     }
     for section in &config.outputs {
@@ -132,7 +134,7 @@ fn or_none(text: &str) -> &str {
 }
 
 /// The kubelet, and what the agent may ask it for.
-async fn ask(options: &kubernetes::Options, host: &Host) -> String {
+async fn kubelet(options: &kubernetes::Options, host: &Host) -> String {
     let client = match options.client(host) {
         Ok(client) => client,
         Err(error) => return format!("NOT USABLE: {error}"),
@@ -145,6 +147,26 @@ async fn ask(options: &kubernetes::Options, host: &Host) -> String {
     match client.summary().await {
         Ok(_) => format!("{}: {pods}, statistics", client.url()),
         Err(error) => format!("{}: {pods}, NO STATISTICS: {error}", client.url()),
+    }
+}
+
+/// Whether a docker daemon is reached, and what it says of itself.
+async fn docker(options: &docker::Options) -> String {
+    let client = match options.client(|name| std::env::var(name).ok()) {
+        Ok(client) => client,
+        Err(error) => return format!("NOT USABLE: {error}"),
+    };
+    let info = async {
+        client.negotiate().await?;
+        client.info().await
+    };
+    match info.await {
+        Ok(info) => {
+            let version = client.version().map_or_else(String::new, |version| version.to_string());
+            let (n, server) = (info.containers, info.server_version);
+            format!("{}: docker {server}, API {version}, {n} containers", client.endpoint())
+        }
+        Err(error) => format!("NOT REACHED: {error}"),
     }
 }
 

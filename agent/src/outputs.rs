@@ -184,7 +184,7 @@ pub struct Sender {
     common: OutputCommon,
     buffer: Buffer,
     counts: Arc<OutputCounts>,
-    /// `influxdb`, or its alias: for the log.
+    /// Writes that did not work since the last one that did.
     failures: u32,
     /// What was last logged about a failure, and when.
     logged: Option<(String, Instant)>,

@@ -10,6 +10,7 @@ mod cost;
 mod cpu;
 mod degraded;
 mod deploy;
+mod docker;
 mod host;
 mod identity;
 mod influx;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         kubelet::trials(),
         deploy::trials(),
         cluster::trials(),
+        docker::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())
 }

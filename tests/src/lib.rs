@@ -8,6 +8,7 @@ pub mod agent;
 pub mod bench;
 pub mod cgroup;
 pub mod confine;
+pub mod docker;
 pub mod gather;
 pub mod http;
 pub mod influxd;

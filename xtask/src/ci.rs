@@ -18,6 +18,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("taskset", "util-linux"),
     ("influxd", "influxdb"),
     ("victoria-metrics", "victoria-metrics"),
+    ("dockerd", "docker.io"),
+    ("iptables", "iptables"),
+    ("busybox", "busybox-static"),
     ("perf", "linux-perf"),
 ];
 

@@ -510,3 +510,6 @@ async fn answer(inspection: &mut Option<Inspection>) -> (String, Result<Inspecte
 fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= MOST_ID_BYTES && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::point::{FieldValue, Name, Point, Timestamp};
 
 /// Keys that a label cannot have, since the point itself may: a container must not pass for another one.
 const RESERVED: [&str; 4] = ["cpu", "device", "host", "network"];
-/// The keys of `memory.stat` that are fields.
+/// The keys of `memory.stat` that are fields, sorted.
 const MEMORY_KEYS: [&str; 29] = [
     "active_anon",
     "active_file",
@@ -298,8 +298,8 @@ impl Maker<'_> {
                 "inactive_file" => inactive_file = Some(value),
                 _ => {}
             }
-            if let Some(field) = MEMORY_KEYS.iter().find(|field| **field == key) {
-                set(fields, field, value);
+            if let Ok(at) = MEMORY_KEYS.binary_search(&key) {
+                set(fields, MEMORY_KEYS[at], value);
             }
         }
         // What the page cache holds and could give back; which figure says so depends on the cgroup's version.

@@ -209,11 +209,11 @@ fn kind(value: &str) -> &'static str {
     }
 }
 
-/// The measurement and tags of every series, with the fields' types.
-/// The types of the fields of each series.
-type Shapes = BTreeMap<(String, BTreeMap<String, String>), BTreeMap<String, &'static str>>;
+/// A measurement and its tags.
+type Series = (String, BTreeMap<String, String>);
 
-fn shapes(lines: &[Line]) -> Shapes {
+/// The measurement and tags of every series, with the fields' types.
+fn shapes(lines: &[Line]) -> BTreeMap<Series, BTreeMap<String, &'static str>> {
     let mut shapes = BTreeMap::<_, BTreeMap<String, &'static str>>::new();
     for (measurement, tags, fields) in lines {
         let shape = shapes.entry((measurement.clone(), tags.clone())).or_default();

@@ -1,0 +1,325 @@
+//! Against a stand-in that answers what docker 20.10, docker 29 and podman answer, as far as it is used: only 20.10 is there
+//! to be run (`tests/it/docker.rs` does). The events are recorded.
+
+use std::path::Path;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::cgroupfs::Cgroupfs;
+use crate::host::Host;
+use crate::http::Tls;
+use crate::identity::names::Names;
+
+/// What the daemon says now.
+#[derive(Default)]
+struct Script {
+    /// Least and most version of the API.
+    versions: (&'static str, &'static str),
+    containers: BTreeMap<String, Value>,
+    asked: Vec<String>,
+}
+
+struct StandIn {
+    directory: tempfile::TempDir,
+    script: Arc<Mutex<Script>>,
+    events: broadcast::Sender<String>,
+    tasks: JoinSet<()>,
+}
+
+impl StandIn {
+    fn start(versions: (&'static str, &'static str)) -> Self {
+        let script = Arc::new(Mutex::new(Script { versions, ..Script::default() }));
+        let directory = tempfile::tempdir().unwrap();
+        let mut daemon = Self { directory, script, events: broadcast::channel(64).0, tasks: JoinSet::new() };
+        daemon.resume();
+        daemon
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    fn resume(&mut self) {
+        let _ = std::fs::remove_file(self.socket());
+        let listener = UnixListener::bind(self.socket()).unwrap();
+        let (script, events) = (Arc::clone(&self.script), self.events.clone());
+        self.tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(serve(stream, Arc::clone(&script), events.clone()));
+            }
+        });
+    }
+
+    async fn stop(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    fn put(&self, id: &str, name: &str, state: &str, pid: i64) {
+        let container = json!({"Id": id, "Name": format!("/{name}"), "Config": {"Image": "bb:1"}, "State": {"Status": state, "Pid": pid}});
+        self.script.lock().unwrap().containers.insert(id.into(), container);
+    }
+
+    fn tell(&self, action: &str, id: &str, name: &str) {
+        let attributes = json!({"name": name, "image": "bb:1", "label": "x"});
+        let event = json!({"Type": "container", "Action": action, "Actor": {"ID": id, "Attributes": attributes}, "time": 1});
+        self.events.send(format!("{event}\n")).unwrap();
+    }
+
+    fn asked(&self, path: &str) -> usize {
+        self.script.lock().unwrap().asked.iter().filter(|asked| asked.contains(path)).count()
+    }
+}
+
+async fn serve(stream: UnixStream, script: Arc<Mutex<Script>>, events: broadcast::Sender<String>) {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let (mut line, mut header) = (String::new(), String::new());
+        if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+            return;
+        }
+        while header != "\r\n" {
+            header.clear();
+            if stream.read_line(&mut header).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let path = line.split(' ').nth(1).unwrap().to_owned();
+        let answer = answer(&path, &mut script.lock().unwrap());
+        if let Some((status, body)) = answer {
+            let text = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            if stream.write_all(text.as_bytes()).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let mut receiver = events.subscribe();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        while let Ok(event) = receiver.recv().await {
+            // In two pieces: a chunk need not be a line.
+            for piece in [&event[..event.len() / 2], &event[event.len() / 2..]] {
+                let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+                if stream.write_all(chunk.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The answer to a request; `None` for the stream of events.
+fn answer(path: &str, script: &mut Script) -> Option<(u16, String)> {
+    script.asked.push(path.to_owned());
+    let (least, most) = script.versions;
+    if path == "/version" {
+        return Some((200, json!({"ApiVersion": most, "MinAPIVersion": least, "Version": "x"}).to_string()));
+    }
+    let (version, path) = path.strip_prefix("/v").unwrap().split_once('/').unwrap();
+    let number = |version: &str| version.split('.').map(|part| part.parse().unwrap()).collect::<Vec<u32>>();
+    if number(version) < number(least) || number(version) > number(most) {
+        let message = format!("client version {version} is not supported");
+        return Some((400, json!({"message": message}).to_string()));
+    }
+    Some(match path.split('?').next().unwrap() {
+        "info" => {
+            (200, json!({"Name": "vm", "ServerVersion": most, "MemTotal": 1024, "Containers": 1}).to_string())
+        }
+        "containers/json" => {
+            let entry = |container: &Value| json!({"Id": container["Id"], "Names": [container["Name"]], "Image": "bb:1", "State": container["State"]["Status"]});
+            (200, script.containers.values().map(entry).collect::<Value>().to_string())
+        }
+        "events" => return None,
+        path => match script.containers.get(path.split('/').nth(1).unwrap_or_default()) {
+            Some(container) => (200, container.to_string()),
+            None => (404, json!({"message": "No such container"}).to_string()),
+        },
+    })
+}
+
+struct Watched {
+    daemon: Arc<Daemon>,
+    shared: Arc<Shared>,
+    _task: JoinSet<Infallible>,
+}
+
+fn watch(socket: &Path) -> Watched {
+    let endpoint = format!("unix://{}", socket.display());
+    let client = Client::new(&endpoint, &Tls::default(), Duration::from_secs(5), |_| None).unwrap();
+    let host = Host::at(socket.parent().unwrap());
+    let shared = Arc::new(Shared { cgroupfs: Cgroupfs::new(&host), host, names: Names::default() });
+    let daemon = Arc::new(Daemon::default());
+    let watch = Watch::new(Arc::new(client), Arc::clone(&daemon), &shared, Selection::default());
+    let mut task = JoinSet::new();
+    task.spawn(watch.run());
+    Watched { daemon, shared, _task: task }
+}
+
+impl Watched {
+    async fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        for _ in 0..1000 {
+            if condition(self) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("waited for {what}, in vain");
+    }
+
+    fn name(&self, id: &str) -> Option<String> {
+        self.shared.names.container(id).map(|container| container.name.clone())
+    }
+
+    fn status(&self, id: &str) -> Option<String> {
+        self.daemon.known().containers.get(id).map(|container| container.status.clone())
+    }
+}
+
+#[rstest]
+#[case::docker_20_10(("1.12", "1.41"), "/v1.41/")]
+#[case::docker_29(("1.44", "1.52"), "/v1.44/")]
+#[case::podman(("1.24", "1.41"), "/v1.41/")]
+#[tokio::test]
+async fn follows_a_container_from_its_start_to_its_end(
+    #[case] versions: (&'static str, &'static str),
+    #[case] prefix: &str,
+) {
+    let daemon = StandIn::start(versions);
+    daemon.put("aa", "first", "running", 7);
+    daemon.put("bb", "ended", "exited", 0);
+    let watched = watch(&daemon.socket());
+    watched.daemon.ready(Duration::from_secs(10)).await;
+    assert_eq!((watched.name("aa").as_deref(), watched.name("bb")), (Some("first"), None));
+    assert_eq!(watched.status("bb").as_deref(), Some("exited"));
+    let engine = watched.daemon.known().engine.clone().unwrap();
+    assert_eq!(
+        (engine.host.as_str(), engine.server_version.as_str(), engine.memory_bytes),
+        ("vm", versions.1, Some(1024))
+    );
+    assert!(daemon.asked(prefix) >= 5 && daemon.asked("/stats") == 0);
+    let inspected = daemon.asked("/aa/json");
+    assert_eq!(inspected, 1);
+
+    // One that is gone before anybody can inspect it has its name.
+    daemon.tell("start", "cc", "short");
+    watched.until("a name", |watched| watched.name("cc").is_some()).await;
+    assert_eq!(watched.status("cc"), None);
+    daemon.put("aa", "second", "paused", 7);
+    daemon.tell("rename", "aa", "second");
+    watched.until("a new name", |watched| watched.name("aa").as_deref() == Some("second")).await;
+    watched.until("a new state", |watched| watched.status("aa").as_deref() == Some("paused")).await;
+    daemon.put("aa", "second", "exited", 0);
+    daemon.tell("die", "aa", "second");
+    watched.until("its end", |watched| watched.status("aa").as_deref() == Some("exited")).await;
+    assert_eq!(watched.name("aa").as_deref(), Some("second"), "kept for its last figures");
+    daemon.script.lock().unwrap().containers.remove("aa");
+    daemon.tell("destroy", "aa", "second");
+    watched.until("its removal", |watched| watched.status("aa").is_none()).await;
+    assert_eq!(daemon.asked("containers/json"), 1, "nothing is listed again");
+    assert!(daemon.asked("/aa/json") <= inspected + 2);
+}
+
+#[tokio::test]
+async fn what_was_known_stays_while_the_daemon_is_away_and_is_put_right_when_it_is_back() {
+    let mut daemon = StandIn::start(("1.12", "1.41"));
+    daemon.put("aa", "stays", "running", 7);
+    daemon.put("bb", "goes", "running", 8);
+    let watched = watch(&daemon.socket());
+    watched.daemon.ready(Duration::from_secs(10)).await;
+    assert!(watched.daemon.known().is_up);
+    daemon.stop().await;
+    watched.until("its absence to be seen", |watched| !watched.daemon.known().is_up).await;
+    assert_eq!(watched.status("aa").as_deref(), Some("running"));
+    daemon.script.lock().unwrap().containers.remove("bb");
+    daemon.put("cc", "new", "running", 9);
+    daemon.resume();
+    watched.until("the new one", |watched| watched.status("cc").is_some()).await;
+    assert!(watched.daemon.known().is_up);
+    assert_eq!((watched.status("aa").is_some(), watched.status("bb")), (true, None));
+    assert_eq!(watched.name("bb").as_deref(), Some("goes"), "kept for its last figures");
+}
+
+#[tokio::test]
+async fn nonsense_among_the_events_makes_it_list_again() {
+    let daemon = StandIn::start(("1.12", "1.41"));
+    daemon.put("aa", "first", "running", 7);
+    let watched = watch(&daemon.socket());
+    watched.daemon.ready(Duration::from_secs(10)).await;
+    daemon.put("bb", "unheard", "running", 8);
+    daemon.events.send("{\"Action\": 7}\n".into()).unwrap();
+    watched.until("the one that no event told of", |watched| watched.status("bb").is_some()).await;
+    daemon.events.send("x".repeat(5 << 20)).unwrap();
+    daemon.put("cc", "unheard", "running", 9);
+    watched.until("the next one", |watched| watched.status("cc").is_some()).await;
+    // An id that is none is not asked for.
+    daemon.tell("start", "../../info", "odd");
+    daemon.put("dd", "last", "running", 10);
+    daemon.tell("start", "dd", "last");
+    watched.until("the last one", |watched| watched.status("dd").is_some()).await;
+    assert_eq!((watched.name("../../info"), daemon.asked("..")), (None, 0));
+}
+
+#[tokio::test]
+async fn the_recorded_events_of_docker_are_understood() {
+    let daemon = StandIn::start(("1.12", "1.41"));
+    let watched = watch(&daemon.socket());
+    watched.daemon.ready(Duration::from_secs(10)).await;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/docker/events.ndjson");
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        daemon.events.send(format!("{line}\n")).unwrap();
+    }
+    let (started, renamed) = (
+        "431d085c51f5eb0ea19facc88ccfe42314ab545d2d6ef36861813c3982b0b04d",
+        "770bcda4d0ce71e8f10ba6c9ab5efd606342157e478869bd9d4690e736ff42e0",
+    );
+    watched.until("the last event", |watched| watched.name(renamed).is_some()).await;
+    assert_eq!(
+        (watched.name(started).as_deref(), watched.name(renamed).as_deref()),
+        (Some("ev"), Some("ended2"))
+    );
+}
+
+#[test]
+fn labels_are_cut_and_counted() {
+    let labels: serde_json::Map<String, Value> =
+        (0..10_000).map(|i| (format!("l{i:05}"), json!("v".repeat(i)))).collect();
+    let long = json!({"Id": "a", "Name": "/n".repeat(5000), "Config": {"Image": "i".repeat(5000), "Labels": {"k".repeat(5000): "v".repeat(5000)}, "Env": ["A=1"]}});
+    let many = json!({"Id": "a", "Config": {"Labels": labels}});
+    let all = Selection::default();
+    let container = |value: &Value, selection: &Selection| {
+        Container::new(serde_json::from_value(value.clone()).unwrap(), selection)
+    };
+    let long = container(&long, &all);
+    let most = names::MOST_NAME_BYTES;
+    assert_eq!((long.name.len(), long.image.len(), long.tags.len()), (most, most, 1));
+    assert!(long.tags.iter().all(|(key, value)| key.len() == most && value.len() == most));
+    let told = container(&many, &all);
+    let bytes: usize = told.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+    assert!(bytes <= MOST_LABEL_BYTES && told.tags.len() > 100 && told.tags.len() <= MOST_LABELS, "{bytes}");
+    assert_eq!(told.tags.first_key_value().unwrap().0, "l00001", "sorted, without the empty one");
+    assert_eq!(told.n_left_out + told.tags.len(), 9_999);
+    // What is chosen is chosen before anything is left out.
+    let include = Patterns::new(&["l09*9".to_owned()]).unwrap();
+    let exclude = Patterns::new(&["*99".to_owned()]).unwrap();
+    let chosen = Selection { label_include: include, label_exclude: exclude, variables: Vec::new() };
+    let chosen = container(&many, &chosen);
+    assert!(chosen.tags.keys().all(|key| key.starts_with("l09") && !key.ends_with("99")));
+    assert_eq!(chosen.tags.first_key_value().unwrap().0, "l09009");
+}
+
+#[rstest]
+#[case("2026-11-22T13:00:53.88339895Z", Some(1_795_352_453_883_398_950))]
+#[case("2026-11-22T15:00:53.88339895+02:00", Some(1_795_352_453_883_398_950))]
+#[case("0001-01-01T00:00:00Z", None)]
+#[case("", None)]
+#[case("yesterday", None)]
+#[case("9999-12-31T23:59:59Z", None)]
+fn times(#[case] text: &str, #[case] expected: Option<i64>) {
+    assert_eq!(time(text), expected.map(Timestamp));
+}

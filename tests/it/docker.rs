@@ -1,0 +1,493 @@
+//! The containers of a real docker daemon: figures against its own, names, cost, and what happens when it does not behave.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use seismograf_tests::agent::Agent;
+use seismograf_tests::docker::Docker;
+use seismograf_tests::influxd::{Influxd, Setup};
+use seismograf_tests::suite::Outcome;
+use seismograf_tests::{agent_binary, oracle, pause, terminate, trial, wait_for};
+use serde_json::{Value, json};
+
+/// The suite.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("docker::figures_are_those_of_the_daemon", figures_are_those_of_the_daemon),
+        trial("docker::two_hundred_containers_have_names_and_cost_little", two_hundred_containers),
+        trial("docker::a_daemon_that_hangs_dies_or_talks_nonsense_costs_no_interval", daemon_misbehaves),
+        trial("docker::what_a_container_says_of_itself_makes_no_series", hostile),
+    ]
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A number of an answer; `None` where it is missing.
+fn number(value: &Value, path: &str) -> Option<u64> {
+    value.pointer(path).and_then(Value::as_u64)
+}
+
+/// Block I/O of an answer, all devices together.
+fn io(stats: &Value, list: &str, op: &str) -> u64 {
+    let entries = stats["blkio_stats"][list].as_array().cloned().unwrap_or_default();
+    let of =
+        entries.iter().filter(|entry| entry["op"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(op)));
+    of.map(|entry| entry["value"].as_u64().unwrap()).sum()
+}
+
+fn figures_are_those_of_the_daemon() -> Outcome {
+    const ROUNDS: usize = 8;
+    let docker = Docker::start()?;
+    // A limit on everything that can have one: since Linux 6.10 v1 counts the I/O of a device only once one is set. And
+    // direct I/O, for what is written back later has no owner under v1.
+    let mut limits = json!({"Memory": 64 << 20, "NanoCpus": 200_000_000});
+    let disk = docker.disk();
+    if let Some(disk) = &disk {
+        limits["BlkioDeviceWriteBps"] = json!([{"Path": disk, "Rate": 1_u64 << 30}]);
+        limits["BlkioDeviceReadBps"] = json!([{"Path": disk, "Rate": 1_u64 << 30}]);
+    } else {
+        println!("docker: block I/O is not compared: what is below {} is no disk", docker.socket().display());
+    }
+    let busy = docker.run(
+        "busy",
+        "while true; do dd if=/dev/zero of=/f bs=64k count=20 oflag=direct 2>/dev/null; dd if=/f of=/dev/null bs=64k iflag=direct 2>/dev/null; nc -w1 10.213.7.1 9 2>/dev/null; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; done",
+        &json!({"HostConfig": limits}),
+    );
+    let idle = docker.run("idle", "sleep 100000", &Value::Null);
+    let section =
+        format!("probes = []\n{}perdevice_include = [\"cpu\", \"blkio\", \"network\"]", docker.section());
+    let agent = Agent::start(&section, 500)?;
+    wait_for(|| agent.points("docker_container_net").len() >= 4, LIMIT, "the containers");
+    let mut compared = BTreeMap::<&str, usize>::new();
+    let mut moved = BTreeSet::new();
+    for round in 0..ROUNDS {
+        for (id, name) in [(&busy, "busy"), (&idle, "idle")] {
+            let before = docker.stats(id);
+            agent.next_gather();
+            let field = |measurement: &str, tag: (&str, &str), field: &str| {
+                let point = agent.point(measurement, &[("container_name", name), tag]);
+                let point = point.unwrap_or_else(|| panic!("no {measurement} of {name}\n{}", agent.log()));
+                point.fields.get(field).and_then(Value::as_u64)
+            };
+            let image = ("container_image", "bb");
+            let total = ("cpu", "cpu-total");
+            let ours = [
+                ("/cpu_stats/cpu_usage/total_usage", field("docker_container_cpu", total, "usage_total")),
+                (
+                    "/cpu_stats/cpu_usage/usage_in_usermode",
+                    field("docker_container_cpu", total, "usage_in_usermode"),
+                ),
+                (
+                    "/cpu_stats/cpu_usage/usage_in_kernelmode",
+                    field("docker_container_cpu", total, "usage_in_kernelmode"),
+                ),
+                (
+                    "/cpu_stats/cpu_usage/percpu_usage/0",
+                    field("docker_container_cpu", ("cpu", "cpu0"), "usage_total"),
+                ),
+                ("/cpu_stats/system_cpu_usage", field("docker_container_cpu", total, "usage_system")),
+                (
+                    "/cpu_stats/throttling_data/periods",
+                    field("docker_container_cpu", total, "throttling_periods"),
+                ),
+                (
+                    "/cpu_stats/throttling_data/throttled_periods",
+                    field("docker_container_cpu", total, "throttling_throttled_periods"),
+                ),
+                (
+                    "/cpu_stats/throttling_data/throttled_time",
+                    field("docker_container_cpu", total, "throttling_throttled_time"),
+                ),
+                ("/memory_stats/max_usage", field("docker_container_mem", image, "max_usage")),
+                ("/memory_stats/limit", field("docker_container_mem", image, "limit")),
+                ("/memory_stats/stats/total_pgfault", field("docker_container_mem", image, "total_pgfault")),
+                ("/memory_stats/stats/pgpgin", field("docker_container_mem", image, "pgpgin")),
+                ("/networks/eth0/rx_bytes", field("docker_container_net", ("network", "eth0"), "rx_bytes")),
+                ("/networks/eth0/tx_bytes", field("docker_container_net", ("network", "eth0"), "tx_bytes")),
+                (
+                    "/networks/eth0/tx_packets",
+                    field("docker_container_net", ("network", "total"), "tx_packets"),
+                ),
+            ];
+            let blkio = ["read", "write", "sync", "async", "total"].map(|op| {
+                let of = |list: &str| {
+                    field("docker_container_blkio", ("device", "total"), &format!("{list}_{op}")).unwrap_or(0)
+                };
+                (op, of("io_service_bytes_recursive"), of("io_serviced_recursive"))
+            });
+            let usage = field("docker_container_mem", image, "usage").unwrap();
+            let after = docker.stats(id);
+            for (path, value) in ours {
+                // Under v2 the daemon has no figure for a CPU, and what it has instead of the largest use is 0.
+                let (Some(least), Some(most)) = (number(&before, path), number(&after, path)) else {
+                    continue;
+                };
+                let Some(value) = value else {
+                    assert!(most == 0, "{name} {path}: {most}, but nothing from the agent");
+                    continue;
+                };
+                assert!(
+                    (least..=most).contains(&value),
+                    "{name} {path}: {value} is not in {least}..={most}, round {round}"
+                );
+                *compared.entry(path).or_default() += 1;
+                if value > 0 && name == "busy" {
+                    moved.insert(path.to_owned());
+                }
+            }
+            for (op, bytes, operations) in blkio {
+                for (list, value) in
+                    [("io_service_bytes_recursive", bytes), ("io_serviced_recursive", operations)]
+                {
+                    let (least, most) = (io(&before, list, op), io(&after, list, op));
+                    // Under v2 this daemon has no operations.
+                    if most > 0 || value == 0 {
+                        assert!(
+                            (least..=most).contains(&value),
+                            "{name} {list} {op}: {value} is not in {least}..={most}"
+                        );
+                        *compared.entry("blkio").or_default() += 1;
+                        if value > 0 {
+                            moved.insert(format!("{list}_{op}"));
+                        }
+                    }
+                }
+            }
+            let used = |stats: &Value| {
+                let usage = number(stats, "/memory_stats/usage").unwrap();
+                let less = ["cache", "total_inactive_file", "inactive_file"]
+                    .map(|key| number(&stats["memory_stats"]["stats"], &format!("/{key}")));
+                usage - less.into_iter().flatten().find(|bytes| *bytes < usage).unwrap_or(0)
+            };
+            if name == "idle" && used(&before) == used(&after) {
+                assert_eq!(usage, used(&after));
+                *compared.entry("memory usage").or_default() += 1;
+            }
+        }
+    }
+    println!(
+        "docker: compared with the daemon's stats, {ROUNDS} rounds: {compared:?}; above 0: {}",
+        moved.len()
+    );
+    let io = ["io_service_bytes_recursive_write", "io_serviced_recursive_read"];
+    let io = io.into_iter().filter(|_| disk.is_some());
+    let others =
+        ["/cpu_stats/cpu_usage/total_usage", "/cpu_stats/throttling_data/periods", "/networks/eth0/tx_bytes"];
+    for path in others.into_iter().chain(io) {
+        assert!(moved.contains(path), "{path} stayed 0: this shows nothing; above 0 were {moved:?}");
+    }
+    Ok(())
+}
+
+/// The agent with a configuration and its points in a file.
+struct Running {
+    child: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Running {
+    fn start(config: &str) -> Result<Self, seismograf_tests::Skip> {
+        let directory = tempfile::tempdir().unwrap();
+        let points = directory.path().join("points");
+        let path = directory.path().join("agent.conf");
+        let mut file = std::fs::File::create(&path).unwrap();
+        write!(file, "{config}\n[[outputs.file]]\nfiles = [\"{}\"]\n", points.display()).unwrap();
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let child = Command::new(agent_binary()?)
+            .arg("--config")
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Ok(Self { child, directory })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.file("log")).unwrap()
+    }
+
+    /// Lines of a measurement, with their times.
+    fn lines(&self, measurement: &str) -> Vec<(String, i64)> {
+        let text = std::fs::read_to_string(self.file("points")).unwrap_or_default();
+        let start = format!("{measurement},");
+        let lines = text.lines().filter(|line| line.starts_with(&start)).filter_map(|line| {
+            let (line, time) = line.rsplit_once(' ')?;
+            Some((line.to_owned(), time.parse().ok()?))
+        });
+        lines.collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        terminate(&mut self.child);
+    }
+}
+
+fn tag<'a>(line: &'a str, tag: &str) -> Option<&'a str> {
+    let start = line.find(&format!(",{tag}="))? + tag.len() + 2;
+    line[start..].split([',', ' ']).next()
+}
+
+/// One gather's CPU time, and what the daemon and its containerd may spend a second more than without the agent.
+const GATHER_MS: f64 = 15.0;
+const DAEMON_MS: f64 = 2.0;
+
+fn two_hundred_containers() -> Outcome {
+    const CONTAINERS: usize = 200;
+    const INTERVAL: Duration = Duration::from_secs(10);
+    const PERIOD: Duration = Duration::from_secs(40);
+    let docker = Docker::start()?;
+    let start = Instant::now();
+    for i in 0..CONTAINERS {
+        docker.run(&format!("c{i}"), "exec sleep 100000", &json!({"Labels": {"app": format!("web{i}")}}));
+    }
+    println!("docker: {CONTAINERS} containers started in {:.0} s", start.elapsed().as_secs_f64());
+    let daemons = docker.daemons();
+    assert_eq!(daemons.len(), 2, "dockerd and containerd");
+    // What ended on their behalf counts too: `/info` has them run others.
+    let spent = || daemons.iter().map(|pid| cpu_with_children(*pid)).sum::<u64>();
+    let over = |period: Duration| {
+        let (start, before) = (Instant::now(), spent());
+        pause(period);
+        (spent() - before) as f64 * 10.0 / start.elapsed().as_secs_f64()
+    };
+    pause(Duration::from_secs(5));
+    let without = over(PERIOD);
+    let config = format!(
+        "[agent]\ninterval = \"10s\"\nflush_interval = \"10s\"\nhostname = \"h\"\n[[inputs.ebpf]]\n{}",
+        docker.section()
+    );
+    let agent = Running::start(&config)?;
+    let gathers = || {
+        let times = agent.lines("docker_container_cpu").into_iter().map(|(_, time)| time);
+        times.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    wait_for(|| gathers().len() >= 2, 4 * INTERVAL, "two gathers of the agent");
+    let with = over(PERIOD);
+    wait_for(|| gathers().len() >= 7, 8 * INTERVAL, "more gathers of the agent");
+    let cpu: Vec<u64> = agent
+        .lines("seismograf")
+        .iter()
+        .filter(|(line, _)| tag(line, "part") == Some("agent"))
+        .filter_map(|(line, _)| line.split_once("cpu_ns=")?.1.split('i').next()?.parse().ok())
+        .collect();
+    let per_gather: Vec<f64> = cpu.windows(2).skip(1).map(|pair| (pair[1] - pair[0]) as f64 / 1e6).collect();
+    let best = per_gather.iter().copied().fold(f64::MAX, f64::min);
+    let (rss, _) = oracle::process(agent.child.id());
+    println!(
+        "docker: {CONTAINERS} containers, every 10 s: agent {per_gather:.1?} ms a gather, {:.1} MB RSS; dockerd and containerd {with:.1} ms a second, {without:.1} without",
+        rss as f64 / 1e6
+    );
+    let last = *gathers().last().unwrap();
+    let mut n = 0;
+    for measurement in ["status", "mem", "cpu", "net", "blkio"] {
+        let lines: Vec<String> = agent
+            .lines(&format!("docker_container_{measurement}"))
+            .into_iter()
+            .filter(|(_, time)| *time == last)
+            .map(|(line, _)| line)
+            .collect();
+        let names: BTreeSet<&str> = lines.iter().filter_map(|line| tag(line, "container_name")).collect();
+        assert_eq!(names.len(), CONTAINERS, "docker_container_{measurement}");
+        for line in &lines {
+            let name = tag(line, "container_name").unwrap_or_else(|| panic!("no name: {line}"));
+            assert_eq!(tag(line, "container_image"), Some("bb"), "{line}");
+            assert_eq!(tag(line, "app"), Some(name.replace('c', "web").as_str()), "{line}");
+            n += 1;
+        }
+    }
+    // Rows of cgroups have names too, where they are given: then all that are in a container do.
+    let of_containers: Vec<(String, i64)> = ["cgroup_cpu", "cgroup_blkio", "cgroup_net"]
+        .into_iter()
+        .flat_map(|measurement| agent.lines(measurement))
+        .filter(|(line, time)| *time >= last && line.contains("runtime=docker"))
+        .collect();
+    let named = of_containers.iter().filter(|(line, _)| tag(line, "container_name").is_some()).count();
+    println!(
+        "docker: {n} points of containers, all named; {named} of {} rows of their cgroups",
+        of_containers.len()
+    );
+    assert!(named == 0 || named == of_containers.len(), "some rows have names and some have not");
+    assert!(best <= GATHER_MS, "{best:.1} ms a gather");
+    assert!(with - without <= DAEMON_MS, "{:.1} ms a second more", with - without);
+    Ok(())
+}
+
+/// CPU time of a process and of its children that have ended, in ticks of 10 ms.
+fn cpu_with_children(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let columns: Vec<&str> = stat.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
+    columns[11..15].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+fn daemon_misbehaves() -> Outcome {
+    const INTERVAL: Duration = Duration::from_millis(500);
+    const BACK: Duration = Duration::from_secs(10);
+    let mut docker = Docker::start()?;
+    docker.run("old", "exec sleep 100000", &Value::Null);
+    let config = format!(
+        "[agent]\ninterval = \"500ms\"\nflush_interval = \"500ms\"\nhostname = \"h\"\n[[inputs.mem]]\n{}timeout = \"2s\"",
+        docker.section()
+    );
+    let agent = Running::start(&config)?;
+    let of = |name: &str| -> Vec<i64> {
+        let lines = agent.lines("docker_container_cpu");
+        let of = lines.iter().filter(|(line, _)| {
+            tag(line, "container_name") == Some(name) && tag(line, "cpu") == Some("cpu-total")
+        });
+        of.map(|(_, time)| *time).collect()
+    };
+    let said = |text: &str, times: usize| {
+        wait_for(
+            || agent.log().matches(text).count() >= times,
+            LIMIT,
+            &format!("`{text}` in the log, {times} times"),
+        );
+    };
+    wait_for(|| of("old").len() >= 2, LIMIT, "the container");
+    let (rss, _) = oracle::process(agent.child.id());
+
+    // Hung.
+    docker.signal(libc::SIGSTOP);
+    said("docker is away", 1);
+    pause(4 * INTERVAL);
+    docker.signal(libc::SIGCONT);
+    said("docker is back", 1);
+    docker.run("after-hang", "exec sleep 100000", &Value::Null);
+    wait_for(|| !of("after-hang").is_empty(), BACK, "a name after the daemon hung");
+
+    // Killed, and something else in its place that talks nonsense.
+    docker.kill();
+    said("docker is away", 2);
+    let _ = std::fs::remove_file(docker.socket());
+    let nonsense = UnixListener::bind(docker.socket()).unwrap();
+    nonsense.set_nonblocking(true).unwrap();
+    let (start, mut n) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs(20) && n < 8 {
+        if let Ok((mut stream, _)) = nonsense.accept() {
+            n += 1;
+            let _ = match n % 4 {
+                0 => stream.write_all(b"\0\xff\xfe garbage\r\n\r\n"),
+                1 => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{\"Api\":"),
+                2 => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}"),
+                _ => {
+                    // Without end: the agent must end it.
+                    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n[");
+                    let zeros = vec![b' '; 1 << 20];
+                    (0..100).try_for_each(|_| stream.write_all(&zeros))
+                }
+            };
+        }
+        pause(Duration::from_millis(20));
+    }
+    assert!(n >= 4, "the agent asked {n} times only");
+    drop(nonsense);
+
+    docker.resume();
+    let back = Instant::now();
+    docker.run("after-return", "exec sleep 100000", &Value::Null);
+    wait_for(|| !of("after-return").is_empty(), BACK, "a name after the daemon's return");
+    let back = back.elapsed();
+    said("docker is back", 2);
+    let (rss_after, _) = oracle::process(agent.child.id());
+
+    let gathers =
+        |times: Vec<i64>| times.into_iter().map(|time| time / 500_000_000).collect::<BTreeSet<i64>>();
+    let mem: BTreeSet<i64> = gathers(agent.lines("mem").into_iter().map(|(_, time)| time).collect());
+    let old = gathers(of("old"));
+    let (first, last) = (*old.first().unwrap(), *old.last().unwrap());
+    let missed: Vec<i64> = (first..=last).filter(|time| !old.contains(time) || !mem.contains(time)).collect();
+    println!(
+        "docker: hung, killed, replaced by nonsense ({n} connections), back: {} gathers, {} missed; named {back:.1?} after the return; {:.1} then {:.1} MB RSS\n{}",
+        old.len(),
+        missed.len(),
+        rss as f64 / 1e6,
+        rss_after as f64 / 1e6,
+        agent.log()
+    );
+    assert_eq!(missed, [0_i64; 0], "of {first}..={last}");
+    assert!(rss_after < rss + (8 << 20), "{rss} became {rss_after}");
+    assert!(agent.log().lines().filter(|line| line.contains("docker is")).count() <= 6, "{}", agent.log());
+    Ok(())
+}
+
+fn hostile() -> Outcome {
+    const INJECTION: &str = "x\ninjected,a=b c=1i 1\n,d=\"e\" f=\\";
+    let docker = Docker::start()?;
+    let server = Influxd::start(Setup::default())?;
+    let mut labels = serde_json::Map::new();
+    for i in 0..10_000 {
+        labels.insert(format!("l{i:05}"), json!(INJECTION));
+    }
+    let many = docker.run("many", "exec sleep 100000", &json!({"Labels": labels}));
+    let mut labels = serde_json::Map::new();
+    labels.insert(INJECTION.into(), json!(INJECTION));
+    labels.insert("container_name".into(), json!("another"));
+    labels.insert("long".into(), json!("y".repeat(64 << 10)));
+    labels.insert("z".repeat(64 << 10), json!("1"));
+    labels.insert("\u{fffd}\u{0}\u{7f}".into(), json!("\u{0}東京🦀"));
+    let env = [format!("HOSTILE={INJECTION}"), format!("LONG={}", "v".repeat(64 << 10))];
+    docker.run("odd", "exec sleep 100000", &json!({"Labels": labels, "Env": env}));
+    let config = format!(
+        "[agent]\ninterval = \"500ms\"\nflush_interval = \"500ms\"\nhostname = \"h\"\n{}tag_env = [\"HOSTILE\", \"LONG\"]\n[[outputs.influxdb]]\nurls = [\"{}\"]\ndatabase = \"metrics\"\n",
+        docker.section(),
+        server.url()
+    );
+    let agent = Running::start(&config)?;
+    wait_for(
+        || server.count("metrics", "docker_container_cpu", "usage_total") >= 12,
+        LIMIT,
+        "points in the database",
+    );
+    let names = |query: &str, column: usize| -> BTreeSet<String> {
+        let rows = server.series("metrics", query);
+        let values = rows.iter().flat_map(|row| row["values"].as_array().cloned().unwrap_or_default());
+        values.map(|value| value[column].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let measurements = names("SHOW MEASUREMENTS", 0);
+    let known: BTreeSet<&str> = [
+        "docker",
+        "docker_container_status",
+        "docker_container_mem",
+        "docker_container_cpu",
+        "docker_container_net",
+        "docker_container_blkio",
+        "seismograf",
+    ]
+    .into();
+    assert!(measurements.iter().all(|name| known.contains(name.as_str())), "{measurements:?}");
+    assert!(measurements.len() >= 6, "{measurements:?}");
+    let containers = names("SHOW TAG VALUES FROM \"docker_container_cpu\" WITH KEY = \"container_name\"", 1);
+    assert_eq!(containers, ["many".to_owned(), "odd".to_owned()].into());
+    let keys = names("SHOW TAG KEYS FROM \"docker_container_status\"", 0);
+    let longest = keys.iter().map(String::len).max().unwrap_or(0);
+    // cpu-total and each CPU of two containers: a series more would be one that a label made.
+    let n_cpus = std::thread::available_parallelism().unwrap().get();
+    let series = names("SHOW SERIES FROM \"docker_container_cpu\"", 0).len();
+    println!(
+        "docker: hostile: {} measurements, {series} series of CPU time, {} tag keys, the longest {longest} bytes",
+        measurements.len(),
+        keys.len()
+    );
+    assert_eq!(series, 2 * (1 + n_cpus));
+    assert!(keys.len() > 100 && keys.len() < 300, "{}", keys.len());
+    assert!(longest <= 1024);
+    let log = agent.log();
+    assert_eq!(log.matches("too many labels").count(), 1, "{log}");
+    assert!(!log.contains("refused") && !log.contains("ERROR"), "{log}");
+    let _ = many;
+    Ok(())
+}

@@ -133,10 +133,11 @@ fn next(look: impl Fn() -> Vec<String>) -> String {
 }
 
 fn figures() -> Outcome {
-    needs(&["ip", "nsenter"])?;
+    const HELD_BYTES: u64 = 32 << 20;
+    needs(&["ip", "nsenter", "unshare"])?;
     let wire = Wire::new();
     let cgroup = Cgroup::of_container("kubelet-figures", &uid(0), &id(0, 0));
-    let mut worker = Worker::start(&cgroup, &wire.names[0], &["spin", "60000"]);
+    let mut worker = Worker::start(&cgroup, &wire.names[0], &["hold", &HELD_BYTES.to_string(), "60000"]);
     let mut sender = {
         let own = Cgroup::new("kubelet-sender");
         let to = format!("{}:9300", ADDRESSES[0]);
@@ -146,7 +147,8 @@ fn figures() -> Outcome {
     let (kubelet, token) = (Kubelet::start(TOKEN), token_file(TOKEN));
     kubelet.set_pods(|pods| *pods = vec![listed(0, 1)]);
     kubelet.set_summary(Vec::clear);
-    let agent = Running::start(&config(&kubelet, token.path(), "1s"))?;
+    let config = config(&kubelet, token.path(), "1s");
+    let (agent, in_a_pod) = (Running::start(&config)?, Running::start_in_pid_namespace(&config)?);
     worker.go();
 
     // The kubelet's statistics do not have it yet.
@@ -178,7 +180,7 @@ fn figures() -> Outcome {
             [cgroup.cpu_ns(), cgroup.memory_bytes(), rss(&cgroup), faults(&cgroup), inactive(&cgroup)];
         let dev_before = dev();
         let line = next(containers);
-        let network = next(|| of_pod(&agent, "kubernetes_pod_network", 0));
+        let networks = [&agent, &in_a_pod].map(|agent| next(|| of_pod(agent, "kubernetes_pod_network", 0)));
         let after =
             [cgroup.cpu_ns(), cgroup.memory_bytes(), rss(&cgroup), faults(&cgroup), inactive(&cgroup)];
         let value =
@@ -194,13 +196,17 @@ fn figures() -> Outcome {
         within("cpu_usage_core_nanoseconds", 0, 0);
         within("memory_usage_bytes", 1, SLACK);
         within("memory_rss_bytes", 2, SLACK);
+        assert!(value("memory_rss_bytes") >= HELD_BYTES, "less than the worker holds: {line}");
         within("memory_page_faults", 3, 0);
         assert_eq!(before[4], after[4], "nothing reads or writes files there");
         assert_eq!(value("memory_working_set_bytes"), value("memory_usage_bytes") - before[4]);
         assert_eq!(value("rootfs_used_bytes"), 13, "the kubelet's");
-        let received = int(&network, "rx_bytes").unwrap().cast_unsigned();
-        println!("kubelet: rx_bytes: {} <= {received} <= {}", dev_before[1], dev()[1]);
-        assert!((dev_before[1]..=dev()[1]).contains(&received), "{network}");
+        let dev_after = dev();
+        for network in networks {
+            let received = int(&network, "rx_bytes").unwrap().cast_unsigned();
+            println!("kubelet: rx_bytes: {} <= {received} <= {}", dev_before[1], dev_after[1]);
+            assert!((dev_before[1]..=dev_after[1]).contains(&received), "{network}");
+        }
     }
     assert!(dev()[1] > 500_000, "nothing was sent: this shows nothing");
     let lines = containers();

@@ -61,12 +61,12 @@ fn token_file(token: &str) -> tempfile::NamedTempFile {
 }
 
 fn uid(n: usize) -> String {
-    format!("{n:08x}-2222-4333-8444-555555555555")
+    format!("{n:08x}-2222-4333-8444-{:012x}", std::process::id())
 }
 
-/// The ids of our containers differ from those that were recorded.
+/// Ids of containers are unique on a machine, so these are also when somebody else runs this there.
 fn id(pod: usize, container: usize) -> String {
-    format!("{:064x}", (pod + 1) * 1000 + container)
+    format!("{:032x}{:032x}", std::process::id(), pod * 1000 + container)
 }
 
 /// A pod of ours as `/pods` lists it, with containers `c0`, `c1` …
@@ -132,9 +132,21 @@ fn next(look: impl Fn() -> Vec<String>) -> String {
     wait_for_some(|| look().into_iter().find(|line| time(line) > start), Duration::from_secs(20), "a gather")
 }
 
+/// What `start` starts is in a PID namespace of its own, with the host's `/proc`: as in a pod, it sees the host's processes
+/// there, and in cgroupfs none.
+fn in_a_pid_namespace<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    let of_a_thread = || {
+        // SAFETY: only says where the children of this thread will be; it shares nothing less with the others.
+        let result = unsafe { libc::unshare(libc::CLONE_NEWPID) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        start()
+    };
+    std::thread::scope(|scope| scope.spawn(of_a_thread).join().unwrap())
+}
+
 fn figures() -> Outcome {
     const HELD_BYTES: u64 = 32 << 20;
-    needs(&["ip", "nsenter", "unshare"])?;
+    needs(&["ip", "nsenter"])?;
     let wire = Wire::new();
     let cgroup = Cgroup::of_container("kubelet-figures", &uid(0), &id(0, 0));
     let mut worker = Worker::start(&cgroup, &wire.names[0], &["hold", &HELD_BYTES.to_string(), "60000"]);
@@ -148,7 +160,7 @@ fn figures() -> Outcome {
     kubelet.set_pods(|pods| *pods = vec![listed(0, 1)]);
     kubelet.set_summary(Vec::clear);
     let config = config(&kubelet, token.path(), "1s");
-    let (agent, in_a_pod) = (Running::start(&config)?, Running::start_in_pid_namespace(&config)?);
+    let (agent, in_a_pod) = (Running::start(&config)?, in_a_pid_namespace(|| Running::start(&config))?);
     worker.go();
 
     // The kubelet's statistics do not have it yet.

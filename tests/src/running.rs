@@ -20,27 +20,12 @@ impl Running {
     /// # Errors
     /// Skips the test when there is no agent to start.
     pub fn start(config: &str) -> Result<Self, Skip> {
-        Ok(Self::through(Command::new(agent_binary()?), config))
-    }
-
-    /// Starts it in a PID namespace of its own, with the host's `/proc`: as in a pod, it sees the host's processes there,
-    /// and in cgroupfs none.
-    ///
-    /// # Errors
-    /// Skips the test when there is no agent to start.
-    pub fn start_in_pid_namespace(config: &str) -> Result<Self, Skip> {
-        let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child"]).arg(agent_binary()?);
-        Ok(Self::through(command, config))
-    }
-
-    fn through(mut command: Command, config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let points = directory.path().join("points").display().to_string();
         let path = directory.path().join("agent.conf");
         std::fs::write(&path, config.replace("{points}", &points)).unwrap();
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let child = command
+        let child = Command::new(agent_binary()?)
             .arg("--config")
             .arg(&path)
             .stdin(Stdio::null())
@@ -48,7 +33,7 @@ impl Running {
             .stderr(log)
             .spawn()
             .unwrap();
-        Self { child, directory }
+        Ok(Self { child, directory })
     }
 
     /// Its process id.

@@ -61,12 +61,12 @@ fn token_file(token: &str) -> tempfile::NamedTempFile {
 }
 
 fn uid(n: usize) -> String {
-    format!("{n:08x}-2222-4333-8444-555555555555")
+    format!("{n:08x}-2222-4333-8444-{:012x}", std::process::id())
 }
 
-/// The ids of our containers differ from those that were recorded.
+/// Ids of containers are unique on a machine, so these are also when somebody else runs this there.
 fn id(pod: usize, container: usize) -> String {
-    format!("{:064x}", (pod + 1) * 1000 + container)
+    format!("{:032x}{:032x}", std::process::id(), pod * 1000 + container)
 }
 
 /// A pod of ours as `/pods` lists it, with containers `c0`, `c1` …
@@ -132,11 +132,24 @@ fn next(look: impl Fn() -> Vec<String>) -> String {
     wait_for_some(|| look().into_iter().find(|line| time(line) > start), Duration::from_secs(20), "a gather")
 }
 
+/// What `start` starts is in a PID namespace of its own, with the host's `/proc`: as in a pod, it sees the host's processes
+/// there, and in cgroupfs none.
+fn in_a_pid_namespace<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    let of_a_thread = || {
+        // SAFETY: only says where the children of this thread will be; it shares nothing less with the others.
+        let result = unsafe { libc::unshare(libc::CLONE_NEWPID) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        start()
+    };
+    std::thread::scope(|scope| scope.spawn(of_a_thread).join().unwrap())
+}
+
 fn figures() -> Outcome {
+    const HELD_BYTES: u64 = 32 << 20;
     needs(&["ip", "nsenter"])?;
     let wire = Wire::new();
     let cgroup = Cgroup::of_container("kubelet-figures", &uid(0), &id(0, 0));
-    let mut worker = Worker::start(&cgroup, &wire.names[0], &["spin", "60000"]);
+    let mut worker = Worker::start(&cgroup, &wire.names[0], &["hold", &HELD_BYTES.to_string(), "60000"]);
     let mut sender = {
         let own = Cgroup::new("kubelet-sender");
         let to = format!("{}:9300", ADDRESSES[0]);
@@ -146,7 +159,8 @@ fn figures() -> Outcome {
     let (kubelet, token) = (Kubelet::start(TOKEN), token_file(TOKEN));
     kubelet.set_pods(|pods| *pods = vec![listed(0, 1)]);
     kubelet.set_summary(Vec::clear);
-    let agent = Running::start(&config(&kubelet, token.path(), "1s"))?;
+    let config = config(&kubelet, token.path(), "1s");
+    let (agent, in_a_pod) = (Running::start(&config)?, in_a_pid_namespace(|| Running::start(&config))?);
     worker.go();
 
     // The kubelet's statistics do not have it yet.
@@ -178,7 +192,7 @@ fn figures() -> Outcome {
             [cgroup.cpu_ns(), cgroup.memory_bytes(), rss(&cgroup), faults(&cgroup), inactive(&cgroup)];
         let dev_before = dev();
         let line = next(containers);
-        let network = next(|| of_pod(&agent, "kubernetes_pod_network", 0));
+        let networks = [&agent, &in_a_pod].map(|agent| next(|| of_pod(agent, "kubernetes_pod_network", 0)));
         let after =
             [cgroup.cpu_ns(), cgroup.memory_bytes(), rss(&cgroup), faults(&cgroup), inactive(&cgroup)];
         let value =
@@ -194,13 +208,17 @@ fn figures() -> Outcome {
         within("cpu_usage_core_nanoseconds", 0, 0);
         within("memory_usage_bytes", 1, SLACK);
         within("memory_rss_bytes", 2, SLACK);
+        assert!(value("memory_rss_bytes") >= HELD_BYTES, "less than the worker holds: {line}");
         within("memory_page_faults", 3, 0);
         assert_eq!(before[4], after[4], "nothing reads or writes files there");
         assert_eq!(value("memory_working_set_bytes"), value("memory_usage_bytes") - before[4]);
         assert_eq!(value("rootfs_used_bytes"), 13, "the kubelet's");
-        let received = int(&network, "rx_bytes").unwrap().cast_unsigned();
-        println!("kubelet: rx_bytes: {} <= {received} <= {}", dev_before[1], dev()[1]);
-        assert!((dev_before[1]..=dev()[1]).contains(&received), "{network}");
+        let dev_after = dev();
+        for network in networks {
+            let received = int(&network, "rx_bytes").unwrap().cast_unsigned();
+            println!("kubelet: rx_bytes: {} <= {received} <= {}", dev_before[1], dev_after[1]);
+            assert!((dev_before[1]..=dev_after[1]).contains(&received), "{network}");
+        }
     }
     assert!(dev()[1] > 500_000, "nothing was sent: this shows nothing");
     let lines = containers();

@@ -138,6 +138,13 @@ fn work(kind: &str, args: &[&str]) {
             spin(Duration::from_millis(number(ms)));
             done(0);
         }
+        ("hold", [bytes, ms]) => {
+            let held = vec![7_u8; number(bytes) as usize];
+            ready();
+            spin(Duration::from_millis(number(ms)));
+            std::hint::black_box(&held);
+            done(0);
+        }
         ("switch", [ms, per_second]) => switch(Duration::from_millis(number(ms)), number(per_second)),
         ("fork", [ms]) => fork(Duration::from_millis(number(ms))),
         ("herd", [n]) => herd(number(n)),

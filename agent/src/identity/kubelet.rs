@@ -26,7 +26,7 @@ use crate::memory;
 
 /// Where Kubernetes puts a pod's token.
 pub const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-/// No more of an answer is read than this: some 4,000 pods with everything that can be said of them.
+/// No more of an answer is read than this: a pod has some 5 KB, and a node a few hundred pods.
 const MOST_ANSWER_BYTES: usize = 32 << 20;
 /// From here on an answer's memory is given back at once; what is smaller is needed again at the next gather.
 const BIG_ANSWER_BYTES: usize = 4 << 20;
@@ -252,9 +252,10 @@ impl Client {
         if is_big {
             memory::give_back();
         }
+        // The parser quotes what it minds, whatever its length.
         read.map_err(|error| Error::NotUnderstood {
             url,
-            reason: format!("the answer is not a kubelet's: {error}"),
+            reason: names::cut(format!("the answer is not a kubelet's: {error}")),
         })
     }
 }

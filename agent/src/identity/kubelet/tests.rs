@@ -143,6 +143,35 @@ async fn what_is_no_answer_says_what_to_do(#[case] answer: &'static str, #[case]
 }
 
 #[tokio::test]
+async fn a_complaint_is_short_however_long_its_cause() {
+    let url = serve(|_| ok(&format!(r#"{{"items":"{}"}}"#, "x".repeat(1 << 20)))).await;
+    let error = kubelet(&url).0.list(Instant::now()).await.unwrap_err().to_string();
+    assert!(error.len() < 2_000, "{}", error.len());
+}
+
+#[tokio::test]
+async fn ten_thousand_pods_have_names() {
+    const PODS: usize = 10_000;
+    let pods: Vec<String> = (0..PODS)
+        .map(|i| {
+            let containers = [0, 1].map(|c| format!(r#"{{"name":"c{c}","image":"bb:1"}}"#)).join(",");
+            let status = |c| format!(r#"{{"name":"c{c}","containerID":"containerd://{i:063}{c}","state":{{"running":{{}}}}}}"#);
+            let statuses = [0, 1].map(status).join(",");
+            format!(
+                r#"{{"metadata":{{"name":"p{i}","namespace":"n","uid":"{i:08}-2222-3333-4444-555555555555"}},"spec":{{"nodeName":"h","containers":[{containers}]}},"status":{{"containerStatuses":[{statuses}]}}}}"#
+            )
+        })
+        .collect();
+    let body = ok(&format!(r#"{{"items":[{}]}}"#, pods.join(",")));
+    let n_bytes = body.len();
+    let (kubelet, shared) = kubelet(&serve(move |_| body.clone()).await);
+    let start = Instant::now();
+    let listing = kubelet.list(start).await.unwrap();
+    println!("{PODS} pods in {n_bytes} bytes: {:?}", start.elapsed());
+    assert_eq!((listing.pods.len(), shared.names.len()), (PODS, (2 * PODS, PODS)));
+}
+
+#[tokio::test]
 async fn statistics_need_a_right_of_their_own() {
     let url =
         serve(|_| include_str!("../../../testdata/kubelet/403.http").replacen("HTTP/2", "HTTP/1.1", 1)).await;

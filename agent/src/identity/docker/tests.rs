@@ -11,10 +11,8 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::cgroupfs::Cgroupfs;
 use crate::host::Host;
 use crate::http::Tls;
-use crate::identity::names::Names;
 
 /// What the daemon says now.
 #[derive(Default)]
@@ -153,7 +151,7 @@ fn watch(socket: &Path) -> Watched {
     let endpoint = format!("unix://{}", socket.display());
     let client = Client::new(&endpoint, &Tls::default(), Duration::from_secs(5), |_| None).unwrap();
     let host = Host::at(socket.parent().unwrap());
-    let shared = Arc::new(Shared { cgroupfs: Cgroupfs::new(&host), host, names: Names::default() });
+    let shared = Shared::new(host);
     let daemon = Arc::new(Daemon::default());
     let watch = Watch::new(Arc::new(client), Arc::clone(&daemon), &shared, Selection::default());
     let mut task = JoinSet::new();

@@ -2,6 +2,7 @@
 //!
 //! Pure. Tags are sorted by key; every special character is escaped; what the format cannot carry is left out.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use crate::point::{FieldValue, Point};
@@ -15,14 +16,18 @@ const KEY: &[u8] = b",= ";
 pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     escape(&point.measurement, NAME, out);
-    let mut tags: Vec<(Vec<u8>, &str)> = point
+    let mut tags: Vec<(Cow<'_, [u8]>, &str)> = point
         .tags
         .iter()
         .filter(|(key, value)| !is_empty(key) && !is_empty(value))
         .map(|(key, value)| {
+            // Nearly every key is one that stands for itself.
+            if key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                return (Cow::Borrowed(key.as_bytes()), value.as_str());
+            }
             let mut escaped = Vec::with_capacity(key.len());
             escape(key, KEY, &mut escaped);
-            (escaped, value.as_str())
+            (Cow::Owned(escaped), value.as_str())
         })
         .collect();
     tags.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -30,7 +35,7 @@ pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
     tags.dedup_by(|(a, _), (b, _)| a == b);
     for (key, value) in tags {
         out.push(b',');
-        out.extend(key);
+        out.extend_from_slice(&key);
         out.push(b'=');
         escape(value, KEY, out);
     }

@@ -434,7 +434,8 @@ fn point(
     part: Option<(&'static str, &str)>,
     n_fields: usize,
 ) -> Point {
-    let mut all = Vec::with_capacity(tags.len() + usize::from(part.is_some()));
+    // One of its own, and `host` or another that is added to every point.
+    let mut all = Vec::with_capacity(tags.len() + 3);
     all.extend_from_slice(tags);
     if let Some((key, value)) = part {
         all.push((key.into(), value.to_owned()));

@@ -135,7 +135,7 @@ fn a_plugins_tls_options_are_collected() {
 )]
 #[case(
     "\n[[inputs.cpux]]",
-    "t.conf:2: unknown input `cpux`: did you mean `cpu`?; there are: cpu, disk, ebpf, mem, system"
+    "t.conf:2: unknown input `cpux`: did you mean `cpu`?; there are: cpu, disk, docker, ebpf, mem, system"
 )]
 #[case(
     "[[inputs.cpu]]\n  percpus = true",

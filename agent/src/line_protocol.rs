@@ -21,8 +21,7 @@ pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
         .iter()
         .filter(|(key, value)| !is_empty(key) && !is_empty(value))
         .map(|(key, value)| {
-            // Nearly every key is one that stands for itself.
-            if key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            if is_plain(key) {
                 return (Cow::Borrowed(key.as_bytes()), value.as_str());
             }
             let mut escaped = Vec::with_capacity(key.len());
@@ -88,6 +87,9 @@ fn encode_value(value: &FieldValue, out: &mut Vec<u8>) -> bool {
 /// scanners (`models/points.go` of InfluxDB 1.8) take it in different ways: for one the line goes on, for another it has
 /// ended, and what follows becomes a line of somebody else's making. So it is left out there, and kept everywhere else.
 fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
+    if is_plain(text) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     let mut backslashes = 0;
     for byte in text.bytes() {
         if byte == b'\\' {
@@ -111,6 +113,13 @@ fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
             }
         }
     }
+}
+
+/// Whether a text stands for itself everywhere, as nearly all do.
+fn is_plain(text: &str) -> bool {
+    let is_special =
+        |byte| matches!(byte, b'\\' | b',' | b'=' | b' ' | b'"' | b'\n' | b'\r' | b'\t' | b'\x0c');
+    !text.bytes().any(is_special)
 }
 
 /// Whether nothing of a name or tag value can be said.

@@ -2,6 +2,7 @@
 //!
 //! Pure. Tags are sorted by key; every special character is escaped; what the format cannot carry is left out.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use crate::point::{FieldValue, Name, Point};
@@ -131,14 +132,17 @@ impl Format {
 /// The measurement and its tags.
 fn encode_head(point: &Point, out: &mut Vec<u8>) {
     escape(&point.measurement, NAME, out);
-    let mut tags: Vec<(Vec<u8>, &str)> = point
+    let mut tags: Vec<(Cow<'_, [u8]>, &str)> = point
         .tags
         .iter()
         .filter(|(key, value)| !is_empty(key) && !is_empty(value))
         .map(|(key, value)| {
+            if is_plain(key) {
+                return (Cow::Borrowed(key.as_bytes()), value.as_str());
+            }
             let mut escaped = Vec::with_capacity(key.len());
             escape(key, KEY, &mut escaped);
-            (escaped, value.as_str())
+            (Cow::Owned(escaped), value.as_str())
         })
         .collect();
     tags.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -146,7 +150,7 @@ fn encode_head(point: &Point, out: &mut Vec<u8>) {
     tags.dedup_by(|(a, _), (b, _)| a == b);
     for (key, value) in tags {
         out.push(b',');
-        out.extend(key);
+        out.extend_from_slice(&key);
         out.push(b'=');
         escape(value, KEY, out);
     }
@@ -159,6 +163,9 @@ fn encode_head(point: &Point, out: &mut Vec<u8>) {
 /// scanners (`models/points.go` of InfluxDB 1.8) take it in different ways: for one the line goes on, for another it has
 /// ended, and what follows becomes a line of somebody else's making. So it is left out there, and kept everywhere else.
 fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
+    if is_plain(text) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     let mut backslashes = 0;
     for byte in text.bytes() {
         if byte == b'\\' {
@@ -182,6 +189,13 @@ fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
             }
         }
     }
+}
+
+/// Whether a text stands for itself everywhere, as nearly all do.
+fn is_plain(text: &str) -> bool {
+    let is_special =
+        |byte| matches!(byte, b'\\' | b',' | b'=' | b' ' | b'"' | b'\n' | b'\r' | b'\t' | b'\x0c');
+    !text.bytes().any(is_special)
 }
 
 /// Whether nothing of a name or tag value can be said.

@@ -1,11 +1,12 @@
 //! Reads the small files of proc(5) and cgroupfs, thousands of them in a gather, for as little as it can be done.
 //!
-//! To open a file costs more than to read it, and half of that is the way through the directories before it. So the
-//! directories that are asked for again and again are kept open. A file is then one `openat`, mostly one `read` into a
-//! buffer that is kept, and one `close`. (Files are not kept open: the kernel holds a page for each.)
+//! To open a file costs more than to read it. So the directories that are asked for again and again are kept open, and
+//! below cgroupfs the files too: there a file is mostly one `pread` into a buffer that is kept. (The kernel holds a page for
+//! each of them. One of a cgroup that is gone says so. One of `/proc/PID/net` would hold the network of a container that has
+//! ended, and is closed again.)
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -20,18 +21,22 @@ const BUFFER_BYTES: usize = 8 << 10;
 const WHOLE_BYTES: usize = 2 << 10;
 /// A directory that was not asked for in this time is closed.
 const KEPT: Duration = Duration::from_secs(60);
-/// The most open files that this process allows itself, where the system lets it: five directories of 3,000 containers.
-const MOST_OPEN: u64 = 16 << 10;
+/// The most open files that this process allows itself, where the system lets it: some fifteen of 2,000 containers.
+const MOST_OPEN: u64 = 32 << 10;
 /// Of these for everything else: connections, files of outputs, probes.
 const OTHERS: u64 = 512;
 /// How many readers there may be, about.
 const READERS: u64 = 6;
+/// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` in `include/uapi/linux/magic.h`.
+const CGROUP_MAGICS: [i64; 2] = [0x0027_e0eb, 0x6367_7270];
 
 /// Reads files below one directory.
 #[derive(Debug)]
 pub struct Reader {
     root: PathBuf,
     kept: HashMap<Box<str>, Directory>,
+    /// Open files and directories in `kept`.
+    n_open: usize,
     swept: Instant,
     buffer: Vec<u8>,
 }
@@ -39,14 +44,43 @@ pub struct Reader {
 #[derive(Debug)]
 struct Directory {
     fd: OwnedFd,
+    /// Whether its files are kept open.
+    keeps_files: bool,
+    files: Vec<(Box<str>, OwnedFd)>,
     is_used: bool,
+}
+
+impl Directory {
+    /// Reads a file; gives the number of bytes, which are at the buffer's beginning.
+    fn fill(&mut self, file: &str, buffer: &mut Vec<u8>) -> Option<usize> {
+        if let Some((_, fd)) = self.files.iter().find(|(name, _)| **name == *file) {
+            return fill(fd, buffer);
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, file, flags, Mode::empty()).ok()?;
+        let filled = fill(&fd, buffer);
+        if self.keeps_files && filled.is_some() {
+            self.files.push((file.into(), fd));
+        }
+        filled
+    }
+
+    fn n_open(&self) -> usize {
+        1 + self.files.len()
+    }
 }
 
 impl Reader {
     /// Below `root`; nothing is opened yet.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), kept: HashMap::new(), swept: Instant::now(), buffer: Vec::new() }
+        Self {
+            root: root.to_owned(),
+            kept: HashMap::new(),
+            n_open: 0,
+            swept: Instant::now(),
+            buffer: Vec::new(),
+        }
     }
 
     /// The text of a file in a directory, the latter by its path below the root. `None` when it is not there, or the process
@@ -58,10 +92,15 @@ impl Reader {
         let filled = match self.kept.get_mut(directory) {
             Some(kept) => {
                 kept.is_used = true;
-                match fill(&mut self.buffer, &kept.fd, file) {
-                    Some(filled) => filled,
+                let before = kept.n_open();
+                match kept.fill(file, &mut self.buffer) {
+                    Some(filled) => {
+                        self.n_open += kept.n_open() - before;
+                        filled
+                    }
                     // Perhaps another one is in its place by now.
                     None => {
+                        self.n_open -= before;
                         self.kept.remove(directory);
                         self.open(directory, file)?
                     }
@@ -76,9 +115,14 @@ impl Reader {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let path = self.root.join(directory.trim_start_matches('/'));
         let fd = rustix::fs::openat(CWD, &path, flags, Mode::empty()).ok()?;
-        let filled = fill(&mut self.buffer, &fd, file);
-        if self.kept.len() < most_kept() {
-            self.kept.insert(directory.into(), Directory { fd, is_used: true });
+        let has_room = self.n_open < most_open();
+        let keeps_files =
+            has_room && rustix::fs::fstatfs(&fd).is_ok_and(|stat| CGROUP_MAGICS.contains(&stat.f_type));
+        let mut opened = Directory { fd, keeps_files, files: Vec::new(), is_used: true };
+        let filled = opened.fill(file, &mut self.buffer);
+        if has_room {
+            self.n_open += opened.n_open();
+            self.kept.insert(directory.into(), opened);
         }
         filled
     }
@@ -86,18 +130,18 @@ impl Reader {
     fn sweep(&mut self) {
         self.swept = Instant::now();
         self.kept.retain(|_, directory| std::mem::replace(&mut directory.is_used, false));
+        self.n_open = self.kept.values().map(Directory::n_open).sum();
     }
 }
 
-/// Reads a file; gives the number of bytes, which are at the buffer's beginning.
-fn fill(buffer: &mut Vec<u8>, directory: impl AsFd, file: &str) -> Option<usize> {
-    let file = rustix::fs::openat(directory, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+/// Reads an open file from its beginning.
+fn fill(file: &OwnedFd, buffer: &mut Vec<u8>) -> Option<usize> {
     let mut filled = 0;
     loop {
         if filled == buffer.len() {
             buffer.resize((2 * filled).max(BUFFER_BYTES), 0);
         }
-        let n = rustix::io::read(&file, &mut buffer[filled..]).ok()?;
+        let n = rustix::io::pread(file, &mut buffer[filled..], filled as u64).ok()?;
         filled += n;
         if n < WHOLE_BYTES {
             return Some(filled);
@@ -105,9 +149,9 @@ fn fill(buffer: &mut Vec<u8>, directory: impl AsFd, file: &str) -> Option<usize>
     }
 }
 
-/// How many directories one reader keeps open, at the most. The soft limit of open files, which is low for the sake of
+/// How many files and directories one reader keeps open, at the most. The soft limit of open files, which is low for the sake of
 /// programs that use select(2), is raised as far as that is of use.
-fn most_kept() -> usize {
+fn most_open() -> usize {
     static MOST: OnceLock<usize> = OnceLock::new();
     *MOST.get_or_init(|| {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -151,6 +195,24 @@ mod tests {
         assert_eq!(proc.read("", "vmstat").map(|text| text.lines().count()), Some(lines));
         let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
         assert_eq!(proc.read("self", "limits"), Some(limits.as_str()));
+    }
+
+    #[test]
+    fn a_file_that_is_kept_is_read_anew_each_time() {
+        // Real cgroupfs, where the machine has some that can be read here.
+        let roots = ["/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup"];
+        let (mut n, files) = (0, ["cpuacct.usage", "cpu.stat"]);
+        for (root, file) in roots.into_iter().zip(files) {
+            let mut reader = Reader::new(Path::new(root));
+            let Some(first) = reader.read("", file).map(str::to_owned) else { continue };
+            let start = Instant::now();
+            while reader.read("", file) == Some(first.as_str()) {
+                assert!(start.elapsed() < Duration::from_secs(10), "{root}/{file} stands still");
+            }
+            assert_eq!(reader.n_open, 2, "the directory and the file");
+            n += 1;
+        }
+        println!("read {n} files of cgroupfs again and again");
     }
 
     #[test]

@@ -201,11 +201,13 @@ pub struct Docker {
     client: Arc<Client>,
     daemon: Arc<Daemon>,
     /// Ends the watch when the input is dropped.
-    _watch: JoinSet<Infallible>,
+    watch: JoinSet<Infallible>,
     proc: Reader,
     followed: HashMap<String, Followed>,
     info: Question<Info>,
     disk_usage: Question<DiskUsage>,
+    /// The last answer to that was none.
+    has_no_disk_usage: bool,
     has_gathered: bool,
 }
 
@@ -244,7 +246,7 @@ impl Docker {
             variables: tag_env.clone(),
         };
         let watch = Watch::new(Arc::clone(&docker.client), Arc::clone(&docker.daemon), shared, selection);
-        docker._watch.spawn(watch.run().in_current_span());
+        docker.watch.spawn(watch.run().in_current_span());
         Ok(docker)
     }
 
@@ -271,11 +273,12 @@ impl Docker {
             shared: Arc::clone(shared),
             client: Arc::new(client),
             daemon: Arc::default(),
-            _watch: JoinSet::new(),
+            watch: JoinSet::new(),
             proc: Reader::new(&shared.host.proc("")),
             followed: HashMap::new(),
             info: Question::default(),
             disk_usage: Question::default(),
+            has_no_disk_usage: false,
             has_gathered: false,
         })
     }
@@ -462,19 +465,17 @@ impl Docker {
     async fn answered(&mut self, gathered: &mut Gathered) {
         let (info, disk_usage) =
             (self.info.answer(gathered.time).await, self.disk_usage.answer(gathered.time).await);
-        for error in [
-            info.as_ref().map(|(_, info)| info.as_ref().err()),
-            disk_usage.as_ref().map(|(_, usage)| usage.as_ref().err()),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            match error {
-                None => self.daemon.reached(),
-                Some(error) if error.is_about_one_answer() => {
-                    tracing::debug!(%error, "docker gives no figures");
-                }
-                Some(error) => self.daemon.lost(error),
+        match &info {
+            Some((_, Ok(_))) => self.daemon.reached(),
+            Some((_, Err(error))) if !error.is_about_one_answer() => self.daemon.lost(error),
+            Some((_, Err(error))) => tracing::debug!(%error, "docker does not describe itself"),
+            None => {}
+        }
+        if let Some((_, usage)) = &disk_usage {
+            // Says nothing of the daemon: to find this out can take it long.
+            let failed_before = std::mem::replace(&mut self.has_no_disk_usage, usage.is_err());
+            if let (Err(error), false) = (usage, failed_before) {
+                tracing::warn!(%error, "there is no docker_disk_usage: raise `timeout` or leave `storage_objects` out");
             }
         }
         let known = self.daemon.known();

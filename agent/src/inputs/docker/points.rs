@@ -303,8 +303,8 @@ impl Maker<'_> {
             }
         }
         // What the page cache holds and could give back; which figure says so depends on the cgroup's version.
-        let reclaimable = [cache, total_inactive_file, inactive_file].into_iter().flatten();
-        let reclaimable = reclaimable.into_iter().find(|bytes| *bytes < memory.usage);
+        let mut reclaimable = [cache, total_inactive_file, inactive_file].into_iter().flatten();
+        let reclaimable = reclaimable.find(|bytes| *bytes < memory.usage);
         let usage = memory.usage - reclaimable.unwrap_or_default();
         set(fields, "usage", usage);
         if let Some(max_usage) = memory.max_usage {
@@ -434,7 +434,8 @@ fn point(
     part: Option<(&'static str, &str)>,
     n_fields: usize,
 ) -> Point {
-    let mut all = Vec::with_capacity(tags.len() + usize::from(part.is_some()));
+    // One of its own, and `host` or another that is added to every point.
+    let mut all = Vec::with_capacity(tags.len() + 3);
     all.extend_from_slice(tags);
     if let Some((key, value)) = part {
         all.push((key.into(), value.to_owned()));

@@ -21,6 +21,8 @@ use crate::probes::support::{Hierarchies, HierarchyId};
 const WALK_PERIOD: Duration = Duration::from_secs(1);
 /// What a cgroup did is forgotten when nobody asked for so long.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// All of the memory figures of a cgroup that rests are read this often.
+const REST_PERIOD: Duration = Duration::from_secs(60);
 /// How deep a walk goes.
 const WALK_DEPTH: usize = 32;
 /// What v1 says where there is no limit: the largest whole page.
@@ -97,7 +99,16 @@ pub struct Pressure {
     pub total_us: u64,
 }
 
+/// The resources of pressure stall information, and their files.
+const RESOURCES: [(&str, &str); 3] =
+    [("cpu", "cpu.pressure"), ("memory", "memory.pressure"), ("io", "io.pressure")];
+
 impl Pressure {
+    /// Nothing stood still for the last five minutes.
+    fn is_still(&self) -> bool {
+        self.avg10 == 0.0 && self.avg60 == 0.0 && self.avg300 == 0.0
+    }
+
     /// Reads a file: `some` (at least one task stood still), and where there is one `full` (all of them did).
     #[must_use]
     pub fn parse(text: &str) -> Vec<(&'static str, Self)> {
@@ -160,13 +171,30 @@ struct State {
     /// Container id to the path of its own cgroup.
     containers: HashMap<String, Arc<str>>,
     walked: Option<Instant>,
-    /// The gather that `memory` was read in.
-    time: Option<Timestamp>,
-    memory: HashMap<String, Option<Arc<Memory>>>,
+    memory: HashMap<String, KnownMemory>,
+    pressure: HashMap<String, KnownPressure>,
     readers: Vec<(HierarchyId, Reader)>,
     activities: HashMap<String, Known>,
     /// When those that nobody asks for any more were forgotten last.
     swept: Option<Instant>,
+}
+
+/// Memory of a cgroup, as it was read last.
+#[derive(Debug)]
+struct KnownMemory {
+    memory: Option<Arc<Memory>>,
+    /// The gather that it was last asked for in.
+    time: Timestamp,
+    /// When all of it was read.
+    read: Instant,
+    is_used: bool,
+}
+
+/// Pressure of a cgroup by [`RESOURCES`], as it was read last.
+#[derive(Debug, Default)]
+struct KnownPressure {
+    kinds: [Option<Vec<(&'static str, Pressure)>>; RESOURCES.len()],
+    is_used: bool,
 }
 
 /// What a cgroup did, as it was read last.
@@ -194,6 +222,16 @@ impl State {
             }
         };
         Some(Files { reader: &mut self.readers[at].1, path })
+    }
+
+    /// Forgets what nobody asks for any more.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_none_or(|swept| now.duration_since(swept) > SWEEP_PERIOD) {
+            self.swept = Some(now);
+            self.activities.retain(|_, known| std::mem::replace(&mut known.is_used, false));
+            self.memory.retain(|_, known| std::mem::replace(&mut known.is_used, false));
+            self.pressure.retain(|_, known| std::mem::replace(&mut known.is_used, false));
+        }
     }
 }
 
@@ -255,19 +293,44 @@ impl Cgroupfs {
     }
 
     /// Memory of a cgroup that several inputs ask for; `time` is that of the gather, in which it is read once.
+    ///
+    /// Of one that `rests`, which means that it did not run since the gather before, and whose usage is the same, the rest is
+    /// read once a minute: nothing can have changed but how the kernel sorted its page cache.
     #[must_use]
-    pub fn memory(&self, path: &str, time: Timestamp) -> Option<Arc<Memory>> {
-        let mut state = self.state();
-        if state.time != Some(time) {
-            state.memory.clear();
-            state.time = Some(time);
-        }
-        if let Some(memory) = state.memory.get(path) {
-            return memory.clone();
+    pub fn memory(&self, path: &str, time: Timestamp, rests: bool) -> Option<Arc<Memory>> {
+        let (mut state, now) = (self.state(), Instant::now());
+        state.sweep(now);
+        if let Some(known) = state.memory.get_mut(path) {
+            known.is_used = true;
+            if known.time == time {
+                return known.memory.clone();
+            }
+            known.time = time;
+            let usage = known.memory.as_ref().map(|memory| memory.usage);
+            if rests && usage.is_some() && now.duration_since(known.read) < REST_PERIOD {
+                let same = self.read_memory_usage(&mut state, path) == usage;
+                if same {
+                    return state.memory.get(path).and_then(|known| known.memory.clone());
+                }
+            }
         }
         let memory = self.read_memory(&mut state, path).map(Arc::new);
-        state.memory.insert(path.to_owned(), memory.clone());
+        let known = KnownMemory { memory: memory.clone(), time, read: now, is_used: true };
+        match state.memory.get_mut(path) {
+            Some(before) => *before = known,
+            None => {
+                state.memory.insert(path.to_owned(), known);
+            }
+        }
         memory
+    }
+
+    fn read_memory_usage(&self, state: &mut State, path: &str) -> Option<u64> {
+        let file = match self.memory == HierarchyId::UNIFIED {
+            true => "memory.current",
+            false => "memory.usage_in_bytes",
+        };
+        state.files(&self.hierarchies, self.memory, path)?.number(file)
     }
 
     /// Memory of a cgroup that nobody else asks for, read now.
@@ -280,9 +343,9 @@ impl Cgroupfs {
     #[must_use]
     pub fn memory_in_use(&self, path: &str) -> Option<Memory> {
         let mut state = self.state();
+        let usage = self.read_memory_usage(&mut state, path)?;
         let mut files = state.files(&self.hierarchies, self.memory, path)?;
         let is_v1 = self.memory != HierarchyId::UNIFIED;
-        let usage = files.number(if is_v1 { "memory.usage_in_bytes" } else { "memory.current" })?;
         Some(Memory { is_v1, usage, stat: files.text("memory.stat")?.to_owned(), ..Memory::default() })
     }
 
@@ -333,10 +396,7 @@ impl Cgroupfs {
     #[must_use]
     pub fn activity(&self, path: &str, now: Instant) -> Option<Arc<Activity>> {
         let mut state = self.state();
-        if state.swept.is_none_or(|swept| now.duration_since(swept) > SWEEP_PERIOD) {
-            state.swept = Some(now);
-            state.activities.retain(|_, known| std::mem::replace(&mut known.is_used, false));
-        }
+        state.sweep(now);
         let per_cpu_ns = if self.cpuacct == HierarchyId::UNIFIED {
             None
         } else {
@@ -415,15 +475,32 @@ impl Cgroupfs {
         })
     }
 
-    /// Pressure stall information of a cgroup in cgroup2, by its kind; `resource` is `cpu`, `memory` or `io`.
+    /// Pressure stall information of a cgroup in cgroup2: resource and kinds, where something ever stood still.
     /// Since Linux 4.20; without `CONFIG_PSI` there is none.
+    ///
+    /// Of one that `rests`, only `io` is read again once its averages are 0: what does not run waits neither for a CPU nor
+    /// for memory, but it can hang in a request.
     #[must_use]
-    pub fn pressure(&self, path: &str, resource: &str) -> Vec<(&'static str, Pressure)> {
+    pub fn pressure(&self, path: &str, rests: bool) -> Vec<(&'static str, Vec<(&'static str, Pressure)>)> {
         let mut state = self.state();
-        let files = state.files(&self.hierarchies, HierarchyId::UNIFIED, path);
-        let text =
-            files.and_then(|mut files| files.text(&format!("{resource}.pressure")).map(Pressure::parse));
-        text.unwrap_or_default()
+        state.sweep(Instant::now());
+        let mut known = state.pressure.remove(path).unwrap_or_default();
+        let mut pressures = Vec::new();
+        for (known, (resource, file)) in known.kinds.iter_mut().zip(RESOURCES) {
+            let is_still = |kinds: &Vec<(_, Pressure)>| kinds.iter().all(|(_, pressure)| pressure.is_still());
+            if !(rests && resource != "io" && known.as_ref().is_some_and(is_still)) {
+                let files = state.files(&self.hierarchies, HierarchyId::UNIFIED, path);
+                *known = files.and_then(|mut files| files.text(file).map(Pressure::parse));
+            }
+            if let Some(kinds) = known
+                && kinds.iter().any(|(_, pressure)| pressure.total_us > 0)
+            {
+                pressures.push((resource, kinds.clone()));
+            }
+        }
+        known.is_used = true;
+        state.pressure.insert(path.to_owned(), known);
+        pressures
     }
 
     /// Block I/O of a cgroup, by device; a device that it has not used may be missing.
@@ -624,7 +701,7 @@ mod tests {
                 ("cpu/c/cpu.stat", "nr_periods 4\nnr_throttled 2\nthrottled_time 99\n"),
             ],
         );
-        let memory = cgroupfs.memory("/c", Timestamp(0)).unwrap();
+        let memory = cgroupfs.memory("/c", Timestamp(0), false).unwrap();
         assert_eq!((memory.usage, memory.max_usage, memory.limit), (1000, Some(2000), Some(8192)));
         assert_eq!((memory.fail_count, memory.oom_kills), (Some(3), Some(7)));
         assert_eq!(memory.stat_value("total_rss"), Some(30));
@@ -646,13 +723,13 @@ mod tests {
         let stat = "cache 10\nhierarchical_memory_limit 9223372036854771712\n";
         let files = [("memory/c/memory.usage_in_bytes", "1000\n"), ("memory/c/memory.stat", stat)];
         let (root, cgroupfs) = tree(true, &files);
-        let memory = cgroupfs.memory("/c", Timestamp(0)).unwrap();
+        let memory = cgroupfs.memory("/c", Timestamp(0), false).unwrap();
         assert_eq!((memory.limit, memory.fail_count), (None, None));
         // One above has a limit.
         std::fs::write(root.path().join("memory/c/memory.stat"), "hierarchical_memory_limit 4096\n").unwrap();
         std::fs::write(root.path().join("memory/c/memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
         std::fs::write(root.path().join("memory/c/memory.failcnt"), "7\n").unwrap();
-        let memory = cgroupfs.memory("/c", Timestamp(1)).unwrap();
+        let memory = cgroupfs.memory("/c", Timestamp(1), false).unwrap();
         assert_eq!((memory.limit, memory.fail_count), (None, Some(7)));
     }
 
@@ -676,7 +753,7 @@ mod tests {
                 ("c/cgroup.procs", "0\n12\n13\n"),
             ],
         );
-        let memory = cgroupfs.memory("/c", Timestamp(0)).unwrap();
+        let memory = cgroupfs.memory("/c", Timestamp(0), false).unwrap();
         assert_eq!((memory.usage, memory.max_usage, memory.limit), (1000, None, Some(4096)));
         assert_eq!((memory.fail_count, memory.oom_kills), (None, Some(1)));
         let cpu = cgroupfs.cpu("/c").unwrap();
@@ -686,8 +763,9 @@ mod tests {
         let throttling = Throttling { nr_periods: 1, nr_throttled: 1, throttled_ns: 5_000 };
         assert_eq!(cgroupfs.throttling("/c"), Some(throttling));
         let pressure = Pressure { avg10: 1.5, avg60: 0.25, avg300: 0.0, total_us: 1 };
-        assert_eq!(cgroupfs.pressure("/c", "cpu"), [("some", pressure), ("full", Pressure::default())]);
-        assert_eq!(cgroupfs.pressure("/c", "io"), []);
+        let kinds = vec![("some", pressure), ("full", Pressure::default())];
+        assert_eq!(cgroupfs.pressure("/c", true), [("cpu", kinds)]);
+        assert_eq!(cgroupfs.pressure("/d", true), []);
         assert_eq!(cgroupfs.processes("/c"), [12, 13]);
     }
 
@@ -786,7 +864,7 @@ mod tests {
     #[test]
     fn one_that_is_gone_has_no_figures() {
         let (_root, cgroupfs) = tree(true, &[]);
-        assert_eq!(cgroupfs.memory("/c", Timestamp(0)), None);
+        assert_eq!(cgroupfs.memory("/c", Timestamp(0), false), None);
         assert_eq!(cgroupfs.cpu("/c"), None);
         assert_eq!(cgroupfs.throttling("/c"), None);
     }
@@ -795,10 +873,48 @@ mod tests {
     fn memory_is_read_once_in_a_gather() {
         let (root, cgroupfs) =
             tree(false, &[("c/memory.current", "1\n"), ("c/memory.stat", ""), ("c/memory.max", "max\n")]);
-        let usage = |time| cgroupfs.memory("/c", Timestamp(time)).unwrap().usage;
+        let usage = |time| cgroupfs.memory("/c", Timestamp(time), false).unwrap().usage;
         assert_eq!(usage(0), 1);
         std::fs::write(root.path().join("c/memory.current"), "2\n").unwrap();
         assert_eq!((usage(0), usage(1)), (1, 2));
+    }
+
+    #[test]
+    fn of_a_cgroup_that_rests_nothing_but_its_usage_is_read() {
+        let (root, cgroupfs) = tree(
+            false,
+            &[("c/memory.current", "1\n"), ("c/memory.stat", "anon 1\n"), ("c/memory.max", "max\n")],
+        );
+        let anon = |time, rests| cgroupfs.memory("/c", Timestamp(time), rests).unwrap().stat_value("anon");
+        let set = |file: &str, text: &str| std::fs::write(root.path().join("c").join(file), text).unwrap();
+        assert_eq!(anon(0, true), Some(1));
+        set("memory.stat", "anon 2\n");
+        assert_eq!((anon(1, true), anon(2, false)), (Some(1), Some(2)));
+        set("memory.stat", "anon 3\n");
+        set("memory.current", "9\n");
+        assert_eq!(anon(3, true), Some(3), "its usage is another");
+        std::fs::remove_dir_all(root.path().join("c")).unwrap();
+        assert_eq!(cgroupfs.memory("/c", Timestamp(4), true), None);
+    }
+
+    #[test]
+    fn a_cgroup_that_rests_can_still_hang_in_a_request() {
+        let line =
+            |total: u64, avg300: &str| format!("some avg10=0.00 avg60=0.00 avg300={avg300} total={total}\n");
+        let (root, cgroupfs) =
+            tree(false, &[("c/cpu.pressure", &line(1, "0.01")), ("c/io.pressure", &line(1, "0.00"))]);
+        let totals = |rests| {
+            let pressures = cgroupfs.pressure("/c", rests).into_iter();
+            pressures.map(|(resource, kinds)| (resource, kinds[0].1.total_us)).collect::<Vec<_>>()
+        };
+        let set = |file: &str, text: String| std::fs::write(root.path().join("c").join(file), text).unwrap();
+        assert_eq!(totals(true), [("cpu", 1), ("io", 1)]);
+        set("cpu.pressure", line(2, "0.00"));
+        assert_eq!(totals(true), [("cpu", 2), ("io", 1)], "its average was not 0 yet");
+        set("cpu.pressure", line(3, "0.00"));
+        set("io.pressure", line(3, "0.00"));
+        assert_eq!(totals(true), [("cpu", 2), ("io", 3)]);
+        assert_eq!(totals(false), [("cpu", 3), ("io", 3)]);
     }
 
     #[test]

@@ -326,9 +326,12 @@ impl Docker {
                 continue;
             };
             let cgroupfs = &self.shared.cgroupfs;
+            let activity = cgroupfs.activity(cgroup, now);
+            let cpu_ns = activity.as_ref().and_then(|activity| Some(activity.cpu.as_ref()?.usage_ns));
+            let rests = cpu_ns.is_some() && followed.before.map(|(before, _)| before) == cpu_ns;
             let figures = Figures {
-                memory: cgroupfs.memory(cgroup, gathered.time),
-                activity: cgroupfs.activity(cgroup, now),
+                memory: cgroupfs.memory(cgroup, gathered.time, rests),
+                activity,
                 networks: followed
                     .place
                     .network
@@ -341,8 +344,7 @@ impl Docker {
             }
             maker.state(gathered, tags, container);
             maker.figures(gathered, tags, container, &figures, followed.before);
-            let cpu = figures.activity.as_ref().and_then(|activity| activity.cpu.as_ref());
-            followed.before = cpu.map(|cpu| (cpu.usage_ns, machine.cpu_ns));
+            followed.before = cpu_ns.map(|cpu_ns| (cpu_ns, machine.cpu_ns));
         }
     }
 

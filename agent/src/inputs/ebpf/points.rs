@@ -1,5 +1,6 @@
 //! From the ledger to points: the totals of every cgroup, the balance with the machine, the losses.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,16 +41,30 @@ impl Maker<'_> {
         self.books.held.release(self.naming, gathered);
         let mut unresolved = Unresolved::default();
         let mut rows = Vec::new();
+        let busy = self.busy();
         self.cpu(gathered, &mut unresolved, &mut rows);
         self.blkio(gathered, &mut unresolved, &mut rows);
         self.net(gathered, &mut unresolved, &mut rows);
-        self.memory(gathered, &mut rows);
-        self.pressure(gathered, &mut rows);
+        self.memory(gathered, &busy, &mut rows);
+        self.pressure(gathered, &busy, &mut rows);
         self.pods(gathered, &mut rows);
         self.identity(gathered, &unresolved);
         for (point, identity, since) in rows {
             self.books.held.push(self.naming, gathered, point, &identity, since);
         }
+    }
+
+    /// The paths in or below which something ran in this interval; `None` when nobody looked.
+    fn busy(&self) -> Option<HashSet<String>> {
+        let mut busy = HashSet::new();
+        for (id, _) in self.books.ledger.cpu.rows().filter(|(_, totals)| totals.interval_ns > 0) {
+            let Some((identity, _)) = self.books.identity((self.books.areas.cpu, id)) else { continue };
+            let mut path = identity.path.as_str();
+            while !path.is_empty() && busy.insert(path.to_owned()) {
+                path = path.rsplit_once('/').map_or("", |(above, _)| above);
+            }
+        }
+        self.report.is_on(Probe::Cpu).then_some(busy)
     }
 
     fn cpu(&self, gathered: &Gathered, unresolved: &mut Unresolved, rows: &mut Vec<Row>) {
@@ -117,12 +132,12 @@ impl Maker<'_> {
     }
 
     /// Memory from the files of cgroupfs; of a cgroup that is gone what the kernel said when it killed.
-    fn memory(&self, gathered: &Gathered, rows: &mut Vec<Row>) {
+    fn memory(&self, gathered: &Gathered, busy: &Option<HashSet<String>>, rows: &mut Vec<Row>) {
         let Books { areas, cgroups, ledger, .. } = &*self.books;
         if self.options.cgroupfs.contains(&super::Cgroupfs::Mem) {
             for (identity, since) in cgroups.alive(areas.memory) {
                 if self.selection.takes(&identity.path)
-                    && let Some(memory) = self.memory_of(identity, gathered.time)
+                    && let Some(memory) = self.memory_of(identity, gathered.time, rests(busy, identity))
                 {
                     let mut point = gathered.point("cgroup_mem");
                     set_memory_fields(&mut point, &memory);
@@ -143,14 +158,14 @@ impl Maker<'_> {
     }
 
     /// Those of a container may be wanted by other inputs too.
-    fn memory_of(&self, identity: &Identity, time: Timestamp) -> Option<Arc<Memory>> {
+    fn memory_of(&self, identity: &Identity, time: Timestamp, rests: bool) -> Option<Arc<Memory>> {
         if identity.is_container_root() && self.naming.names.has_sources() {
-            return self.cgroupfs.memory(&identity.path, time);
+            return self.cgroupfs.memory(&identity.path, time, rests);
         }
         self.cgroupfs.memory_now(&identity.path).map(Arc::new)
     }
 
-    fn pressure(&self, gathered: &Gathered, rows: &mut Vec<Row>) {
+    fn pressure(&self, gathered: &Gathered, busy: &Option<HashSet<String>>, rows: &mut Vec<Row>) {
         if !self.options.cgroupfs.contains(&super::Cgroupfs::Pressure) {
             return;
         }
@@ -159,18 +174,14 @@ impl Maker<'_> {
             if identity.path == "/" || !self.selection.takes(&identity.path) {
                 continue;
             }
-            for resource in ["cpu", "memory", "io"] {
-                let kinds = self.cgroupfs.pressure(&identity.path, resource);
-                // Where nothing ever stood still there is nothing to tell.
-                if kinds.iter().all(|(_, pressure)| pressure.total_us == 0) {
-                    continue;
-                }
+            for (resource, kinds) in self.cgroupfs.pressure(&identity.path, rests(busy, identity)) {
                 let mut point = gathered.point("cgroup_pressure").tag("resource", resource);
                 for (kind, pressure) in kinds {
-                    point.set_field(format!("{kind}_avg10"), pressure.avg10);
-                    point.set_field(format!("{kind}_avg60"), pressure.avg60);
-                    point.set_field(format!("{kind}_avg300"), pressure.avg300);
-                    point.set_field(format!("{kind}_total_us"), integer(pressure.total_us));
+                    let [avg10, avg60, avg300, total] = pressure_fields(kind);
+                    point.set_field(avg10, pressure.avg10);
+                    point.set_field(avg60, pressure.avg60);
+                    point.set_field(avg300, pressure.avg300);
+                    point.set_field(total, integer(pressure.total_us));
                 }
                 rows.push((point, Arc::clone(identity), since));
             }
@@ -346,6 +357,11 @@ impl Maker<'_> {
     }
 }
 
+/// Whether nothing of a cgroup ran in this interval, as far as that is known.
+fn rests(busy: &Option<HashSet<String>>, identity: &Identity) -> bool {
+    busy.as_ref().is_some_and(|busy| !busy.contains(&identity.path))
+}
+
 /// What has no path, in this interval.
 #[derive(Default)]
 struct Unresolved {
@@ -353,6 +369,13 @@ struct Unresolved {
     cpu_ns: u64,
     blkio_bytes: u64,
     net_bytes: u64,
+}
+
+fn pressure_fields(kind: &str) -> [&'static str; 4] {
+    match kind {
+        "full" => ["full_avg10", "full_avg60", "full_avg300", "full_total_us"],
+        _ => ["some_avg10", "some_avg60", "some_avg300", "some_total_us"],
+    }
 }
 
 fn set_cpu_fields(point: &mut Point, totals: &cpu::Totals, elapsed: Duration) {

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use seismograf_tests::agent::Agent;
+use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::docker::Docker;
 use seismograf_tests::influxd::{Influxd, Setup};
+use seismograf_tests::running::{Running, int};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{agent_binary, oracle, pause, terminate, trial, wait_for};
+use seismograf_tests::{oracle, pause, trial, wait_for};
 use serde_json::{Value, json};
 
 /// The suite.
@@ -20,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("docker::figures_are_those_of_the_daemon", figures_are_those_of_the_daemon),
         trial("docker::two_hundred_containers_have_names_and_cost_little", two_hundred_containers),
+        trial("docker::a_hundred_short_lives_have_names", short_lives),
         trial("docker::a_daemon_that_hangs_dies_or_talks_nonsense_costs_no_interval", daemon_misbehaves),
         trial("docker::what_a_container_says_of_itself_makes_no_series", hostile),
     ]
@@ -184,55 +185,18 @@ fn figures_are_those_of_the_daemon() -> Outcome {
     Ok(())
 }
 
-/// The agent with a configuration and its points in a file.
-struct Running {
-    child: Child,
-    directory: tempfile::TempDir,
-}
+/// Has the agent write to a file.
+const FILE: &str = "\n[[outputs.file]]\nfiles = [\"{points}\"]\n";
 
-impl Running {
-    fn start(config: &str) -> Result<Self, seismograf_tests::Skip> {
-        let directory = tempfile::tempdir().unwrap();
-        let points = directory.path().join("points");
-        let path = directory.path().join("agent.conf");
-        let mut file = std::fs::File::create(&path).unwrap();
-        write!(file, "{config}\n[[outputs.file]]\nfiles = [\"{}\"]\n", points.display()).unwrap();
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(agent_binary()?)
-            .arg("--config")
-            .arg(&path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Ok(Self { child, directory })
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.file("log")).unwrap()
-    }
-
-    /// Lines of a measurement, with their times.
-    fn lines(&self, measurement: &str) -> Vec<(String, i64)> {
-        let text = std::fs::read_to_string(self.file("points")).unwrap_or_default();
-        let start = format!("{measurement},");
-        let lines = text.lines().filter(|line| line.starts_with(&start)).filter_map(|line| {
-            let (line, time) = line.rsplit_once(' ')?;
-            Some((line.to_owned(), time.parse().ok()?))
-        });
-        lines.collect()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        terminate(&mut self.child);
-    }
+/// Lines of a measurement, with their times.
+fn lines(agent: &Running, measurement: &str) -> Vec<(String, i64)> {
+    let lines = agent.lines(&format!("{measurement},")).into_iter();
+    lines
+        .map(|line| {
+            let (line, time) = line.rsplit_once(' ').unwrap();
+            (line.to_owned(), time.parse().unwrap())
+        })
+        .collect()
 }
 
 fn tag<'a>(line: &'a str, tag: &str) -> Option<&'a str> {
@@ -266,39 +230,41 @@ fn two_hundred_containers() -> Outcome {
         (spent() - before) as f64 * 10.0 / start.elapsed().as_secs_f64()
     };
     pause(Duration::from_secs(5));
-    let without = over(PERIOD);
+    let without_before = over(PERIOD);
     let config = format!(
         "[agent]\ninterval = \"10s\"\nflush_interval = \"10s\"\nhostname = \"h\"\n[[inputs.ebpf]]\n{}",
         docker.section()
     );
-    let agent = Running::start(&config)?;
+    let mut agent = Running::start(&(config + FILE))?;
     let gathers = || {
-        let times = agent.lines("docker_container_cpu").into_iter().map(|(_, time)| time);
+        let times = lines(&agent, "docker_container_cpu").into_iter().map(|(_, time)| time);
         times.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
     };
     wait_for(|| gathers().len() >= 2, 4 * INTERVAL, "two gathers of the agent");
     let with = over(PERIOD);
     wait_for(|| gathers().len() >= 7, 8 * INTERVAL, "more gathers of the agent");
-    let cpu: Vec<u64> = agent
-        .lines("seismograf")
+    let cpu: Vec<u64> = lines(&agent, "seismograf")
         .iter()
         .filter(|(line, _)| tag(line, "part") == Some("agent"))
         .filter_map(|(line, _)| line.split_once("cpu_ns=")?.1.split('i').next()?.parse().ok())
         .collect();
     let per_gather: Vec<f64> = cpu.windows(2).skip(1).map(|pair| (pair[1] - pair[0]) as f64 / 1e6).collect();
     let best = per_gather.iter().copied().fold(f64::MAX, f64::min);
-    let (rss, _) = oracle::process(agent.child.id());
+    let (rss, _) = oracle::process(agent.pid());
+    // The last one may not be written whole.
+    let times = gathers();
+    let last = times[times.len() - 2];
+    // Before and after, since what the daemon itself does varies more than what the agent adds.
+    agent.stop();
+    pause(Duration::from_secs(2));
+    let without = (without_before + over(PERIOD)) / 2.0;
     println!(
         "docker: {CONTAINERS} containers, every 10 s: agent {per_gather:.1?} ms a gather, {:.1} MB RSS; dockerd and containerd {with:.1} ms a second, {without:.1} without",
         rss as f64 / 1e6
     );
-    // The last one may not be written whole.
-    let times = gathers();
-    let last = times[times.len() - 2];
     let mut n = 0;
     for measurement in ["status", "mem", "cpu", "net", "blkio"] {
-        let lines: Vec<String> = agent
-            .lines(&format!("docker_container_{measurement}"))
+        let lines: Vec<String> = lines(&agent, &format!("docker_container_{measurement}"))
             .into_iter()
             .filter(|(_, time)| *time == last)
             .map(|(line, _)| line)
@@ -312,21 +278,101 @@ fn two_hundred_containers() -> Outcome {
             n += 1;
         }
     }
-    // Rows of cgroups have names too, where they are given: then all that are in a container do.
-    let of_containers: Vec<(String, i64)> = ["cgroup_cpu", "cgroup_blkio", "cgroup_net"]
-        .into_iter()
-        .flat_map(|measurement| agent.lines(measurement))
-        .filter(|(line, time)| *time >= last && line.contains("runtime=docker"))
-        .collect();
-    let named = of_containers.iter().filter(|(line, _)| tag(line, "container_name").is_some()).count();
+    // Rows of cgroups have names too: of memory each, of the others those that did something.
+    let of_containers: Vec<(String, i64)> =
+        ["cgroup_cpu", "cgroup_blkio", "cgroup_net", "cgroup_mem", "cgroup_pressure"]
+            .into_iter()
+            .flat_map(|measurement| lines(&agent, measurement))
+            .filter(|(line, time)| *time == last && line.contains("runtime=docker"))
+            .collect();
+    let is_named =
+        |line: &str| tag(line, "container_name").is_some() && tag(line, "container_image") == Some("bb:1");
+    let named = of_containers.iter().filter(|(line, _)| is_named(line)).count();
     println!(
         "docker: {n} points of containers, all named; {named} of {} rows of their cgroups",
         of_containers.len()
     );
-    assert!(named == 0 || named == of_containers.len(), "some rows have names and some have not");
+    assert!(named >= CONTAINERS && named == of_containers.len(), "some rows have no names");
     assert!(best <= GATHER_MS, "{best:.1} ms a gather");
     assert!(with - without <= DAEMON_MS, "{:.1} ms a second more", with - without);
     Ok(())
+}
+
+/// Containers that are gone before the agent gathers again: every one has its row, with all that it did.
+fn short_lives() -> Outcome {
+    const N: usize = 100;
+    const BYTES: u64 = 4 * (64 << 10);
+    let docker = Docker::start()?;
+    let config = format!(
+        "[agent]\ninterval = \"10s\"\nflush_interval = \"1s\"\nhostname = \"h\"\n[[inputs.ebpf]]\n{}",
+        docker.section()
+    );
+    let agent = Running::start(&(config + FILE))?;
+    wait_for(|| !lines(&agent, "docker").is_empty(), LIMIT, "the first gather");
+    // One cgroup above all of them, which keeps what they had.
+    let parent = Cgroup::new("short-lives");
+    let host = json!({"CgroupParent": parent.path(), "NetworkMode": "none"});
+    let before = parent.cpu_ns();
+    let command = "dd if=/dev/zero of=/f bs=64k count=4 oflag=direct 2>/dev/null; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done";
+    let mut ids = Vec::new();
+    for i in 0..N {
+        let id = docker.run(&format!("short{i}"), command, &json!({"HostConfig": host}));
+        docker.ask("POST", &format!("/containers/{id}/wait"), &Value::Null);
+        ids.push(id);
+    }
+    let mut lives: Vec<Duration> = ids
+        .iter()
+        .map(|id| lifetime(&docker.ask("GET", &format!("/containers/{id}/json"), &Value::Null)))
+        .collect();
+    lives.sort_unstable();
+    let kernel = parent.cpu_ns() - before;
+    let rows = |measurement: &str| -> BTreeMap<String, String> {
+        let lines = lines(&agent, measurement).into_iter().map(|(line, _)| line);
+        let of = lines.filter(|line| line.contains(&format!("cgroup={}/", parent.path())));
+        // The last of each series has all of it.
+        of.map(|line| (tag(&line, "cgroup").unwrap().to_owned(), line)).collect()
+    };
+    wait_for(|| rows("cgroup_cpu").len() >= N, LIMIT, "a row of each container");
+    pause(Duration::from_secs(21));
+    let cpu = rows("cgroup_cpu");
+    let names: BTreeSet<&str> = cpu.values().filter_map(|line| tag(line, "container_name")).collect();
+    let images = cpu.values().filter(|line| tag(line, "container_image") == Some("bb:1")).count();
+    let ours: i64 = cpu.values().filter_map(|line| int(line, "usage_ns")).sum();
+    let percent = 100.0 * ours as f64 / kernel as f64;
+    let written: i64 = rows("cgroup_blkio").values().filter_map(|line| int(line, "write_bytes")).sum();
+    println!(
+        "docker: {N} containers that lived {:?} (median; {:?} at most), a gather every 10 s: {} rows, {} names, {percent:.2} % of {:.1} ms of CPU time, {written} of {} bytes written",
+        lives[N / 2],
+        lives[N - 1],
+        cpu.len(),
+        names.len(),
+        kernel as f64 / 1e6,
+        BYTES * N as u64,
+    );
+    assert!(lives[N / 2] < Duration::from_millis(100), "they lived too long to show anything");
+    assert_eq!((cpu.len(), names.len(), images), (N, N, N));
+    assert!((99.0..=101.0).contains(&percent), "{percent} %");
+    if docker.disk().is_some() {
+        assert_eq!(written.cast_unsigned(), BYTES * N as u64);
+    } else {
+        println!("docker: bytes are not compared: the containers are on no disk");
+    }
+    drop(docker);
+    Ok(())
+}
+
+/// From start to end, as the daemon has it.
+fn lifetime(container: &Value) -> Duration {
+    let time = |field: &str| {
+        let text = container["State"][field].as_str().unwrap();
+        let (clock, fraction) = text.trim_end_matches('Z').split_once('.').unwrap();
+        let seconds: Vec<u64> =
+            clock.split_once('T').unwrap().1.split(':').map(|n| n.parse().unwrap()).collect();
+        let nanos: u64 = format!("{fraction:0<9}")[..9].parse().unwrap();
+        Duration::new(seconds[0] * 3600 + seconds[1] * 60 + seconds[2], 0) + Duration::from_nanos(nanos)
+    };
+    // Over midnight it would be negative, which is no life of a container here.
+    time("FinishedAt").saturating_sub(time("StartedAt"))
 }
 
 /// CPU time of a process and of its children that have ended, in ticks of 10 ms.
@@ -345,9 +391,9 @@ fn daemon_misbehaves() -> Outcome {
         "[agent]\ninterval = \"500ms\"\nflush_interval = \"500ms\"\nhostname = \"h\"\n[[inputs.mem]]\n{}timeout = \"2s\"",
         docker.section()
     );
-    let agent = Running::start(&config)?;
+    let agent = Running::start(&(config + FILE))?;
     let of = |name: &str| -> Vec<i64> {
-        let lines = agent.lines("docker_container_cpu");
+        let lines = lines(&agent, "docker_container_cpu");
         let of = lines.iter().filter(|(line, _)| {
             tag(line, "container_name") == Some(name) && tag(line, "cpu") == Some("cpu-total")
         });
@@ -361,7 +407,7 @@ fn daemon_misbehaves() -> Outcome {
         );
     };
     wait_for(|| of("old").len() >= 2, LIMIT, "the container");
-    let (rss, _) = oracle::process(agent.child.id());
+    let (rss, _) = oracle::process(agent.pid());
 
     // Hung.
     docker.signal(libc::SIGSTOP);
@@ -406,11 +452,11 @@ fn daemon_misbehaves() -> Outcome {
     wait_for(|| !of("after-return").is_empty(), BACK, "a name after the daemon's return");
     let back = back.elapsed();
     said("docker is back", 2);
-    let (rss_after, _) = oracle::process(agent.child.id());
+    let (rss_after, _) = oracle::process(agent.pid());
 
     let gathers =
         |times: Vec<i64>| times.into_iter().map(|time| time / 500_000_000).collect::<BTreeSet<i64>>();
-    let mem: BTreeSet<i64> = gathers(agent.lines("mem").into_iter().map(|(_, time)| time).collect());
+    let mem: BTreeSet<i64> = gathers(lines(&agent, "mem").into_iter().map(|(_, time)| time).collect());
     let old = gathers(of("old"));
     let (first, last) = (*old.first().unwrap(), *old.last().unwrap());
     let missed: Vec<i64> = (first..=last).filter(|time| !old.contains(time) || !mem.contains(time)).collect();
@@ -450,7 +496,7 @@ fn hostile() -> Outcome {
         docker.section(),
         server.url()
     );
-    let agent = Running::start(&config)?;
+    let agent = Running::start(&(config + FILE))?;
     wait_for(
         || server.count("metrics", "docker_container_cpu", "usage_total") >= 12,
         LIMIT,

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the way of a test to fail")]
 
+mod article;
 mod blkio;
 mod cluster;
 mod cost;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         deploy::trials(),
         cluster::trials(),
         docker::trials(),
+        article::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())
 }

@@ -38,6 +38,30 @@ pub enum Fault {
     WrongCertificate,
 }
 
+/// A stand-in for the kubelet's read-only port: the recorded answers over plain HTTP, for whoever asks. It serves until the
+/// process ends.
+pub fn serve_read_only(address: SocketAddr) {
+    let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = String::new();
+            let mut lines = BufReader::new(&stream);
+            while lines.read_line(&mut head).is_ok_and(|n| n > 2) {}
+            let body = match head.split(' ').nth(1) {
+                Some("/pods" | "/pods/") => PODS,
+                Some("/stats/summary") => SUMMARY,
+                _ => "",
+            };
+            let status = if body.is_empty() { "404 Not Found" } else { "200 OK" };
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+}
+
 /// A stand-in that is serving, or down.
 pub struct Kubelet {
     address: SocketAddr,

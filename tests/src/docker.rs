@@ -59,7 +59,13 @@ impl Docker {
         let _ = std::fs::remove_file(at("pid"));
         let _ = std::fs::remove_file(at("socket"));
         let log = std::fs::File::options().create(true).append(true).open(at("log")).unwrap();
-        let child = Command::new("nsenter")
+        let mut command = Command::new("nsenter");
+        // In a root directory that is no mount of its own, runc cannot change the root but by moving mounts.
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        if !mounts.lines().any(|line| line.split(' ').nth(4) == Some("/")) {
+            command.env("DOCKER_RAMDISK", "1");
+        }
+        let child = command
             .arg(format!("--net=/var/run/netns/{}", self.network))
             .args([
                 "dockerd",

@@ -152,9 +152,6 @@ pub enum StartError {
     /// The ring buffer cannot be waited for.
     #[error("cannot watch the ring buffer: {0}")]
     Ring(#[from] std::io::Error),
-    /// `kernel` cannot.
-    #[error(transparent)]
-    Kernel(#[from] kernel::StartError),
 }
 
 /// Points of one gather.

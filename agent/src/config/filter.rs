@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex_automata::meta::Regex;
 
+use super::OptionError;
 use crate::point::Point;
 
 /// A list of globs or of exact strings.
@@ -141,20 +142,26 @@ fn regex_of(glob: &str, separators: &str) -> String {
     regex
 }
 
-/// A pair of lists such as `label_include` and `label_exclude`.
-#[derive(Clone, Debug)]
+/// A pair of lists such as `label_include` and `label_exclude`. The default takes everything.
+#[derive(Clone, Debug, Default)]
 pub struct IncludeExclude {
     include: Option<Patterns>,
     exclude: Option<Patterns>,
 }
 
 impl IncludeExclude {
-    /// Compiles the lists; an empty `include` includes everything.
+    /// Compiles the lists of two options; an empty `include` includes everything.
     ///
     /// # Errors
-    /// A glob that is none.
-    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, globset::Error> {
-        Ok(Self { include: Patterns::new(include)?, exclude: Patterns::new(exclude)? })
+    /// The option with a glob that is none.
+    pub fn new(
+        include: (&'static str, &[String]),
+        exclude: (&'static str, &[String]),
+    ) -> Result<Self, OptionError> {
+        let patterns = |(option, list): (&'static str, &[String])| {
+            Patterns::new(list).map_err(|error| OptionError::new(option, error.to_string()))
+        };
+        Ok(Self { include: patterns(include)?, exclude: patterns(exclude)? })
     }
 
     /// Whether a string is included and not excluded.

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use self::api::{ApiError, Client, Event, Health, Info, Inspected, Listed};
 use super::names::{self, Source, cut};
 use crate::clock;
-use crate::config::filter::Patterns;
+use crate::config::filter::IncludeExclude;
 use crate::inputs::Shared;
 use crate::point::Timestamp;
 
@@ -46,19 +46,10 @@ const MOST_ID_BYTES: usize = 128;
 /// What is taken from a container besides its names.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Labels whose keys match; `None` takes all.
-    pub label_include: Option<Patterns>,
-    /// Labels that are left out all the same.
-    pub label_exclude: Option<Patterns>,
+    /// Labels, by their keys.
+    pub labels: IncludeExclude,
     /// Variables of its environment.
     pub variables: Vec<String>,
-}
-
-impl Selection {
-    fn takes_label(&self, key: &str) -> bool {
-        self.label_include.as_ref().is_none_or(|patterns| patterns.matches(key))
-            && !self.label_exclude.as_ref().is_some_and(|patterns| patterns.matches(key))
-    }
 }
 
 /// A container as the daemon described it last.
@@ -101,7 +92,7 @@ impl Container {
         let Inspected { id, name, restart_count, state, config, host_config } = inspected;
         let (mut tags, mut bytes, mut n_left_out) = (BTreeMap::new(), 0, 0);
         for (key, value) in config.labels {
-            if value.is_empty() || !selection.takes_label(&key) {
+            if value.is_empty() || !selection.labels.takes(&key) {
                 continue;
             }
             let (key, value) = (cut(key), cut(value));

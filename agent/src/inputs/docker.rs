@@ -23,7 +23,7 @@ use super::{GatherError, Gathered, Input, Shared};
 
 use crate::cgroupfs::reader::Reader;
 use crate::config::OptionError;
-use crate::config::filter::Patterns;
+use crate::config::filter::IncludeExclude;
 use crate::host::Host;
 use crate::http::Tls;
 use crate::identity::docker::api::{ApiError, Client, DEFAULT_ENDPOINT, DiskUsage, Info};
@@ -168,35 +168,11 @@ impl Options {
     }
 }
 
-/// Lists that let a string pass.
-#[derive(Clone, Debug)]
-struct Pass {
-    include: Option<Patterns>,
-    exclude: Option<Patterns>,
-}
-
-impl Pass {
-    fn new(
-        include: (&'static str, &[String]),
-        exclude: (&'static str, &[String]),
-    ) -> Result<Self, OptionError> {
-        let patterns = |(option, list): (&'static str, &[String])| {
-            Patterns::new(list).map_err(|error| OptionError::new(option, error.to_string()))
-        };
-        Ok(Self { include: patterns(include)?, exclude: patterns(exclude)? })
-    }
-
-    fn takes(&self, text: &str) -> bool {
-        self.include.as_ref().is_none_or(|patterns| patterns.matches(text))
-            && !self.exclude.as_ref().is_some_and(|patterns| patterns.matches(text))
-    }
-}
-
 /// The input.
 pub struct Docker {
     options: Options,
-    names: Pass,
-    states: Pass,
+    names: IncludeExclude,
+    states: IncludeExclude,
     shared: Arc<Shared>,
     client: Arc<Client>,
     daemon: Arc<Daemon>,
@@ -239,12 +215,9 @@ impl Docker {
         let mut docker = Self::unwatched(options, shared)?;
         let Options { docker_label_include: include, docker_label_exclude: exclude, tag_env, .. } =
             &docker.options;
-        let labels = Pass::new(("docker_label_include", include), ("docker_label_exclude", exclude))?;
-        let selection = Selection {
-            label_include: labels.include,
-            label_exclude: labels.exclude,
-            variables: tag_env.clone(),
-        };
+        let labels =
+            IncludeExclude::new(("docker_label_include", include), ("docker_label_exclude", exclude))?;
+        let selection = Selection { labels, variables: tag_env.clone() };
         let watch = Watch::new(Arc::clone(&docker.client), Arc::clone(&docker.daemon), shared, selection);
         docker.watch.spawn(watch.run().in_current_span());
         Ok(docker)
@@ -261,11 +234,11 @@ impl Docker {
         }
         let client = options.client(|name| std::env::var(name).ok())?;
         Ok(Self {
-            names: Pass::new(
+            names: IncludeExclude::new(
                 ("container_name_include", &options.container_name_include),
                 ("container_name_exclude", &options.container_name_exclude),
             )?,
-            states: Pass::new(
+            states: IncludeExclude::new(
                 ("container_state_include", &options.container_state_include),
                 ("container_state_exclude", &options.container_state_exclude),
             )?,

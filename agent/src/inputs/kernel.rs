@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, read_text};
+use crate::config::OptionError;
 use crate::host::Host;
 use crate::point::Point;
 
@@ -24,19 +25,6 @@ impl Options {
     fn has(&self, what: &str) -> bool {
         self.collect.iter().any(|entry| entry == what)
     }
-}
-
-/// Why the input cannot start at all.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The kernel was built without KSM, or `HOST_SYS` leads elsewhere.
-    #[error(
-        "{path} is no folder: this kernel has no KSM, or HOST_SYS is wrong; without it, take \"ksm\" out of `collect`"
-    )]
-    NoKsm {
-        /// The folder that is not there.
-        path: PathBuf,
-    },
 }
 
 /// The lines of `stat` that are taken, and the fields that their first numbers are.
@@ -83,10 +71,16 @@ impl Kernel {
     ///
     /// # Errors
     /// When KSM is asked for and the kernel has none.
-    pub fn new(options: &Options, host: &Host) -> Result<Self, StartError> {
+    pub fn new(options: &Options, host: &Host) -> Result<Self, OptionError> {
         let ksm = options.has("ksm").then(|| host.sys("kernel/mm/ksm"));
         if let Some(path) = ksm.as_ref().filter(|path| !path.is_dir()) {
-            return Err(StartError::NoKsm { path: path.clone() });
+            let path = path.display();
+            return Err(OptionError::new(
+                "collect",
+                format!(
+                    "{path} is no folder: this kernel has no KSM, or HOST_SYS is wrong; without it, take \"ksm\" out"
+                ),
+            ));
         }
         Ok(Self {
             stat: host.proc("stat"),

@@ -133,8 +133,8 @@ impl Kubernetes {
     /// # Errors
     /// The option that cannot be worked with. A kubelet that does not answer is no error.
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
-        let bad_glob = |error: globset::Error| OptionError::new("label_include", error.to_string());
-        let labels = IncludeExclude::new(&options.label_include, &options.label_exclude).map_err(bad_glob)?;
+        let (include, exclude) = (&options.label_include, &options.label_exclude);
+        let labels = IncludeExclude::new(("label_include", include), ("label_exclude", exclude))?;
         let client = options.client(&shared.host)?;
         if options.url.is_empty() {
             tracing::info!(

@@ -303,9 +303,8 @@ fn labels_are_cut_and_counted() {
     assert_eq!(told.tags.first_key_value().unwrap().0, "l00001", "sorted, without the empty one");
     assert_eq!(told.n_left_out + told.tags.len(), 9_999);
     // What is chosen is chosen before anything is left out.
-    let include = Patterns::new(&["l09*9".to_owned()]).unwrap();
-    let exclude = Patterns::new(&["*99".to_owned()]).unwrap();
-    let chosen = Selection { label_include: include, label_exclude: exclude, variables: Vec::new() };
+    let labels = IncludeExclude::new(("i", &["l09*9".to_owned()]), ("e", &["*99".to_owned()])).unwrap();
+    let chosen = Selection { labels, variables: Vec::new() };
     let chosen = container(&many, &chosen);
     assert!(chosen.tags.keys().all(|key| key.starts_with("l09") && !key.ends_with("99")));
     assert_eq!(chosen.tags.first_key_value().unwrap().0, "l09009");

@@ -69,8 +69,11 @@ impl Machine {
     fn docker(&self, text: &str, inspected: impl IntoIterator<Item = Value>) -> Docker {
         let options = options(text).unwrap();
         let selection = Selection {
-            label_include: Patterns::new(&options.docker_label_include).unwrap(),
-            label_exclude: Patterns::new(&options.docker_label_exclude).unwrap(),
+            labels: IncludeExclude::new(
+                ("docker_label_include", &options.docker_label_include),
+                ("docker_label_exclude", &options.docker_label_exclude),
+            )
+            .unwrap(),
             variables: options.tag_env.clone(),
         };
         let docker = Docker::unwatched(options, &self.shared).unwrap();

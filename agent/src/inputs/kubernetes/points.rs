@@ -303,7 +303,7 @@ mod tests {
             (include_str!("../../../testdata/kubelet/expected-1.lp"), &[]),
         ] {
             let (mut listing, summary) = recorded();
-            let labels = IncludeExclude::new(&["app".into(), "tier".into()], exclude).unwrap();
+            let labels = IncludeExclude::new(("i", &["app".into(), "tier".into()]), ("e", exclude)).unwrap();
             for pod in &mut listing.pods {
                 pod.labels.retain(|key, _| labels.takes(key));
             }

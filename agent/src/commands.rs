@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::cli::{DumpArgs, RunArgs, SourceArgs, UnusedArgs};
 use crate::config::env::Environment;
 use crate::config::file::{self, PluginFilter, Source};
-use crate::config::{Config, InputCommon};
+use crate::config::{Config, InputCommon, auto_precision};
 use crate::dump::{self, Format};
 use crate::exit::Exit;
 use crate::host::Host;
@@ -317,9 +317,9 @@ fn request(
     Ok(dump::Request { inputs, global_tags: config.global_tags, interval, count, format, terminal })
 }
 
-/// A dump faster than the configured interval needs times as fine.
+/// A dump faster than the configured interval needs times as fine; `--test`, which has none, does not.
 fn precision(common: &InputCommon, interval: Duration) -> Duration {
-    common.precision.min(crate::config::auto_precision(interval))
+    if interval.is_zero() { common.precision } else { common.precision.min(auto_precision(interval)) }
 }
 
 fn terminal_size() -> (usize, usize) {

@@ -143,6 +143,7 @@ fn a_configuration_can_come_from_the_standard_input() {
     assert!(test.status.success());
     let (points, log) = (text(&test.stdout), text(&test.stderr));
     assert!(points.starts_with("> mem,host=h active="), "{points}");
+    assert!(points.trim_end().ends_with("000000000"), "rounded to a second: {points}");
     assert!(points.contains("u,") && !points.contains("i,"), "unsigned, as Telegraf prints them: {points}");
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" W! ")).collect();
     assert_eq!(warnings.len(), 2, "{log}");

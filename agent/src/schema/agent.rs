@@ -1,0 +1,172 @@
+//! The agent about itself: Telegraf's `internal`, and the measurement `seismograf`.
+
+use super::{Measurement, int, tag, uint};
+
+pub(super) const INTERNAL_AGENT: Measurement = Measurement {
+    name: "internal_agent",
+    input: "internal",
+    help: "All inputs and outputs of the agent together, since its start, as Telegraf has it; also those that a reload took \
+           away. What Telegraf tells of the Go runtime is not there.",
+    tags: &[tag("version", "of the agent")],
+    fields: &[
+        int("metrics_gathered", "point", "gathered, after the inputs' filters"),
+        int("gather_errors", "gather", "gathers that gave less than they should"),
+        int("gather_timeouts", "gather", "gathers that were left out because the one before took too long"),
+        int("metrics_written", "point", "stored on the other side"),
+        int("metrics_rejected", "point", "refused by the other side for good"),
+        int("metrics_dropped", "point", "pushed out of a full buffer, or lost with their output"),
+        int("write_errors", "request", "writes that did not work"),
+    ],
+};
+
+pub(super) const INTERNAL_GATHER: Measurement = Measurement {
+    name: "internal_gather",
+    input: "internal",
+    help: "Each input, since the start; those of the same name and alias together, unless `per_instance` is set.",
+    tags: &[
+        tag("input", "the plugin"),
+        tag("alias", "its alias, if it has one"),
+        tag("_id", "tells instances apart, with `per_instance`"),
+        tag("version", "of the agent"),
+    ],
+    fields: &[
+        int("metrics_gathered", "point", "gathered, after the input's filters"),
+        int("gather_time_ns", "ns", "time of a gather, mean since the gather of `internal` before"),
+        int("gather_timeouts", "gather", "gathers that were left out because the one before took too long"),
+        int("errors", "error", "`gather_errors` and `startup_errors` together"),
+        int("gather_errors", "gather", "gathers that gave less than they should"),
+        int("startup_errors", "start", "starts that did not work"),
+    ],
+};
+
+pub(super) const INTERNAL_WRITE: Measurement = Measurement {
+    name: "internal_write",
+    input: "internal",
+    help: "Each output, since the start; those of the same name and alias together, unless `per_instance` is set.",
+    tags: &[
+        tag("output", "the plugin"),
+        tag("alias", "its alias, if it has one"),
+        tag("_id", "tells instances apart, with `per_instance`"),
+        tag("version", "of the agent"),
+    ],
+    fields: &[
+        int("metrics_added", "point", "came in, after the output's filters"),
+        int("metrics_written", "point", "of these, stored on the other side"),
+        int("metrics_rejected", "point", "of these, refused by the other side for good"),
+        int("metrics_dropped", "point", "of these, pushed out of the full buffer"),
+        int("metrics_filtered", "point", "kept back by the output's filters"),
+        int("buffer_size", "point", "wait in the buffer"),
+        int("buffer_limit", "point", "how many may"),
+        int("write_time_ns", "ns", "time of a write, mean since the gather of `internal` before"),
+        int("errors", "error", "the same as `write_errors`"),
+        int("write_errors", "request", "writes that did not work"),
+        int("startup_errors", "start", "always 0: an output that cannot connect yet is tried again"),
+    ],
+};
+
+pub(super) const SEISMOGRAF: Measurement = Measurement {
+    name: "seismograf",
+    input: "ebpf",
+    help: "The agent about itself, one point for each `part`; `agent` and `output` come with every run, the others with \
+           the input `ebpf`. For `cpu`, `blkio` and `net` that is the balance since the \
+           probes started: what the machine counted is `rows_*` (in the rows of cgroups), `overflow_*` (seen, but the \
+           row was lost) and `unseen_*` (no program was called) together.",
+    tags: &[
+        tag(
+            "part",
+            "`agent`, `output`, and of the input `ebpf`: `cpu`, `blkio`, `net`, `identity`, `ring`, `probe`",
+        ),
+        tag("output", "name or alias of the output, for `output`"),
+        tag("device", "disk, in the balance of `blkio`"),
+        tag("probe", "program, for `probe`"),
+    ],
+    fields: &[
+        int("rows_ns", "ns", "`cpu`: CPU time in rows"),
+        int("overflow_ns", "ns", "`cpu`: CPU time whose row was lost"),
+        int("machine_ns", "ns", "`cpu`: busy time of the machine"),
+        int(
+            "unseen_ns",
+            "ns",
+            "`cpu`: what remains; may be negative, as the two are not read at the same instant",
+        ),
+        int("overflow_switches", "switch", "`cpu`: context switches whose row was lost"),
+        int("rows_bytes", "byte", "`blkio`: bytes in rows"),
+        int("overflow_bytes", "byte", "`blkio`: bytes whose row was lost, of all disks"),
+        int("machine_bytes", "byte", "`blkio`: bytes of the disk, `/proc/diskstats`"),
+        int("unseen_bytes", "byte", "`blkio`: what remains"),
+        int("rows_ops", "operation", "`blkio`: operations in rows"),
+        int("overflow_ops", "operation", "`blkio`: operations whose row was lost, of all disks"),
+        int("machine_ops", "operation", "`blkio`: operations of the disk, `/proc/diskstats`"),
+        int("unseen_ops", "operation", "`blkio`: what remains"),
+        int("rows_rx_bytes", "byte", "`net`: bytes received, in rows"),
+        int("overflow_rx_bytes", "byte", "`net`: bytes received whose row was lost"),
+        int("machine_rx_bytes", "byte", "`net`: bytes received by the interfaces"),
+        int("unseen_rx_bytes", "byte", "`net`: what remains"),
+        int("rows_tx_bytes", "byte", "`net`: bytes sent, in rows"),
+        int("overflow_tx_bytes", "byte", "`net`: bytes sent whose row was lost"),
+        int("machine_tx_bytes", "byte", "`net`: bytes sent by the interfaces"),
+        int("unseen_tx_bytes", "byte", "`net`: what remains"),
+        int("rows_rx_packets", "packet", "`net`: packets received, in rows"),
+        int("rows_tx_packets", "packet", "`net`: packets sent, in rows"),
+        int("overflow_rx_packets", "packet", "`net`: packets received whose row was lost"),
+        int("overflow_tx_packets", "packet", "`net`: packets sent whose row was lost"),
+        int("cgroups", "cgroup", "`identity`: cgroups whose path is known"),
+        int("unresolved_cgroups", "row", "`identity`: rows of the interval whose cgroup has no path"),
+        int(
+            "unresolved_containers",
+            "container",
+            "`identity`: of the containers that run, those without a name",
+        ),
+        int(
+            "waiting_rows",
+            "row",
+            "`identity`: rows that wait for their container's name, some seconds at most",
+        ),
+        int(
+            "named_containers",
+            "container",
+            "`identity`: containers that have a name, some minutes after they ended too",
+        ),
+        int("named_pods", "pod", "`identity`: pods likewise"),
+        int("unresolved_cpu_ns", "ns", "`identity`: CPU time in these"),
+        int("unresolved_blkio_bytes", "byte", "`identity`: block I/O in these"),
+        int("unresolved_net_bytes", "byte", "`identity`: IP traffic in these"),
+        int("records", "record", "`ring`: records read from the ring buffer"),
+        int("bytes", "byte", "`ring`: their bytes"),
+        int("rows", "row", "`ring`: rows that the ledger took in"),
+        int("undecodable", "record", "`ring`: records that could not be decoded"),
+        int(
+            "refused",
+            "record",
+            "`ring`: rows for which the ring had no room; their amounts stayed in the cache",
+        ),
+        int("lost_cgroup_events", "record", "`ring`: life-cycle records for which the ring had no room"),
+        int("oom_kills", "process", "`ring`: processes killed for want of memory"),
+        int(
+            "lost_oom_kills",
+            "process",
+            "`ring`: of these, the ones whose record found no room: they are in no row",
+        ),
+        int("map_bytes", "byte", "`ring`: kernel memory of all maps"),
+        uint("gathered", "point", "`agent`: points gathered since the start, after the inputs' filters"),
+        uint("gather_errors", "gather", "`agent`: gathers that gave less than they should; the log says why"),
+        uint("missed_gathers", "gather", "`agent`: left out because the one before took too long"),
+        uint("reloads", "reload", "`agent`: reloads that were carried out"),
+        uint(
+            "reload_errors",
+            "reload",
+            "`agent`: reloads whose configuration could not be used; the log says why",
+        ),
+        uint("lost", "point", "`agent`: not written when their output ended with a reload"),
+        uint("rss_bytes", "byte", "`agent`: resident memory"),
+        uint("cpu_ns", "ns", "`agent`: CPU time"),
+        uint("taken", "point", "`output`: points that came in, after the output's filters"),
+        uint("written", "point", "`output`: of these, stored on the other side"),
+        uint("waiting", "point", "`output`: of these, in the buffer"),
+        uint("dropped_refused", "point", "`output`: of these, refused by the other side for good"),
+        uint("dropped_overflow", "point", "`output`: of these, pushed out of the full buffer"),
+        uint("failed_writes", "request", "`output`: writes that did not work"),
+        uint("run_time_ns", "ns", "`probe`: time the program ran; with `probe_costs`"),
+        uint("runs", "call", "`probe`: how often; with `probe_costs`"),
+    ],
+};

@@ -1,0 +1,168 @@
+//! The input `ebpf`: what each cgroup and each pod did.
+
+use super::{Field, Measurement, float, int, tag};
+
+/// What a point of a cgroup is about: its own tags first, then these, which every `cgroup_*` measurement has.
+macro_rules! identity {
+    ($($tag:expr),* $(,)?) => {
+        &[
+            $($tag,)*
+            tag("cgroup", "path of the cgroup in its hierarchy"),
+            tag("container_name", "name of the container, once known"),
+            tag("container_image", "its image, once known"),
+            tag("pod_name", "its pod, once known"),
+            tag("namespace", "the pod's namespace, once known"),
+            tag("node_name", "the pod's node, once known"),
+            tag("unit", "systemd unit"),
+            tag("runtime", "container runtime, from the path"),
+            tag("container_id", "id of the container, on request"),
+            tag("pod_uid", "id of the pod, on request"),
+        ]
+    };
+}
+
+pub(super) const CGROUP_CPU: Measurement = Measurement {
+    name: "cgroup_cpu",
+    input: "ebpf",
+    help: "CPU time of each cgroup, its own without that of its children, since the agent first saw it. Charged at \
+           each context switch with the run time that the kernel itself keeps.",
+    tags: identity!(),
+    fields: &[
+        int("usage_ns", "ns", "time on a CPU"),
+        int("context_switches", "switch", "switches away from one of its tasks"),
+        float("usage_percent", "%", "of one CPU, over the interval"),
+        int("nr_periods", "period", "enforcement periods of its CPU quota in which it ran; with a quota"),
+        int("nr_throttled", "period", "of these, the ones in which the quota was used up"),
+        int("throttled_ns", "ns", "how long its CPUs were kept from it by the quota, added up"),
+        int("runqueue_wait_ns", "ns", "time its tasks waited for a CPU; with the probe `runqueue`"),
+        float(
+            "runqueue_wait_p99_us",
+            "us",
+            "99th percentile of one wait, over the interval; with `runqueue`",
+        ),
+    ],
+};
+
+pub(super) const CGROUP_BLKIO: Measurement = Measurement {
+    name: "cgroup_blkio",
+    input: "ebpf",
+    help: "Block I/O of each cgroup and device, since the agent first saw it, counted when a request completes and \
+           charged to the cgroup that the kernel charges. Percentiles are those of the interval.",
+    tags: identity!(tag("device", "name of the disk, such as `sda`")),
+    fields: &[
+        int("read_bytes", "byte", "read"),
+        int("write_bytes", "byte", "written"),
+        int("discard_bytes", "byte", "discarded"),
+        int("reads", "operation", "reads"),
+        int("writes", "operation", "writes"),
+        int("discards", "operation", "discards"),
+        int("errors", "operation", "operations that failed"),
+        int("read_time_ns", "ns", "time from start to completion, summed over reads"),
+        int("write_time_ns", "ns", "the same for writes"),
+        float("read_p50_us", "us", "median latency of reads"),
+        float("read_p99_us", "us", "99th percentile"),
+        float("write_p50_us", "us", "median latency of writes"),
+        float("write_p99_us", "us", "99th percentile"),
+    ],
+};
+
+pub(super) const CGROUP_NET: Measurement = Measurement {
+    name: "cgroup_net",
+    input: "ebpf",
+    help: "IP traffic of the sockets of each cgroup, since the agent first saw it, with packets and headers as they \
+           are on the wire, also where the card splits and joins them.",
+    tags: identity!(),
+    fields: &[
+        int("rx_bytes", "byte", "received, from the IP header on"),
+        int("tx_bytes", "byte", "sent, from the IP header on"),
+        int("rx_packets", "packet", "received"),
+        int("tx_packets", "packet", "sent"),
+        int("tcp_retransmits", "segment", "TCP segments sent again; with the probe `tcp`"),
+    ],
+};
+
+pub(super) const CGROUP_MEM: Measurement = Measurement {
+    name: "cgroup_mem",
+    input: "ebpf",
+    help: "Memory of each cgroup and everything below it, from the files of cgroupfs; the same meaning under v1 and v2. \
+           When a process is killed for want of memory and its cgroup goes away with it, a last point has the kills.",
+    tags: identity!(),
+    fields: MEMORY,
+};
+
+/// The fields of `cgroup_mem` and `pod_mem`.
+pub(super) const MEMORY: &[Field] = &[
+    int("usage_bytes", "byte", "charged, with page cache (`memory.usage_in_bytes`, `memory.current`)"),
+    int(
+        "working_set_bytes",
+        "byte",
+        "the same without the page cache that is not in use, as the kubelet has it",
+    ),
+    int("rss_bytes", "byte", "anonymous memory (`total_rss`, `anon`)"),
+    int("cache_bytes", "byte", "page cache, with shared memory (`total_cache`, `file`)"),
+    int("limit_bytes", "byte", "the limit, where there is one"),
+    int("page_faults", "fault", "page faults"),
+    int("major_page_faults", "fault", "of these, the ones that had to read from a disk"),
+    int("oom_kills", "process", "processes killed for want of memory"),
+];
+
+pub(super) const CGROUP_PRESSURE: Measurement = Measurement {
+    name: "cgroup_pressure",
+    input: "ebpf",
+    help: "Pressure stall information of each cgroup in cgroup2 (Linux 4.20 and later), once something stood still.",
+    tags: identity!(tag("resource", "what tasks stood still for: `cpu`, `memory`, `io`")),
+    fields: &[
+        float("some_avg10", "%", "of the last 10 s, in which at least one task stood still"),
+        float("some_avg60", "%", "of the last minute"),
+        float("some_avg300", "%", "of the last five minutes"),
+        int("some_total_us", "us", "time in which at least one task stood still"),
+        float("full_avg10", "%", "of the last 10 s, in which all tasks stood still"),
+        float("full_avg60", "%", "of the last minute"),
+        float("full_avg300", "%", "of the last five minutes"),
+        int("full_total_us", "us", "time in which all tasks stood still"),
+    ],
+};
+
+/// What every `pod_` measurement says of itself.
+macro_rules! pod {
+    ($name:literal, $help:literal, $fields:expr $(, $tag:expr)?) => {
+        Measurement {
+            name: $name,
+            input: "ebpf",
+            help: concat!($help, " The `cgroup` is that of the pod."),
+            tags: &[
+                $($tag,)?
+                tag("cgroup", "path of the pod's own cgroup"),
+                tag("pod_name", "its name, once known"),
+                tag("namespace", "its namespace, once known"),
+                tag("node_name", "its node, once known"),
+                tag("pod_uid", "its id, on request"),
+            ],
+            fields: $fields,
+        }
+    };
+}
+
+pub(super) const POD_CPU: Measurement = pod!(
+    "pod_cpu",
+    "CPU time of each pod: all its containers, also those that ended, since the agent first saw it.",
+    &[
+        int("usage_ns", "ns", "time on a CPU"),
+        int("context_switches", "switch", "switches away from one of its tasks"),
+        float("usage_percent", "%", "of one CPU, over the interval"),
+    ]
+);
+pub(super) const POD_BLKIO: Measurement = pod!(
+    "pod_blkio",
+    "Block I/O of each pod and device: all its containers, also those that ended.",
+    CGROUP_BLKIO.fields,
+    tag("device", "name of the disk, such as `sda`")
+);
+pub(super) const POD_NET: Measurement =
+    pod!("pod_net", "IP traffic of each pod: all its containers, also those that ended.", CGROUP_NET.fields);
+pub(super) const POD_MEM: Measurement = pod!(
+    "pod_mem",
+    "Memory of each pod from the files of its cgroup; `oom_kills` since the agent first saw it, also those of containers \
+     that ended.",
+    MEMORY
+);

@@ -142,7 +142,7 @@ pub trait Output: Send {
         Encoding::default()
     }
 
-    /// Hands over lines of line protocol, each with its end, that have this [`Route`](crate::batch::Route). May be called
+    /// Hands over lines of line protocol, each with its end, that have this [`Route`]. May be called
     /// again with the same ones.
     async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer;
 

@@ -1,7 +1,7 @@
 //! The docker daemon's containers: their names, states, labels and environment, kept up to date by its events.
 //!
 //! A [`Watch`] runs beside the gathers: it lists the containers, follows the daemon's events, and inspects a container when
-//! something happened to it. It fills [`Names`], and a [`Daemon`] that gathers look into without ever waiting. While the
+//! something happened to it. It fills [`Names`](names::Names), and a [`Daemon`] that gathers look into without ever waiting. While the
 //! daemon is gone what was known stays. Figures are none of its business.
 
 pub mod api;
@@ -282,7 +282,7 @@ impl Known {
 /// An inspection under way: whose, and what the daemon says.
 type Inspection = Pin<Box<dyn Future<Output = (String, Result<Inspected, ApiError>)> + Send>>;
 
-/// Keeps a [`Daemon`] and [`Names`] up to date. Ends when it is dropped; what it named is kept for some minutes then.
+/// Keeps a [`Daemon`] and [`Names`](names::Names) up to date. Ends when it is dropped; what it named is kept for some minutes then.
 #[derive(Debug)]
 pub struct Watch {
     client: Arc<Client>,

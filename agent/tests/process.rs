@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -49,9 +51,8 @@ impl Agent {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(status.unwrap().success());
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// What the manager is told next.
@@ -64,7 +65,7 @@ impl Agent {
     /// Writes a configuration, and has it read. Returns what the manager is told at the end.
     fn reload(&self, text: &str) -> String {
         std::fs::write(self.path("agent.conf"), text).unwrap();
-        self.signal("HUP");
+        self.signal(Signal::HUP);
         let told = self.told();
         assert!(told.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{told}");
         self.told()
@@ -109,13 +110,13 @@ fn reloads_flushes_and_stops_as_it_is_told() {
 
     // What was gathered at the start waits for a flush that is an hour away.
     assert_eq!(agent.read("points"), "");
-    agent.signal("USR1");
+    agent.signal(Signal::USR1);
     agent.wait_for("points", "\n");
     assert!(agent.read("points").starts_with("mem,host="), "{}", agent.read("points"));
 
     let other_log = config(agent.directory.path(), "").replace("agent.log", "other.log");
     assert_eq!(agent.reload(&other_log), "READY=1\nSTATUS=running");
-    agent.signal("TERM");
+    agent.signal(Signal::TERM);
     assert!(agent.told().starts_with("STOPPING=1\n"));
     assert!(agent.child.wait().unwrap().success());
     assert!(agent.read("other.log").contains(" I! [agent] stop"), "{}", agent.read("other.log"));

@@ -527,6 +527,19 @@ impl Cgroupfs {
         })
     }
 
+    /// Closes what is kept open of cgroups that are gone, and forgets their figures.
+    pub fn forget<'a>(&self, paths: impl Iterator<Item = &'a str>) {
+        let mut state = self.state();
+        for path in paths {
+            state.memory.remove(path);
+            state.pressure.remove(path);
+            state.activities.remove(path);
+            for (_, reader) in &mut state.readers {
+                reader.forget(path);
+            }
+        }
+    }
+
     /// The processes of a cgroup itself, by the ids that they have here: one that this process's PID namespace does not
     /// show is left out.
     #[must_use]

@@ -26,6 +26,9 @@ pub struct Docker {
     directory: tempfile::TempDir,
     child: Option<Child>,
     network: String,
+    /// Keeps a mount namespace in which the root directory is a mount, where it is none outside: without, docker cannot
+    /// change the root.
+    root: Option<Child>,
 }
 
 impl Docker {
@@ -43,7 +46,8 @@ impl Docker {
         let network = format!("sg-docker-{}", std::process::id());
         let _ = try_run("ip", &["netns", "delete", &network]);
         run("ip", &["netns", "add", &network]);
-        let mut docker = Self { directory, child: None, network };
+        let root = own_root(directory.path());
+        let mut docker = Self { directory, child: None, network, root };
         docker.resume();
         docker.import();
         Ok(docker)
@@ -60,10 +64,8 @@ impl Docker {
         let _ = std::fs::remove_file(at("socket"));
         let log = std::fs::File::options().create(true).append(true).open(at("log")).unwrap();
         let mut command = Command::new("nsenter");
-        // In a root directory that is no mount of its own, runc cannot change the root but by moving mounts.
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        if !mounts.lines().any(|line| line.split(' ').nth(4) == Some("/")) {
-            command.env("DOCKER_RAMDISK", "1");
+        if let Some(root) = &self.root {
+            command.args(["--target", &root.id().to_string(), "--mount", "--root", "--wd"]);
         }
         let child = command
             .arg(format!("--net=/var/run/netns/{}", self.network))
@@ -243,8 +245,28 @@ impl Docker {
         for at in mounts.collect::<Vec<_>>().into_iter().rev() {
             let _ = try_run("umount", &["--lazy", at]);
         }
+        if let Some(mut root) = self.root.take() {
+            terminate(&mut root);
+        }
         let _ = try_run("ip", &["netns", "delete", &self.network]);
     }
+}
+
+/// A process in a mount namespace in which `/` is a mount, when it is none here.
+fn own_root(directory: &Path) -> Option<Child> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    if mounts.lines().any(|line| line.split(' ').nth(4) == Some("/")) {
+        return None;
+    }
+    let root = directory.join("root");
+    std::fs::create_dir(&root).unwrap();
+    let script = format!("mount --rbind / {0} && exec chroot {0} sleep 100000", root.display());
+    let mut unshare = Command::new("unshare");
+    let child = unshare.args(["--mount", "--propagation", "unchanged", "sh", "-c", &script]).spawn().unwrap();
+    let is_there =
+        || std::fs::read_link(format!("/proc/{}/root", child.id())).is_ok_and(|at| at.ends_with("root"));
+    wait_for(is_there, LIMIT, "a root directory that is a mount");
+    Some(child)
 }
 
 impl Drop for Docker {

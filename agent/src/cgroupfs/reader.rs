@@ -127,6 +127,13 @@ impl Reader {
         filled
     }
 
+    /// Closes a directory and its files.
+    pub fn forget(&mut self, directory: &str) {
+        if let Some(kept) = self.kept.remove(directory) {
+            self.n_open -= kept.n_open();
+        }
+    }
+
     fn sweep(&mut self) {
         self.swept = Instant::now();
         self.kept.retain(|_, directory| std::mem::replace(&mut directory.is_used, false));
@@ -233,6 +240,9 @@ mod tests {
         make("3");
         assert_eq!(reader.read("a", "file"), Some("3"));
         assert_eq!(reader.kept.len(), 1);
+        reader.forget("a");
+        assert_eq!((reader.kept.len(), reader.n_open), (0, 0));
+        assert_eq!(reader.read("a", "file"), Some("3"));
         reader.sweep();
         assert_eq!(reader.kept.len(), 1, "was used since");
         reader.sweep();

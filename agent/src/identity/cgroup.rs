@@ -64,8 +64,8 @@ pub struct Cgroups {
 /// What was forgotten.
 #[derive(Debug, Default)]
 pub struct Forgotten {
-    /// Those that were part of a pod: what they had stays the pod's.
-    pub of_pods: Vec<(Key, Arc<Identity>)>,
+    /// Who they were.
+    pub gone: Vec<(Key, Arc<Identity>)>,
     /// They were so many that their memory should go as well.
     pub is_wave: bool,
 }
@@ -195,7 +195,7 @@ impl Cgroups {
     /// kept until the next one.
     pub fn forget_the_dead(&mut self, now: Instant) -> Forgotten {
         let before = self.known.len();
-        let mut of_pods = Vec::new();
+        let mut forgotten = Vec::new();
         let Self { known, gone, successors } = self;
         known.retain(|key, known| {
             let stays = match &mut known.life {
@@ -205,9 +205,7 @@ impl Cgroups {
             };
             if !stays {
                 successors.remove(key);
-                if known.identity.pod_uid.is_some() {
-                    of_pods.push((*key, Arc::clone(&known.identity)));
-                }
+                forgotten.push((*key, Arc::clone(&known.identity)));
             }
             stays
         });
@@ -218,7 +216,7 @@ impl Cgroups {
         if self.known.capacity() > 1024 && self.known.capacity() > 4 * self.known.len() {
             self.known.shrink_to_fit();
         }
-        Forgotten { of_pods, is_wave: before - self.known.len() >= WAVE }
+        Forgotten { gone: forgotten, is_wave: before - self.known.len() >= WAVE }
     }
 
     /// How many cgroups are known, in all hierarchies.

@@ -302,7 +302,9 @@ impl Input for Ebpf {
                 );
             }
         }
-        if kernel.books.close(now) {
+        let forgotten = kernel.books.close(now);
+        self.shared.cgroupfs.forget(forgotten.gone.iter().map(|(_, identity)| identity.path.as_str()));
+        if forgotten.is_wave {
             crate::memory::give_back();
         }
         collected

@@ -9,7 +9,7 @@ use seismograf_ebpf::abi::CgroupChange;
 
 use super::held::Held;
 use super::pods::Pods;
-use crate::identity::cgroup::{Cgroups, Key};
+use crate::identity::cgroup::{Cgroups, Forgotten, Key};
 use crate::identity::names::Names;
 use crate::ledger::Ledger;
 use crate::probes::support::{Hierarchies, HierarchyId};
@@ -105,12 +105,12 @@ impl Books {
     }
 
     /// Starts a new interval and forgets what nothing more can come of; the pods keep what was theirs. Call it after
-    /// the rows went out. Returns whether it was so much that memory should be given back.
-    pub(super) fn close(&mut self, now: Instant) -> bool {
+    /// the rows went out. Returns what was forgotten.
+    pub(super) fn close(&mut self, now: Instant) -> Forgotten {
         let Self { areas, ledger, cgroups, pods, .. } = self;
         ledger.start_interval();
         let forgotten = cgroups.forget_the_dead(now);
-        for (key, identity) in &forgotten.of_pods {
+        for (key, identity) in forgotten.gone.iter().filter(|(_, identity)| identity.pod_uid.is_some()) {
             pods.keep(areas, *key, identity, ledger, now);
         }
         pods.forget(now);
@@ -119,7 +119,7 @@ impl Books {
         ledger.blkio.retain(|id| cgroups.is_known((areas.blkio, id)));
         ledger.net.retain(|id| cgroups.is_known((areas.net, id)));
         ledger.oom.retain(|id| cgroups.is_known((areas.memory, id)));
-        forgotten.is_wave
+        forgotten
     }
 
     /// Who a cgroup is, and since when the agent knows.

@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(usage(&mut pods, &cgroups, &ledger), Some(30));
         cgroups.changed((UNIFIED, 1), CgroupChange::Released, &path(1), now);
         cgroups.forget_the_dead(now);
-        for (key, identity) in cgroups.forget_the_dead(now).of_pods {
+        for (key, identity) in cgroups.forget_the_dead(now).gone {
             pods.keep(&AREAS, key, &identity, &ledger, now);
         }
         ledger.cpu.retain(|id| id == 2);

@@ -59,6 +59,8 @@ pub struct Cgroups {
     gone: HashMap<(HierarchyId, Arc<str>), u64>,
     /// Who took the place of one that is gone, in the same hierarchy.
     successors: HashMap<Key, u64>,
+    /// How many were forgotten since none was.
+    n_forgotten: usize,
 }
 
 /// What was forgotten.
@@ -66,7 +68,7 @@ pub struct Cgroups {
 pub struct Forgotten {
     /// Who they were.
     pub gone: Vec<(Key, Arc<Identity>)>,
-    /// They were so many that their memory should go as well.
+    /// They were so many that their memory should go as well: now, or now that the last of them are gone.
     pub is_wave: bool,
 }
 
@@ -194,9 +196,8 @@ impl Cgroups {
     /// One that was released while a flush was going on can have a delta on a CPU that was through by then, so it is
     /// kept until the next one.
     pub fn forget_the_dead(&mut self, now: Instant) -> Forgotten {
-        let before = self.known.len();
         let mut forgotten = Vec::new();
-        let Self { known, gone, successors } = self;
+        let Self { known, gone, successors, n_forgotten } = self;
         known.retain(|key, known| {
             let stays = match &mut known.life {
                 Life::Alive => true,
@@ -210,13 +211,19 @@ impl Cgroups {
             stays
         });
         gone.retain(|(hierarchy, _), id| known.contains_key(&(*hierarchy, *id)));
-        if gone.is_empty() {
+        if gone.capacity() > 1024 && gone.capacity() > 4 * gone.len() {
             gone.shrink_to_fit();
         }
         if self.known.capacity() > 1024 && self.known.capacity() > 4 * self.known.len() {
             self.known.shrink_to_fit();
         }
-        Forgotten { gone: forgotten, is_wave: before - self.known.len() >= WAVE }
+        *n_forgotten += forgotten.len();
+        let is_over = forgotten.is_empty();
+        let is_wave = forgotten.len() >= WAVE || (is_over && *n_forgotten >= WAVE);
+        if is_over {
+            *n_forgotten = 0;
+        }
+        Forgotten { gone: forgotten, is_wave }
     }
 
     /// How many cgroups are known, in all hierarchies.

@@ -71,11 +71,12 @@ impl Agent {
         self.told()
     }
 
-    /// Waits until a file that the agent writes has a text.
-    fn wait_for(&self, name: &str, text: &str) {
+    /// Asks for a flush until a file that the agent writes has a text: what is to be in it may not be gathered yet.
+    fn flush_until(&self, name: &str, text: &str) {
         let start = std::time::Instant::now();
         while !self.read(name).contains(text) {
             assert!(start.elapsed() < LIMIT, "no `{text}` in {name}: {}", self.read(name));
+            self.signal(Signal::USR1);
             std::thread::yield_now();
         }
     }
@@ -110,8 +111,7 @@ fn reloads_flushes_and_stops_as_it_is_told() {
 
     // What was gathered at the start waits for a flush that is an hour away.
     assert_eq!(agent.read("points"), "");
-    agent.signal(Signal::USR1);
-    agent.wait_for("points", "\n");
+    agent.flush_until("points", "\n");
     assert!(agent.read("points").starts_with("mem,host="), "{}", agent.read("points"));
 
     let other_log = config(agent.directory.path(), "").replace("agent.log", "other.log");

@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod net;
 pub mod oom;
 pub mod runqueue;
+pub mod sums;
 
 use crate::records::Record;
 

@@ -23,6 +23,7 @@ use self::offsets::Offsets;
 use self::support::{Hierarchies, HierarchyId};
 use crate::host::Host;
 use crate::inputs::ebpf::{Options, Probe};
+use crate::ledger::sums::Totals as _;
 use crate::object::OBJECT;
 
 /// Whether a group of programs is at work.
@@ -536,8 +537,8 @@ fn add_overflow(sum: &mut abi::Overflow, cpu: &abi::Overflow) {
     sum.cgroup_events += cpu.cgroup_events;
     sum.refused += cpu.refused;
     sum.oom_kills += cpu.oom_kills;
-    crate::ledger::blkio::add(&mut sum.blkio, &cpu.blkio);
-    crate::ledger::net::add(&mut sum.net, &cpu.net);
+    sum.blkio.add(&cpu.blkio);
+    sum.net.add(&cpu.net);
 }
 
 /// Opens the object and makes the maps.

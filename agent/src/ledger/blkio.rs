@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use seismograf_ebpf::abi::{BlkioAmounts, BlkioRow};
 
-use super::cpu::shrink;
 use super::histogram::Histogram;
+use super::sums::{self, Totals as _, shrink};
 
 /// A disk, by its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,21 +21,36 @@ pub struct Device {
 pub struct Totals {
     /// Since it was first seen.
     pub amounts: BlkioAmounts,
-    /// Bytes read and written within this interval.
-    pub interval_bytes: u64,
     /// Reads within this interval by their time.
     pub reads: Histogram,
     /// Writes likewise.
     pub writes: Histogram,
 }
 
-impl Totals {
-    /// Adds those of another cgroup.
-    pub fn add(&mut self, other: &Self) {
-        add(&mut self.amounts, &other.amounts);
-        self.interval_bytes += other.interval_bytes;
+impl sums::Totals for BlkioAmounts {
+    fn add(&mut self, other: &Self) {
+        self.read_bytes += other.read_bytes;
+        self.write_bytes += other.write_bytes;
+        self.discard_bytes += other.discard_bytes;
+        self.reads += other.reads;
+        self.writes += other.writes;
+        self.discards += other.discards;
+        self.errors += other.errors;
+        self.read_time_ns += other.read_time_ns;
+        self.write_time_ns += other.write_time_ns;
+    }
+}
+
+impl sums::Totals for Totals {
+    fn add(&mut self, other: &Self) {
+        self.amounts.add(&other.amounts);
         self.reads.merge(&other.reads);
         self.writes.merge(&other.writes);
+    }
+
+    fn start_interval(&mut self) {
+        self.reads = Histogram::default();
+        self.writes = Histogram::default();
     }
 }
 
@@ -52,11 +67,10 @@ impl Blkio {
     pub fn apply(&mut self, row: &BlkioRow) {
         let device = Device { major: row.major, minor: row.minor };
         let totals = self.rows.entry((row.cgroup, device)).or_default();
-        add(&mut totals.amounts, &row.amounts);
-        totals.interval_bytes += row.amounts.read_bytes + row.amounts.write_bytes;
+        totals.amounts.add(&row.amounts);
         totals.reads.add(&row.read_histogram);
         totals.writes.add(&row.write_histogram);
-        add(self.devices.entry(device).or_default(), &row.amounts);
+        self.devices.entry(device).or_default().add(&row.amounts);
     }
 
     /// The totals of a cgroup by disk.
@@ -87,11 +101,7 @@ impl Blkio {
 
     /// Starts a new interval.
     pub fn start_interval(&mut self) {
-        for totals in self.rows.values_mut() {
-            totals.interval_bytes = 0;
-            totals.reads = Histogram::default();
-            totals.writes = Histogram::default();
-        }
+        self.rows.values_mut().for_each(sums::Totals::start_interval);
     }
 
     /// Drops cgroups; what they had stays in the sums.
@@ -99,19 +109,6 @@ impl Blkio {
         self.rows.retain(|(id, _), _| keep(*id));
         shrink(&mut self.rows);
     }
-}
-
-/// Adds amounts to a sum.
-pub fn add(sum: &mut BlkioAmounts, delta: &BlkioAmounts) {
-    sum.read_bytes += delta.read_bytes;
-    sum.write_bytes += delta.write_bytes;
-    sum.discard_bytes += delta.discard_bytes;
-    sum.reads += delta.reads;
-    sum.writes += delta.writes;
-    sum.discards += delta.discards;
-    sum.errors += delta.errors;
-    sum.read_time_ns += delta.read_time_ns;
-    sum.write_time_ns += delta.write_time_ns;
 }
 
 #[cfg(test)]

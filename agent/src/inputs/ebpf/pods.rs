@@ -6,11 +6,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use seismograf_ebpf::abi::NetAmounts;
+
 use super::books::Areas;
 use crate::identity::Identity;
 use crate::identity::cgroup::{Cgroups, Key};
 use crate::ledger::blkio::Device;
-use crate::ledger::{Ledger, blkio, cpu, net};
+use crate::ledger::sums::Totals as _;
+use crate::ledger::{Ledger, blkio, cpu};
 
 /// How long the sums of a pod are kept of which no cgroup is known any more.
 const KEPT: Duration = Duration::from_secs(300);
@@ -23,7 +26,7 @@ pub(super) struct Sum {
     /// When the agent first heard of it.
     pub(super) since: Instant,
     pub(super) cpu: Option<cpu::Totals>,
-    pub(super) net: Option<net::Totals>,
+    pub(super) net: Option<NetAmounts>,
     pub(super) blkio: BTreeMap<Device, blkio::Totals>,
     pub(super) oom_kills: u64,
 }
@@ -52,7 +55,7 @@ impl Sum {
             }
         }
         if hierarchy == areas.memory {
-            self.oom_kills += ledger.oom.get(id);
+            self.oom_kills += ledger.oom.get(id).copied().unwrap_or(0);
         }
     }
 }

@@ -120,12 +120,12 @@ impl Maker<'_> {
         for (id, totals) in self.books.ledger.net.rows() {
             let Some((identity, since)) = self.books.identity((self.books.areas.net, id)) else {
                 unresolved.n += 1;
-                unresolved.net_bytes += totals.amounts.rx_bytes + totals.amounts.tx_bytes;
+                unresolved.net_bytes += totals.rx_bytes + totals.tx_bytes;
                 continue;
             };
             if self.selection.takes(&identity.path) {
                 let mut point = gathered.point("cgroup_net");
-                self.set_net_fields(&mut point, &totals.amounts);
+                self.set_net_fields(&mut point, totals);
                 rows.push((point, Arc::clone(identity), since));
             }
         }
@@ -151,7 +151,7 @@ impl Maker<'_> {
                 && !cgroups.is_alive(key)
                 && self.selection.takes(&identity.path)
             {
-                let point = gathered.point("cgroup_mem").field("oom_kills", integer(kills));
+                let point = gathered.point("cgroup_mem").field("oom_kills", integer(*kills));
                 rows.push((point, Arc::clone(identity), since));
             }
         }
@@ -208,7 +208,7 @@ impl Maker<'_> {
             }
             if let Some(totals) = &sum.net {
                 let mut point = gathered.point("pod_net");
-                self.set_net_fields(&mut point, &totals.amounts);
+                self.set_net_fields(&mut point, totals);
                 points.push(point);
             }
             let mut point = gathered.point("pod_mem");
@@ -350,7 +350,7 @@ impl Maker<'_> {
                 .field("undecodable", integer(counts.undecodable))
                 .field("refused", integer(overflow.refused))
                 .field("lost_cgroup_events", integer(overflow.cgroup_events))
-                .field("oom_kills", integer(self.books.ledger.oom.sum()))
+                .field("oom_kills", integer(*self.books.ledger.oom.sum()))
                 .field("lost_oom_kills", integer(overflow.oom_kills))
                 .field("map_bytes", integer(self.report.map_bytes)),
         );

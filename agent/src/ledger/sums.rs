@@ -1,0 +1,70 @@
+//! Sums per cgroup: what the areas that are keyed by the cgroup alone share.
+
+use std::collections::HashMap;
+
+/// What is added up of one cgroup.
+pub trait Totals: Default {
+    /// Adds a delta, or the totals of another cgroup.
+    fn add(&mut self, other: &Self);
+
+    /// Starts a new interval.
+    fn start_interval(&mut self) {}
+}
+
+/// The sums of one area.
+#[derive(Debug, Default)]
+pub struct Sums<T> {
+    rows: HashMap<u64, T>,
+    /// Of all cgroups, also forgotten ones.
+    sum: T,
+}
+
+impl<T: Totals> Sums<T> {
+    /// Adds a delta.
+    pub(super) fn add(&mut self, cgroup: u64, delta: &T) {
+        self.rows.entry(cgroup).or_default().add(delta);
+        self.sum.add(delta);
+    }
+
+    /// Each cgroup's id and totals, in no order.
+    pub fn rows(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.rows.iter().map(|(id, totals)| (*id, totals))
+    }
+
+    /// The totals of a cgroup.
+    #[must_use]
+    pub fn get(&self, cgroup: u64) -> Option<&T> {
+        self.rows.get(&cgroup)
+    }
+
+    /// The sum of all rows ever.
+    #[must_use]
+    pub fn sum(&self) -> &T {
+        &self.sum
+    }
+
+    /// `new` goes on with the totals of `old`.
+    pub fn succeed(&mut self, old: u64, new: u64) {
+        if let Some(totals) = self.rows.remove(&old) {
+            self.rows.entry(new).or_default().add(&totals);
+        }
+    }
+
+    /// Starts a new interval.
+    pub fn start_interval(&mut self) {
+        self.rows.values_mut().chain([&mut self.sum]).for_each(T::start_interval);
+    }
+
+    /// Drops cgroups; what they had stays in the sum.
+    pub fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        self.rows.retain(|id, _| keep(*id));
+        shrink(&mut self.rows);
+    }
+}
+
+/// Gives memory back after a wave of cgroups, and not for the sake of a few.
+pub(super) fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > 1024 && map.capacity() > 4 * map.len() {
+        map.shrink_to_fit();
+    }
+}

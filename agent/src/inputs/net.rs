@@ -37,7 +37,8 @@ const COLUMNS: [(usize, &str); 8] = [
     (10, "err_out"),
     (11, "drop_out"),
 ];
-const N_COLUMNS: usize = 12;
+/// The columns of `net/dev` that anybody reads.
+pub(crate) const N_COLUMNS: usize = 12;
 
 /// The input.
 #[derive(Debug)]
@@ -84,8 +85,8 @@ impl Net {
     }
 }
 
-/// A line of `net/dev`: the interface, and its columns; `None` when it is malformed.
-fn parse(line: &str) -> Option<(&str, [u64; N_COLUMNS])> {
+/// A line of proc(5) `net/dev`: the interface, and its columns; `None` when it is malformed, or a heading.
+pub(crate) fn parse(line: &str) -> Option<(&str, [u64; N_COLUMNS])> {
     // The name of an alias has a colon in it.
     let (interface, numbers) = line.rsplit_once(':')?;
     let mut columns = [0; N_COLUMNS];

@@ -10,7 +10,7 @@ use crate::cgroupfs::{Activity, Cpu, DeviceIo, IO_KINDS, Memory, Throttling};
 use crate::identity::docker::api::{DiskUsage, Info};
 use crate::identity::docker::{Container, Engine};
 use crate::identity::names::cut;
-use crate::inputs::Gathered;
+use crate::inputs::{Gathered, net};
 use crate::point::{FieldValue, Name, Point, Timestamp};
 
 /// Keys that a label cannot have, since the point itself may: a container must not pass for another one.
@@ -122,18 +122,12 @@ pub(super) struct Network {
 
 /// The interfaces in `/proc/PID/net/dev`, without those that the kernel makes by itself.
 pub(super) fn networks(text: &str) -> Arc<[Network]> {
-    let lines = text.lines().skip(2).filter_map(|line| line.split_once(':'));
-    let lines = lines.map(|(name, columns)| (name.trim(), columns));
-    lines
+    let interfaces = text.lines().filter_map(net::parse);
+    interfaces
         .filter(|(name, _)| !OWN_INTERFACES.contains(name))
-        .map(|(name, columns)| {
-            let mut counts = [0; NET_FIELDS.len()];
-            for (column, value) in columns.split_ascii_whitespace().enumerate() {
-                if let Some(field) = NET_FIELDS.iter().position(|(at, _)| *at == column) {
-                    counts[field] = value.parse().unwrap_or_default();
-                }
-            }
-            Network { name: name.to_owned(), counts }
+        .map(|(name, columns)| Network {
+            name: name.to_owned(),
+            counts: NET_FIELDS.map(|(column, _)| columns[column]),
         })
         .collect()
 }

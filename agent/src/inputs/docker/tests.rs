@@ -497,7 +497,7 @@ async fn one_whose_cgroup_is_gone_is_left_out_and_one_that_is_never_seen_has_its
 async fn a_label_cannot_pass_for_a_tag_of_the_agents_own() {
     let machine = Machine::new(false);
     machine.unified(ID);
-    machine.process(7, ID, "\n\n eth0: 1\n");
+    machine.process(7, ID, "\n\n eth0: 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
     let mut labels = serde_json::Map::new();
     for key in ["container_name", "engine_host", "cpu", "device", "network", "host", "container_status"] {
         labels.insert(key.into(), "forged".into());

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::host::Host;
+use crate::inputs::net;
 use crate::ledger::blkio::Device;
 use crate::probes::offsets::CpuController;
 use crate::probes::support::Hierarchies;
@@ -128,15 +129,11 @@ fn disks(diskstats: &str) -> BTreeMap<Device, Disk> {
 
 fn interfaces(dev: &str, counts: impl Fn(&str) -> bool) -> Interfaces {
     let mut sum = Interfaces::default();
-    for line in dev.lines() {
-        let Some((name, columns)) = line.rsplit_once(':') else { continue };
-        let columns: Vec<u64> = columns.split_whitespace().filter_map(|column| column.parse().ok()).collect();
-        if let [rx_bytes, rx_packets, _, _, _, _, _, _, tx_bytes, tx_packets, ..] = columns[..]
-            && counts(name.trim())
-        {
-            sum.rx_bytes += rx_bytes.saturating_sub(rx_packets * ETHERNET_BYTES);
-            sum.tx_bytes += tx_bytes.saturating_sub(tx_packets * ETHERNET_BYTES);
-        }
+    let all = dev.lines().filter_map(net::parse);
+    for (_, columns) in all.filter(|(name, _)| counts(name)) {
+        let [rx_bytes, rx_packets, _, _, _, _, _, _, tx_bytes, tx_packets, ..] = columns;
+        sum.rx_bytes += rx_bytes.saturating_sub(rx_packets * ETHERNET_BYTES);
+        sum.tx_bytes += tx_bytes.saturating_sub(tx_packets * ETHERNET_BYTES);
     }
     sum
 }

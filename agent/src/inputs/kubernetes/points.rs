@@ -12,7 +12,7 @@ use crate::identity::kubelet::answer::{
     PodStats, Summary,
 };
 use crate::identity::names::cut;
-use crate::inputs::Gathered;
+use crate::inputs::{Gathered, net};
 use crate::point::Point;
 
 use super::live::{self, Figures};
@@ -243,16 +243,13 @@ fn labels(pod: &Pod) -> Vec<(String, String)> {
 
 /// An interface's line of proc(5) `net/dev`.
 fn interface(dev: &str, name: &str) -> Option<NetworkStats> {
-    let columns = dev.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'))?;
-    let columns: Vec<u64> =
-        columns.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
-    let column = |i: usize| columns.get(i).copied().map(figure);
+    let (_, columns) = dev.lines().filter_map(net::parse).find(|(interface, _)| *interface == name)?;
     Some(NetworkStats {
         name: name.to_owned(),
-        rx_bytes: column(0)?,
-        rx_errors: column(2)?,
-        tx_bytes: column(8)?,
-        tx_errors: column(10)?,
+        rx_bytes: figure(columns[0]),
+        rx_errors: figure(columns[2]),
+        tx_bytes: figure(columns[8]),
+        tx_errors: figure(columns[10]),
     })
 }
 

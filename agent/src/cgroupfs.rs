@@ -58,7 +58,25 @@ impl Memory {
     /// One line of `memory.stat`.
     #[must_use]
     pub fn stat_value(&self, key: &str) -> Option<u64> {
-        self.stat().find(|(name, _)| *name == key).map(|(_, value)| value)
+        value(&self.stat, key)
+    }
+
+    /// A line of `memory.stat` that has everything below the cgroup too, by its key under v1 and under v2.
+    #[must_use]
+    pub fn total(&self, v1: &str, v2: &str) -> Option<u64> {
+        self.stat_value(if self.is_v1 { v1 } else { v2 })
+    }
+
+    /// Anonymous memory.
+    #[must_use]
+    pub fn rss(&self) -> Option<u64> {
+        self.total("total_rss", "anon")
+    }
+
+    /// What the kubelet evicts by: all but the page cache that is not in use, which can be had back at any time.
+    #[must_use]
+    pub fn working_set(&self) -> u64 {
+        self.usage.saturating_sub(self.total("total_inactive_file", "inactive_file").unwrap_or(0))
     }
 }
 
@@ -112,21 +130,25 @@ impl Pressure {
     /// Reads a file: `some` (at least one task stood still), and where there is one `full` (all of them did).
     #[must_use]
     pub fn parse(text: &str) -> Vec<(&'static str, Self)> {
-        let line = |line: &str| {
-            let kind = ["some", "full"].into_iter().find(|kind| line.split(' ').next() == Some(kind))?;
-            let mut pressure = Self::default();
-            for (key, value) in line.split(' ').filter_map(|word| word.split_once('=')) {
-                match key {
-                    "avg10" => pressure.avg10 = value.parse().ok()?,
-                    "avg60" => pressure.avg60 = value.parse().ok()?,
-                    "avg300" => pressure.avg300 = value.parse().ok()?,
-                    "total" => pressure.total_us = value.parse().ok()?,
-                    _ => {}
-                }
+        text.lines().filter_map(Self::parse_line).collect()
+    }
+
+    /// Reads a line: `some avg10=0.12 avg60=0.05 avg300=0.01 total=11220657`; `None` when it is malformed.
+    #[must_use]
+    pub fn parse_line(line: &str) -> Option<(&'static str, Self)> {
+        let (kind, values) = line.split_once(' ')?;
+        let kind = ["some", "full"].into_iter().find(|known| *known == kind)?;
+        let mut pressure = Self::default();
+        for value in values.split_ascii_whitespace() {
+            match value.split_once('=')? {
+                ("avg10", value) => pressure.avg10 = value.parse().ok()?,
+                ("avg60", value) => pressure.avg60 = value.parse().ok()?,
+                ("avg300", value) => pressure.avg300 = value.parse().ok()?,
+                ("total", value) => pressure.total_us = value.parse().ok()?,
+                _ => {}
             }
-            Some((kind, pressure))
-        };
-        text.lines().filter_map(line).collect()
+        }
+        Some((kind, pressure))
     }
 }
 
@@ -285,13 +307,6 @@ impl Cgroupfs {
         Some(self.hierarchies.mount(hierarchy)?.join(path.trim_start_matches('/')))
     }
 
-    /// Where a controller's files of a cgroup are, and whether they are those of v1.
-    #[must_use]
-    pub fn controller(&self, name: &str, path: &str) -> Option<(PathBuf, bool)> {
-        let hierarchy = self.hierarchies.of_controller(name);
-        Some((self.directory(hierarchy, path)?, hierarchy != HierarchyId::UNIFIED))
-    }
-
     /// Memory of a cgroup that several inputs ask for; `time` is that of the gather, in which it is read once.
     ///
     /// Of one that `rests`, which means that it did not run since the gather before, and whose usage is the same, the rest is
@@ -308,20 +323,15 @@ impl Cgroupfs {
             known.time = time;
             let usage = known.memory.as_ref().map(|memory| memory.usage);
             if rests && usage.is_some() && now.duration_since(known.read) < REST_PERIOD {
-                let same = self.read_memory_usage(&mut state, path) == usage;
-                if same {
-                    return state.memory.get(path).and_then(|known| known.memory.clone());
+                let memory = known.memory.clone();
+                if self.read_memory_usage(&mut state, path) == usage {
+                    return memory;
                 }
             }
         }
         let memory = self.read_memory(&mut state, path).map(Arc::new);
         let known = KnownMemory { memory: memory.clone(), time, read: now, is_used: true };
-        match state.memory.get_mut(path) {
-            Some(before) => *before = known,
-            None => {
-                state.memory.insert(path.to_owned(), known);
-            }
-        }
+        put(&mut state.memory, path, known);
         memory
     }
 
@@ -423,12 +433,7 @@ impl Cgroupfs {
         });
         if self.cpuacct != HierarchyId::UNIFIED {
             let known = Known { activity: Arc::clone(&activity), was_idle: is_idle, is_used: true };
-            match state.activities.get_mut(path) {
-                Some(before) => *before = known,
-                None => {
-                    state.activities.insert(path.to_owned(), known);
-                }
-            }
+            put(&mut state.activities, path, known);
         }
         Some(activity)
     }
@@ -484,7 +489,8 @@ impl Cgroupfs {
     pub fn pressure(&self, path: &str, rests: bool) -> Vec<(&'static str, Vec<(&'static str, Pressure)>)> {
         let mut state = self.state();
         state.sweep(Instant::now());
-        let mut known = state.pressure.remove(path).unwrap_or_default();
+        let known = state.pressure.remove_entry(path);
+        let (key, mut known) = known.unwrap_or_else(|| (path.to_owned(), KnownPressure::default()));
         let mut pressures = Vec::new();
         for (known, (resource, file)) in known.kinds.iter_mut().zip(RESOURCES) {
             let is_still = |kinds: &Vec<(_, Pressure)>| kinds.iter().all(|(_, pressure)| pressure.is_still());
@@ -499,7 +505,7 @@ impl Cgroupfs {
             }
         }
         known.is_used = true;
-        state.pressure.insert(path.to_owned(), known);
+        state.pressure.insert(key, known);
         pressures
     }
 
@@ -548,6 +554,16 @@ impl Cgroupfs {
         let files = state.files(&self.hierarchies, self.memory, path);
         let text = files.and_then(|files| files.into_text("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != 0).collect()
+    }
+}
+
+/// Replaces an entry, or makes it; a key is made for a new one alone.
+fn put<V>(map: &mut HashMap<String, V>, key: &str, value: V) {
+    match map.get_mut(key) {
+        Some(before) => *before = value,
+        None => {
+            map.insert(key.to_owned(), value);
+        }
     }
 }
 
@@ -667,7 +683,7 @@ fn key_values(text: &str) -> impl Iterator<Item = (&str, u64)> {
 }
 
 fn value(text: &str, key: &str) -> Option<u64> {
-    key_values(text).find(|(name, _)| *name == key).map(|(_, value)| value)
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, read_text};
+use crate::cgroupfs::Pressure;
 use crate::config::OptionError;
 use crate::host::Host;
 use crate::point::Point;
@@ -149,33 +150,18 @@ fn add_number(path: &Path, field: &'static str, point: &mut Point) -> Result<(),
     Ok(())
 }
 
-/// A line of `pressure`: `some avg10=0.12 avg60=0.05 avg300=0.01 total=11220657`. The error is the line.
+/// Adds a line of `pressure`. The error is the line.
 fn add_stall(resource: &'static str, line: &str, gathered: &mut Gathered) -> Result<(), String> {
-    let malformed = || line.to_owned();
-    let (kind, values) = line.split_once(' ').ok_or_else(malformed)?;
+    let (kind, pressure) = Pressure::parse_line(line).ok_or_else(|| line.to_owned())?;
     // Since Linux 5.13 the CPU has one too, but for the machine it is 0 by definition.
     if (resource, kind) == ("cpu", "full") {
         return Ok(());
     }
     let point = gathered.point("pressure").tag("resource", resource).tag("type", kind);
-    let (mut averages, mut total) = (point.clone(), point);
-    for value in values.split_ascii_whitespace() {
-        let (key, number) = value.split_once('=').ok_or_else(malformed)?;
-        let average = |field| (field, number.parse::<f64>());
-        let (field, number) = match key {
-            "avg10" => average("avg10"),
-            "avg60" => average("avg60"),
-            "avg300" => average("avg300"),
-            "total" => {
-                total.set_field("total", number.parse::<u64>().map_err(|_| malformed())?);
-                continue;
-            }
-            _ => continue,
-        };
-        averages.set_field(field, number.map_err(|_| malformed())?);
-    }
-    gathered.push(averages);
-    gathered.push(total);
+    let averages = [("avg10", pressure.avg10), ("avg60", pressure.avg60), ("avg300", pressure.avg300)];
+    gathered
+        .push(averages.into_iter().fold(point.clone(), |point, (field, value)| point.field(field, value)));
+    gathered.push(point.field("total", pressure.total_us));
     Ok(())
 }
 

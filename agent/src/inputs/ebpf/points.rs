@@ -409,26 +409,14 @@ fn set_blkio_fields(point: &mut Point, totals: &blkio::Totals) {
 
 /// The same meaning under v1 and v2: everything below the cgroup is in it.
 fn set_memory_fields(point: &mut Point, memory: &Memory) {
-    let (mut inactive_file, mut rss, mut cache, mut faults, mut major) = (0, None, None, None, None);
-    for (key, value) in memory.stat() {
-        match (memory.is_v1, key) {
-            (true, "total_inactive_file") | (false, "inactive_file") => inactive_file = value,
-            (true, "total_rss") | (false, "anon") => rss = Some(value),
-            (true, "total_cache") | (false, "file") => cache = Some(value),
-            (true, "total_pgfault") | (false, "pgfault") => faults = Some(value),
-            (true, "total_pgmajfault") | (false, "pgmajfault") => major = Some(value),
-            _ => {}
-        }
-    }
-    point.set_field("usage_bytes", integer(memory.usage));
-    // What the kubelet evicts by: the page cache that is not in use can be had back at any time.
-    point.set_field("working_set_bytes", integer(memory.usage.saturating_sub(inactive_file)));
     for (name, value) in [
-        ("rss_bytes", rss),
-        ("cache_bytes", cache),
+        ("usage_bytes", Some(memory.usage)),
+        ("working_set_bytes", Some(memory.working_set())),
+        ("rss_bytes", memory.rss()),
+        ("cache_bytes", memory.total("total_cache", "file")),
         ("limit_bytes", memory.limit),
-        ("page_faults", faults),
-        ("major_page_faults", major),
+        ("page_faults", memory.total("total_pgfault", "pgfault")),
+        ("major_page_faults", memory.total("total_pgmajfault", "pgmajfault")),
         ("oom_kills", memory.oom_kills),
     ] {
         if let Some(value) = value {

@@ -49,12 +49,10 @@ impl From<&cgroupfs::Memory> for Memory {
     /// The kubelet's arithmetic, which is
     /// [cAdvisor's](https://github.com/google/cadvisor/blob/v0.52.1/container/libcontainer/handler.go#L799).
     fn from(memory: &cgroupfs::Memory) -> Self {
-        let (rss, inactive_file) =
-            if memory.is_v1 { ("total_rss", "total_inactive_file") } else { ("anon", "inactive_file") };
         Self {
             usage: memory.usage,
-            working_set: memory.usage.saturating_sub(memory.stat_value(inactive_file).unwrap_or(0)),
-            rss: memory.stat_value(rss),
+            working_set: memory.working_set(),
+            rss: memory.rss(),
             page_faults: memory.stat_value("pgfault"),
             major_page_faults: memory.stat_value("pgmajfault"),
         }

@@ -438,12 +438,6 @@ impl Cgroupfs {
         Some(activity)
     }
 
-    /// CPU time of a cgroup.
-    #[must_use]
-    pub fn cpu(&self, path: &str) -> Option<Cpu> {
-        self.read_cpu(&mut self.state(), path)
-    }
-
     fn read_cpu(&self, state: &mut State, path: &str) -> Option<Cpu> {
         let mut files = state.files(&self.hierarchies, self.cpuacct, path)?;
         if self.cpuacct != HierarchyId::UNIFIED {
@@ -509,12 +503,7 @@ impl Cgroupfs {
         pressures
     }
 
-    /// Block I/O of a cgroup, by device; a device that it has not used may be missing.
-    #[must_use]
-    pub fn blkio(&self, path: &str) -> Option<Vec<DeviceIo>> {
-        self.read_blkio(&mut self.state(), path)
-    }
-
+    /// By device; one that the cgroup has not used may be missing.
     fn read_blkio(&self, state: &mut State, path: &str) -> Option<Vec<DeviceIo>> {
         let mut files = state.files(&self.hierarchies, self.blkio, path)?;
         if self.blkio == HierarchyId::UNIFIED {

@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::inputs::ebpf::{Options, Probe};
 use crate::inputs::{InputOptions, docker, kubernetes};
 use crate::outputs::OutputOptions;
-use crate::probes::support::{HierarchyId, Layout};
+use crate::probes::support::{Hierarchies, HierarchyId, Layout};
 use crate::probes::{Group, Probes, State};
 
 /// What the doctor found.
@@ -53,9 +53,10 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
         .unwrap_or(Options { probes: Vec::new(), ..Options::default() });
     // Also what is not asked for is tried, so that a person knows whether it could be.
     let all = vec![Probe::Cpu, Probe::Blkio, Probe::Net, Probe::Runqueue, Probe::Tcp];
-    let (probes, report) = Probes::open(&Options { probes: all, ..options.clone() }, host, |_| ());
+    let hierarchies = Hierarchies::read(host);
+    let options_of_all = Options { probes: all, ..options.clone() };
+    let (probes, report) = Probes::open(&options_of_all, host, &hierarchies, || ());
     drop(probes);
-    let hierarchies = &report.hierarchies;
     line("cgroups", layout(hierarchies.layout()).into());
     let place = |id: HierarchyId| {
         hierarchies.mount(id).map_or_else(|| "not mounted".into(), |mount| mount.display().to_string())

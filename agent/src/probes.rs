@@ -241,10 +241,10 @@ impl Probes {
     pub fn open(
         options: &Options,
         host: &Host,
-        before: impl FnOnce(&Hierarchies),
+        hierarchies: &Hierarchies,
+        before: impl FnOnce(),
     ) -> (Option<(Self, Ring)>, Report) {
-        let hierarchies = Hierarchies::read(host);
-        let report = Report { groups: Vec::new(), hierarchies, map_bytes: 0 };
+        let report = Report { groups: Vec::new(), hierarchies: hierarchies.clone(), map_bytes: 0 };
         let opened = load(options, host, &report.hierarchies).and_then(|(ebpf, offsets, btf)| {
             Self::attach(options, host, (ebpf, &offsets, &btf), report.clone(), before)
         });
@@ -264,7 +264,7 @@ impl Probes {
         host: &Host,
         (mut ebpf, offsets, btf): (Ebpf, &Offsets, &AyaBtf),
         report: Report,
-        before: impl FnOnce(&Hierarchies),
+        before: impl FnOnce(),
     ) -> Result<(Self, Ring), State> {
         let lost =
             |name: &str| off(format!("the BPF object has no map {name}"), "build it anew: cargo xtask build");
@@ -315,7 +315,7 @@ impl Probes {
         if let Err(error) = probes.flush(|| ()) {
             tracing::warn!(%error, "cannot run the write-back programs: figures will lag behind");
         }
-        before(&probes.report.hierarchies);
+        before();
         for (at, set) in loaded {
             if let Err(state) = set.iter().try_for_each(|&(name, hook)| probes.attach_program(name, hook)) {
                 for (name, _) in set {

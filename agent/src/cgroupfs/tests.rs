@@ -22,6 +22,14 @@ fn tree(is_v1: bool, files: &[(&str, &str)]) -> (tempfile::TempDir, Cgroupfs) {
     (root, Cgroupfs::of(Hierarchies::parse(cgroup, &mounts)))
 }
 
+fn cpu(cgroupfs: &Cgroupfs, path: &str) -> Option<Cpu> {
+    cgroupfs.read_cpu(&mut cgroupfs.state(), path)
+}
+
+fn blkio(cgroupfs: &Cgroupfs, path: &str) -> Option<Vec<DeviceIo>> {
+    cgroupfs.read_blkio(&mut cgroupfs.state(), path)
+}
+
 #[test]
 fn v1() {
     let (_root, cgroupfs) = tree(
@@ -43,7 +51,7 @@ fn v1() {
     assert_eq!((memory.usage, memory.max_usage, memory.limit), (1000, Some(2000), Some(8192)));
     assert_eq!((memory.fail_count, memory.oom_kills), (Some(3), Some(7)));
     assert_eq!(memory.stat_value("total_rss"), Some(30));
-    let cpu = cgroupfs.cpu("/c").unwrap();
+    let cpu = cpu(&cgroupfs, "/c").unwrap();
     assert_eq!((cpu.usage_ns, cpu.user_ns, cpu.system_ns), (123_456_789, Some(50_000_000), Some(60_000_000)));
     assert_eq!(cpu.per_cpu_ns, [123_456_780, 9]);
     assert_eq!(cgroupfs.cpu_usage_ns("/c"), Some(cpu.usage_ns));
@@ -91,7 +99,7 @@ fn v2() {
     let memory = cgroupfs.memory("/c", Timestamp(0), false).unwrap();
     assert_eq!((memory.usage, memory.max_usage, memory.limit), (1000, None, Some(4096)));
     assert_eq!((memory.fail_count, memory.oom_kills), (None, Some(1)));
-    let cpu = cgroupfs.cpu("/c").unwrap();
+    let cpu = cpu(&cgroupfs, "/c").unwrap();
     assert_eq!((cpu.usage_ns, cpu.user_ns, cpu.system_ns), (7_000, Some(4_000), Some(3_000)));
     assert_eq!(cgroupfs.cpu_usage_ns("/c"), Some(7_000));
     assert_eq!(cgroupfs.memory_in_use("/c").unwrap().stat_value("anon"), Some(10));
@@ -177,10 +185,10 @@ fn block_io_of_v1_is_that_of_the_throttling_policy_and_else_bfqs() {
         bytes: [None, None, None, None, None, Some(9)],
         operations: [None, None, None, None, None, Some(6)],
     };
-    assert_eq!(cgroupfs.blkio("/c"), Some(vec![first, second]));
+    assert_eq!(blkio(&cgroupfs, "/c"), Some(vec![first, second]));
     let (_root, cgroupfs) = tree(true, &bfq);
-    assert_eq!(cgroupfs.blkio("/c").unwrap()[0].bytes[0], Some(7));
-    assert_eq!(cgroupfs.blkio("/other"), None);
+    assert_eq!(blkio(&cgroupfs, "/c").unwrap()[0].bytes[0], Some(7));
+    assert_eq!(blkio(&cgroupfs, "/other"), None);
 }
 
 #[test]
@@ -193,14 +201,14 @@ fn block_io_of_v2() {
         operations: [Some(3), Some(4), None, None, Some(6), None],
     };
     let idle = DeviceIo { device: (7, 0), ..DeviceIo::default() };
-    assert_eq!(cgroupfs.blkio("/c"), Some(vec![io, idle]));
+    assert_eq!(blkio(&cgroupfs, "/c"), Some(vec![io, idle]));
 }
 
 #[test]
 fn one_that_is_gone_has_no_figures() {
     let (_root, cgroupfs) = tree(true, &[]);
     assert_eq!(cgroupfs.memory("/c", Timestamp(0), false), None);
-    assert_eq!(cgroupfs.cpu("/c"), None);
+    assert_eq!(cpu(&cgroupfs, "/c"), None);
     assert_eq!(cgroupfs.throttling("/c"), None);
 }
 

@@ -165,11 +165,11 @@ impl Ebpf {
     /// # Errors
     /// When a glob of the configuration is none. What the machine does not allow is no error.
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
-        let host = &shared.host;
+        let (host, hierarchies) = (&shared.host, shared.cgroupfs.hierarchies());
         let selection = Selection::new(&options)?;
         let mut start = Machine::default();
         let (opened, report) =
-            Probes::open(&options, host, |hierarchies| start = Machine::read(host, hierarchies));
+            Probes::open(&options, host, hierarchies, || start = Machine::read(host, hierarchies));
         for (group, state) in &report.groups {
             match state {
                 State::On => tracing::debug!(probe = group.name(), "attached"),

@@ -55,12 +55,12 @@ impl Maker<'_> {
     }
 
     /// The paths in or below which something ran in this interval; `None` when nobody looked.
-    fn busy(&self) -> Option<HashSet<String>> {
+    fn busy(&self) -> Option<HashSet<&str>> {
         let mut busy = HashSet::new();
         for (id, _) in self.books.ledger.cpu.rows().filter(|(_, totals)| totals.interval_ns > 0) {
             let Some((identity, _)) = self.books.identity((self.books.areas.cpu, id)) else { continue };
             let mut path = identity.path.as_str();
-            while !path.is_empty() && busy.insert(path.to_owned()) {
+            while !path.is_empty() && busy.insert(path) {
                 path = path.rsplit_once('/').map_or("", |(above, _)| above);
             }
         }
@@ -132,7 +132,7 @@ impl Maker<'_> {
     }
 
     /// Memory from the files of cgroupfs; of a cgroup that is gone what the kernel said when it killed.
-    fn memory(&self, gathered: &Gathered, busy: &Option<HashSet<String>>, rows: &mut Vec<Row>) {
+    fn memory(&self, gathered: &Gathered, busy: &Option<HashSet<&str>>, rows: &mut Vec<Row>) {
         let Books { areas, cgroups, ledger, .. } = &*self.books;
         if self.options.cgroupfs.contains(&super::Cgroupfs::Mem) {
             for (identity, since) in cgroups.alive(areas.memory) {
@@ -165,7 +165,7 @@ impl Maker<'_> {
         self.cgroupfs.memory_now(&identity.path).map(Arc::new)
     }
 
-    fn pressure(&self, gathered: &Gathered, busy: &Option<HashSet<String>>, rows: &mut Vec<Row>) {
+    fn pressure(&self, gathered: &Gathered, busy: &Option<HashSet<&str>>, rows: &mut Vec<Row>) {
         if !self.options.cgroupfs.contains(&super::Cgroupfs::Pressure) {
             return;
         }
@@ -358,8 +358,8 @@ impl Maker<'_> {
 }
 
 /// Whether nothing of a cgroup ran in this interval, as far as that is known.
-fn rests(busy: &Option<HashSet<String>>, identity: &Identity) -> bool {
-    busy.as_ref().is_some_and(|busy| !busy.contains(&identity.path))
+fn rests(busy: &Option<HashSet<&str>>, identity: &Identity) -> bool {
+    busy.as_ref().is_some_and(|busy| !busy.contains(identity.path.as_str()))
 }
 
 /// What has no path, in this interval.

@@ -4,6 +4,7 @@
 //! A row is a delta: what one CPU accounted for one key since it last wrote that key back.
 
 use core::mem::{align_of, offset_of, size_of};
+use core::ops::AddAssign;
 
 /// Log2 buckets of a latency histogram.
 pub const BUCKETS: usize = 28;
@@ -119,6 +120,20 @@ pub struct BlkioAmounts {
     pub write_time_ns: u64,
 }
 
+impl AddAssign<&Self> for BlkioAmounts {
+    fn add_assign(&mut self, other: &Self) {
+        self.read_bytes += other.read_bytes;
+        self.write_bytes += other.write_bytes;
+        self.discard_bytes += other.discard_bytes;
+        self.reads += other.reads;
+        self.writes += other.writes;
+        self.discards += other.discards;
+        self.errors += other.errors;
+        self.read_time_ns += other.read_time_ns;
+        self.write_time_ns += other.write_time_ns;
+    }
+}
+
 /// IP traffic of one cgroup, seen by one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -147,6 +162,16 @@ pub struct NetAmounts {
     pub tx_packets: u64,
     /// TCP segments sent again; counted by its own, optional probe.
     pub tcp_retransmits: u64,
+}
+
+impl AddAssign<&Self> for NetAmounts {
+    fn add_assign(&mut self, other: &Self) {
+        self.rx_bytes += other.rx_bytes;
+        self.rx_packets += other.rx_packets;
+        self.tx_bytes += other.tx_bytes;
+        self.tx_packets += other.tx_packets;
+        self.tcp_retransmits += other.tcp_retransmits;
+    }
 }
 
 /// What happened to a cgroup.
@@ -218,6 +243,20 @@ pub struct Overflow {
     pub refused: u64,
     /// Processes killed for want of memory whose record did not fit.
     pub oom_kills: u64,
+}
+
+impl AddAssign<&Self> for Overflow {
+    fn add_assign(&mut self, other: &Self) {
+        self.run_ns += other.run_ns;
+        self.switches += other.switches;
+        self.wait_ns += other.wait_ns;
+        self.waits += other.waits;
+        self.blkio += &other.blkio;
+        self.net += &other.net;
+        self.cgroup_events += other.cgroup_events;
+        self.refused += other.refused;
+        self.oom_kills += other.oom_kills;
+    }
 }
 
 /// Slots of the CPU cache on each CPU: a power of two.

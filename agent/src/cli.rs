@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::duration;
-use crate::config::env::Mode;
-use crate::dump::Format;
+use crate::options::duration;
 
 /// An eBPF-backed, low-overhead host telemetry agent that runs an existing telegraf.conf.
 ///
@@ -93,12 +91,15 @@ pub struct SourceArgs {
     pub quiet: bool,
 }
 
-impl SourceArgs {
-    /// Where variables are replaced.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        if self.non_strict_env_handling { Mode::NonStrict } else { Mode::Strict }
-    }
+/// How points are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A table of cgroups, the busiest first; rates per second.
+    Table,
+    /// InfluxDB's line protocol.
+    Line,
+    /// One JSON object a line.
+    Json,
 }
 
 /// Options of `run`.
@@ -315,7 +316,7 @@ mod tests {
         assert!(cli.source.quiet);
         assert_eq!(parsed("seismograf --input-filter cpu:mem --test").source.input_filter, ["cpu", "mem"]);
         let cli = parsed("seismograf -test-wait 5 -pidfile /run/s.pid -non-strict-env-handling");
-        assert_eq!((cli.run.test_wait, cli.source.mode()), (5, Mode::NonStrict));
+        assert_eq!((cli.run.test_wait, cli.source.non_strict_env_handling), (5, true));
         assert_eq!(cli.run.pidfile, Some("/run/s.pid".into()));
         let cli = parsed("seismograf -usage cpu -pprof-addr localhost:6060 --aggregator-filter merge");
         assert_eq!(cli.print.usage.as_deref(), Some("cpu"));

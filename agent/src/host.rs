@@ -4,6 +4,9 @@
 //! mounted somewhere else, and these variables say where. They are resolved once, from values that are passed in, so
 //! that nothing else looks at the environment and a test can have a host of its own.
 
+pub mod cgroupfs;
+pub mod hierarchies;
+
 use std::path::{Path, PathBuf};
 
 /// The roots of this host's file systems as the agent sees them.

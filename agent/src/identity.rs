@@ -5,6 +5,7 @@
 //! path is counted as unresolved.
 
 pub mod cgroup;
+pub mod containers;
 pub mod docker;
 pub mod kubelet;
 pub mod names;

@@ -1,7 +1,7 @@
 //! The inputs: what turns a source (the kernel's ledger, `/proc`) into points.
 //!
-//! Owns the `Input` trait and the table of inputs by Telegraf name. Each input is one module of the same name,
-//! with an `Options` struct that is its section of the configuration file. The pipeline calls `gather` on the
+//! Owns the `Input` trait, and what all inputs share. Each input is one module of Telegraf's name for it, with an `Options`
+//! struct that is its section of the configuration file. The pipeline calls `gather` on the
 //! input's schedule, names the points and passes them on; an input knows nothing of outputs.
 
 pub mod cgroup;
@@ -18,7 +18,6 @@ pub mod kubernetes;
 pub mod mem;
 pub mod net;
 pub mod processes;
-pub mod start;
 pub mod swap;
 pub mod system;
 
@@ -27,69 +26,16 @@ use std::sync::Arc;
 
 use tracing::Instrument as _;
 
-use crate::cgroupfs::Cgroupfs;
-use crate::config::{InputCommon, OptionError, file};
 use crate::host::Host;
+use crate::host::cgroupfs::Cgroupfs;
+use crate::host::hierarchies::Hierarchies;
+use crate::identity::containers::Containers;
 use crate::identity::names::Names;
-use crate::logging;
+use crate::options::OptionError;
+use crate::options::common::InputCommon;
 use crate::point::{Point, Timestamp};
-use crate::telemetry::Telemetry;
-
-/// The table of inputs: Telegraf's name, variant, module.
-macro_rules! inputs {
-    ($($name:literal => $variant:ident($module:ident)),* $(,)?) => {
-        /// The options of one input, whichever it is.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum InputOptions {
-            $(
-                #[doc = concat!("`[[inputs.", $name, "]]`")]
-                $variant($module::Options),
-            )*
-        }
-
-        impl InputOptions {
-            /// The names of all inputs, sorted.
-            pub const NAMES: &'static [&'static str] = &[$($name),*];
-
-            /// Every input with its default options.
-            #[must_use]
-            pub fn all() -> Vec<Self> {
-                vec![$(Self::$variant($module::Options::default())),*]
-            }
-
-            /// The input's name.
-            #[must_use]
-            pub fn name(&self) -> &'static str {
-                match self { $(Self::$variant(_) => $name),* }
-            }
-
-            /// Reads the options of the input `name`; `None` when they have problems or there is no such input.
-            pub fn read(name: &str, options: &mut file::Options<'_>) -> Option<Self> {
-                match name {
-                    $($name => options.read().map(Self::$variant),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-inputs! {
-    "cgroup" => Cgroup(cgroup),
-    "cpu" => Cpu(cpu),
-    "disk" => Disk(disk),
-    "diskio" => Diskio(diskio),
-    "docker" => Docker(docker),
-    "ebpf" => Ebpf(ebpf),
-    "internal" => Internal(internal),
-    "kernel" => Kernel(kernel),
-    "kubernetes" => Kubernetes(kubernetes),
-    "mem" => Mem(mem),
-    "net" => Net(net),
-    "processes" => Processes(processes),
-    "swap" => Swap(swap),
-    "system" => System(system),
-}
+use crate::service::logging;
+use crate::service::telemetry::Telemetry;
 
 /// What all inputs of a process share. It outlives them when the configuration is read again.
 #[derive(Debug)]
@@ -98,8 +44,10 @@ pub struct Shared {
     pub host: Host,
     /// The cgroups as cgroupfs shows them.
     pub cgroupfs: Cgroupfs,
+    /// Where the cgroup of each container is.
+    pub containers: Containers,
     /// The names of containers and pods, from the inputs that ask for them.
-    pub names: Names,
+    pub names: Arc<Names>,
     /// The agent's counters.
     pub telemetry: Arc<Telemetry>,
 }
@@ -108,39 +56,29 @@ impl Shared {
     /// For this host; nobody has a name yet.
     #[must_use]
     pub fn new(host: Host) -> Arc<Self> {
-        Arc::new(Self {
-            cgroupfs: Cgroupfs::new(&host),
+        let hierarchies = Hierarchies::read(&host);
+        Arc::new(Self::of(host, hierarchies))
+    }
+
+    /// For a host whose hierarchies are known.
+    pub(crate) fn of(host: Host, hierarchies: Hierarchies) -> Self {
+        Self {
             host,
-            names: Names::default(),
+            containers: Containers::new(&hierarchies),
+            cgroupfs: Cgroupfs::new(hierarchies),
+            names: Arc::default(),
             telemetry: Arc::default(),
-        })
+        }
     }
 }
 
-impl InputOptions {
+/// The options of an input, from which it is made.
+pub trait InputPlugin {
     /// Makes the input. Call it within the runtime.
     ///
     /// # Errors
     /// Why it cannot start at all.
-    pub fn build(self, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
-        let host = &shared.host;
-        Ok(match self {
-            Self::Cgroup(options) => Box::new(cgroup::Cgroup::new(options, host)),
-            Self::Cpu(options) => Box::new(cpu::Cpu::new(options, host)),
-            Self::Disk(options) => Box::new(disk::Disk::new(options, host)),
-            Self::Diskio(options) => Box::new(diskio::Diskio::new(options, host)),
-            Self::Docker(options) => Box::new(docker::Docker::new(options, shared)?),
-            Self::Ebpf(options) => Box::new(ebpf::Ebpf::new(options, shared)?),
-            Self::Internal(options) => Box::new(internal::Internal::new(options, &shared.telemetry)),
-            Self::Kernel(options) => Box::new(kernel::Kernel::new(&options, host)?),
-            Self::Kubernetes(options) => Box::new(kubernetes::Kubernetes::new(options, shared)?),
-            Self::Mem(options) => Box::new(mem::Mem::new(options, host)),
-            Self::Net(options) => Box::new(net::Net::new(options, host)),
-            Self::Processes(options) => Box::new(processes::Processes::new(options, host)),
-            Self::Swap(options) => Box::new(swap::Swap::new(options, host)),
-            Self::System(options) => Box::new(system::System::new(options, host)),
-        })
-    }
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError>;
 }
 
 /// Why an input cannot start at all.

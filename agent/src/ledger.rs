@@ -13,7 +13,7 @@ pub mod oom;
 pub mod runqueue;
 pub mod sums;
 
-use crate::records::Record;
+use crate::kernel::records::Record;
 
 /// The ledger of every area.
 #[derive(Debug, Default)]

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use seismograf::cli::{self, Cli, Command, ConfigCommand};
-use seismograf::commands::Loader;
+use seismograf::commands;
+use seismograf::config::loader::Loader;
+use seismograf::config::sample;
 use seismograf::exit::Exit;
-use seismograf::logging::{self, Settings};
-use seismograf::{commands, sample};
+use seismograf::service::logging;
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -48,16 +49,16 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     // Before the configuration is read, which can warn; the configuration may then say more or less.
     let config = logging::with_early(debug, quiet, || commands::load(&mut loader, &unused))?;
     if let Some(Command::Config { .. }) = command {
-        return commands::config_check(&config);
+        return commands::config::check(&config);
     }
-    let log = logging::start(Settings::of(&config, debug, quiet))?;
+    let log = logging::start(config.log_settings(debug, quiet))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Some(Command::Dump(args)) => commands::dump(config, &args).await,
-            Some(Command::Doctor) => commands::doctor(&config).await,
-            Some(Command::Run(args)) => commands::run(config, &args.or(run), loader, log).await,
-            _ => commands::run(config, &run, loader, log).await,
+            Some(Command::Dump(args)) => commands::dump::run(config, &args).await,
+            Some(Command::Doctor) => commands::doctor::run(&config).await,
+            Some(Command::Run(args)) => commands::run::run(config, &args.or(run), loader, log).await,
+            _ => commands::run::run(config, &run, loader, log).await,
         }
     })
 }

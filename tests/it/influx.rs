@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use seismograf::config::{Agent as AgentOptions, OutputCommon};
-use seismograf::logging::Settings;
+use seismograf::options::common::OutputCommon;
 use seismograf::outputs::influxdb::{Influxdb, Options};
-use seismograf::outputs::{Answer, Message, Output as _, Sender};
+use seismograf::outputs::sender::{Message, Sender};
+use seismograf::outputs::{Answer, Output as _};
 use seismograf::point::{FieldValue, Point, Timestamp};
-use seismograf::telemetry::OutputCounts;
+use seismograf::service::logging::LogSettings;
+use seismograf::service::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::running::{OUTPUT, Running};
 use seismograf_tests::suite::Outcome;
@@ -36,7 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 const DATABASE: &str = "a \"b\" ü";
 
 fn runtime() -> tokio::runtime::Runtime {
-    let _ = seismograf::logging::start(Settings::default());
+    let _ = seismograf::service::logging::start(LogSettings::default());
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
@@ -44,11 +45,8 @@ fn runtime() -> tokio::runtime::Runtime {
 fn write(server: &Influxd, points: Vec<Point>) -> (usize, Arc<OutputCounts>) {
     let options = Options { urls: vec![server.url()], database: DATABASE.into(), ..Options::default() };
     let counts = Arc::new(OutputCounts::default());
-    let common = OutputCommon {
-        metric_batch_size: 5_000,
-        metric_buffer_limit: 1_000_000,
-        ..OutputCommon::of(&AgentOptions::default())
-    };
+    let common =
+        OutputCommon { metric_batch_size: 5_000, metric_buffer_limit: 1_000_000, ..OutputCommon::default() };
     let sender = Sender::new(Box::new(Influxdb::new(options).unwrap()), common, Arc::clone(&counts));
     let left = runtime().block_on(async {
         let (send, receive) = tokio::sync::mpsc::channel(1);

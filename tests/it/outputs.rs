@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
-use seismograf::config::{Agent as AgentOptions, OutputCommon};
-use seismograf::outputs::{Message, Output, Sender, influxdb, influxdb_v2};
+use seismograf::options::common::OutputCommon;
+use seismograf::outputs::sender::{Message, Sender};
+use seismograf::outputs::{Output, influxdb, influxdb_v2};
 use seismograf::point::{Point, Timestamp};
-use seismograf::telemetry::OutputCounts;
+use seismograf::service::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::running::{OUTPUT, Running};
 use seismograf_tests::standin::{Reply, Request, Standin};
@@ -55,10 +56,9 @@ fn now_ms() -> i64 {
 
 /// Writes points through an output of the agent, without the agent around it. Returns how many lines are left over.
 fn write(output: impl Output + 'static, points: Vec<Point>) -> (usize, Arc<OutputCounts>) {
-    let _ = seismograf::logging::start(seismograf::logging::Settings::default());
+    let _ = seismograf::service::logging::start(seismograf::service::logging::LogSettings::default());
     let counts = Arc::new(OutputCounts::default());
-    let common =
-        OutputCommon { metric_buffer_limit: 1_000_000, ..OutputCommon::of(&AgentOptions::default()) };
+    let common = OutputCommon { metric_buffer_limit: 1_000_000, ..OutputCommon::default() };
     let sender = Sender::new(Box::new(output), common, Arc::clone(&counts));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let left = runtime.block_on(async {

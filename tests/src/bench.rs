@@ -9,9 +9,9 @@ use std::fs;
 use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Program};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use seismograf::host::Host;
-use seismograf::probes::btf::Btf;
-use seismograf::probes::offsets::Offsets;
-use seismograf::probes::support::{Hierarchies, HierarchyId};
+use seismograf::host::hierarchies::{Hierarchies, HierarchyId};
+use seismograf::kernel::btf::Btf;
+use seismograf::kernel::offsets::Offsets;
 
 use crate::Skip;
 

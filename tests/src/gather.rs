@@ -13,11 +13,12 @@ use rustix::mount::{
     fsopen, mount_change, unmount,
 };
 use seismograf::config::env::Environment;
-use seismograf::config::file::{self, PluginFilter, Source};
+use seismograf::config::file::{self, PluginFilter};
+use seismograf::config::reader::Source;
+use seismograf::config::sample::DEFAULT_CONFIG;
 use seismograf::host::Host;
 use seismograf::inputs::{Gathered, Shared};
 use seismograf::point::Timestamp;
-use seismograf::sample::DEFAULT_CONFIG;
 
 /// The first argument.
 const FLAG: &str = "--gather";

@@ -3,12 +3,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use seismograf::config::file::{PluginFilter, Source, load};
+use seismograf::config::env::Environment;
+use seismograf::config::file::{PluginFilter, load};
+use seismograf::config::reader::Source;
 
 fuzz_target!(|text: &str| {
     let source = Source { path: "telegraf.conf".into(), text: text.to_owned() };
     let lookup = |name: &str| (name.len() % 2 == 0).then(|| "10s".to_owned());
-    if let Err(problems) = load(&[source], &PluginFilter::default(), &lookup, "host") {
+    let environment = Environment::strict(&lookup);
+    if let Err(problems) = load(&[source], &PluginFilter::default(), &environment, "host") {
         assert!(!problems.0.is_empty());
         for (place, _) in &problems.0 {
             assert!((1..=text.lines().count() + 1).contains(&place.line), "{place}");

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use seismograf::records::Record;
+use seismograf::kernel::records::Record;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(Record::Cgroup { path, .. }) = Record::decode(bytes) {

@@ -4,15 +4,13 @@
 //! so every key has its hierarchy with it.
 
 use std::collections::HashMap;
-use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seismograf_ebpf::abi::CgroupChange;
 
 use super::{Identity, path};
-use crate::probes::support::{Hierarchies, HierarchyId};
+use crate::host::hierarchies::{Hierarchies, HierarchyId, walk};
 
 /// A cgroup: its hierarchy, and its id in it.
 pub type Key = (HierarchyId, u64);
@@ -21,8 +19,6 @@ pub type Key = (HierarchyId, u64);
 const KEPT_AFTER_REMOVAL: Duration = Duration::from_secs(300);
 /// So many that are forgotten at once leave memory behind that is worth giving back.
 const WAVE: usize = 256;
-/// How deep the walk goes; the kernel's own limit is far above what anybody nests.
-const WALK_DEPTH: usize = 64;
 
 /// Whether a cgroup is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,35 +70,9 @@ pub struct Forgotten {
 
 impl Cgroups {
     /// Walks every hierarchy that can be read, and takes up what is not known yet.
-    ///
-    /// A directory that goes away meanwhile is left out; that is not an error.
     pub fn walk(&mut self, hierarchies: &Hierarchies, now: Instant) {
         for (hierarchy, mount) in hierarchies.mounted() {
-            if let Ok(root) = std::fs::metadata(mount) {
-                self.found((hierarchy, root.ino()), "/", now);
-            }
-            self.walk_directory(hierarchy, mount, "", 0, now);
-        }
-    }
-
-    fn walk_directory(
-        &mut self,
-        hierarchy: HierarchyId,
-        directory: &Path,
-        at: &str,
-        depth: usize,
-        now: Instant,
-    ) {
-        let Ok(entries) = std::fs::read_dir(directory) else { return };
-        for entry in entries.flatten() {
-            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            let path = format!("{at}/{}", entry.file_name().to_string_lossy());
-            self.found((hierarchy, entry.ino()), &path, now);
-            if depth < WALK_DEPTH {
-                self.walk_directory(hierarchy, &entry.path(), &path, depth + 1, now);
-            }
+            walk(mount, |id, path| self.found((hierarchy, id), path, now));
         }
     }
 

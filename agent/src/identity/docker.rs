@@ -16,10 +16,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use self::api::{ApiError, Client, Event, Health, Info, Inspected, Listed};
-use super::names::{self, Source, cut};
+use super::names::{self, Names, Source, cut};
 use crate::clock;
-use crate::config::filter::IncludeExclude;
-use crate::inputs::Shared;
+use crate::options::filter::IncludeExclude;
 use crate::point::Timestamp;
 
 /// The first and the longest wait between two tries to reach the daemon: names are back within 10 s of its return.
@@ -287,7 +286,7 @@ type Inspection = Pin<Box<dyn Future<Output = (String, Result<Inspected, ApiErro
 pub struct Watch {
     client: Arc<Client>,
     daemon: Arc<Daemon>,
-    shared: Arc<Shared>,
+    names: Arc<Names>,
     selection: Selection,
     /// The containers that were named, and have not ended since.
     named: HashSet<String>,
@@ -296,9 +295,9 @@ pub struct Watch {
 impl Watch {
     /// A watch that has seen nothing yet.
     #[must_use]
-    pub fn new(client: Arc<Client>, daemon: Arc<Daemon>, shared: &Arc<Shared>, selection: Selection) -> Self {
-        shared.names.add_source();
-        Self { client, daemon, shared: Arc::clone(shared), selection, named: HashSet::new() }
+    pub fn new(client: Arc<Client>, daemon: Arc<Daemon>, names: &Arc<Names>, selection: Selection) -> Self {
+        names.add_source();
+        Self { client, daemon, names: Arc::clone(names), selection, named: HashSet::new() }
     }
 
     /// Follows the daemon for ever, through its absences.
@@ -313,16 +312,16 @@ impl Watch {
             failures = if start.elapsed() > BACKOFF.1 { 1 } else { failures + 1 };
             let wait = clock::backoff(failures, BACKOFF.0, BACKOFF.1);
             tokio::time::sleep(wait.min(LEAST_WAIT)).await;
-            let shared = Arc::clone(&self.shared);
+            let names = Arc::clone(&self.names);
             tokio::select! {
                 () = tokio::time::sleep(wait.saturating_sub(LEAST_WAIT)) => {}
-                () = shared.names.wanted() => {}
+                () = names.wanted() => {}
             }
         }
     }
 
     async fn follow(&mut self) -> Result<Infallible, ApiError> {
-        let (client, shared) = (Arc::clone(&self.client), Arc::clone(&self.shared));
+        let (client, names) = (Arc::clone(&self.client), Arc::clone(&self.names));
         client.negotiate().await?;
         // Before the list, so that nothing falls between.
         let mut events = client.events().await?;
@@ -366,7 +365,7 @@ impl Watch {
                     stale.extend(unwell.map(|container| container.id.clone()));
                     false
                 }
-                () = shared.names.wanted(), if listed.elapsed() > WISH_PERIOD => true,
+                () = names.wanted(), if listed.elapsed() > WISH_PERIOD => true,
                 () = tokio::time::sleep_until(listed + LIST_PERIOD) => true,
             };
             if is_due {
@@ -404,9 +403,9 @@ impl Watch {
         for id in gone {
             self.end(&id, now);
         }
-        self.shared.names.forget(now);
+        self.names.forget(now);
         // A list can take megabytes, and there is none for minutes now.
-        crate::memory::give_back();
+        crate::service::memory::give_back();
         Ok(stale)
     }
 
@@ -462,14 +461,14 @@ impl Watch {
     fn name(&mut self, id: &str, name: String, image: String, now: Instant) {
         if self.named.contains(id) || self.named.len() < MOST_CONTAINERS {
             let name = name.trim_start_matches('/').to_owned();
-            self.shared.names.name_container(Source::Docker, id, names::Container { name, image }, now);
+            self.names.name_container(Source::Docker, id, names::Container { name, image }, now);
             self.named.insert(id.to_owned());
         }
     }
 
     fn end(&mut self, id: &str, now: Instant) {
         if self.named.remove(id) {
-            self.shared.names.end_container(Source::Docker, id, now);
+            self.names.end_container(Source::Docker, id, now);
         }
     }
 
@@ -483,9 +482,9 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let now = Instant::now();
         for id in std::mem::take(&mut self.named) {
-            self.shared.names.end_container(Source::Docker, &id, now);
+            self.names.end_container(Source::Docker, &id, now);
         }
-        self.shared.names.remove_source();
+        self.names.remove_source();
     }
 }
 

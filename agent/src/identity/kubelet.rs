@@ -19,10 +19,10 @@ use self::answer::{Pod, Summary};
 use super::LISTED_WITHIN;
 use super::names::{self, Names, Source};
 
-use crate::config::OptionError;
-use crate::http::{self, BodyError, Tls};
-use crate::inputs::Shared;
-use crate::memory;
+use crate::http::{self, BodyError};
+use crate::options::OptionError;
+use crate::options::tls::Tls;
+use crate::service::memory;
 
 /// Where Kubernetes puts a pod's token.
 pub const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -281,7 +281,7 @@ pub struct Listing {
 /// One kubelet, shared by the task that keeps names and the gathers.
 pub struct Kubelet {
     client: Client,
-    shared: Arc<Shared>,
+    names: Arc<Names>,
     keeps_label: Box<dyn Fn(&str) -> bool + Send + Sync>,
     latest: Mutex<Option<Arc<Listing>>>,
     /// Held while the pods are asked for: one request at a time, and whoever waited may not need another.
@@ -291,13 +291,13 @@ pub struct Kubelet {
 
 /// Names containers and pods for as long as it is there.
 pub struct NameKeeper {
-    shared: Arc<Shared>,
+    names: Arc<Names>,
     _task: JoinSet<()>,
 }
 
 impl Drop for NameKeeper {
     fn drop(&mut self) {
-        self.shared.names.remove_source();
+        self.names.remove_source();
     }
 }
 
@@ -305,12 +305,12 @@ impl Kubelet {
     /// A kubelet that is asked by `client`; of the pods' labels those are kept whose key `keeps_label` takes.
     pub fn new(
         client: Client,
-        shared: &Arc<Shared>,
+        names: &Arc<Names>,
         keeps_label: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
-            shared: Arc::clone(shared),
+            names: Arc::clone(names),
             keeps_label: Box::new(keeps_label),
             latest: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
@@ -323,8 +323,8 @@ impl Kubelet {
     pub fn keep_names(self: &Arc<Self>) -> NameKeeper {
         let mut task = JoinSet::new();
         task.spawn(Arc::clone(self).keep().in_current_span());
-        self.shared.names.add_source();
-        NameKeeper { shared: Arc::clone(&self.shared), _task: task }
+        self.names.add_source();
+        NameKeeper { names: Arc::clone(&self.names), _task: task }
     }
 
     /// Lists the pods at the start, from time to time, and soon after somebody wants a name; and once more when the kubelet
@@ -334,7 +334,7 @@ impl Kubelet {
         let mut settled = Some(Instant::now() + SETTLED);
         loop {
             // Before looking, so that no wish is missed.
-            let wanted = self.shared.names.wanted();
+            let wanted = self.names.wanted();
             let start = Instant::now();
             settled = settled.filter(|settled| start < *settled);
             let listed = self.list(start).await;
@@ -398,7 +398,7 @@ impl Kubelet {
     }
 
     fn name(&self, pods: &[Pod], asked: std::time::Instant) {
-        let names: &Names = &self.shared.names;
+        let names: &Names = &self.names;
         for pod in pods {
             for uid in &pod.uids {
                 let (name, namespace, node) = (pod.name.clone(), pod.namespace.clone(), pod.node.clone());

@@ -9,11 +9,12 @@ mod shape;
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use self::paths::PathGlob;
-use super::{GatherError, Gathered, Input, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 use crate::point::Point;
 
@@ -78,6 +79,12 @@ fn add_file(path: &Path, point: &mut Point) -> Result<(), GatherError> {
         point.set_field(field, value);
     }
     Ok(())
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Cgroup::new(*self, &shared.host)))
+    }
 }
 
 #[async_trait::async_trait]

@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use procfs::FromRead;
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 use crate::point::Point;
 
@@ -229,6 +230,12 @@ fn topology(host: &Host) -> HashMap<String, Topology> {
         topology.physical_id.take_if(|_| first.physical_id.is_none());
     }
     cpus.into_iter().collect()
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Cpu::new(*self, &shared.host)))
+    }
 }
 
 #[async_trait::async_trait]

@@ -8,12 +8,13 @@ mod mounts;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use self::ask::{Asker, Space};
 use self::mounts::Mount;
-use super::{GatherError, Gathered, Input, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 
 /// The section `[[inputs.disk]]`.
@@ -113,6 +114,12 @@ impl Disk {
 fn percent(used: u64, free: u64) -> f64 {
     let (used, free) = (used as f64, free as f64);
     if used + free > 0.0 { used / (used + free) * 100.0 } else { 0.0 }
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Disk::new(*self, &shared.host)))
+    }
 }
 
 #[async_trait::async_trait]

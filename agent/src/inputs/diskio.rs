@@ -6,15 +6,16 @@
 mod udev;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use self::udev::Properties;
-use super::{GatherError, Gathered, Input, read_text};
-use crate::config::filter::{GlobList, Patterns};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::options::filter::{GlobList, Patterns};
 use crate::point::Point;
 
 /// The section `[[inputs.diskio]]`.
@@ -213,6 +214,12 @@ impl Counters {
         if interval_ms > 0.0 {
             point.set_field("io_util", 100.0 * busy / interval_ms);
         }
+    }
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Diskio::new(*self, &shared.host)))
     }
 }
 

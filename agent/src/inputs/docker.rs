@@ -19,15 +19,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::Instrument as _;
 
 use self::points::{Figures, Machine, Maker, Network};
-use super::{GatherError, Gathered, Input, Shared};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 
-use crate::cgroupfs::reader::Reader;
-use crate::config::OptionError;
-use crate::config::filter::IncludeExclude;
 use crate::host::Host;
-use crate::http::Tls;
+use crate::host::cgroupfs::reader::Reader;
 use crate::identity::docker::api::{ApiError, Client, DEFAULT_ENDPOINT, DiskUsage, Info};
 use crate::identity::docker::{Container, Daemon, Selection, Watch};
+use crate::options::OptionError;
+use crate::options::filter::IncludeExclude;
+use crate::options::tls::Tls;
 use crate::point::{Name, Timestamp};
 
 /// How long a gather waits for what it asked of the daemon, which takes some 10 ms. A later answer goes out with the next
@@ -91,7 +91,7 @@ pub struct Options {
     /// Measure the disk's use by these.
     pub storage_objects: Vec<StorageObject>,
     /// For one answer of the daemon.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub timeout: Duration,
     /// What is split by CPU, device and interface.
     pub perdevice_include: Vec<Area>,
@@ -104,7 +104,7 @@ pub struct Options {
     /// Variables of a container's environment that become tags.
     pub tag_env: Vec<String>,
     /// Taken and not used: podman's figures come from the kernel as docker's do.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub podman_cache_ttl: Duration,
     /// Telegraf's until 1.35: names that are added to `container_name_include`.
     pub container_names: Vec<String>,
@@ -218,7 +218,8 @@ impl Docker {
         let labels =
             IncludeExclude::new(("docker_label_include", include), ("docker_label_exclude", exclude))?;
         let selection = Selection { labels, variables: tag_env.clone() };
-        let watch = Watch::new(Arc::clone(&docker.client), Arc::clone(&docker.daemon), shared, selection);
+        let watch =
+            Watch::new(Arc::clone(&docker.client), Arc::clone(&docker.daemon), &shared.names, selection);
         docker.watch.spawn(watch.run().in_current_span());
         Ok(docker)
     }
@@ -335,7 +336,7 @@ fn locate(proc: &mut Reader, shared: &Shared, container: &Container, now: Instan
     let (cgroup, is_seen): (Option<Arc<str>>, bool) = match own {
         Some(path) => (Some(path.into()), true),
         None => {
-            let path = shared.cgroupfs.container(&container.id, now);
+            let path = shared.containers.path(&container.id, now);
             // Without the host's `/proc` the number may be another process's.
             let is_seen = path.as_ref().is_some_and(|path| shared.cgroupfs.processes(path).contains(&pid));
             (path, is_seen)
@@ -401,6 +402,12 @@ impl<T> Drop for Question<T> {
         if let Some((_, task)) = &self.asked {
             task.abort();
         }
+    }
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Docker::new(*self, shared)?))
     }
 }
 

@@ -22,42 +22,13 @@ use self::balance::Machine;
 use self::books::{Areas, Books};
 use self::held::Naming;
 use self::points::Maker;
-use super::{GatherError, Gathered, Input, Shared, StartError};
-use crate::config::OptionError;
-use crate::drain::Drain;
-use crate::probes::support::HierarchyId;
-use crate::probes::{Group, Probes, Report, State};
-use crate::records::Record;
-
-/// A probe group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Probe {
-    /// CPU time and context switches.
-    Cpu,
-    /// Block I/O.
-    Blkio,
-    /// IP packets and bytes.
-    Net,
-    /// Waiting for a CPU (optional).
-    Runqueue,
-    /// TCP retransmits (optional).
-    Tcp,
-}
-
-impl Probe {
-    /// Its name in the configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Blkio => "blkio",
-            Self::Net => "net",
-            Self::Runqueue => "runqueue",
-            Self::Tcp => "tcp",
-        }
-    }
-}
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
+use crate::host::hierarchies::HierarchyId;
+use crate::kernel::drain::Drain;
+use crate::kernel::load::Probes;
+use crate::kernel::plan::{Group, GroupState, Probe, ProbeOptions, Report};
+use crate::kernel::records::Record;
+use crate::options::OptionError;
 
 /// What is read of each cgroup from the files of cgroupfs, beside what the probes count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -80,10 +51,10 @@ pub struct Options {
     /// What else is read of each cgroup, from the files of cgroupfs.
     pub cgroupfs: Vec<Cgroupfs>,
     /// How long a delta stays in the kernel's cache at the most.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub flush_period: std::time::Duration,
     /// Size of the ring buffer; rounded up to a power of two of pages.
-    #[serde(deserialize_with = "crate::config::duration::deserialize_size")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
     pub ring_bytes: u32,
     /// Only cgroups whose path matches one of these globs; empty means all.
     pub cgroup_include: Vec<String>,
@@ -93,6 +64,15 @@ pub struct Options {
     pub probe_costs: bool,
     /// Tags that are only added on request: `container_id`, `pod_uid`.
     pub tag_include: Vec<String>,
+}
+
+impl Options {
+    /// What it asks of the probes.
+    #[must_use]
+    pub fn kernel(&self) -> ProbeOptions {
+        let Self { probes, ring_bytes, probe_costs, .. } = self;
+        ProbeOptions { probes: probes.clone(), ring_bytes: *ring_bytes, probe_costs: *probe_costs }
+    }
 }
 
 impl Default for Options {
@@ -169,14 +149,14 @@ impl Ebpf {
         let selection = Selection::new(&options)?;
         let mut start = Machine::default();
         let (opened, report) =
-            Probes::open(&options, host, hierarchies, || start = Machine::read(host, hierarchies));
+            Probes::open(&options.kernel(), host, hierarchies, || start = Machine::read(host, hierarchies));
         for (group, state) in &report.groups {
             match state {
-                State::On => tracing::debug!(probe = group.name(), "attached"),
-                State::Off { why, advice } => {
+                GroupState::On => tracing::debug!(probe = group.name(), "attached"),
+                GroupState::Off { why, advice } => {
                     tracing::warn!(probe = group.name(), why, advice, "probe is off");
                 }
-                State::NotAsked => {}
+                GroupState::NotAsked => {}
             }
         }
         let kernel = opened
@@ -249,6 +229,12 @@ impl Kernel {
     }
 }
 
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Ebpf::new(*self, shared)?))
+    }
+}
+
 #[async_trait::async_trait]
 impl Input for Ebpf {
     fn name(&self) -> &'static str {
@@ -305,7 +291,7 @@ impl Input for Ebpf {
         let forgotten = kernel.books.close(now);
         self.shared.cgroupfs.forget(forgotten.gone.iter().map(|(_, identity)| identity.path.as_str()));
         if forgotten.is_wave {
-            crate::memory::give_back();
+            crate::service::memory::give_back();
         }
         collected
     }

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::point::Point;
-use crate::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
+use crate::service::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
 
 /// The section `[[inputs.internal]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -97,6 +97,12 @@ fn point(gathered: &Gathered, (measurement, plugin, alias, id): &Series, tag: &'
 fn sum<'a, C: 'a>(counts: impl IntoIterator<Item = &'a C>, of: impl Fn(&C) -> &AtomicU64) -> i64 {
     let sum: u64 = counts.into_iter().map(|counts| of(counts).load(Ordering::Relaxed)).sum();
     i64::try_from(sum).unwrap_or(i64::MAX)
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Internal::new(*self, &shared.telemetry)))
+    }
 }
 
 #[async_trait::async_trait]

@@ -5,13 +5,14 @@
 //! figures are the kernel's, the same in every mount of it, and a container may not have one of its own.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input, read_text};
-use crate::cgroupfs::Pressure;
-use crate::config::OptionError;
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::cgroupfs::figures::Pressure;
+use crate::options::OptionError;
 use crate::point::Point;
 
 /// The section `[[inputs.kernel]]`.
@@ -163,6 +164,12 @@ fn add_stall(resource: &'static str, line: &str, gathered: &mut Gathered) -> Res
         .push(averages.into_iter().fold(point.clone(), |point, (field, value)| point.field(field, value)));
     gathered.push(point.field("total", pressure.total_us));
     Ok(())
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Kernel::new(&self, &shared.host)?))
+    }
 }
 
 #[async_trait::async_trait]

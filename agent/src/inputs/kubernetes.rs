@@ -22,14 +22,14 @@ use tracing::Instrument as _;
 
 use self::live::Live;
 use self::points::Said;
-use super::{GatherError, Gathered, Input, Shared};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 
-use crate::config::OptionError;
-use crate::config::filter::IncludeExclude;
 use crate::host::Host;
-use crate::http::Tls;
 use crate::identity::kubelet::answer::{Pod, PodStats, Summary};
 use crate::identity::kubelet::{Access, Client, Error, Kubelet, Listing, NameKeeper, Token};
+use crate::options::OptionError;
+use crate::options::filter::IncludeExclude;
+use crate::options::tls::Tls;
 
 /// The kubelet's port with TLS and authorisation.
 const PORT: u16 = 10250;
@@ -56,7 +56,7 @@ pub struct Options {
     /// Labels of pods that do not.
     pub label_exclude: Vec<String>,
     /// For one request; less than 1 s means 5 s.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub response_timeout: Duration,
     /// For `https`.
     pub tls: Tls,
@@ -142,7 +142,7 @@ impl Kubernetes {
                 "`url` is empty: this node's kubelet is asked, and its certificate not checked"
             );
         }
-        let kubelet = Kubelet::new(client, shared, move |key| labels.takes(key));
+        let kubelet = Kubelet::new(client, &shared.names, move |key| labels.takes(key));
         Ok(Self {
             _names: kubelet.keep_names(),
             kubelet,
@@ -213,6 +213,12 @@ fn has_all(listing: &Listing, summary: &Summary) -> bool {
         };
         containers.iter().all(|container| runs(&container.name))
     })
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Kubernetes::new(*self, shared)?))
+    }
 }
 
 #[async_trait::async_trait]

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 
 /// The section `[[inputs.mem]]`.
@@ -147,6 +148,12 @@ fn is_read(name: &str) -> bool {
 /// Bytes. `kB` in `meminfo` means 1,024 of them.
 fn kib(amount: u64) -> u64 {
     amount.saturating_mul(1024)
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Mem::new(*self, &shared.host)))
+    }
 }
 
 #[async_trait::async_trait]

@@ -7,13 +7,14 @@ mod flags;
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use self::flags::Interfaces;
-use super::{GatherError, Gathered, Input, read_text};
-use crate::config::filter::GlobList;
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::options::filter::GlobList;
 
 /// The section `[[inputs.net]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -95,6 +96,12 @@ pub(crate) fn parse(line: &str) -> Option<(&str, [u64; N_COLUMNS])> {
         *column = numbers.next()?.parse().ok()?;
     }
     Some((interface.trim(), columns)).filter(|(interface, _)| !interface.is_empty())
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Net::new(*self, &shared.host)))
+    }
 }
 
 #[async_trait::async_trait]

@@ -8,12 +8,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 
 /// The section `[[inputs.processes]]`.
@@ -133,6 +134,12 @@ fn read_stat<'a>(folder: &OwnedFd, name: &[u8], buffer: &'a mut [u8; STAT_BYTES]
     let file = rustix::fs::openat(folder, &path[..end], OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let n_read = rustix::io::read(&file, &mut buffer[..])?;
     Ok(&buffer[..n_read])
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Processes::new(*self, &shared.host)))
+    }
 }
 
 #[async_trait::async_trait]

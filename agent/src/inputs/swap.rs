@@ -3,10 +3,11 @@
 //! sysinfo(2) is about the machine, in a container too, whatever `HOST_PROC` says.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 
 /// The section `[[inputs.swap]]`.
@@ -56,6 +57,12 @@ fn space(total: u64, free: u64) -> (u64, f64) {
     let used = total.saturating_sub(free);
     let percent = if total == 0 { 0.0 } else { used as f64 / total as f64 * 100.0 };
     (used, percent)
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(Swap::new(*self, &shared.host)))
+    }
 }
 
 #[async_trait::async_trait]

@@ -7,12 +7,13 @@ mod dmi;
 mod os;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procfs::FromRead;
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 use crate::point::Point;
 
@@ -23,10 +24,10 @@ pub struct Options {
     /// What to gather; nothing means the default.
     pub include: Vec<Group>,
     /// How long what `os` says is kept; 0 reads it each time.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub os_cache_ttl: Duration,
     /// The same for `dmi`.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub dmi_cache_ttl: Duration,
 }
 
@@ -252,6 +253,12 @@ fn users(utmp: &[u8]) -> impl Iterator<Item = &[u8]> {
     let sessions =
         utmp.chunks_exact(RECORD).filter(|record| i16::from_ne_bytes([record[0], record[1]]) == USER_PROCESS);
     sessions.map(|record| record[44..76].split(|byte| *byte == 0).next().unwrap_or_default())
+}
+
+impl InputPlugin for Options {
+    fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
+        Ok(Box::new(System::new(*self, &shared.host)))
+    }
 }
 
 #[async_trait::async_trait]

@@ -29,15 +29,7 @@ pub struct Totals {
 
 impl sums::Totals for BlkioAmounts {
     fn add(&mut self, other: &Self) {
-        self.read_bytes += other.read_bytes;
-        self.write_bytes += other.write_bytes;
-        self.discard_bytes += other.discard_bytes;
-        self.reads += other.reads;
-        self.writes += other.writes;
-        self.discards += other.discards;
-        self.errors += other.errors;
-        self.read_time_ns += other.read_time_ns;
-        self.write_time_ns += other.write_time_ns;
+        *self += other;
     }
 }
 

@@ -6,11 +6,7 @@ use super::sums::{Sums, Totals};
 
 impl Totals for NetAmounts {
     fn add(&mut self, other: &Self) {
-        self.rx_bytes += other.rx_bytes;
-        self.rx_packets += other.rx_packets;
-        self.tx_bytes += other.tx_bytes;
-        self.tx_packets += other.tx_packets;
-        self.tcp_retransmits += other.tcp_retransmits;
+        *self += other;
     }
 }
 

@@ -9,11 +9,11 @@ use flate2::Compression;
 use flate2::bufread::ZlibEncoder;
 use serde::Deserialize;
 
-use super::{Answer, Output, gzip};
-use crate::batch::Encoding;
-use crate::config::OptionError;
+use super::{Answer, Output, OutputPlugin, gzip};
 use crate::line_protocol::Format;
-use crate::rotation::{RotatingFile, Rotation};
+use crate::options::OptionError;
+use crate::outputs::batch::Encoding;
+use crate::service::rotation::{RotatingFile, Rotation};
 
 /// The section `[[outputs.file]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -24,10 +24,10 @@ pub struct Options {
     /// Taken and not used: lines go out by the batch, and in this format that is the same.
     pub use_batch_format: bool,
     /// A file older than this is rotated; zero means never.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub rotation_interval: Duration,
     /// A file that has reached this many bytes is rotated; zero means never.
-    #[serde(deserialize_with = "crate::config::duration::deserialize_size")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
     pub rotation_max_size: u64,
     /// How many archives are kept; a negative number keeps all. (Telegraf's sample says 5, and its code 0, which keeps none.)
     pub rotation_max_archives: i64,
@@ -161,6 +161,13 @@ impl File {
             tracing::warn!(path = %path.display(), %error, "cannot rotate the file; written on");
         }
         Ok(())
+    }
+}
+
+impl OutputPlugin for Options {
+    fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError> {
+        let boxed = |file| Box::new(file) as Box<dyn Output>;
+        Ok(File::each(*self)?.into_iter().map(boxed).collect())
     }
 }
 

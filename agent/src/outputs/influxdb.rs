@@ -12,11 +12,11 @@ use serde::Deserialize;
 use super::answer::{Api, Meaning};
 use super::servers::{self, Credentials, Reach, Server, Servers};
 use super::udp::Udp;
-use super::{Answer, Output, shortened};
-use crate::batch::{Encoding, RouteTag};
-use crate::config::OptionError;
-use crate::http::Tls;
+use super::{Answer, Output, OutputPlugin, shortened};
 use crate::line_protocol::Format;
+use crate::options::OptionError;
+use crate::options::tls::Tls;
+use crate::outputs::batch::{Encoding, RouteTag};
 
 /// Where a server is that nobody names.
 const DEFAULT_URL: &str = "http://localhost:8086";
@@ -46,7 +46,7 @@ pub struct Options {
     /// Password.
     pub password: String,
     /// For a whole request.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub timeout: Duration,
     /// `gzip`; anything else is plain text.
     pub content_encoding: String,
@@ -61,7 +61,7 @@ pub struct Options {
     /// Where to send from, an address of this host; empty means the system's choice.
     pub local_address: String,
     /// Bytes of a UDP packet at the most; a longer point is spread over several.
-    #[serde(deserialize_with = "crate::config::duration::deserialize_size")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
     pub udp_payload: u32,
     /// Unsigned counts are written as such.
     pub influx_uint_support: bool,
@@ -244,6 +244,12 @@ impl<'a> Target<'a> {
                 },
             }
         }
+    }
+}
+
+impl OutputPlugin for Options {
+    fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError> {
+        Ok(vec![Box::new(Influxdb::new(*self)?)])
     }
 }
 

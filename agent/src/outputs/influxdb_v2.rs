@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::answer::{Api, Meaning};
 use super::servers::{self, Credentials, Reach, Server, Servers};
-use super::{Answer, Output};
-use crate::batch::{Encoding, RouteTag};
-use crate::config::OptionError;
-use crate::http::Tls;
+use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
+use crate::options::OptionError;
+use crate::options::tls::Tls;
+use crate::outputs::batch::{Encoding, RouteTag};
 
 /// The section `[[outputs.influxdb_v2]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Options {
     /// That tag is not written.
     pub exclude_bucket_tag: bool,
     /// For a whole request.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub timeout: Duration,
     /// Headers of each request, which win over the agent's own.
     pub http_headers: BTreeMap<String, String>,
@@ -53,16 +53,16 @@ pub struct Options {
     /// Where to send from, an address of this host; empty means the system's choice.
     pub local_address: String,
     /// Taken and not used: it is of HTTP/2, and 1.1 is spoken.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub ping_timeout: Duration,
     /// Taken and not used, likewise.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub read_idle_timeout: Duration,
     /// Bytes of lines, before they are packed, in each `rate_limit_period`; 0 means without limit.
-    #[serde(deserialize_with = "crate::config::duration::deserialize_size")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
     pub rate_limit: u64,
     /// See `rate_limit`.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub rate_limit_period: Duration,
     /// Taken and not used: one request is on its way at a time, so that the order stays.
     pub concurrent_writes: u32,
@@ -144,6 +144,12 @@ impl InfluxdbV2 {
         let servers = Servers::new(reach.servers(&options.urls)?);
         let pace = Pace::new(options.rate_limit, options.rate_limit_period);
         Ok(Self { options, servers, pace })
+    }
+}
+
+impl OutputPlugin for Options {
+    fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError> {
+        Ok(vec![Box::new(InfluxdbV2::new(*self)?)])
     }
 }
 

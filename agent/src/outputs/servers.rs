@@ -15,8 +15,9 @@ use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, StatusCode
 
 use super::answer::Said;
 use super::{Answer, gzip};
-use crate::config::OptionError;
-use crate::http::{self, Tls};
+use crate::http;
+use crate::options::OptionError;
+use crate::options::tls::Tls;
 
 /// No more of an answer is read than this.
 const MOST_ANSWER_BYTES: usize = 64 << 10;

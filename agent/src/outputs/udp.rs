@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 
 use super::Answer;
 use super::servers::no_url;
-use crate::config::OptionError;
+use crate::options::OptionError;
 
 /// The receiver.
 pub(super) struct Udp {

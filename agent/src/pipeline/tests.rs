@@ -5,6 +5,8 @@ use std::path::Path;
 use super::*;
 use crate::config::env::Environment;
 use crate::config::file as config_file;
+use crate::config::notes::Problems;
+use crate::config::reader::Source;
 use crate::config::{OutputSection, Place};
 use crate::host::Host;
 use crate::outputs::file;
@@ -38,7 +40,7 @@ fn output(path: &Path, agent: &Agent) -> OutputSection {
     let options = file::Options { files: vec![path.display().to_string()], ..file::Options::default() };
     OutputSection {
         options: OutputOptions::File(options),
-        common: OutputCommon::of(agent),
+        common: agent.output_common(),
         place: Place::default(),
     }
 }
@@ -61,7 +63,7 @@ async fn counting(
         outputs: pipeline.outputs.iter().map(|output| output.messages.clone()).collect(),
         global_tags: Arc::new(BTreeMap::from([("host".to_owned(), "h".to_owned())])),
     };
-    let work = Work { common: InputCommon::of(&agent), round: agent.round_interval, fan };
+    let work = Work { common: agent.input_common(), round: agent.round_interval, fan };
     let counts = pipeline.shared.telemetry.input("counter", None);
     pipeline.spawn_input(Box::new(Counter(0)), None, work, Some(counts), false);
     pipeline
@@ -137,11 +139,9 @@ async fn what_cannot_be_built_is_named_with_its_place() {
     }
 }
 
-fn read(sources: &[(&str, &str)]) -> Result<Config, config_file::Problems> {
-    let sources: Vec<_> = sources
-        .iter()
-        .map(|(path, text)| config_file::Source { path: path.into(), text: (*text).to_owned() })
-        .collect();
+fn read(sources: &[(&str, &str)]) -> Result<Config, Problems> {
+    let sources: Vec<_> =
+        sources.iter().map(|(path, text)| Source { path: path.into(), text: (*text).to_owned() }).collect();
     let environment = Environment::strict(&|_| None);
     config_file::load(&sources, &config_file::PluginFilter::default(), &environment, "h")
 }

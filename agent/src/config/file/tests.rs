@@ -6,8 +6,10 @@ use rstest::rstest;
 
 use super::*;
 use crate::config::env::Mode;
-use crate::inputs::ebpf::Probe;
+use crate::kernel::plan::Probe;
 use crate::point::{Point, Timestamp};
+use crate::service::logging::{LogFormat, LogOptions};
+use crate::service::rotation::Rotation;
 
 fn read(text: &str) -> Result<Config, Problems> {
     let lookup = |name: &str| match name {
@@ -358,17 +360,17 @@ fn options_of_the_log() {
         "[agent]\nlogfile = \"/var/log/a.log\"\nlogfile_rotation_max_size = \"1MB\"\nlogfile_rotation_interval = \"1d\"\nlogfile_rotation_max_archives = -1\nlogformat = \"structured\"\nstructured_log_message_key = \"m\"",
     )
     .unwrap();
-    let expected = Log {
+    let expected = LogOptions {
         file: Some("/var/log/a.log".into()),
         rotation: Rotation::new(Duration::from_secs(86_400), 1_000_000, -1),
         format: LogFormat::Structured,
         message_key: "m".into(),
-        ..Log::default()
+        ..LogOptions::default()
     };
     assert_eq!(config.agent.log, expected);
     let stderr = read("[agent]\nlogfile = \"/x\"\nlogtarget = \"stderr\"").unwrap();
-    assert_eq!(stderr.agent.log, Log::default());
-    assert_eq!(Log::default().rotation.max_archives, Some(5));
+    assert_eq!(stderr.agent.log, LogOptions::default());
+    assert_eq!(LogOptions::default().rotation.max_archives, Some(5));
 }
 
 #[test]

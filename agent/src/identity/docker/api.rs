@@ -13,8 +13,9 @@ use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
-use crate::config::OptionError;
-use crate::http::{self, BodyError, Tls};
+use crate::http::{self, BodyError};
+use crate::options::OptionError;
+use crate::options::tls::Tls;
 
 /// Where the daemon is unless the configuration says otherwise.
 pub const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";

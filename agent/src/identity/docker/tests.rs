@@ -11,8 +11,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::host::Host;
-use crate::http::Tls;
+use crate::options::tls::Tls;
 
 /// What the daemon says now.
 #[derive(Default)]
@@ -143,20 +142,19 @@ fn answer(path: &str, script: &mut Script) -> Option<(u16, String)> {
 
 struct Watched {
     daemon: Arc<Daemon>,
-    shared: Arc<Shared>,
+    names: Arc<Names>,
     _task: JoinSet<Infallible>,
 }
 
 fn watch(socket: &Path) -> Watched {
     let endpoint = format!("unix://{}", socket.display());
     let client = Client::new(&endpoint, &Tls::default(), Duration::from_secs(5), |_| None).unwrap();
-    let host = Host::at(socket.parent().unwrap());
-    let shared = Shared::new(host);
+    let names = Arc::<Names>::default();
     let daemon = Arc::new(Daemon::default());
-    let watch = Watch::new(Arc::new(client), Arc::clone(&daemon), &shared, Selection::default());
+    let watch = Watch::new(Arc::new(client), Arc::clone(&daemon), &names, Selection::default());
     let mut task = JoinSet::new();
     task.spawn(watch.run());
-    Watched { daemon, shared, _task: task }
+    Watched { daemon, names, _task: task }
 }
 
 impl Watched {
@@ -171,7 +169,7 @@ impl Watched {
     }
 
     fn name(&self, id: &str) -> Option<String> {
-        self.shared.names.container(id).map(|container| container.name.clone())
+        self.names.container(id).map(|container| container.name.clone())
     }
 
     fn status(&self, id: &str) -> Option<String> {

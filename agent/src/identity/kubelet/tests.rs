@@ -5,7 +5,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::host::Host;
 
 const PODS: &str = include_str!("../../../testdata/kubelet/pods.json");
 
@@ -36,16 +35,15 @@ fn client(url: &str, token: Token) -> Client {
     Client::new(&access).unwrap()
 }
 
-fn kubelet(url: &str) -> (Arc<Kubelet>, Arc<Shared>) {
-    let shared = Shared::new(Host::default());
-    (Kubelet::new(client(url, Token::OfPod), &shared, |_| false), shared)
+fn kubelet(url: &str) -> (Arc<Kubelet>, Arc<Names>) {
+    let names = Arc::<Names>::default();
+    (Kubelet::new(client(url, Token::OfPod), &names, |_| false), names)
 }
 
 #[tokio::test]
 async fn names_whatever_runs_and_what_ran_before() {
-    let (kubelet, shared) = kubelet(&serve(|_| ok(PODS)).await);
+    let (kubelet, names) = kubelet(&serve(|_| ok(PODS)).await);
     let listing = kubelet.list(Instant::now()).await.unwrap();
-    let names = &shared.names;
     let name = |id: &str| names.container(id).map(|c| (c.name.clone(), c.image.clone()));
     let bb = "docker.io/library/bb:1".to_owned();
     for (id, expected) in [
@@ -92,17 +90,17 @@ async fn a_wish_is_granted_soon_and_not_too_often() {
         _ => ok(PODS),
     })
     .await;
-    let (kubelet, shared) = kubelet(&url);
-    assert!(!shared.names.has_sources());
+    let (kubelet, names) = kubelet(&url);
+    assert!(!names.has_sources());
     let keeper = kubelet.keep_names();
-    assert!(shared.names.has_sources());
+    assert!(names.has_sources());
     while kubelet.latest().is_none() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert!(shared.names.is_empty());
+    assert!(names.is_empty());
     let start = Instant::now();
-    while shared.names.is_empty() {
-        shared.names.want();
+    while names.is_empty() {
+        names.want();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     // Not before the rest after the first look is over; and not much later.
@@ -110,7 +108,7 @@ async fn a_wish_is_granted_soon_and_not_too_often() {
     assert!((WISH_PERIOD - WISH_DELAY..2 * WISH_PERIOD).contains(&took), "{took:?}");
     assert_eq!(REQUESTS.load(Ordering::Relaxed), 2);
     drop(keeper);
-    assert!(!shared.names.has_sources());
+    assert!(!names.has_sources());
 }
 
 #[rstest]
@@ -136,10 +134,10 @@ async fn what_is_no_answer_says_what_to_do(#[case] answer: &'static str, #[case]
     // What was recorded came by HTTP/2, whose first line is its own.
     let answer = answer.replacen("HTTP/2", "HTTP/1.1", 1);
     let url = serve(move |_| answer.clone()).await;
-    let (kubelet, shared) = kubelet(&url);
+    let (kubelet, names) = kubelet(&url);
     let error = kubelet.list(Instant::now()).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("{url}/pods: ")) && error.contains(expected), "{error}");
-    assert!(kubelet.latest().is_none() && shared.names.is_empty());
+    assert!(kubelet.latest().is_none() && names.is_empty());
 }
 
 #[tokio::test]
@@ -164,11 +162,11 @@ async fn ten_thousand_pods_have_names() {
         .collect();
     let body = ok(&format!(r#"{{"items":[{}]}}"#, pods.join(",")));
     let n_bytes = body.len();
-    let (kubelet, shared) = kubelet(&serve(move |_| body.clone()).await);
+    let (kubelet, names) = kubelet(&serve(move |_| body.clone()).await);
     let start = Instant::now();
     let listing = kubelet.list(start).await.unwrap();
     println!("{PODS} pods in {n_bytes} bytes: {:?}", start.elapsed());
-    assert_eq!((listing.pods.len(), shared.names.len()), (PODS, (2 * PODS, PODS)));
+    assert_eq!((listing.pods.len(), names.len()), (PODS, (2 * PODS, PODS)));
 }
 
 #[tokio::test]

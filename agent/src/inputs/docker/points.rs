@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{Area, Options, StorageObject};
-use crate::cgroupfs::{Activity, Cpu, DeviceIo, IO_KINDS, Memory, Throttling};
+use crate::host::cgroupfs::figures::{Activity, Cpu, DeviceIo, IO_KINDS, Memory, Throttling};
 use crate::identity::docker::api::{DiskUsage, Info};
 use crate::identity::docker::{Container, Engine};
 use crate::identity::names::cut;

@@ -6,17 +6,16 @@ use rstest::rstest;
 use serde_json::Value;
 
 use super::*;
-use crate::cgroupfs::Cgroupfs;
 use crate::config::env::Environment;
 use crate::config::env::Lookup;
-use crate::config::file::{self, PluginFilter, Source};
+use crate::config::file::{self, PluginFilter};
+use crate::config::reader::Source;
+use crate::host::hierarchies::Hierarchies;
 use crate::identity::docker::Engine;
-use crate::identity::names::Names;
-use crate::inputs::InputOptions;
 use crate::inputs::golden::write;
 use crate::line_protocol;
+use crate::plugins::InputOptions;
 use crate::point::Point;
-use crate::probes::support::Hierarchies;
 use crate::schema;
 
 /// v1's way to say that there is no limit.
@@ -59,9 +58,8 @@ impl Machine {
             ("0::/\n".to_owned(), format!("1 1 0:1 / {} rw - cgroup2 cgroup2 rw\n", at("unified")))
         };
         let host = Host::at(root.path());
-        let cgroupfs = Cgroupfs::of(Hierarchies::parse(&cgroup, &mounts));
         write(root.path(), "proc/1/ns/net", "");
-        let shared = Arc::new(Shared { host, cgroupfs, names: Names::default(), telemetry: Arc::default() });
+        let shared = Arc::new(Shared::of(host, Hierarchies::parse(&cgroup, &mounts)));
         Self { root, shared }
     }
 

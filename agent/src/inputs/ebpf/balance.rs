@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use crate::host::Host;
+use crate::host::hierarchies::CpuController;
+use crate::host::hierarchies::Hierarchies;
 use crate::inputs::net;
 use crate::ledger::blkio::Device;
-use crate::probes::offsets::CpuController;
-use crate::probes::support::Hierarchies;
 
 /// Bytes of a sector in `/proc/diskstats`, whatever the disk's own are.
 const SECTOR_BYTES: u64 = 512;

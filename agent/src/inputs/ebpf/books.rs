@@ -9,11 +9,11 @@ use seismograf_ebpf::abi::CgroupChange;
 
 use super::held::Held;
 use super::pods::Pods;
+use crate::host::hierarchies::{Hierarchies, HierarchyId};
 use crate::identity::cgroup::{Cgroups, Forgotten, Key};
 use crate::identity::names::Names;
+use crate::kernel::records::Record;
 use crate::ledger::Ledger;
-use crate::probes::support::{Hierarchies, HierarchyId};
-use crate::records::Record;
 
 /// The hierarchies whose ids the ledger's areas are keyed by.
 #[derive(Clone, Copy, Debug)]

@@ -120,7 +120,7 @@ impl Pods {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probes::support::HierarchyId;
+    use crate::host::hierarchies::HierarchyId;
     use seismograf_ebpf::abi::{CgroupChange, CpuRow};
 
     const UNIFIED: HierarchyId = HierarchyId::UNIFIED;

@@ -10,15 +10,16 @@ use super::balance::{Disk, Machine};
 use super::books::Books;
 use super::held::Naming;
 use super::{Options, Probe, Selection};
-use crate::cgroupfs::{Cgroupfs, Memory};
-use crate::drain;
+use crate::host::cgroupfs::Cgroupfs;
+use crate::host::cgroupfs::figures::Memory;
+use crate::host::hierarchies::HierarchyId;
 use crate::identity::{Identity, path};
 use crate::inputs::Gathered;
+use crate::kernel::drain;
+use crate::kernel::plan::{Group, Report};
 use crate::ledger::blkio::Device;
 use crate::ledger::{blkio, cpu};
 use crate::point::{Point, Timestamp};
-use crate::probes::support::HierarchyId;
-use crate::probes::{Group, Report};
 
 /// Makes the points of one gather.
 pub(super) struct Maker<'a> {

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::cgroupfs;
 use crate::host::Host;
+use crate::host::cgroupfs::figures;
 use crate::identity::kubelet::answer::Pod;
 use crate::identity::path;
 use crate::inputs::{Shared, read_text};
@@ -45,10 +45,10 @@ pub struct Memory {
     pub major_page_faults: Option<u64>,
 }
 
-impl From<&cgroupfs::Memory> for Memory {
+impl From<&figures::Memory> for Memory {
     /// The kubelet's arithmetic, which is
     /// [cAdvisor's](https://github.com/google/cadvisor/blob/v0.52.1/container/libcontainer/handler.go#L799).
-    fn from(memory: &cgroupfs::Memory) -> Self {
+    fn from(memory: &figures::Memory) -> Self {
         Self {
             usage: memory.usage,
             working_set: memory.working_set(),
@@ -122,7 +122,7 @@ impl Live {
             return None;
         }
         let now = Instant::now();
-        let path = shared.cgroupfs.container(id, now);
+        let path = shared.containers.path(id, now);
         if is_running {
             *(if path.is_some() { &mut self.here } else { &mut self.missing }) += 1;
         }

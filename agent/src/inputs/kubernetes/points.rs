@@ -260,9 +260,9 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::config::filter::IncludeExclude;
     use crate::identity::kubelet::answer;
     use crate::inputs::golden::{self, Line};
+    use crate::options::filter::IncludeExclude;
     use crate::point::{FieldValue, Timestamp};
     use crate::schema;
 

@@ -6,9 +6,10 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::env::Environment;
-use crate::config::file::{self, PluginFilter, Source};
-use crate::inputs::InputOptions;
+use crate::config::file::{self, PluginFilter};
+use crate::config::reader::Source;
 use crate::inputs::golden::gather;
+use crate::plugins::InputOptions;
 
 fn options(url: &str) -> Options {
     Options { url: url.into(), ..Options::default() }

@@ -1,7 +1,7 @@
 //! Reloads of a running pipeline, in the time of the test.
 
 use super::*;
-use crate::outputs::OutputOptions;
+use crate::plugins::OutputOptions;
 
 /// A pipeline that runs, and what it can be told.
 struct Running {

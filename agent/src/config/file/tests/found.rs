@@ -1,7 +1,10 @@
 //! Configurations as they are found: those that must be understood, and those that must be refused, with what is said about
 //! each line. `testdata/config/README.md` has the marks.
 
+use std::path::Path;
+
 use super::*;
+use crate::config::loader::files_in;
 
 /// What is to be said about a line.
 struct Mark {

@@ -2,12 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::batch::RouteTag;
-use crate::config::Agent;
 use crate::line_protocol::Format;
+use crate::outputs::Answer;
+use crate::outputs::batch::{Encoding, RouteTag};
 use crate::point::Timestamp;
 
 /// What a server that is written here does with lines, and what it got.
@@ -88,7 +89,7 @@ fn sender(server: &Shared, batch: usize, limit: usize) -> (Sender, Arc<OutputCou
         metric_batch_size: batch,
         metric_buffer_limit: limit,
         flush_interval: Duration::from_secs(10),
-        ..OutputCommon::of(&Agent::default())
+        ..OutputCommon::default()
     };
     let counts = Arc::new(OutputCounts::default());
     (Sender::new(Box::new(server.clone()), common, Arc::clone(&counts)), counts)
@@ -297,11 +298,8 @@ async fn other_options_take_over_what_waits_even_amid_a_write() {
         send.send(points(0..25)).await.unwrap();
         // The first whole batch is on its way.
         tokio::time::sleep(Duration::from_micros(500)).await;
-        let common = OutputCommon {
-            metric_batch_size: 5,
-            metric_buffer_limit: 20,
-            ..OutputCommon::of(&Agent::default())
-        };
+        let common =
+            OutputCommon { metric_batch_size: 5, metric_buffer_limit: 20, ..OutputCommon::default() };
         let output: Box<dyn Output> = Box::new(after.clone());
         send.send(Message::Change { output: Some(output), common: Box::new(common) }).await.unwrap();
         send.send(points(25..30)).await.unwrap();
@@ -324,7 +322,7 @@ async fn after_a_reload_lines_are_as_the_new_options_have_them() {
     after.with(|server| server.omits_time = true);
     let (sender, counts) = sender(&before, 10, 100);
     let (send, receive) = mpsc::channel(4);
-    let common = OutputCommon::of(&Agent::default());
+    let common = OutputCommon::default();
     send.send(points(0..3)).await.unwrap();
     send.send(Message::Change { output: Some(Box::new(after.clone())), common: Box::new(common) })
         .await

@@ -2,14 +2,13 @@
 
 use anyhow::bail;
 
+use super::file::PluginFilter;
+use super::telegraf;
 use crate::cli::{PrintArgs, SourceArgs};
-use crate::config::file::PluginFilter;
-use crate::config::telegraf;
-use crate::inputs::InputOptions;
-use crate::outputs::OutputOptions;
+use crate::plugins::{InputOptions, OutputOptions};
 
 /// The default configuration, commented.
-pub const DEFAULT_CONFIG: &str = include_str!("config/default.conf");
+pub const DEFAULT_CONFIG: &str = include_str!("default.conf");
 
 /// A section of the default configuration with the comment above it.
 struct Section {
@@ -130,6 +129,11 @@ pub fn asked(args: &PrintArgs) -> anyhow::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::env::Environment;
+    use crate::config::file;
+    use crate::config::reader::Source;
+    use crate::config::{Agent, Config, InputSection, OutputSection};
+    use crate::outputs;
 
     #[test]
     fn the_sections_are_the_whole() {
@@ -169,5 +173,69 @@ mod tests {
     fn names_are_listed_by_kind() {
         assert!(plugins(Some("inputs")).contains("  cpu\n") && !plugins(Some("inputs")).contains("Output"));
         assert!(plugins(None).contains("Available Output Plugins:\n  file\n"));
+    }
+
+    fn load(text: String) -> Config {
+        let source = Source { path: "default".into(), text };
+        file::load(&[source], &PluginFilter::default(), &Environment::strict(&|_| None), "h").unwrap()
+    }
+
+    /// Telegraf's sample leaves some file systems out, and the protocols' counters; its code does not. A person wants the
+    /// sample's.
+    const OTHER_THAN_DEFAULT: &[&str] = &["disk", "net"];
+
+    fn is_default_input(options: &InputOptions) -> bool {
+        InputOptions::all().contains(options)
+    }
+
+    #[test]
+    fn the_default_configuration_says_what_the_defaults_are() {
+        let config = load(DEFAULT_CONFIG.into());
+        assert_eq!(config.agent, Agent { hostname: Some("h".into()), ..Default::default() });
+        for InputSection { options, .. } in &config.inputs {
+            assert_eq!(
+                is_default_input(options),
+                !OTHER_THAN_DEFAULT.contains(&options.name()),
+                "{options:?}"
+            );
+        }
+        // Each is there; what is of use to few is commented out.
+        let (text, n_inputs) = (DEFAULT_CONFIG, InputOptions::NAMES.len());
+        assert_eq!(text.lines().filter(|line| line.contains("[[inputs.")).count(), n_inputs);
+    }
+
+    #[test]
+    fn the_commented_plugins_are_valid_too() {
+        let text: String = DEFAULT_CONFIG
+            .lines()
+            .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line)))
+            .collect();
+        let text = text
+            .lines()
+            .filter(|l| l.trim_start().starts_with(['[', '#']) || l.contains(" = "))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let config = load(text);
+        let is_default = |options: &OutputOptions| match options {
+            OutputOptions::File(options) => *options == outputs::file::Options::default(),
+            OutputOptions::Influxdb(options) => *options == outputs::influxdb::Options::default(),
+            OutputOptions::InfluxdbV2(options) => *options == outputs::influxdb_v2::Options::default(),
+        };
+        let mut names: Vec<&str> = config.outputs.iter().map(|section| section.options.name()).collect();
+        names.sort_unstable();
+        assert_eq!(names, OutputOptions::NAMES);
+        for OutputSection { options, .. } in config.outputs {
+            assert!(is_default(&options), "{options:?}");
+            assert!(options.build().is_ok());
+        }
+        let names: Vec<&str> = config.inputs.iter().map(|section| section.options.name()).collect();
+        assert_eq!(names.len(), InputOptions::NAMES.len());
+        for InputSection { options, .. } in &config.inputs {
+            assert_eq!(
+                is_default_input(options),
+                !OTHER_THAN_DEFAULT.contains(&options.name()),
+                "{options:?}"
+            );
+        }
     }
 }

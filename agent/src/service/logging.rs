@@ -5,7 +5,7 @@
 //! ```
 //!
 //! What is between brackets is the plugin that was at work ([`plugin`]), or `agent`. With `logformat = "structured"` a line
-//! is a JSON object. Where and how is changed while the agent runs by [`Handle::change`], after a reload.
+//! is a JSON object. Where and how is changed while the agent runs by [`LogHandle::change`], after a reload.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -28,8 +28,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use crate::config::{Config, Log, LogFormat};
-use crate::rotation::{RotatingFile, Rotation};
+use super::rotation::{RotatingFile, Rotation};
 
 /// Overrides the levels, in tracing-subscriber's syntax: `seismograf=debug`.
 pub const VARIABLE: &str = "SEISMOGRAF_LOG";
@@ -44,30 +43,63 @@ pub struct LogError {
     pub error: io::Error,
 }
 
+/// The options of `[agent]` about the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Log at debug level.
+    pub debug: bool,
+    /// Log errors only; wins over `debug`.
+    pub quiet: bool,
+    /// The file to log to; the standard error when there is none.
+    pub file: Option<PathBuf>,
+    /// When the file becomes an archive and a new one is begun.
+    pub rotation: Rotation,
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// The key of the message in structured lines.
+    pub message_key: String,
+    /// The zone of the times: a name of the IANA, `local`, or nothing for UTC.
+    pub timezone: String,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            debug: false,
+            quiet: false,
+            file: None,
+            // Telegraf's: without a size or an age none is made.
+            rotation: Rotation { max_archives: Some(5), ..Rotation::default() },
+            format: LogFormat::Text,
+            message_key: "msg".into(),
+            timezone: String::new(),
+        }
+    }
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `2024-01-01T00:00:00Z E! [inputs.cpu] text`
+    #[default]
+    Text,
+    /// One JSON object.
+    Structured,
+}
+
 /// What the log is asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct LogSettings {
     /// The options of `[agent]`.
-    pub log: Log,
+    pub options: LogOptions,
     /// The most that any plugin logs by a `log_level` of its own.
     pub plugins: Option<Level>,
 }
 
-impl Settings {
-    /// What a configuration asks for; `debug` and `quiet` of the command line add to it.
-    #[must_use]
-    pub fn of(config: &Config, debug: bool, quiet: bool) -> Self {
-        let inputs = config.inputs.iter().filter_map(|section| section.common.log_level);
-        let outputs = config.outputs.iter().filter_map(|section| section.common.log_level);
-        let mut log = config.agent.log.clone();
-        log.debug |= debug;
-        log.quiet |= quiet;
-        Self { log, plugins: inputs.chain(outputs).max() }
-    }
-
+impl LogSettings {
     /// What is logged outside of plugins with a level of their own. `quiet` wins over `debug`, as in Telegraf.
     fn level(&self) -> Level {
-        match (self.log.quiet, self.log.debug) {
+        match (self.options.quiet, self.options.debug) {
             (true, _) => Level::ERROR,
             (false, true) => Level::DEBUG,
             (false, false) => Level::INFO,
@@ -77,14 +109,14 @@ impl Settings {
 
 /// The log, to be changed while it is in use.
 #[derive(Clone)]
-pub struct Handle(Arc<Mutex<State>>);
+pub struct LogHandle(Arc<Mutex<State>>);
 
-impl Handle {
+impl LogHandle {
     /// Logs as `settings` say from now on; when that cannot be, all stays as it is.
     ///
     /// # Errors
     /// The file cannot be written to.
-    pub fn change(&self, settings: Settings) -> Result<(), LogError> {
+    pub fn change(&self, settings: LogSettings) -> Result<(), LogError> {
         let state = State::new(settings)?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
         tracing::callsite::rebuild_interest_cache();
@@ -98,7 +130,7 @@ impl Handle {
 ///
 /// # Errors
 /// The file cannot be written to.
-pub fn start(settings: Settings) -> Result<Handle, LogError> {
+pub fn start(settings: LogSettings) -> Result<LogHandle, LogError> {
     let (subscriber, handle) = subscriber(State::new(settings)?);
     // Only the first caller of a process has a say: tests call this again and again.
     let _ = subscriber.try_init();
@@ -107,7 +139,8 @@ pub fn start(settings: Settings) -> Result<Handle, LogError> {
 
 /// Logs what `work` does to the standard error, before it is known what the configuration says of the log.
 pub fn with_early<T>(debug: bool, quiet: bool, work: impl FnOnce() -> T) -> T {
-    let settings = Settings { log: Log { debug, quiet, ..Log::default() }, plugins: None };
+    let settings =
+        LogSettings { options: LogOptions { debug, quiet, ..LogOptions::default() }, plugins: None };
     let state = State { settings, zone: TimeZone::UTC, sink: Sink::Stderr };
     tracing::subscriber::with_default(subscriber(state).0, work)
 }
@@ -133,18 +166,18 @@ pub fn zone(name: &str) -> Result<TimeZone, String> {
     }
 }
 
-fn subscriber(state: State) -> (impl Subscriber + Send + Sync + 'static, Handle) {
+fn subscriber(state: State) -> (impl Subscriber + Send + Sync + 'static, LogHandle) {
     let state = Arc::new(Mutex::new(state));
     let filter = EnvFilter::try_from_env(VARIABLE).ok();
     let layer = LogLayer { state: Arc::clone(&state), levels: filter.is_none() };
-    (Registry::default().with(filter).with(layer), Handle(state))
+    (Registry::default().with(filter).with(layer), LogHandle(state))
 }
 
 /// For tests: a log to a file, for as long as the guard lives and on this thread alone.
 #[cfg(test)]
 pub(crate) fn to_file(path: &Path) -> tracing::subscriber::DefaultGuard {
-    let log = Log { file: Some(path.to_owned()), ..Log::default() };
-    let state = State::new(Settings { log, plugins: None });
+    let log = LogOptions { file: Some(path.to_owned()), ..LogOptions::default() };
+    let state = State::new(LogSettings { options: log, plugins: None });
     tracing::subscriber::set_default(subscriber(state.unwrap()).0)
 }
 
@@ -156,22 +189,22 @@ enum Sink {
 
 /// What a line is made with.
 struct State {
-    settings: Settings,
+    settings: LogSettings,
     zone: TimeZone,
     sink: Sink,
 }
 
 impl State {
-    fn new(settings: Settings) -> Result<Self, LogError> {
-        let sink = match &settings.log.file {
+    fn new(settings: LogSettings) -> Result<Self, LogError> {
+        let sink = match &settings.options.file {
             None => Sink::Stderr,
             Some(path) => {
-                let file = open(path, settings.log.rotation);
+                let file = open(path, settings.options.rotation);
                 Sink::File(file.map_err(|error| LogError { path: path.clone(), error })?)
             }
         };
         // The configuration was checked; without the zone UTC is understood too.
-        let zone = zone(&settings.log.timezone).unwrap_or(TimeZone::UTC);
+        let zone = zone(&settings.options.timezone).unwrap_or(TimeZone::UTC);
         Ok(Self { settings, zone, sink })
     }
 
@@ -337,10 +370,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
                 return;
             }
             let now = Timestamp::now();
-            let line = match state.settings.log.format {
+            let line = match state.settings.options.format {
                 LogFormat::Text => text(now, &state.zone, metadata, plugin, &fields),
                 LogFormat::Structured => {
-                    structured(now, &state.settings.log.message_key, metadata, plugin, fields)
+                    structured(now, &state.settings.options.message_key, metadata, plugin, fields)
                 }
             };
             state.write(&line);
@@ -405,10 +438,10 @@ mod tests {
     use super::*;
 
     /// What is logged to a file by `work`.
-    fn logged(log: Log, plugins: Option<Level>, work: impl FnOnce(&Handle)) -> Vec<String> {
+    fn logged(options: LogOptions, plugins: Option<Level>, work: impl FnOnce(&LogHandle)) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/agent.log");
-        let settings = Settings { log: Log { file: Some(path.clone()), ..log }, plugins };
+        let settings = LogSettings { options: LogOptions { file: Some(path.clone()), ..options }, plugins };
         let (subscriber, handle) = subscriber(State::new(settings).unwrap());
         tracing::subscriber::with_default(subscriber, || work(&handle));
         fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
@@ -416,7 +449,7 @@ mod tests {
 
     #[test]
     fn lines_are_telegrafs() {
-        let lines = logged(Log::default(), None, |_| {
+        let lines = logged(LogOptions::default(), None, |_| {
             tracing::error!(n = 3, why = "no such", "lost");
             let span = plugin("inputs", "cpu", Some("mine"), None);
             span.in_scope(|| tracing::warn!(path = "/proc", "slow"));
@@ -431,19 +464,27 @@ mod tests {
 
     #[test]
     fn a_plugin_may_have_a_level_of_its_own() {
-        let lines = logged(Log { quiet: true, debug: true, ..Log::default() }, Some(Level::DEBUG), |_| {
-            tracing::info!("a");
-            plugin("inputs", "cpu", None, Some(Level::DEBUG)).in_scope(|| tracing::debug!("b"));
-            plugin("inputs", "mem", None, None).in_scope(|| tracing::warn!("c"));
-            plugin("outputs", "file", None, Some(Level::ERROR)).in_scope(|| tracing::error!("d"));
-        });
+        let lines = logged(
+            LogOptions { quiet: true, debug: true, ..LogOptions::default() },
+            Some(Level::DEBUG),
+            |_| {
+                tracing::info!("a");
+                plugin("inputs", "cpu", None, Some(Level::DEBUG)).in_scope(|| tracing::debug!("b"));
+                plugin("inputs", "mem", None, None).in_scope(|| tracing::warn!("c"));
+                plugin("outputs", "file", None, Some(Level::ERROR)).in_scope(|| tracing::error!("d"));
+            },
+        );
         let ends: Vec<_> = lines.iter().map(|line| line.split_once(' ').unwrap().1).collect();
         assert_eq!(ends, ["D! [inputs.cpu] b", "E! [outputs.file] d"]);
     }
 
     #[test]
     fn structured_lines_are_json() {
-        let log = Log { format: LogFormat::Structured, message_key: "message".into(), ..Log::default() };
+        let log = LogOptions {
+            format: LogFormat::Structured,
+            message_key: "message".into(),
+            ..LogOptions::default()
+        };
         let lines = logged(log, None, |_| {
             plugin("outputs", "influxdb", Some("a"), None)
                 .in_scope(|| tracing::error!(points = 7, ok = false, "lost"));
@@ -461,22 +502,23 @@ mod tests {
         assert!(zone("Nowhere/Else").unwrap_err().contains("Nowhere/Else"));
         assert!(zone("local").is_ok());
         let Ok(_) = zone("Asia/Tokyo") else { return };
-        let lines = logged(Log { timezone: "Asia/Tokyo".into(), ..Log::default() }, None, |_| {
-            tracing::info!("x");
-        });
+        let lines =
+            logged(LogOptions { timezone: "Asia/Tokyo".into(), ..LogOptions::default() }, None, |_| {
+                tracing::info!("x");
+            });
         assert!(lines[0].contains("+09:00 I! [agent] x"), "{lines:?}");
     }
 
     #[test]
     fn the_log_can_be_changed_and_stays_when_it_cannot() {
-        let lines = logged(Log::default(), None, |handle| {
-            let file = handle.0.lock().unwrap().settings.log.file.clone();
-            let bad = Log { file: Some("/proc/none/log".into()), ..Log::default() };
-            let error = handle.change(Settings { log: bad, plugins: None }).unwrap_err();
+        let lines = logged(LogOptions::default(), None, |handle| {
+            let file = handle.0.lock().unwrap().settings.options.file.clone();
+            let bad = LogOptions { file: Some("/proc/none/log".into()), ..LogOptions::default() };
+            let error = handle.change(LogSettings { options: bad, plugins: None }).unwrap_err();
             assert!(error.to_string().starts_with("cannot log to /proc/none/log: "), "{error}");
             tracing::info!("a");
-            let quiet = Log { file, quiet: true, ..Log::default() };
-            handle.change(Settings { log: quiet, plugins: None }).unwrap();
+            let quiet = LogOptions { file, quiet: true, ..LogOptions::default() };
+            handle.change(LogSettings { options: quiet, plugins: None }).unwrap();
             tracing::info!("b");
             tracing::error!("c");
         });

@@ -1,181 +1,28 @@
-//! The figures of one cgroup from the files of cgroupfs, v1 and v2, and the way from a container's id to its cgroup.
+//! The figures of one cgroup from the files of cgroupfs, v1 and v2.
 //!
-//! Source: Documentation/admin-guide/cgroup-v2.rst and Documentation/admin-guide/cgroup-v1. What a file does not say, or
-//! a kernel does not have, is `None`. Nothing here is added up or named. All inputs of a process share one [`Cgroupfs`],
-//! and files that several ask for in the same gather are read once.
+//! Owns what is read when, and what of a cgroup that rests need not be read again. Nothing here is added up or named. All
+//! inputs of a process share one [`Cgroupfs`], and files that several ask for in the same gather are read once.
 
+pub mod figures;
 pub mod reader;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::figures::{
+    Activity, Cpu, DeviceIo, Memory, Pressure, RESOURCES, Throttling, add_io, io_stat, value,
+};
 use self::reader::Reader;
-use crate::host::Host;
-use crate::identity::path;
+use super::hierarchies::{Hierarchies, HierarchyId};
 use crate::point::Timestamp;
-use crate::probes::support::{Hierarchies, HierarchyId};
 
-/// How often the hierarchies are walked for containers that have no path yet, at the most.
-const WALK_PERIOD: Duration = Duration::from_secs(1);
+/// What v1 says where there is no limit: the largest whole page.
+const V1_NO_LIMIT: u64 = 0x7fff_ffff_ffff_f000;
 /// What a cgroup did is forgotten when nobody asked for so long.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// All of the memory figures of a cgroup that rests are read this often.
 const REST_PERIOD: Duration = Duration::from_secs(60);
-/// How deep a walk goes.
-const WALK_DEPTH: usize = 32;
-/// What v1 says where there is no limit: the largest whole page.
-const V1_NO_LIMIT: u64 = 0x7fff_ffff_ffff_f000;
-/// Ticks of `cpuacct.stat` in a second: `USER_HZ`, which Linux has fixed for all architectures that BPF runs on.
-const USER_HZ: u64 = 100;
-
-/// Memory of a cgroup and everything below it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// Whether the figures are those of v1's controller.
-    pub is_v1: bool,
-    /// `memory.usage_in_bytes`, `memory.current`: bytes, page cache included.
-    pub usage: u64,
-    /// `memory.max_usage_in_bytes`, `memory.peak` (since Linux 5.19).
-    pub max_usage: Option<u64>,
-    /// `memory.limit_in_bytes`, `memory.max`; `None` without a limit.
-    pub limit: Option<u64>,
-    /// `memory.failcnt`: how often the limit was hit; v1 alone.
-    pub fail_count: Option<u64>,
-    /// Processes killed for want of memory since the cgroup was made (`memory.oom_control`, since Linux 4.13;
-    /// `memory.events`).
-    pub oom_kills: Option<u64>,
-    stat: String,
-}
-
-impl Memory {
-    /// The lines of `memory.stat`: key, and bytes or a count.
-    pub fn stat(&self) -> impl Iterator<Item = (&str, u64)> {
-        key_values(&self.stat)
-    }
-
-    /// One line of `memory.stat`.
-    #[must_use]
-    pub fn stat_value(&self, key: &str) -> Option<u64> {
-        value(&self.stat, key)
-    }
-
-    /// A line of `memory.stat` that has everything below the cgroup too, by its key under v1 and under v2.
-    #[must_use]
-    pub fn total(&self, v1: &str, v2: &str) -> Option<u64> {
-        self.stat_value(if self.is_v1 { v1 } else { v2 })
-    }
-
-    /// Anonymous memory.
-    #[must_use]
-    pub fn rss(&self) -> Option<u64> {
-        self.total("total_rss", "anon")
-    }
-
-    /// What the kubelet evicts by: all but the page cache that is not in use, which can be had back at any time.
-    #[must_use]
-    pub fn working_set(&self) -> u64 {
-        self.usage.saturating_sub(self.total("total_inactive_file", "inactive_file").unwrap_or(0))
-    }
-}
-
-/// CPU time of a cgroup and everything below it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cpu {
-    /// Nanoseconds.
-    pub usage_ns: u64,
-    /// Of these in user mode; in steps of 10 ms under v1.
-    pub user_ns: Option<u64>,
-    /// Of these in the kernel, likewise.
-    pub system_ns: Option<u64>,
-    /// Nanoseconds on each CPU, by its number; empty under v2.
-    pub per_cpu_ns: Vec<u64>,
-}
-
-/// What a CPU quota did to a cgroup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Throttling {
-    /// Enforcement periods in which it ran.
-    pub nr_periods: u64,
-    /// Of these, the ones in which the quota was used up.
-    pub nr_throttled: u64,
-    /// How long its CPUs were kept from it, in nanoseconds, added up.
-    pub throttled_ns: u64,
-}
-
-/// Pressure stall information (Documentation/accounting/psi.rst): one line of such a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Pressure {
-    /// Share of the last 10 s in which tasks stood still, in percent.
-    pub avg10: f64,
-    /// Of the last minute.
-    pub avg60: f64,
-    /// Of the last five minutes.
-    pub avg300: f64,
-    /// Time in which tasks stood still, in microseconds.
-    pub total_us: u64,
-}
-
-/// The resources of pressure stall information, and their files.
-const RESOURCES: [(&str, &str); 3] =
-    [("cpu", "cpu.pressure"), ("memory", "memory.pressure"), ("io", "io.pressure")];
-
-impl Pressure {
-    /// Nothing stood still for the last five minutes.
-    fn is_still(&self) -> bool {
-        self.avg10 == 0.0 && self.avg60 == 0.0 && self.avg300 == 0.0
-    }
-
-    /// Reads a file: `some` (at least one task stood still), and where there is one `full` (all of them did).
-    #[must_use]
-    pub fn parse(text: &str) -> Vec<(&'static str, Self)> {
-        text.lines().filter_map(Self::parse_line).collect()
-    }
-
-    /// Reads a line: `some avg10=0.12 avg60=0.05 avg300=0.01 total=11220657`; `None` when it is malformed.
-    #[must_use]
-    pub fn parse_line(line: &str) -> Option<(&'static str, Self)> {
-        let (kind, values) = line.split_once(' ')?;
-        let kind = ["some", "full"].into_iter().find(|known| *known == kind)?;
-        let mut pressure = Self::default();
-        for value in values.split_ascii_whitespace() {
-            match value.split_once('=')? {
-                ("avg10", value) => pressure.avg10 = value.parse().ok()?,
-                ("avg60", value) => pressure.avg60 = value.parse().ok()?,
-                ("avg300", value) => pressure.avg300 = value.parse().ok()?,
-                ("total", value) => pressure.total_us = value.parse().ok()?,
-                _ => {}
-            }
-        }
-        Some((kind, pressure))
-    }
-}
-
-/// Block I/O of a cgroup and everything below it, on one device, since the cgroup was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeviceIo {
-    /// Major and minor number.
-    pub device: (u32, u32),
-    /// Bytes, by [`IO_KINDS`].
-    pub bytes: [Option<u64>; IO_KINDS.len()],
-    /// Operations, likewise.
-    pub operations: [Option<u64>; IO_KINDS.len()],
-}
-
-/// What of a cgroup changes only while its processes run (or, under v2, while their pages are written back).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Activity {
-    /// CPU time.
-    pub cpu: Option<Cpu>,
-    /// What the CPU quota did; `None` where there is no `cpu` controller.
-    pub throttling: Option<Throttling>,
-    /// Block I/O.
-    pub blkio: Option<Vec<DeviceIo>>,
-}
-
-/// The kinds of block I/O that v1 tells apart. v2 has no `sync`, `async` and `total`.
-pub const IO_KINDS: [&str; 6] = ["read", "write", "sync", "async", "discard", "total"];
 
 /// The cgroups of this machine as cgroupfs shows them.
 #[derive(Debug)]
@@ -190,9 +37,6 @@ pub struct Cgroupfs {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Container id to the path of its own cgroup.
-    containers: HashMap<String, Arc<str>>,
-    walked: Option<Instant>,
     memory: HashMap<String, KnownMemory>,
     pressure: HashMap<String, KnownPressure>,
     readers: Vec<(HierarchyId, Reader)>,
@@ -258,14 +102,9 @@ impl State {
 }
 
 impl Cgroupfs {
-    /// The hierarchies of this host; nothing is read but where they are.
+    /// The cgroups of some hierarchies; nothing is read yet.
     #[must_use]
-    pub fn new(host: &Host) -> Self {
-        Self::of(Hierarchies::read(host))
-    }
-
-    /// The same, of hierarchies that are known already.
-    pub(crate) fn of(hierarchies: Hierarchies) -> Self {
+    pub fn new(hierarchies: Hierarchies) -> Self {
         let controller = |name| hierarchies.of_controller(name);
         let (memory, cpu, cpuacct) = (controller("memory"), controller("cpu"), controller("cpuacct"));
         let blkio = controller("blkio");
@@ -280,31 +119,6 @@ impl Cgroupfs {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The path of a container's own cgroup, from the hierarchies' root; `None` when there is none now.
-    ///
-    /// One that is not known is looked for on disk, at most once a second.
-    #[must_use]
-    pub fn container(&self, id: &str, now: Instant) -> Option<Arc<str>> {
-        let mut state = self.state();
-        let exists = |path: &str| self.directory(self.memory, path).is_some_and(|path| path.is_dir());
-        match state.containers.get(id) {
-            Some(path) if exists(path) => return Some(Arc::clone(path)),
-            _ if state.walked.is_some_and(|walked| now.duration_since(walked) < WALK_PERIOD) => return None,
-            _ => {}
-        }
-        state.walked = Some(now);
-        state.containers.clear();
-        if let Some(root) = self.hierarchies.mount(self.memory) {
-            walk(root, "", 0, &mut state.containers);
-        }
-        state.containers.get(id).cloned()
-    }
-
-    /// The directory of a cgroup in a hierarchy.
-    fn directory(&self, hierarchy: HierarchyId, path: &str) -> Option<PathBuf> {
-        Some(self.hierarchies.mount(hierarchy)?.join(path.trim_start_matches('/')))
     }
 
     /// Memory of a cgroup that several inputs ask for; `time` is that of the gather, in which it is read once.
@@ -425,7 +239,7 @@ impl Cgroupfs {
             cpu: match per_cpu_ns {
                 Some(per_cpu_ns) => state
                     .files(&self.hierarchies, self.cpuacct, path)
-                    .and_then(|mut files| v1_cpu(&mut files, per_cpu_ns)),
+                    .and_then(|mut files| Some(Cpu::of_v1(files.text("cpuacct.stat")?, per_cpu_ns))),
                 None => Some(self.read_cpu(&mut state, path)?),
             },
             throttling: self.read_throttling(&mut state, path),
@@ -442,16 +256,9 @@ impl Cgroupfs {
         let mut files = state.files(&self.hierarchies, self.cpuacct, path)?;
         if self.cpuacct != HierarchyId::UNIFIED {
             let per_cpu_ns = per_cpu(&mut files)?;
-            return v1_cpu(&mut files, per_cpu_ns);
+            return Some(Cpu::of_v1(files.text("cpuacct.stat")?, per_cpu_ns));
         }
-        let stat = files.text("cpu.stat")?;
-        let ns = |key: &str| value(stat, key).map(|us| us.saturating_mul(1_000));
-        Some(Cpu {
-            usage_ns: ns("usage_usec")?,
-            user_ns: ns("user_usec"),
-            system_ns: ns("system_usec"),
-            per_cpu_ns: Vec::new(),
-        })
+        Cpu::of_v2(files.text("cpu.stat")?)
     }
 
     /// What its CPU quota did to a cgroup.
@@ -462,16 +269,7 @@ impl Cgroupfs {
 
     fn read_throttling(&self, state: &mut State, path: &str) -> Option<Throttling> {
         let mut files = state.files(&self.hierarchies, self.cpu, path)?;
-        let stat = files.text("cpu.stat")?;
-        let throttled_ns = match value(stat, "throttled_usec") {
-            Some(us) => us.saturating_mul(1_000),
-            None => value(stat, "throttled_time")?,
-        };
-        Some(Throttling {
-            nr_periods: value(stat, "nr_periods")?,
-            nr_throttled: value(stat, "nr_throttled")?,
-            throttled_ns,
-        })
+        Throttling::parse(files.text("cpu.stat")?)
     }
 
     /// Pressure stall information of a cgroup in cgroup2: resource and kinds, where something ever stood still.
@@ -562,81 +360,6 @@ fn per_cpu(files: &mut Files<'_>) -> Option<Vec<u64>> {
     Some(text.map_while(|ns| ns.parse().ok()).collect())
 }
 
-fn v1_cpu(files: &mut Files<'_>, per_cpu_ns: Vec<u64>) -> Option<Cpu> {
-    let stat = files.text("cpuacct.stat")?;
-    let ns = |key: &str| value(stat, key).map(|ticks| ticks.saturating_mul(1_000_000_000 / USER_HZ));
-    Some(Cpu {
-        usage_ns: per_cpu_ns.iter().fold(0, |sum, ns| sum.saturating_add(*ns)),
-        user_ns: ns("user"),
-        system_ns: ns("system"),
-        per_cpu_ns,
-    })
-}
-
-/// A line of v2's `io.stat`: `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
-fn io_stat(line: &str) -> Option<DeviceIo> {
-    let mut words = line.split_ascii_whitespace();
-    let mut io = DeviceIo { device: device(words.next()?)?, ..DeviceIo::default() };
-    for (key, value) in words.filter_map(|word| word.split_once('=')) {
-        let (kind, is_bytes) = match key {
-            "rbytes" => (0, true),
-            "wbytes" => (1, true),
-            "dbytes" => (4, true),
-            "rios" => (0, false),
-            "wios" => (1, false),
-            "dios" => (4, false),
-            _ => continue,
-        };
-        let amounts = if is_bytes { &mut io.bytes } else { &mut io.operations };
-        amounts[kind] = value.parse().ok();
-    }
-    Some(io)
-}
-
-/// Adds one of v1's files: lines such as `8:0 Read 4096`, and at the end `Total 4096`.
-fn add_io(
-    devices: &mut Vec<DeviceIo>,
-    text: &str,
-    amounts: impl Fn(&mut DeviceIo) -> &mut [Option<u64>; IO_KINDS.len()],
-) {
-    for line in text.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(number), Some(kind), Some(amount)) =
-            (words.next().and_then(device), words.next(), words.next())
-        else {
-            continue;
-        };
-        let Some(kind) = IO_KINDS.iter().position(|name| kind.eq_ignore_ascii_case(name)) else { continue };
-        let at = devices.iter().position(|known| known.device == number).unwrap_or_else(|| {
-            devices.push(DeviceIo { device: number, ..DeviceIo::default() });
-            devices.len() - 1
-        });
-        amounts(&mut devices[at])[kind] = amount.parse().ok();
-    }
-}
-
-fn device(text: &str) -> Option<(u32, u32)> {
-    let (major, minor) = text.split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-/// Notes the own cgroup of every container below `directory`; parents come before what is nested in them.
-fn walk(directory: &Path, at: &str, depth: usize, containers: &mut HashMap<String, Arc<str>>) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        let path = format!("{at}/{}", entry.file_name().to_string_lossy());
-        if let Some(id) = path::parse(&path).container_id {
-            containers.entry(id).or_insert_with(|| path.as_str().into());
-        }
-        if depth < WALK_DEPTH {
-            walk(&entry.path(), &path, depth + 1, containers);
-        }
-    }
-}
-
 /// The files of one cgroup in one hierarchy.
 struct Files<'a> {
     reader: &'a mut Reader,
@@ -662,17 +385,6 @@ impl<'a> Files<'a> {
     fn value(&mut self, file: &str, key: &str) -> Option<u64> {
         value(self.text(file)?, key)
     }
-}
-
-fn key_values(text: &str) -> impl Iterator<Item = (&str, u64)> {
-    text.lines().filter_map(|line| {
-        let (key, value) = line.split_once(' ')?;
-        Some((key, value.parse().ok()?))
-    })
-}
-
-fn value(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
 }
 
 #[cfg(test)]

@@ -7,10 +7,12 @@ use std::time::Duration;
 use toml::Value;
 use tracing::Level;
 
+use super::Agent;
+use super::notes::Notes;
 use super::reader::Entry;
-use super::{Notes, at_least_one};
-use crate::config::filter::{Filter, FilterLists, Patterns};
-use crate::config::{Agent, InputCommon, Naming, OutputCommon, StartupErrorBehavior, duration};
+use crate::options::common::{InputCommon, Naming, OutputCommon, StartupErrorBehavior};
+use crate::options::duration;
+use crate::options::filter::{Filter, FilterLists, Patterns};
 
 /// Options of inputs and outputs.
 pub(super) const COMMON_KEYS: &[&str] = &[
@@ -71,7 +73,7 @@ pub(super) fn input(
     notes: &mut Notes,
 ) -> Option<InputCommon> {
     let written = read(entries, true, notes);
-    let default = InputCommon::of(agent);
+    let default = agent.input_common();
     Some(InputCommon {
         interval: more_than_zero(written.interval).unwrap_or(default.interval),
         precision: more_than_zero(written.precision).unwrap_or(default.precision),
@@ -107,6 +109,11 @@ pub(super) fn output(
         alias: written.alias,
         log_level: written.log_level,
     })
+}
+
+/// Telegraf takes 0 for its default.
+pub(super) fn at_least_one(option: Option<u32>, default: usize) -> usize {
+    option.filter(|n| *n > 0).map_or(default, |n| n as usize)
 }
 
 fn more_than_zero(option: Option<Duration>) -> Option<Duration> {

@@ -6,17 +6,7 @@
 use seismograf_ebpf::abi::ABSENT;
 
 use super::btf::Btf;
-
-/// Where CPU time is accounted: decides which of a task's many cgroups is charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CpuController {
-    /// The cgroup2 hierarchy.
-    Unified,
-    /// The v1 hierarchy of the controller `cpuacct`.
-    Cpuacct,
-    /// The v1 hierarchy of the controller `cpu`.
-    Cpu,
-}
+use crate::host::hierarchies::CpuController;
 
 /// The values of the programs' globals.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{GatherError, Gathered, Input, InputOptions, Shared, span};
-use crate::config::{InputSection, Place, StartupErrorBehavior};
+use crate::config::{InputSection, Place};
+use crate::inputs::{GatherError, Gathered, Input, Shared, span};
+use crate::options::common::StartupErrorBehavior;
+use crate::plugins::InputOptions;
 
 /// An input that cannot start, and without which the agent must not.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +83,9 @@ impl Input for Later {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Agent, InputCommon};
     use crate::host::Host;
     use crate::inputs::ebpf;
+    use crate::options::common::InputCommon;
     use crate::point::Timestamp;
 
     /// One that cannot start: its glob is none.
@@ -91,7 +93,7 @@ mod tests {
         let options = ebpf::Options { cgroup_include: vec!["[".into()], ..ebpf::Options::default() };
         InputSection {
             options: InputOptions::Ebpf(options),
-            common: InputCommon { startup_error_behavior: behavior, ..InputCommon::of(&Agent::default()) },
+            common: InputCommon { startup_error_behavior: behavior, ..InputCommon::default() },
             place: Place { file: "t.conf".into(), line: 3, column: 1 },
         }
     }

@@ -3,14 +3,17 @@
 //! Loads and attaches the probes for a moment, as a run would; nothing is left behind.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
+use super::host;
 use crate::config::Config;
+use crate::exit::Exit;
 use crate::host::Host;
-use crate::inputs::ebpf::{Options, Probe};
-use crate::inputs::{InputOptions, docker, kubernetes};
-use crate::outputs::OutputOptions;
-use crate::probes::support::{Hierarchies, HierarchyId, Layout};
-use crate::probes::{Group, Probes, State};
+use crate::host::hierarchies::{Hierarchies, HierarchyId, Layout};
+use crate::inputs::{docker, ebpf, kubernetes};
+use crate::kernel::load::Probes;
+use crate::kernel::plan::{Group, GroupState, Probe, ProbeOptions};
+use crate::plugins::{InputOptions, OutputOptions};
 
 /// What the doctor found.
 #[derive(Debug)]
@@ -24,86 +27,109 @@ pub struct Findings {
 /// Capabilities by their bit (`include/uapi/linux/capability.h`), as far as the probes need them.
 const CAPABILITIES: &[(u32, &str)] = &[(12, "NET_ADMIN"), (21, "SYS_ADMIN"), (38, "PERFMON"), (39, "BPF")];
 
+/// `seismograf doctor`
+///
+/// # Errors
+/// When the output is gone.
+pub async fn run(config: &Config) -> anyhow::Result<Exit> {
+    let findings = examine(config, &host()).await;
+    std::io::stdout().write_all(findings.text.as_bytes())?;
+    Ok(if findings.is_well { Exit::Ok } else { Exit::Failed })
+}
+
+impl Findings {
+    fn line(&mut self, name: &str, value: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "{name:<14} {value}");
+    }
+}
+
 /// Looks at everything that a run of `config` would use.
 pub async fn examine(config: &Config, host: &Host) -> Findings {
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<14} {value}");
-    };
-    let uname = rustix::system::uname();
-    line("kernel", format!("{} {}", uname.release().to_string_lossy(), uname.machine().to_string_lossy()));
-    let btf = host.sys("kernel/btf/vmlinux");
-    line(
-        "BTF",
-        if btf.exists() { btf.display().to_string() } else { format!("none: {} is missing", btf.display()) },
-    );
-    let lockdown = std::fs::read_to_string(host.sys("kernel/security/lockdown"));
-    let lockdown =
-        lockdown.ok().and_then(|modes| Some(modes.split('[').nth(1)?.split(']').next()?.to_owned()));
-    line("lockdown", lockdown.unwrap_or_else(|| "none".into()));
-    line("user", format!("{}{}", rustix::process::geteuid().as_raw(), capabilities()));
-
-    let options = config
-        .inputs
-        .iter()
-        .find_map(|section| match &section.options {
-            InputOptions::Ebpf(options) => Some(options.clone()),
-            _ => None,
-        })
-        .unwrap_or(Options { probes: Vec::new(), ..Options::default() });
-    // Also what is not asked for is tried, so that a person knows whether it could be.
-    let all = vec![Probe::Cpu, Probe::Blkio, Probe::Net, Probe::Runqueue, Probe::Tcp];
-    let hierarchies = Hierarchies::read(host);
-    let options_of_all = Options { probes: all, ..options.clone() };
-    let (probes, report) = Probes::open(&options_of_all, host, &hierarchies, || ());
-    drop(probes);
-    line("cgroups", layout(hierarchies.layout()).into());
-    let place = |id: HierarchyId| {
-        hierarchies.mount(id).map_or_else(|| "not mounted".into(), |mount| mount.display().to_string())
-    };
-    line("  cpu in", place(hierarchies.cpu().1));
-    line("  blkio in", place(hierarchies.blkio()));
-    line("  memory in", place(hierarchies.memory()));
-    line("  net in", place(HierarchyId::UNIFIED));
-    let mut is_well = true;
-    let mut advices: Vec<String> = Vec::new();
-    for (group, state) in &report.groups {
-        let asked = options.probes.iter().any(|probe| probe.name() == group.name())
-            || matches!(group, Group::Lifecycle | Group::Oom);
-        let value = match state {
-            State::On if asked => "on".into(),
-            State::On => "available, not asked for: add it to `probes` of [[inputs.ebpf]]".into(),
-            State::NotAsked => "not asked for".into(),
-            State::Off { why, advice } => {
-                is_well &= !asked;
-                if !advice.is_empty() && !advices.contains(advice) {
-                    advices.push(advice.clone());
-                }
-                format!("OFF: {why}")
-            }
-        };
-        line(&format!("probe {}", group.name()), value);
-    }
-    if report.map_bytes > 0 {
-        line("kernel maps", format!("{} KiB", report.map_bytes / 1024));
-    }
+    let mut findings = Findings { text: String::new(), is_well: true };
+    machine(&mut findings, host);
+    let advices = probes(&mut findings, config, host);
     for section in &config.inputs {
         match &section.options {
-            InputOptions::Docker(options) => line("input docker", docker(options).await),
-            InputOptions::Kubernetes(options) => line("input kubernetes", kubelet(options, host).await),
+            InputOptions::Docker(options) => findings.line("input docker", docker(options).await),
+            InputOptions::Kubernetes(options) => {
+                findings.line("input kubernetes", kubelet(options, host).await)
+            }
             _ => {}
         }
     }
     for section in &config.outputs {
         let name = section.options.name();
         for (place, answer) in check(&section.options).await {
-            line(&format!("output {name}"), format!("{place}: {answer}"));
+            findings.line(&format!("output {name}"), format_args!("{place}: {answer}"));
         }
     }
     for advice in advices {
-        let _ = writeln!(text, "to do: {advice}");
+        let _ = writeln!(findings.text, "to do: {advice}");
     }
-    Findings { text, is_well }
+    findings
+}
+
+/// The kernel, and what this process may do.
+fn machine(findings: &mut Findings, host: &Host) {
+    let uname = rustix::system::uname();
+    let (release, machine) = (uname.release().to_string_lossy(), uname.machine().to_string_lossy());
+    findings.line("kernel", format_args!("{release} {machine}"));
+    let btf = host.sys("kernel/btf/vmlinux");
+    let btf =
+        if btf.exists() { btf.display().to_string() } else { format!("none: {} is missing", btf.display()) };
+    findings.line("BTF", btf);
+    let lockdown = std::fs::read_to_string(host.sys("kernel/security/lockdown"));
+    let lockdown =
+        lockdown.ok().and_then(|modes| Some(modes.split('[').nth(1)?.split(']').next()?.to_owned()));
+    findings.line("lockdown", lockdown.unwrap_or_else(|| "none".into()));
+    findings.line("user", format_args!("{}{}", rustix::process::geteuid().as_raw(), capabilities()));
+}
+
+/// The hierarchies, and each probe. Returns what to do about those that are off.
+fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> {
+    let asked = config.inputs.iter().find_map(|section| match &section.options {
+        InputOptions::Ebpf(options) => Some(options.kernel()),
+        _ => None,
+    });
+    let asked =
+        asked.unwrap_or_else(|| ProbeOptions { probes: Vec::new(), ..ebpf::Options::default().kernel() });
+    let hierarchies = Hierarchies::read(host);
+    // Also what is not asked for is tried, so that a person knows whether it could be.
+    let all = ProbeOptions { probes: Probe::ALL.to_vec(), ..asked.clone() };
+    let (probes, report) = Probes::open(&all, host, &hierarchies, || ());
+    drop(probes);
+    findings.line("cgroups", layout(hierarchies.layout()));
+    let place = |id: HierarchyId| {
+        hierarchies.mount(id).map_or_else(|| "not mounted".into(), |mount| mount.display().to_string())
+    };
+    findings.line("  cpu in", place(hierarchies.cpu().1));
+    findings.line("  blkio in", place(hierarchies.blkio()));
+    findings.line("  memory in", place(hierarchies.memory()));
+    findings.line("  net in", place(HierarchyId::UNIFIED));
+    let mut advices: Vec<String> = Vec::new();
+    for (group, state) in &report.groups {
+        let is_asked = match group {
+            Group::Probe(probe) => asked.probes.contains(probe),
+            Group::Lifecycle | Group::Oom => true,
+        };
+        let value = match state {
+            GroupState::On if is_asked => "on".into(),
+            GroupState::On => "available, not asked for: add it to `probes` of [[inputs.ebpf]]".into(),
+            GroupState::NotAsked => "not asked for".into(),
+            GroupState::Off { why, advice } => {
+                findings.is_well &= !is_asked;
+                if !advice.is_empty() && !advices.contains(advice) {
+                    advices.push(advice.clone());
+                }
+                format!("OFF: {why}")
+            }
+        };
+        findings.line(&format!("probe {}", group.name()), value);
+    }
+    if report.map_bytes > 0 {
+        findings.line("kernel maps", format_args!("{} KiB", report.map_bytes / 1024));
+    }
+    advices
 }
 
 fn layout(layout: Layout) -> &'static str {

@@ -5,11 +5,14 @@
 
 use std::io;
 
+use aya::maps::{MapData, RingBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::probes::Ring;
-use crate::records::Record;
+use super::records::Record;
+
+/// The ring buffer that the programs write to.
+pub type Ring = RingBuf<MapData>;
 
 /// What came out of the ring so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

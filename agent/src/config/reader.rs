@@ -1,14 +1,24 @@
 //! One file's text to its tables, with the place of every key.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
-use super::{Notes, Source, nearest, telegraf, unknown_plugin};
-use crate::config::Place;
-use crate::config::env::{self, Environment, Mode};
-use crate::inputs::InputOptions;
+use super::env::{self, Environment, Mode};
+use super::notes::{Notes, nearest, unknown_plugin};
+use super::{Place, telegraf};
+use crate::plugins::InputOptions;
+
+/// One file's text.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Where it is from.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: String,
+}
 
 /// A key with its value and place.
 #[derive(Clone, Debug)]
@@ -19,7 +29,7 @@ pub(super) struct Entry {
 }
 
 /// A plugin's table.
-pub(super) struct Section {
+pub(super) struct WrittenSection {
     pub(super) name: String,
     pub(super) place: Place,
     pub(super) entries: Vec<Entry>,
@@ -30,8 +40,8 @@ pub(super) struct Section {
 pub(super) struct Written {
     pub(super) agent: Vec<Entry>,
     pub(super) global_tags: Vec<(String, String)>,
-    pub(super) inputs: Vec<Section>,
-    pub(super) outputs: Vec<Section>,
+    pub(super) inputs: Vec<WrittenSection>,
+    pub(super) outputs: Vec<WrittenSection>,
 }
 
 /// Reads one file.
@@ -148,7 +158,7 @@ impl<'a> Reader<'a> {
     }
 
     /// All plugins of a kind.
-    fn plugins(&mut self, kind: &str, value: &Spanned<DeValue<'_>>, sections: &mut Vec<Section>) {
+    fn plugins(&mut self, kind: &str, value: &Spanned<DeValue<'_>>, sections: &mut Vec<WrittenSection>) {
         let place = self.place(value.span().start);
         let DeValue::Table(table) = value.get_ref() else {
             self.notes.problem(&place, format!("expected a table such as [[{kind}.NAME]]"));
@@ -165,7 +175,7 @@ impl<'a> Reader<'a> {
         kind: &str,
         key: &Spanned<std::borrow::Cow<'_, str>>,
         value: &Spanned<DeValue<'_>>,
-        sections: &mut Vec<Section>,
+        sections: &mut Vec<WrittenSection>,
     ) {
         let name: &str = key.get_ref();
         match value.get_ref() {
@@ -188,11 +198,11 @@ impl<'a> Reader<'a> {
         name: &str,
         place: Place,
         value: &Spanned<DeValue<'_>>,
-        sections: &mut Vec<Section>,
+        sections: &mut Vec<WrittenSection>,
     ) {
         let mut entries = self.entries(value, name);
         let Some(new) = telegraf::renamed_plugin(kind, name) else {
-            sections.push(Section { name: name.to_owned(), place, entries });
+            sections.push(WrittenSection { name: name.to_owned(), place, entries });
             return;
         };
         self.notes.warning(&place, format!("`{kind}.{name}` is called `{kind}.{new}` now"));
@@ -210,7 +220,7 @@ impl<'a> Reader<'a> {
             let place = given.map_or_else(|| place.clone(), |entry| entry.place);
             entries.push(Entry { key: "service_address".into(), place, value: Value::String(text) });
         }
-        sections.push(Section { name: new.to_owned(), place, entries });
+        sections.push(WrittenSection { name: new.to_owned(), place, entries });
     }
 
     fn entries(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Vec<Entry> {

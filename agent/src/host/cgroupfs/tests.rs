@@ -1,7 +1,5 @@
 use super::*;
 
-const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
 /// cgroupfs in a folder: v1 with `memory`, `cpu` and `cpuacct`, or v2.
 fn tree(is_v1: bool, files: &[(&str, &str)]) -> (tempfile::TempDir, Cgroupfs) {
     let root = tempfile::tempdir().unwrap();
@@ -19,7 +17,7 @@ fn tree(is_v1: bool, files: &[(&str, &str)]) -> (tempfile::TempDir, Cgroupfs) {
     } else {
         ("0::/\n", format!("1 1 0:1 / {} rw - cgroup2 cgroup2 rw\n", root.path().display()))
     };
-    (root, Cgroupfs::of(Hierarchies::parse(cgroup, &mounts)))
+    (root, Cgroupfs::new(Hierarchies::parse(cgroup, &mounts)))
 }
 
 fn cpu(cgroupfs: &Cgroupfs, path: &str) -> Option<Cpu> {
@@ -256,17 +254,4 @@ fn a_cgroup_that_rests_can_still_hang_in_a_request() {
     set("io.pressure", line(3, "0.00"));
     assert_eq!(totals(true), [("cpu", 2), ("io", 3)]);
     assert_eq!(totals(false), [("cpu", 3), ("io", 3)]);
-}
-
-#[test]
-fn finds_a_containers_own_cgroup_and_not_what_is_nested_in_it() {
-    let file = format!("docker/{ID}/init/cgroup.procs");
-    let (root, cgroupfs) = tree(false, &[(&file, "")]);
-    let start = Instant::now();
-    let path = cgroupfs.container(ID, start);
-    assert_eq!(path.as_deref(), Some(format!("/docker/{ID}").as_str()));
-    std::fs::remove_dir_all(root.path().join("docker")).unwrap();
-    assert_eq!(cgroupfs.container(ID, start), None);
-    std::fs::create_dir_all(root.path().join(format!("other/{ID}"))).unwrap();
-    assert_eq!(cgroupfs.container(ID, start), None, "not walked again so soon");
 }

@@ -1,12 +1,23 @@
-//! Facts about this kernel: which cgroup hierarchies there are, and where they are mounted.
+//! Which cgroup hierarchies there are, where they are mounted, and which of them each controller is in.
 //!
 //! Reads proc(5) `PID/cgroup` and `PID/mountinfo` of process 1, so that an agent in a container sees the
 //! host's. Decides nothing but which hierarchy each area is accounted in.
 
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use super::offsets::CpuController;
-use crate::host::Host;
+use super::Host;
+
+/// Where CPU time is accounted: decides which of a task's many cgroups is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuController {
+    /// The cgroup2 hierarchy.
+    Unified,
+    /// The v1 hierarchy of the controller `cpuacct`.
+    Cpuacct,
+    /// The v1 hierarchy of the controller `cpu`.
+    Cpu,
+}
 
 /// A hierarchy's number, as in proc(5) `PID/cgroup`; 0 is cgroup2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,6 +176,33 @@ impl Hierarchies {
             (true, true) => Layout::Hybrid,
             (false, true) => Layout::Legacy,
             (false, false) => Layout::None,
+        }
+    }
+}
+
+/// How deep a walk goes; the kernel's own limit is far above what anybody nests.
+const WALK_DEPTH: usize = 64;
+
+/// Every cgroup below the mount of a hierarchy: its id, and its path from the root, parents before what is in them.
+///
+/// A directory that goes away meanwhile is left out; that is not an error.
+pub fn walk(mount: &Path, mut visit: impl FnMut(u64, &str)) {
+    if let Ok(root) = std::fs::metadata(mount) {
+        visit(root.ino(), "/");
+    }
+    walk_directory(mount, "", 0, &mut visit);
+}
+
+fn walk_directory(directory: &Path, at: &str, depth: usize, visit: &mut impl FnMut(u64, &str)) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = format!("{at}/{}", entry.file_name().to_string_lossy());
+        visit(entry.ino(), &path);
+        if depth < WALK_DEPTH {
+            walk_directory(&entry.path(), &path, depth + 1, visit);
         }
     }
 }

@@ -1,0 +1,83 @@
+//! `seismograf dump`: gather and print, without any output.
+
+pub mod print;
+mod raw;
+mod table;
+
+use std::time::Duration;
+
+use anyhow::bail;
+
+use self::print::Request;
+use super::{host, interrupted};
+use crate::cli::{DumpArgs, Format};
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::inputs::Shared;
+use crate::inputs::ebpf::Ebpf;
+use crate::options::common::{InputCommon, auto_precision};
+use crate::pipeline::start::start;
+use crate::plugins::InputOptions;
+
+/// `seismograf dump`
+///
+/// # Errors
+/// Why it cannot start, or when the output cannot be written to.
+pub async fn run(config: Config, args: &DumpArgs) -> anyhow::Result<Exit> {
+    use std::io::IsTerminal as _;
+    let stdout = std::io::stdout();
+    if args.raw {
+        let mut options = config.inputs.into_iter().filter_map(|section| match section.options {
+            InputOptions::Ebpf(options) => Some(options),
+            _ => None,
+        });
+        let Some(options) = options.next() else { bail!("--raw needs [[inputs.ebpf]] in the configuration") };
+        let ebpf = Ebpf::new(options, &Shared::new(host()))?;
+        raw::run(ebpf, args.interval, args.count, interrupted(), &mut stdout.lock()).await?;
+        return Ok(Exit::Ok);
+    }
+    let is_terminal = stdout.is_terminal();
+    let format = args.format.unwrap_or(if is_terminal { Format::Table } else { Format::Line });
+    let terminal: Option<fn() -> (usize, usize)> =
+        (is_terminal && format == Format::Table).then_some(terminal_size);
+    let request = request(config, terminal, args.interval, args.count, format)?;
+    if terminal.is_some() {
+        print!("\x1b[2J");
+    }
+    print::run(request, interrupted(), &mut stdout.lock()).await?;
+    Ok(Exit::Ok)
+}
+
+/// What to dump, of a configuration whose inputs are started.
+///
+/// # Errors
+/// An input that cannot start.
+pub(super) fn request(
+    config: Config,
+    terminal: Option<fn() -> (usize, usize)>,
+    interval: Duration,
+    count: Option<u64>,
+    format: Format,
+) -> anyhow::Result<Request> {
+    let shared = Shared::new(host());
+    let mut inputs = Vec::new();
+    for section in config.inputs {
+        if let Some(input) = start(&section, &shared)? {
+            let precision = precision(&section.common, interval);
+            inputs.push((input, InputCommon { precision, ..section.common }));
+        }
+    }
+    Ok(Request { inputs, global_tags: config.global_tags, interval, count, format, terminal })
+}
+
+/// A dump faster than the configured interval needs times as fine; `--test`, which has none, does not.
+fn precision(common: &InputCommon, interval: Duration) -> Duration {
+    if interval.is_zero() { common.precision } else { common.precision.min(auto_precision(interval)) }
+}
+
+fn terminal_size() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_col > 0 => (size.ws_col.into(), size.ws_row.into()),
+        _ => (80, 24),
+    }
+}

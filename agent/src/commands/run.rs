@@ -1,0 +1,99 @@
+//! `seismograf run`, and its forms `--test` and `--once`: the pipeline, and the signals that it obeys.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{dump, host, interrupted};
+use crate::cli::{Format, RunArgs};
+use crate::config::Config;
+use crate::config::loader::Loader;
+use crate::exit::Exit;
+use crate::inputs::Shared;
+use crate::pipeline::{Order, Pipeline};
+use crate::service::sd_notify::Notifier;
+use crate::service::{logging, pidfile};
+
+/// `seismograf run`, and its forms `--test` and `--once`.
+///
+/// # Errors
+/// Why it cannot start.
+pub async fn run(
+    config: Config,
+    args: &RunArgs,
+    mut loader: Loader,
+    log: logging::LogHandle,
+) -> anyhow::Result<Exit> {
+    if args.test || args.test_wait > 0 {
+        if config.inputs.is_empty() {
+            bail!("no inputs: add one to the configuration, such as [[inputs.ebpf]]");
+        }
+        let request = dump::request(config, None, Duration::ZERO, Some(1), Format::Line)?;
+        let wait = Duration::from_secs(args.test_wait);
+        dump::print::test(request, wait, &mut std::io::stdout().lock()).await?;
+        return Ok(Exit::Ok);
+    }
+    // Before anything takes time: by default, these signals would end the process.
+    let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+    let _pidfile = args.pidfile.as_deref().map(pidfile::Pidfile::write).transpose()?;
+    let sources: Vec<String> = config.sources.iter().map(|path| path.display().to_string()).collect();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = sources.join(", "), "start");
+    let shared = Shared::new(host());
+    if args.once {
+        let is_written = Pipeline::once(config, shared, interrupted()).await?;
+        return Ok(if is_written { Exit::Ok } else { Exit::Failed });
+    }
+    let notifier = Notifier::from_environment();
+    let pipeline = Pipeline::start(config, shared).await?;
+    notifier.ready("running");
+    let (orders, receive) = mpsc::channel(1);
+    let shutdown = async {
+        interrupted().await;
+        notifier.stopping();
+    };
+    let is_written = tokio::select! {
+        is_written = pipeline.run(receive, shutdown) => is_written,
+        () = obey_signals(hangup, user1, &mut loader, &log, &notifier, orders) => false,
+    };
+    tracing::info!("stop");
+    Ok(if is_written { Exit::Ok } else { Exit::Failed })
+}
+
+/// Reloads at SIGHUP and flushes at SIGUSR1, for as long as the pipeline takes orders.
+async fn obey_signals(
+    mut hangup: Signal,
+    mut user1: Signal,
+    loader: &mut Loader,
+    log: &logging::LogHandle,
+    notifier: &Notifier,
+    orders: mpsc::Sender<Order>,
+) {
+    loop {
+        tokio::select! {
+            Some(()) = hangup.recv() => {
+                tracing::info!("reload");
+                notifier.reloading();
+                let loaded = loader.load();
+                let settings = loaded.as_ref().ok().map(|config| loader.log_settings(config));
+                let (done, is_taken) = oneshot::channel();
+                if orders.send(Order::Reload { loaded: loaded.map(Box::new), done }).await.is_err() {
+                    return;
+                }
+                let is_taken = is_taken.await.unwrap_or(false);
+                if let (true, Some(settings)) = (is_taken, settings)
+                    && let Err(error) = log.change(settings)
+                {
+                    tracing::error!(%error, "the log goes on as before");
+                }
+                notifier.ready(if is_taken { "running" } else { "running; the last reload was refused: see the log" });
+            }
+            Some(()) = user1.recv() => {
+                if orders.send(Order::Flush).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

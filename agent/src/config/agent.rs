@@ -1,0 +1,171 @@
+//! `[agent]`: the options of all files together, with Telegraf's defaults.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::common::at_least_one;
+use super::notes::Notes;
+use super::reader::Entry;
+use super::section::{Owner, read_options};
+use super::{Agent, Place, telegraf};
+use crate::options::common::auto_precision;
+use crate::options::duration;
+use crate::service::logging::{self, LogFormat, LogOptions};
+use crate::service::rotation::Rotation;
+
+/// The options of `[agent]` as they are written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct AgentOptions {
+    interval: Option<Seconds>,
+    round_interval: Option<bool>,
+    collection_jitter: Option<Seconds>,
+    collection_offset: Option<Seconds>,
+    flush_interval: Option<Seconds>,
+    flush_jitter: Option<Seconds>,
+    metric_batch_size: Option<u32>,
+    metric_buffer_limit: Option<u32>,
+    precision: Option<Seconds>,
+    hostname: Option<String>,
+    omit_hostname: Option<bool>,
+    always_include_local_tags: Option<bool>,
+    always_include_global_tags: Option<bool>,
+    debug: Option<bool>,
+    quiet: Option<bool>,
+    logfile: Option<String>,
+    logfile_rotation_interval: Option<Seconds>,
+    logfile_rotation_max_size: Option<Size>,
+    logfile_rotation_max_archives: Option<i64>,
+    logformat: Option<String>,
+    logtarget: Option<String>,
+    log_with_timezone: Option<String>,
+    structured_log_message_key: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Seconds(#[serde(deserialize_with = "duration::deserialize")] Duration);
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Size(#[serde(deserialize_with = "duration::deserialize_size")] u64);
+
+/// The options of `[agent]` that Telegraf takes in any case and without underscores: `FlushInterval`.
+const AGENT_KEYS_OF_ANY_SPELLING: &[&str] = &[
+    "interval",
+    "round_interval",
+    "collection_jitter",
+    "collection_offset",
+    "flush_interval",
+    "flush_jitter",
+    "metric_batch_size",
+    "metric_buffer_limit",
+    "precision",
+    "hostname",
+    "omit_hostname",
+];
+
+/// Adds a file's `[agent]` to those before it, key by key.
+pub(super) fn merge_agent(entries: &mut Vec<Entry>, later: Vec<Entry>, notes: &mut Notes) {
+    for mut entry in later {
+        let plain = |key: &str| key.replace('_', "").to_lowercase();
+        if let Some(key) = AGENT_KEYS_OF_ANY_SPELLING.iter().find(|key| plain(key) == plain(&entry.key)) {
+            entry.key = (*key).to_owned();
+        }
+        if let Some((key, why)) =
+            telegraf::AGENT_OPTIONS_WITHOUT_EFFECT.iter().find(|(key, _)| *key == entry.key)
+        {
+            // Telegraf's default, which changes nothing.
+            if !(*key == "buffer_strategy" && entry.value.as_str() == Some("memory")) {
+                notes.warning(&entry.place, format!("`{key}` of [agent] has no effect: {why}"));
+            }
+            continue;
+        }
+        if let Some(earlier) = entries.iter().position(|other| other.key == entry.key) {
+            let earlier = entries.remove(earlier);
+            let text =
+                format!("`{}` of [agent] is also set at {}: this one counts", entry.key, earlier.place);
+            notes.warning(&entry.place, text);
+        }
+        entries.push(entry);
+    }
+}
+
+pub(super) fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes) -> Agent {
+    let options: AgentOptions = read_options(entries, &Owner::Agent, notes).unwrap_or_default();
+    let place = |key: &str| {
+        entries.iter().find(|entry| entry.key == key).map(|entry| entry.place.clone()).unwrap_or_default()
+    };
+    let default = Agent::default();
+    let seconds =
+        |option: Option<Seconds>, default: Duration| option.map_or(default, |Seconds(duration)| duration);
+    let agent = Agent {
+        interval: seconds(options.interval, default.interval),
+        round_interval: options.round_interval.unwrap_or(default.round_interval),
+        collection_jitter: seconds(options.collection_jitter, default.collection_jitter),
+        collection_offset: seconds(options.collection_offset, default.collection_offset),
+        flush_interval: seconds(options.flush_interval, default.flush_interval),
+        flush_jitter: seconds(options.flush_jitter, default.flush_jitter),
+        metric_batch_size: at_least_one(options.metric_batch_size, default.metric_batch_size),
+        metric_buffer_limit: at_least_one(options.metric_buffer_limit, default.metric_buffer_limit),
+        precision: Duration::ZERO,
+        hostname: (!options.omit_hostname.unwrap_or(false)).then(|| {
+            options.hostname.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| hostname.to_owned())
+        }),
+        always_include_local_tags: options.always_include_local_tags.unwrap_or(false),
+        always_include_global_tags: options.always_include_global_tags.unwrap_or(false),
+        log: log(&options, place, notes),
+    };
+    for (key, value) in [("interval", agent.interval), ("flush_interval", agent.flush_interval)] {
+        if value.is_zero() {
+            notes.problem(&place(key), format!("`{key}` of [agent] must be more than 0"));
+        }
+    }
+    let precision = seconds(options.precision, Duration::ZERO);
+    Agent { precision: if precision.is_zero() { auto_precision(agent.interval) } else { precision }, ..agent }
+}
+
+/// The options about the log.
+fn log(options: &AgentOptions, place: impl Fn(&str) -> Place, notes: &mut Notes) -> LogOptions {
+    let default = LogOptions::default();
+    let mut refuse = |key: &str, value: &str, known: &str| {
+        notes.problem(&place(key), format!("`{key}` of [agent] cannot be `{value}`: it is {known}"));
+    };
+    let format = match options.logformat.as_deref().unwrap_or_default() {
+        "" | "text" => LogFormat::Text,
+        "structured" => LogFormat::Structured,
+        other => {
+            refuse("logformat", other, "`text` or `structured`");
+            LogFormat::Text
+        }
+    };
+    let mut file = options.logfile.clone().filter(|name| !name.is_empty()).map(PathBuf::from);
+    match options.logtarget.as_deref().unwrap_or_default() {
+        "" | "file" => {}
+        "stderr" => file = None,
+        other => refuse("logtarget", other, "`file` or `stderr`"),
+    }
+    let timezone = options.log_with_timezone.clone().unwrap_or_default();
+    if let Err(error) = logging::zone(&timezone) {
+        notes.problem(&place("log_with_timezone"), format!("`log_with_timezone` of [agent]: {error}"));
+    }
+    let interval = options.logfile_rotation_interval.map_or(Duration::ZERO, |Seconds(duration)| duration);
+    let max_size = options.logfile_rotation_max_size.map_or(0, |Size(bytes)| bytes);
+    let rotation = match options.logfile_rotation_max_archives {
+        Some(most) => Rotation::new(interval, max_size, most),
+        None => Rotation { interval, max_bytes: max_size, ..default.rotation },
+    };
+    LogOptions {
+        debug: options.debug.unwrap_or(false),
+        quiet: options.quiet.unwrap_or(false),
+        file,
+        rotation,
+        format,
+        message_key: options
+            .structured_log_message_key
+            .clone()
+            .filter(|key| !key.is_empty())
+            .unwrap_or(default.message_key),
+        timezone,
+    }
+}

@@ -1,0 +1,198 @@
+//! From a section's keys and values to a plugin's own type.
+//!
+//! Each key has its place, so that each problem has. What Telegraf knows and has nothing to act on here is accepted with a
+//! warning, an old name is taken for the new one, and for what is not known the nearest known name is said.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use toml::Value;
+
+use super::common::COMMON_KEYS;
+use super::notes::{Notes, nearest, unknown_plugin};
+use super::reader::{Entry, WrittenSection};
+use super::telegraf::{self, Legacy};
+use crate::options;
+use crate::options::keys::keys;
+use crate::options::tls::Tls;
+
+/// The options of one plugin; `read` is the table of plugins of its kind.
+pub(super) fn own_options<O>(
+    section: &WrittenSection,
+    entries: &[Entry],
+    kind: &'static str,
+    names: &[&str],
+    notes: &mut Notes,
+    read: impl FnOnce(&str, &mut PluginSection<'_>) -> Option<O>,
+) -> Option<O> {
+    let name = section.name.as_str();
+    if !names.contains(&name) {
+        notes.problem(&section.place, unknown_plugin(kind, name, names));
+        return None;
+    }
+    let owner = Owner::Plugin { kind, name: name.to_owned() };
+    for entry in entries.iter().filter(|entry| telegraf::SECRETS.contains(&entry.key.as_str())) {
+        if entry.value.as_str().is_some_and(is_secret_reference) {
+            let text = "refers to a secret store, which is not part of this agent: use a variable, such as \"$PASSWORD\"";
+            notes.problem(&entry.place, format!("`{}` of {owner} {text}", entry.key));
+        }
+    }
+    read(name, &mut PluginSection { entries, owner, notes })
+}
+
+/// Whether a text has an `@{store:key}`. Left as it is, it would be sent for the secret.
+fn is_secret_reference(text: &str) -> bool {
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let mut references = text.split("@{").skip(1).filter_map(|rest| rest.split_once('}')?.0.split_once(':'));
+    references.any(|(store, key)| is_name(store) && is_name(key))
+}
+
+/// Whose options are read.
+#[derive(Clone, Debug)]
+pub(super) enum Owner {
+    Agent,
+    Plugin { kind: &'static str, name: String },
+}
+
+impl Owner {
+    /// What Telegraf makes of an option that is not known here.
+    fn legacy(&self, key: &str) -> Option<Legacy> {
+        match self {
+            Self::Agent => None,
+            Self::Plugin { kind, name } => telegraf::option(kind, name, key),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent => f.write_str("[agent]"),
+            Self::Plugin { kind, name } => write!(f, "{} `{name}`", kind.trim_end_matches('s')),
+        }
+    }
+}
+
+/// Hands a plugin's options to its own type.
+pub(super) struct PluginSection<'a> {
+    entries: &'a [Entry],
+    owner: Owner,
+    notes: &'a mut Notes,
+}
+
+impl options::Section for PluginSection<'_> {
+    fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
+        read_options(self.entries, &self.owner, self.notes)
+    }
+}
+
+/// Reads a table key by key, so that each problem has its line, and then as a whole.
+pub(super) fn read_options<T: DeserializeOwned>(
+    entries: &[Entry],
+    owner: &Owner,
+    notes: &mut Notes,
+) -> Option<T> {
+    let before = notes.problems.len();
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match read_one::<T>(entry) {
+            Ok(()) => known.push(entry.clone()),
+            Err(Misfit::Unknown) => unknown.push(entry),
+            Err(Misfit::Value(message)) => {
+                notes.problem(&entry.place, format!("`{}` of {owner}: {message}", entry.key));
+            }
+        }
+    }
+    for entry in unknown {
+        let (key, place) = (&entry.key, &entry.place);
+        match owner.legacy(key) {
+            Some(Legacy::Renamed(new)) if written_keys::<T>().any(|known| known == new) => {
+                match take_renamed::<T>(entry, new, &mut known) {
+                    Ok(()) => notes.warning(place, format!("`{key}` of {owner} is called `{new}` now")),
+                    Err(problem) => notes.problem(place, format!("`{key}` of {owner}: {problem}")),
+                }
+            }
+            Some(Legacy::Ignored(why)) => {
+                notes.warning(place, format!("`{key}` of {owner} has no effect: {why}"));
+            }
+            Some(Legacy::Refused(why)) => notes.problem(place, format!("`{key}` of {owner}: {why}")),
+            _ => {
+                let common: &[&str] = if matches!(owner, Owner::Agent) { &[] } else { COMMON_KEYS };
+                let known: Vec<&str> = written_keys::<T>().chain(common.iter().copied()).collect();
+                notes.problem(place, format!("unknown option `{key}` of {owner}{}", nearest(key, &known)));
+            }
+        }
+    }
+    if notes.problems.len() > before {
+        return None;
+    }
+    match table(&known).try_into() {
+        Ok(options) => Some(options),
+        Err(error) => {
+            let place = entries.first().map(|entry| entry.place.clone()).unwrap_or_default();
+            notes.problem(&place, format!("{owner}: {}", error.message()));
+            None
+        }
+    }
+}
+
+/// Why an entry is none of a type.
+enum Misfit {
+    /// The type has no such key.
+    Unknown,
+    /// The value does not fit, in serde's words.
+    Value(String),
+}
+
+/// The keys of a type as a file has them: those of the TLS options stand among the others.
+fn written_keys<T: DeserializeOwned>() -> impl Iterator<Item = &'static str> {
+    let own = keys::<T>();
+    let tls = if own.contains(&TLS_FIELD) { Tls::KEYS } else { &[] };
+    own.iter().filter(|key| **key != TLS_FIELD).chain(tls).copied()
+}
+
+fn read_one<T: DeserializeOwned>(entry: &Entry) -> Result<(), Misfit> {
+    if !written_keys::<T>().any(|key| key == entry.key) {
+        return Err(Misfit::Unknown);
+    }
+    match table(std::slice::from_ref(entry)).try_into::<T>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Misfit::Value(error.message().to_owned())),
+    }
+}
+
+/// Takes an option under its new name; a list joins the one that is there, and a text becomes a list where one is meant.
+fn take_renamed<T: DeserializeOwned>(entry: &Entry, new: &str, known: &mut Vec<Entry>) -> Result<(), String> {
+    let mut renamed = Entry { key: new.to_owned(), ..entry.clone() };
+    if let Err(Misfit::Value(_)) = read_one::<T>(&renamed) {
+        renamed.value = Value::Array(vec![renamed.value]);
+    }
+    match read_one::<T>(&renamed) {
+        Ok(()) => {}
+        Err(Misfit::Value(message)) => return Err(message),
+        Err(Misfit::Unknown) => return Err(format!("there is no `{new}`")),
+    }
+    match known.iter_mut().find(|other| other.key == new) {
+        Some(Entry { value: Value::Array(list), .. }) => {
+            list.extend(renamed.value.as_array().cloned().unwrap_or_default());
+        }
+        Some(_) => return Err(format!("`{new}` is there too: remove one of them")),
+        None => known.push(renamed),
+    }
+    Ok(())
+}
+
+/// The field of a plugin's options that holds the TLS options, which many plugins have.
+const TLS_FIELD: &str = "tls";
+
+/// Entries as the table that a type is read from: the TLS options are one field of it.
+fn table(entries: &[Entry]) -> toml::Table {
+    let (tls, own): (Vec<_>, Vec<_>) =
+        entries.iter().partition(|entry| Tls::KEYS.contains(&entry.key.as_str()));
+    let pair = |entry: &Entry| (entry.key.clone(), entry.value.clone());
+    let mut table: toml::Table = own.into_iter().map(pair).collect();
+    if !tls.is_empty() {
+        table.insert(TLS_FIELD.into(), Value::Table(tls.into_iter().map(pair).collect()));
+    }
+    table
+}

@@ -1,0 +1,253 @@
+//! What the files of one cgroup say: figures with one meaning under v1 and v2, and how each file is read.
+//!
+//! Source: Documentation/admin-guide/cgroup-v2.rst and Documentation/admin-guide/cgroup-v1. What a file does not say, or
+//! a kernel does not have, is `None`. Pure: texts in, figures out.
+
+/// Ticks of `cpuacct.stat` in a second: `USER_HZ`, which Linux has fixed for all architectures that BPF runs on.
+const USER_HZ: u64 = 100;
+
+/// Memory of a cgroup and everything below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Whether the figures are those of v1's controller.
+    pub is_v1: bool,
+    /// `memory.usage_in_bytes`, `memory.current`: bytes, page cache included.
+    pub usage: u64,
+    /// `memory.max_usage_in_bytes`, `memory.peak` (since Linux 5.19).
+    pub max_usage: Option<u64>,
+    /// `memory.limit_in_bytes`, `memory.max`; `None` without a limit.
+    pub limit: Option<u64>,
+    /// `memory.failcnt`: how often the limit was hit; v1 alone.
+    pub fail_count: Option<u64>,
+    /// Processes that were OOM-killed since the cgroup was made (`memory.oom_control`, since Linux 4.13;
+    /// `memory.events`).
+    pub oom_kills: Option<u64>,
+    pub(super) stat: String,
+}
+
+impl Memory {
+    /// The lines of `memory.stat`: key, and bytes or a count.
+    pub fn stat(&self) -> impl Iterator<Item = (&str, u64)> {
+        key_values(&self.stat)
+    }
+
+    /// One line of `memory.stat`.
+    #[must_use]
+    pub fn stat_value(&self, key: &str) -> Option<u64> {
+        value(&self.stat, key)
+    }
+
+    /// A line of `memory.stat` that has everything below the cgroup too, by its key under v1 and under v2.
+    #[must_use]
+    pub fn total(&self, v1: &str, v2: &str) -> Option<u64> {
+        self.stat_value(if self.is_v1 { v1 } else { v2 })
+    }
+
+    /// Anonymous memory.
+    #[must_use]
+    pub fn rss(&self) -> Option<u64> {
+        self.total("total_rss", "anon")
+    }
+
+    /// What the kubelet evicts by: all but the page cache that is not in use, which can be had back at any time.
+    #[must_use]
+    pub fn working_set(&self) -> u64 {
+        self.usage.saturating_sub(self.total("total_inactive_file", "inactive_file").unwrap_or(0))
+    }
+}
+
+/// CPU time of a cgroup and everything below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cpu {
+    /// Nanoseconds.
+    pub usage_ns: u64,
+    /// Of these in user mode; in steps of 10 ms under v1.
+    pub user_ns: Option<u64>,
+    /// Of these in the kernel, likewise.
+    pub system_ns: Option<u64>,
+    /// Nanoseconds on each CPU, by its number; empty under v2.
+    pub per_cpu_ns: Vec<u64>,
+}
+
+/// What a CPU quota did to a cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttling {
+    /// Enforcement periods in which it ran.
+    pub nr_periods: u64,
+    /// Of these, the ones in which the quota was used up.
+    pub nr_throttled: u64,
+    /// How long its CPUs were kept from it, in nanoseconds, added up.
+    pub throttled_ns: u64,
+}
+
+/// Pressure stall information (Documentation/accounting/psi.rst): one line of such a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pressure {
+    /// Share of the last 10 s in which tasks stood still, in percent.
+    pub avg10: f64,
+    /// Of the last minute.
+    pub avg60: f64,
+    /// Of the last five minutes.
+    pub avg300: f64,
+    /// Time in which tasks stood still, in microseconds.
+    pub total_us: u64,
+}
+
+/// The resources of pressure stall information, and their files.
+pub(super) const RESOURCES: [(&str, &str); 3] =
+    [("cpu", "cpu.pressure"), ("memory", "memory.pressure"), ("io", "io.pressure")];
+
+impl Pressure {
+    /// Nothing stood still for the last five minutes.
+    pub(super) fn is_still(&self) -> bool {
+        self.avg10 == 0.0 && self.avg60 == 0.0 && self.avg300 == 0.0
+    }
+
+    /// Reads a file: `some` (at least one task stood still), and where there is one `full` (all of them did).
+    #[must_use]
+    pub fn parse(text: &str) -> Vec<(&'static str, Self)> {
+        text.lines().filter_map(Self::parse_line).collect()
+    }
+
+    /// Reads a line: `some avg10=0.12 avg60=0.05 avg300=0.01 total=11220657`; `None` when it is malformed.
+    #[must_use]
+    pub fn parse_line(line: &str) -> Option<(&'static str, Self)> {
+        let (kind, values) = line.split_once(' ')?;
+        let kind = ["some", "full"].into_iter().find(|known| *known == kind)?;
+        let mut pressure = Self::default();
+        for value in values.split_ascii_whitespace() {
+            match value.split_once('=')? {
+                ("avg10", value) => pressure.avg10 = value.parse().ok()?,
+                ("avg60", value) => pressure.avg60 = value.parse().ok()?,
+                ("avg300", value) => pressure.avg300 = value.parse().ok()?,
+                ("total", value) => pressure.total_us = value.parse().ok()?,
+                _ => {}
+            }
+        }
+        Some((kind, pressure))
+    }
+}
+
+/// Block I/O of a cgroup and everything below it, on one device, since the cgroup was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceIo {
+    /// Major and minor number.
+    pub device: (u32, u32),
+    /// Bytes, by [`IO_KINDS`].
+    pub bytes: [Option<u64>; IO_KINDS.len()],
+    /// Operations, likewise.
+    pub operations: [Option<u64>; IO_KINDS.len()],
+}
+
+/// What of a cgroup changes only while its processes run (or, under v2, while their pages are written back).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// CPU time.
+    pub cpu: Option<Cpu>,
+    /// What the CPU quota did; `None` where there is no `cpu` controller.
+    pub throttling: Option<Throttling>,
+    /// Block I/O.
+    pub blkio: Option<Vec<DeviceIo>>,
+}
+
+/// The kinds of block I/O that v1 tells apart. v2 has no `sync`, `async` and `total`.
+pub const IO_KINDS: [&str; 6] = ["read", "write", "sync", "async", "discard", "total"];
+
+impl Cpu {
+    /// v1's, of `cpuacct.usage_percpu` and the text of `cpuacct.stat`.
+    pub(super) fn of_v1(stat: &str, per_cpu_ns: Vec<u64>) -> Self {
+        let ns = |key: &str| value(stat, key).map(|ticks| ticks.saturating_mul(1_000_000_000 / USER_HZ));
+        Self {
+            usage_ns: per_cpu_ns.iter().fold(0, |sum, ns| sum.saturating_add(*ns)),
+            user_ns: ns("user"),
+            system_ns: ns("system"),
+            per_cpu_ns,
+        }
+    }
+
+    /// v2's, of the text of `cpu.stat`.
+    pub(super) fn of_v2(stat: &str) -> Option<Self> {
+        let ns = |key: &str| value(stat, key).map(|us| us.saturating_mul(1_000));
+        Some(Self {
+            usage_ns: ns("usage_usec")?,
+            user_ns: ns("user_usec"),
+            system_ns: ns("system_usec"),
+            per_cpu_ns: Vec::new(),
+        })
+    }
+}
+
+impl Throttling {
+    /// Of the text of `cpu.stat`, v1's or v2's; `None` where there is no `cpu` controller.
+    pub(super) fn parse(stat: &str) -> Option<Self> {
+        let throttled_ns = match value(stat, "throttled_usec") {
+            Some(us) => us.saturating_mul(1_000),
+            None => value(stat, "throttled_time")?,
+        };
+        Some(Self {
+            nr_periods: value(stat, "nr_periods")?,
+            nr_throttled: value(stat, "nr_throttled")?,
+            throttled_ns,
+        })
+    }
+}
+
+/// A line of v2's `io.stat`: `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
+pub(super) fn io_stat(line: &str) -> Option<DeviceIo> {
+    let mut words = line.split_ascii_whitespace();
+    let mut io = DeviceIo { device: device(words.next()?)?, ..DeviceIo::default() };
+    for (key, value) in words.filter_map(|word| word.split_once('=')) {
+        let (kind, is_bytes) = match key {
+            "rbytes" => (0, true),
+            "wbytes" => (1, true),
+            "dbytes" => (4, true),
+            "rios" => (0, false),
+            "wios" => (1, false),
+            "dios" => (4, false),
+            _ => continue,
+        };
+        let amounts = if is_bytes { &mut io.bytes } else { &mut io.operations };
+        amounts[kind] = value.parse().ok();
+    }
+    Some(io)
+}
+
+/// Adds one of v1's files: lines such as `8:0 Read 4096`, and at the end `Total 4096`.
+pub(super) fn add_io(
+    devices: &mut Vec<DeviceIo>,
+    text: &str,
+    amounts: impl Fn(&mut DeviceIo) -> &mut [Option<u64>; IO_KINDS.len()],
+) {
+    for line in text.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(number), Some(kind), Some(amount)) =
+            (words.next().and_then(device), words.next(), words.next())
+        else {
+            continue;
+        };
+        let Some(kind) = IO_KINDS.iter().position(|name| kind.eq_ignore_ascii_case(name)) else { continue };
+        let at = devices.iter().position(|known| known.device == number).unwrap_or_else(|| {
+            devices.push(DeviceIo { device: number, ..DeviceIo::default() });
+            devices.len() - 1
+        });
+        amounts(&mut devices[at])[kind] = amount.parse().ok();
+    }
+}
+
+fn device(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The lines of a file of keys and values.
+fn key_values(text: &str) -> impl Iterator<Item = (&str, u64)> {
+    text.lines().filter_map(|line| {
+        let (key, value) = line.split_once(' ')?;
+        Some((key, value.parse().ok()?))
+    })
+}
+
+/// One line of a file of keys and values.
+pub(super) fn value(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+}

@@ -1,0 +1,123 @@
+//! A container's id to the path of its own cgroup, for all inputs.
+//!
+//! The kernel's life-cycle records fill it, where an input has them; what they did not say yet is looked for on disk. The
+//! path is that in the hierarchy of the memory controller, and from its root.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::path;
+use crate::host::hierarchies::{Hierarchies, walk};
+
+/// How often the hierarchy is walked for containers that have no path yet, at the most.
+const WALK_PERIOD: Duration = Duration::from_secs(1);
+
+/// The containers that have a cgroup.
+#[derive(Debug, Default)]
+pub struct Containers {
+    /// Where the hierarchy of the memory controller is mounted.
+    mount: Option<PathBuf>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    paths: HashMap<String, Arc<str>>,
+    walked: Option<Instant>,
+}
+
+impl Containers {
+    /// Nothing is looked for yet.
+    #[must_use]
+    pub fn new(hierarchies: &Hierarchies) -> Self {
+        let mount = hierarchies.mount(hierarchies.memory()).map(Into::into);
+        Self { mount, known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A container's own cgroup was made.
+    pub fn made(&self, id: &str, path: &str) {
+        self.known().paths.insert(id.to_owned(), path.into());
+    }
+
+    /// A container's own cgroup at `path` was removed.
+    pub fn removed(&self, id: &str, path: &str) {
+        let mut known = self.known();
+        if known.paths.get(id).is_some_and(|known| **known == *path) {
+            known.paths.remove(id);
+        }
+    }
+
+    /// The path of a container's own cgroup, from the hierarchy's root; `None` when there is none now.
+    ///
+    /// One that is not known is looked for on disk, at most once a second.
+    #[must_use]
+    pub fn path(&self, id: &str, now: Instant) -> Option<Arc<str>> {
+        let mount = self.mount.as_ref()?;
+        let mut known = self.known();
+        if let Some(path) = known.paths.get(id)
+            && mount.join(path.trim_start_matches('/')).is_dir()
+        {
+            return Some(Arc::clone(path));
+        }
+        if known.walked.is_some_and(|walked| now.duration_since(walked) < WALK_PERIOD) {
+            return None;
+        }
+        known.walked = Some(now);
+        known.paths.clear();
+        walk(mount, |_, path| {
+            if let Some(id) = path::parse(path).container_id {
+                known.paths.entry(id).or_insert_with(|| path.into());
+            }
+        });
+        known.paths.get(id).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn tree() -> (tempfile::TempDir, Containers) {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join(format!("docker/{ID}/init"))).unwrap();
+        let mounts = format!("1 1 0:1 / {} rw - cgroup2 cgroup2 rw\n", root.path().display());
+        let containers = Containers::new(&Hierarchies::parse("0::/\n", &mounts));
+        (root, containers)
+    }
+
+    #[test]
+    fn finds_a_containers_own_cgroup_and_not_what_is_nested_in_it() {
+        let (root, containers) = tree();
+        let start = Instant::now();
+        let path = containers.path(ID, start);
+        assert_eq!(path.as_deref(), Some(format!("/docker/{ID}").as_str()));
+        std::fs::remove_dir_all(root.path().join("docker")).unwrap();
+        assert_eq!(containers.path(ID, start), None);
+        std::fs::create_dir_all(root.path().join(format!("other/{ID}"))).unwrap();
+        assert_eq!(containers.path(ID, start), None, "not walked again so soon");
+    }
+
+    #[test]
+    fn what_the_kernel_said_need_not_be_looked_for() {
+        let (root, containers) = tree();
+        let (start, other) = (Instant::now(), "f".repeat(64));
+        assert_eq!(containers.path(&other, start), None);
+        std::fs::create_dir_all(root.path().join("other").join(&other)).unwrap();
+        assert_eq!(containers.path(&other, start), None, "not walked again so soon");
+        let path = format!("/other/{other}");
+        containers.made(&other, &path);
+        assert_eq!(containers.path(&other, start).as_deref(), Some(path.as_str()));
+        containers.removed(&other, "/another");
+        assert!(containers.path(&other, start).is_some(), "it was made anew elsewhere");
+        containers.removed(&other, &path);
+        assert_eq!(containers.path(&other, start), None);
+    }
+}

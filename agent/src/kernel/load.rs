@@ -1,0 +1,422 @@
+//! The probes in the kernel: picks programs, loads, attaches, and reports what is on.
+//!
+//! Owns the loaded object. What leaves the ring buffer is `drain`'s, what it means `ledger`'s. Whatever this kernel
+//! or these privileges do not allow turns one group off, with the reason and what to do; it never is an error.
+
+use std::path::Path;
+
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::{CgroupAttachMode, Program, ProgramError};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
+use seismograf_ebpf::abi;
+
+use super::btf::Btf;
+use super::drain::Ring;
+use super::flush::{self, FlushError};
+use super::object::OBJECT;
+use super::offsets::Offsets;
+use super::plan::{Group, GroupState, Hook, PLANS, Plan, ProbeOptions, Programs, Report};
+use super::refusal::{off, refused};
+use crate::host::Host;
+use crate::host::hierarchies::{Hierarchies, HierarchyId};
+use crate::service::memory;
+
+/// Loaded and attached programs; dropped, they are detached.
+pub struct Probes {
+    ebpf: Ebpf,
+    overflows: PerCpuArray<MapData, Overflow>,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    /// The flush programs of the groups that are on.
+    flushes: Vec<&'static str>,
+    /// Every loaded program that runs on its own, for [`Probes::costs`].
+    programs: Vec<&'static str>,
+    stats: Option<std::os::fd::OwnedFd>,
+    report: Report,
+}
+
+/// The accumulator of the ABI, in a type of this crate so that aya takes it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Overflow(abi::Overflow);
+// SAFETY: integers without padding: any bytes are one.
+unsafe impl aya::Pod for Overflow {}
+
+/// Cost of one program so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// The program.
+    pub program: &'static str,
+    /// Nanoseconds that it ran, since the kernel counts them.
+    pub run_time_ns: u64,
+    /// How often it ran.
+    pub runs: u64,
+}
+
+/// A mark that aya-log-ebpf's level global takes for "nothing".
+const LOG_NOTHING: u8 = 0;
+/// The level of the records that say that a cgroup came or went.
+const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
+
+impl Probes {
+    /// Loads and attaches what `options` asks for and this machine allows.
+    ///
+    /// `before` is called right before the first program is attached: what the machine counted until then is none of
+    /// theirs. The second part is the ring buffer. When not even the maps can be made, there are no probes, and the
+    /// report says why.
+    pub fn open(
+        options: &ProbeOptions,
+        host: &Host,
+        hierarchies: &Hierarchies,
+        before: impl FnOnce(),
+    ) -> (Option<(Self, Ring)>, Report) {
+        let report = Report { groups: Vec::new(), hierarchies: hierarchies.clone(), map_bytes: 0 };
+        let opened = load(options, host, &report.hierarchies).and_then(|(ebpf, offsets, btf)| {
+            let (mut probes, ring) = Self::of_object(ebpf, report.clone())?;
+            probes.load_and_attach(options, host, (&offsets, &btf), before);
+            Ok((probes, ring))
+        });
+        // Reading the kernel's type information took some 15 MB in small pieces.
+        memory::give_back();
+        match opened {
+            Ok((probes, ring)) => {
+                let report = probes.report.clone();
+                (Some((probes, ring)), report)
+            }
+            Err(off) => (None, Report { groups: all_off(options, &off), ..report }),
+        }
+    }
+
+    /// The object with its maps; no program is loaded yet.
+    fn of_object(mut ebpf: Ebpf, report: Report) -> Result<(Self, Ring), GroupState> {
+        let lost =
+            |name: &str| off(format!("the BPF object has no map {name}"), "build it anew: cargo xtask build");
+        let ring = ebpf.take_map("RECORDS").ok_or_else(|| lost("RECORDS"))?;
+        let ring = RingBuf::try_from(ring).map_err(|error| off(error.to_string(), ""))?;
+        let overflows = ebpf.take_map("OVERFLOWS").ok_or_else(|| lost("OVERFLOWS"))?;
+        let overflows = PerCpuArray::try_from(overflows).map_err(|error| off(error.to_string(), ""))?;
+        let logger = EbpfLogger::init(&mut ebpf).ok();
+        let map_bytes = ebpf.maps().map(|(_, map)| map_bytes(map)).sum::<u64>()
+            + fd_bytes(std::os::fd::AsRawFd::as_raw_fd(&ring));
+        let probes = Self {
+            ebpf,
+            overflows,
+            logger,
+            flushes: Vec::new(),
+            programs: Vec::new(),
+            stats: None,
+            report: Report { map_bytes, ..report },
+        };
+        Ok((probes, ring))
+    }
+
+    /// Loads all groups before the first is attached: verifying takes long, and they are to start together.
+    fn load_and_attach(
+        &mut self,
+        options: &ProbeOptions,
+        host: &Host,
+        (offsets, btf): (&Offsets, &AyaBtf),
+        before: impl FnOnce(),
+    ) {
+        if options.probe_costs {
+            self.stats = aya::sys::enable_stats(aya::sys::Stats::RunTime).ok();
+        }
+        let is_confidential = is_confidential(host);
+        let mut loaded = Vec::new();
+        for plan in PLANS {
+            let state = match obstacle(plan, options, offsets, is_confidential) {
+                Some(state) => state,
+                None => match self.load_group(plan, btf) {
+                    Ok(set) => {
+                        loaded.push((self.report.groups.len(), set));
+                        GroupState::On
+                    }
+                    Err(state) => state,
+                },
+            };
+            self.report.groups.push((plan.group, state));
+        }
+        // The first flush lets the CPU probe know which task runs, so that its past is not charged.
+        if let Err(error) = self.flush(|| ()) {
+            tracing::warn!(%error, "cannot run the write-back programs: figures will lag behind");
+        }
+        before();
+        for (at, set) in loaded {
+            if let Err(state) = set.iter().try_for_each(|&(name, hook)| self.attach_program(name, hook)) {
+                for (name, _) in set {
+                    self.unload(name);
+                }
+                self.report.groups[at].1 = state;
+            }
+        }
+    }
+
+    /// Loads one group: the first of its sets that the kernel takes.
+    fn load_group(&mut self, plan: &Plan, btf: &AyaBtf) -> Result<Programs, GroupState> {
+        let mut first = None;
+        for set in plan.sets {
+            match set.iter().try_for_each(|&(name, hook)| self.load_program(name, hook, btf)) {
+                Ok(()) => return Ok(set),
+                Err(state) => {
+                    // What did load of this set is of no use without the rest.
+                    for (name, hook) in *set {
+                        if !matches!(hook, Hook::Flush) {
+                            self.unload(name);
+                        }
+                    }
+                    first.get_or_insert(state);
+                }
+            }
+        }
+        Err(first.unwrap_or(GroupState::NotAsked))
+    }
+
+    fn load_program(&mut self, name: &'static str, hook: Hook, btf: &AyaBtf) -> Result<(), GroupState> {
+        if self.flushes.contains(&name) {
+            return Ok(());
+        }
+        let program = self.ebpf.program_mut(name).ok_or_else(|| {
+            off(format!("the BPF object has no program {name}"), "build it anew: cargo xtask build")
+        })?;
+        match (hook, program) {
+            (Hook::TracePoint(tracepoint), Program::BtfTracePoint(program)) => program.load(tracepoint, btf),
+            (Hook::Skb(_), Program::CgroupSkb(program)) => program.load(),
+            (Hook::Flush, Program::RawTracePoint(program)) => program.load(),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        }
+        .map_err(|error| refused(name, &error))?;
+        if matches!(hook, Hook::Flush) {
+            self.flushes.push(name);
+        }
+        Ok(())
+    }
+
+    /// Attaches a program that was loaded.
+    fn attach_program(&mut self, name: &'static str, hook: Hook) -> Result<(), GroupState> {
+        let cgroup2 = self.report.hierarchies.mount(HierarchyId::UNIFIED).map(Path::to_owned);
+        match (hook, self.ebpf.program_mut(name)) {
+            (Hook::TracePoint(_), Some(Program::BtfTracePoint(program))) => {
+                program.attach().map_err(|error| refused(name, &error))?;
+            }
+            (Hook::Skb(direction), Some(Program::CgroupSkb(program))) => {
+                let Some(mount) = cgroup2 else {
+                    return Err(off(
+                        "no cgroup2 hierarchy is mounted",
+                        "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified (any empty directory will do)",
+                    ));
+                };
+                let directory = std::fs::File::open(&mount).map_err(|error| {
+                    off(
+                        format!("cannot open {}: {error}", mount.display()),
+                        "check that it is mounted here too",
+                    )
+                })?;
+                // By link: the kernel lets links of several owners live side by side.
+                program
+                    .attach(directory, direction, CgroupAttachMode::Single)
+                    .map_err(|error| refused(name, &error))?;
+            }
+            _ => return Ok(()),
+        }
+        self.programs.push(name);
+        Ok(())
+    }
+
+    fn unload(&mut self, name: &str) {
+        // A program that was never loaded refuses, which is as good.
+        let _ = match self.ebpf.program_mut(name) {
+            Some(Program::BtfTracePoint(program)) => program.unload(),
+            Some(Program::CgroupSkb(program)) => program.unload(),
+            Some(Program::RawTracePoint(program)) => program.unload(),
+            _ => Ok(()),
+        };
+        self.programs.retain(|known| *known != name);
+        self.flushes.retain(|known| *known != name);
+    }
+
+    /// What is on.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Has every CPU write its cache back into the ring, emptying the ring by `drain` whenever it is full.
+    ///
+    /// After it, the rows that `drain` saw and [`Probes::overflow`] are everything that the probes counted, but for
+    /// what is being counted at this moment.
+    ///
+    /// # Errors
+    /// When the kernel refuses to run a program; the other CPUs are written back all the same.
+    pub fn flush(&self, drain: impl FnMut()) -> Result<(), FlushError> {
+        flush::flush(&self.ebpf, &self.flushes, drain)
+    }
+
+    /// What lost its row so far, of all CPUs.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn overflow(&self) -> Result<abi::Overflow, aya::maps::MapError> {
+        let mut sum = abi::Overflow::default();
+        for Overflow(cpu) in self.overflows.get(&0, 0)?.iter() {
+            sum += cpu;
+        }
+        Ok(sum)
+    }
+
+    /// Passes what the programs logged on to the log.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+
+    /// What each program cost so far; zeros unless the option `probe_costs` is on or somebody else has the kernel count.
+    #[must_use]
+    pub fn costs(&self) -> Vec<Cost> {
+        self.programs
+            .iter()
+            .filter_map(|&program| {
+                let info = self.program_info(program)?;
+                let run_time_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
+                Some(Cost { program, run_time_ns, runs: info.run_count() })
+            })
+            .collect()
+    }
+
+    fn program_info(&self, name: &str) -> Option<aya::programs::ProgramInfo> {
+        match self.ebpf.program(name)? {
+            Program::BtfTracePoint(program) => program.info().ok(),
+            Program::CgroupSkb(program) => program.info().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// What keeps a group from being loaded, before it is tried.
+fn obstacle(
+    plan: &Plan,
+    options: &ProbeOptions,
+    offsets: &Offsets,
+    is_confidential: bool,
+) -> Option<GroupState> {
+    match plan.group {
+        Group::Probe(probe) if !options.probes.contains(&probe) => Some(GroupState::NotAsked),
+        _ if plan.reads_kernel && is_confidential => Some(off(
+            "the kernel is locked down to confidentiality, which forbids BPF to read its memory",
+            "boot with lockdown=integrity, or do without",
+        )),
+        _ => {
+            let field = offsets.lacking(plan.needs)?;
+            Some(off(format!("this kernel has no {field}"), "do without, or use another kernel"))
+        }
+    }
+}
+
+/// Each group, when nothing could be loaded.
+fn all_off(options: &ProbeOptions, state: &GroupState) -> Vec<(Group, GroupState)> {
+    PLANS
+        .iter()
+        .map(|plan| match plan.group {
+            Group::Probe(probe) if !options.probes.contains(&probe) => (plan.group, GroupState::NotAsked),
+            group => (group, state.clone()),
+        })
+        .collect()
+}
+
+/// Opens the object and makes the maps.
+fn load(
+    options: &ProbeOptions,
+    host: &Host,
+    hierarchies: &Hierarchies,
+) -> Result<(Ebpf, Offsets, AyaBtf), GroupState> {
+    if OBJECT.is_empty() {
+        return Err(off("this agent was built without its BPF object", "build it with: cargo xtask build"));
+    }
+    let path = host.sys("kernel/btf/vmlinux");
+    let data = std::fs::read(&path).map_err(|error| {
+        off(
+            format!("cannot read the kernel's type information {}: {error}", path.display()),
+            "use a kernel with CONFIG_DEBUG_INFO_BTF=y (every current distribution has it)",
+        )
+    })?;
+    let unreadable = |error: &dyn std::fmt::Display| {
+        off(format!("cannot understand {}: {error}", path.display()), "report this kernel's version")
+    };
+    let offsets = {
+        let btf = Btf::parse(&data).map_err(|error| unreadable(&error))?;
+        Offsets::find(&btf, hierarchies.cpu().0, hierarchies.memory() != HierarchyId::UNIFIED)
+    };
+    let btf = AyaBtf::parse(&data, aya::Endianness::default()).map_err(|error| unreadable(&error))?;
+    drop(data);
+    raise_memlock();
+
+    let log_level = if tracing::enabled!(target: "seismograf_ebpf", tracing::Level::DEBUG) {
+        LOG_DEBUG
+    } else {
+        LOG_NOTHING
+    };
+    let ring_bytes = ring_bytes(options.ring_bytes);
+    let wakeup_bytes = u64::from(ring_bytes / 2);
+    let may_read = u64::from(!is_confidential(host));
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(&btf)).map_max_entries("RECORDS", ring_bytes);
+    loader.override_global("AYA_LOG_LEVEL", &log_level, true);
+    loader.override_global("WAKEUP_BYTES", &wakeup_bytes, true);
+    loader.override_global("MAY_READ_KERNEL", &may_read, true);
+    for (global, offset) in offsets.globals() {
+        loader.override_global(global, offset, true);
+    }
+    let ebpf = loader.load(OBJECT).map_err(|error| refused("maps", &error))?;
+    drop(loader);
+    Ok((ebpf, offsets, btf))
+}
+
+/// A size that the kernel takes: a power of two of whole pages.
+fn ring_bytes(asked: u32) -> u32 {
+    let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
+    asked.clamp(page, 1 << 30).next_power_of_two()
+}
+
+/// Before Linux 5.11 maps count against the limit of locked memory, which is 64 KiB by default. Where this may
+/// not be raised, making the maps fails, and that is reported.
+fn raise_memlock() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+}
+
+/// Whether lockdown keeps even root from reading kernel memory by BPF.
+fn is_confidential(host: &Host) -> bool {
+    std::fs::read_to_string(host.sys("kernel/security/lockdown"))
+        .is_ok_and(|modes| modes.contains("[confidentiality]"))
+}
+
+fn map_bytes(map: &Map) -> u64 {
+    use std::os::fd::{AsFd as _, AsRawFd as _};
+    let data = match map {
+        Map::Array(data) | Map::PerCpuArray(data) | Map::RingBuf(data) | Map::PerCpuHashMap(data) => data,
+        _ => return 0,
+    };
+    fd_bytes(data.fd().as_fd().as_raw_fd())
+}
+
+/// What the kernel itself says that a map takes (`memlock` in proc(5) `PID/fdinfo`).
+fn fd_bytes(fd: i32) -> u64 {
+    std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))
+        .ok()
+        .and_then(|info| info.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok()))
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_is_a_power_of_two_of_pages() {
+        let page = u32::try_from(rustix::param::page_size()).unwrap();
+        assert_eq!(ring_bytes(0), page);
+        assert_eq!(ring_bytes(page + 1), 2 * page);
+        assert_eq!(ring_bytes(1 << 20), 1 << 20);
+        assert_eq!(ring_bytes(u32::MAX), 1 << 30);
+    }
+}

@@ -1,0 +1,221 @@
+//! Which programs there are: each probe, its group, its hooks, and what it needs of the kernel.
+//!
+//! One table. Nothing is loaded here: `load` goes through the table, and says of each group what became of it.
+
+use aya::programs::CgroupSkbAttachType;
+use serde::Deserialize;
+
+use crate::host::hierarchies::Hierarchies;
+
+/// A probe group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// CPU time and context switches.
+    Cpu,
+    /// Block I/O.
+    Blkio,
+    /// IP packets and bytes.
+    Net,
+    /// Waiting for a CPU (optional).
+    Runqueue,
+    /// TCP retransmits (optional).
+    Tcp,
+}
+
+impl Probe {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Cpu, Self::Blkio, Self::Net, Self::Runqueue, Self::Tcp];
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Blkio => "blkio",
+            Self::Net => "net",
+            Self::Runqueue => "runqueue",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// What is asked of the probes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeOptions {
+    /// The groups that are loaded.
+    pub probes: Vec<Probe>,
+    /// Size of the ring buffer; rounded up to a power of two of pages.
+    pub ring_bytes: u32,
+    /// Have the kernel measure what each program costs.
+    pub probe_costs: bool,
+}
+
+/// Whether a group of programs is at work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupState {
+    /// It is attached.
+    On,
+    /// It is not, for a reason.
+    Off {
+        /// What is in the way.
+        why: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// The configuration does not ask for it.
+    NotAsked,
+}
+
+/// A group of programs that is on or off as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// One of the configured probes.
+    Probe(Probe),
+    /// The life cycle of cgroups, which all of them rely on for names.
+    Lifecycle,
+    /// Processes OOM-killed; always asked for, since it costs nothing while nothing happens.
+    Oom,
+}
+
+impl Group {
+    /// Its name, as in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Probe(probe) => probe.name(),
+            Self::Lifecycle => "lifecycle",
+            Self::Oom => "oom",
+        }
+    }
+}
+
+/// What is on, and why the rest is not.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Each group, in a fixed order.
+    pub groups: Vec<(Group, GroupState)>,
+    /// The hierarchies that the figures are of.
+    pub hierarchies: Hierarchies,
+    /// Bytes of kernel memory that the maps take.
+    pub map_bytes: u64,
+}
+
+impl Report {
+    /// Whether a probe is at work.
+    #[must_use]
+    pub fn is_on(&self, probe: Probe) -> bool {
+        self.is_group_on(Group::Probe(probe))
+    }
+
+    /// Whether a group is at work.
+    #[must_use]
+    pub fn is_group_on(&self, wanted: Group) -> bool {
+        self.groups.iter().any(|(group, state)| *group == wanted && *state == GroupState::On)
+    }
+}
+
+/// Where a program is hooked in.
+#[derive(Clone, Copy)]
+pub(super) enum Hook {
+    TracePoint(&'static str),
+    Skb(CgroupSkbAttachType),
+    /// Run on demand to write a cache back, never attached.
+    Flush,
+}
+
+/// A set of programs that make up a group. Where there are several sets, the first that loads is taken.
+pub(super) type Programs = &'static [(&'static str, Hook)];
+
+/// What a group is made of, and what it needs of the kernel.
+pub(super) struct Plan {
+    pub(super) group: Group,
+    /// Globals whose field this kernel must have.
+    pub(super) needs: &'static [&'static str],
+    /// Needs a helper that reads kernel memory, which lockdown can forbid.
+    pub(super) reads_kernel: bool,
+    pub(super) sets: &'static [Programs],
+}
+
+/// Each group, in the order in which they are loaded and attached.
+pub(super) const PLANS: &[Plan] = &[
+    // First, so that no cgroup is made unseen between the walk and the other probes.
+    Plan {
+        group: Group::Lifecycle,
+        needs: &["CGROUP_KN", "KERNFS_ID", "CGROUP_ROOT", "ROOT_HIERARCHY_ID"],
+        reads_kernel: true,
+        sets: &[&[
+            ("lifecycle_cgroup_mkdir", Hook::TracePoint("cgroup_mkdir")),
+            ("lifecycle_cgroup_rmdir", Hook::TracePoint("cgroup_rmdir")),
+            ("lifecycle_cgroup_release", Hook::TracePoint("cgroup_release")),
+        ]],
+    },
+    Plan {
+        group: Group::Oom,
+        needs: &["TASK_CGROUPS", "MEMORY_CSS_SET_MEMBER", "CGROUP_KN", "KERNFS_ID"],
+        reads_kernel: true,
+        sets: &[&[("oom_mark_victim", Hook::TracePoint("mark_victim"))]],
+    },
+    Plan {
+        group: Group::Probe(Probe::Cpu),
+        needs: &[
+            "TASK_SUM_EXEC_RUNTIME",
+            "TASK_PREV_SUM_EXEC_RUNTIME",
+            "TASK_PID",
+            "TASK_PRIO",
+            "TASK_CGROUPS",
+            "CSS_SET_MEMBER",
+            "CGROUP_KN",
+            "KERNFS_ID",
+        ],
+        reads_kernel: false,
+        sets: &[&[("cpu_flush", Hook::Flush), ("cpu_sched_switch", Hook::TracePoint("sched_switch"))]],
+    },
+    Plan {
+        group: Group::Probe(Probe::Blkio),
+        needs: &["REQUEST_BIO", "REQUEST_CMD_FLAGS", "REQUEST_RQ_FLAGS", "REQUEST_DATA_LEN", "REQUEST_Q"],
+        reads_kernel: false,
+        sets: &[&[
+            ("blkio_flush", Hook::Flush),
+            ("blkio_block_rq_complete", Hook::TracePoint("block_rq_complete")),
+        ]],
+    },
+    Plan {
+        group: Group::Probe(Probe::Net),
+        needs: &[],
+        reads_kernel: false,
+        sets: &[
+            &[
+                ("net_flush", Hook::Flush),
+                ("net_ingress", Hook::Skb(CgroupSkbAttachType::Ingress)),
+                ("net_egress", Hook::Skb(CgroupSkbAttachType::Egress)),
+            ],
+            &[
+                ("net_flush_nested", Hook::Flush),
+                ("net_ingress_nested", Hook::Skb(CgroupSkbAttachType::Ingress)),
+                ("net_egress_nested", Hook::Skb(CgroupSkbAttachType::Egress)),
+            ],
+        ],
+    },
+    Plan {
+        group: Group::Probe(Probe::Runqueue),
+        needs: &["TASK_RUN_DELAY", "TASK_PID", "TASK_CGROUPS", "CSS_SET_MEMBER", "CGROUP_KN", "KERNFS_ID"],
+        reads_kernel: false,
+        sets: &[&[
+            ("runqueue_flush", Hook::Flush),
+            ("runqueue_sched_switch", Hook::TracePoint("sched_switch")),
+        ]],
+    },
+    Plan {
+        group: Group::Probe(Probe::Tcp),
+        needs: &["SOCK_CGROUP_DATA", "CGROUP_KN", "KERNFS_ID", "SKB_TCP_GSO_SEGS"],
+        reads_kernel: true,
+        sets: &[
+            &[("net_flush", Hook::Flush), ("tcp_retransmit_skb", Hook::TracePoint("tcp_retransmit_skb"))],
+            &[
+                ("net_flush_nested", Hook::Flush),
+                ("tcp_retransmit_skb_nested", Hook::TracePoint("tcp_retransmit_skb")),
+            ],
+        ],
+    },
+];

@@ -1,0 +1,54 @@
+//! A value that is never printed: a password, a token.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// A text that shows up in no log and no error.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for where it is used.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether none is configured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_empty() { "\"\"" } else { "\"…\"" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_does_not_print() {
+        assert_eq!(format!("{:?}", Some(Secret::from("hunter2"))), "Some(\"…\")");
+        assert_eq!(format!("{:?}", Secret::default()), "\"\"");
+        assert_eq!(Secret::from("hunter2").expose(), "hunter2");
+    }
+}

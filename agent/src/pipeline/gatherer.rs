@@ -1,0 +1,196 @@
+//! The task of an input: when it gathers, what it does in between, and to whom its points go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::clock;
+use crate::inputs::{self, Gathered, Input};
+use crate::options::common::InputCommon;
+use crate::outputs::sender::Message;
+use crate::point::{Point, Timestamp};
+use crate::service::telemetry::{Entry, InputCounts};
+
+/// Where every input sends its points.
+#[derive(Clone)]
+pub(super) struct Fan {
+    pub(super) outputs: Vec<mpsc::Sender<Message>>,
+    pub(super) global_tags: Arc<BTreeMap<String, String>>,
+}
+
+impl Fan {
+    async fn send(&self, points: Vec<Point>) {
+        if points.is_empty() {
+            return;
+        }
+        let points = Arc::new(points);
+        for output in &self.outputs {
+            // Fails only when the output's task is gone, which happens when it panics.
+            let _ = output.send(Message::Points(Arc::clone(&points))).await;
+        }
+    }
+}
+
+/// What an input does for the configuration in force.
+pub(super) struct Work {
+    pub(super) common: InputCommon,
+    pub(super) round: bool,
+    pub(super) fan: Fan,
+}
+
+/// When an input gathers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Schedule {
+    interval: Duration,
+    round: bool,
+    offset: Duration,
+    jitter: Duration,
+}
+
+impl Schedule {
+    fn of(work: &Work) -> Self {
+        Self {
+            interval: work.common.interval,
+            round: work.round,
+            offset: work.common.collection_offset,
+            jitter: work.common.collection_jitter,
+        }
+    }
+
+    /// The time of the next gather, the jitter apart; `last` was that of the one before, if there was one.
+    fn next(&self, last: Option<Instant>) -> Instant {
+        let now = Instant::now();
+        match last {
+            _ if self.round => now + clock::until_next(Timestamp::now(), self.interval, true, self.offset),
+            // Without rounding the first gather is at once, as in Telegraf.
+            None => now + self.offset,
+            Some(last) => {
+                let late = now.saturating_duration_since(last).as_nanos();
+                let intervals = late.div_ceil(self.interval.as_nanos().max(1)).max(1);
+                last + self.interval.saturating_mul(u32::try_from(intervals).unwrap_or(u32::MAX))
+            }
+        }
+    }
+}
+
+/// Why an input does not wait any more.
+enum Wake {
+    Time,
+    Changed,
+    Stop,
+}
+
+/// Waits for the next gather, and lets the input do what it does in between.
+async fn wait(input: &mut dyn Input, at: Instant, work: &mut watch::Receiver<Arc<Work>>) -> Wake {
+    let mut is_idle = false;
+    loop {
+        tokio::select! {
+            changed = work.changed() => return if changed.is_ok() { Wake::Changed } else { Wake::Stop },
+            () = tokio::time::sleep_until(at) => return Wake::Time,
+            // Once over, it has nothing to do in between any more.
+            () = input.between(), if !is_idle => is_idle = true,
+        }
+    }
+}
+
+/// The task of an input: gathers at its times until nobody holds the other end of `work`, and once more then: what the
+/// kernel counted since would be lost with the input.
+///
+/// With `reads_first` it is read once at the start, so that the first interval after a reload is not missed.
+pub(super) async fn gather_at_intervals(
+    mut input: Box<dyn Input>,
+    mut work: watch::Receiver<Arc<Work>>,
+    entry: Option<Arc<Entry<InputCounts>>>,
+    reads_first: bool,
+) {
+    let counts = entry.as_ref().map(|entry| &*entry.counts);
+    let mut current = work.borrow_and_update().clone();
+    if reads_first && input.needs_two_readings() {
+        // What is missing is logged with the next one too.
+        let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
+    }
+    let mut schedule = Schedule::of(&current);
+    let mut last = None;
+    let mut due = schedule.next(last);
+    let mut at = due + clock::jittered(schedule.jitter);
+    loop {
+        let span = inputs::span(input.name(), &current.common);
+        let wake = wait(&mut *input, at, &mut work).instrument(span).await;
+        if matches!(wake, Wake::Changed) {
+            current = work.borrow_and_update().clone();
+            if Schedule::of(&current) != schedule {
+                schedule = Schedule::of(&current);
+                due = schedule.next(last);
+                at = due + clock::jittered(schedule.jitter);
+            }
+            continue;
+        }
+        let start = Instant::now();
+        let is_last = matches!(wake, Wake::Stop);
+        let points = gather(&mut *input, &current, counts, is_last).await;
+        current.fan.send(points).await;
+        if is_last {
+            break;
+        }
+        let (took, interval) = (start.elapsed(), schedule.interval);
+        if took > interval {
+            let missed = took.as_nanos() / interval.as_nanos().max(1);
+            let missed = u64::try_from(missed).unwrap_or(u64::MAX);
+            if let Some(counts) = counts {
+                counts.missed.fetch_add(missed, Ordering::Relaxed);
+            }
+            inputs::span(input.name(), &current.common).in_scope(|| {
+                tracing::warn!(?took, ?interval, missed, "a gather took longer than its interval");
+            });
+        }
+        last = Some(due);
+        due = schedule.next(last);
+        at = due + clock::jittered(schedule.jitter);
+    }
+    if let Some(entry) = entry {
+        entry.ended();
+    }
+}
+
+async fn gather(
+    input: &mut dyn Input,
+    work: &Work,
+    counts: Option<&InputCounts>,
+    is_last: bool,
+) -> Vec<Point> {
+    let start = Instant::now();
+    let (points, is_whole) = inputs::gather(input, &work.common, &work.fan.global_tags, is_last).await;
+    if let Some(counts) = counts {
+        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        counts.gathers.fetch_add(1, Ordering::Relaxed);
+        counts.gather_time_ns.fetch_add(took, Ordering::Relaxed);
+        counts.gathered.fetch_add(points.len() as u64, Ordering::Relaxed);
+        counts.errors.fetch_add(u64::from(!is_whole), Ordering::Relaxed);
+    }
+    points
+}
+
+/// An input that gathers a single time.
+pub(super) type Once = (Box<dyn Input>, Work, Arc<Entry<InputCounts>>);
+
+/// Every input once; those whose figures are differences are read twice.
+pub(super) async fn gather_once(inputs: &mut [Once]) {
+    let mut has_waited = false;
+    for (input, ..) in inputs.iter_mut().filter(|(input, ..)| input.needs_two_readings()) {
+        // What is missing is said with the second one.
+        let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
+        has_waited = true;
+    }
+    if has_waited {
+        tokio::time::sleep(inputs::FIRST_READING).await;
+    }
+    for (input, work, entry) in inputs {
+        let points = gather(&mut **input, work, Some(&entry.counts), true).await;
+        work.fan.send(points).await;
+    }
+}

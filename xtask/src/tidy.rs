@@ -1,6 +1,10 @@
 //! `cargo xtask tidy`: rules that no lint knows.
+//!
+//! Reads the files that git knows, and hands their text to the checks: each is a function from sources to problems.
 
-use std::path::Path;
+mod text;
+
+use std::collections::BTreeMap;
 
 use anyhow::bail;
 
@@ -8,39 +12,21 @@ use crate::command::{command, output};
 
 /// A source file longer than this is two.
 const MOST_LINES: usize = 900;
-/// What a file of this project never says, put together so that this one does not either.
-const BANNED: &[(&str, &str)] = &[
-    ("FIX", "ME"),
-    ("to", "do!("),
-    ("un", "implemented!("),
-    ("#[ign", "ore"),
-    ("pkill", " -f"),
-    ("kill", "all "),
-];
 
-/// Checks every file that git knows.
+/// The text of each file by its path from the workspace's root.
+type Sources = BTreeMap<String, String>;
+
+/// Checks every file that git knows, or would at the next `git add`: a new file counts before it is committed.
 pub(crate) fn tidy() -> anyhow::Result<()> {
-    let mut problems = Vec::new();
-    for file in output(command("git").args(["ls-files"]))?.lines() {
-        let path = Path::new(file);
-        let is_source = path.extension().is_some_and(|extension| extension == "rs" || extension == "sh");
-        let Ok(text) = std::fs::read_to_string(path) else { continue };
-        if is_source {
-            let n = text.lines().count();
-            if n > MOST_LINES {
-                problems.push(format!("{file}: {n} lines: split it"));
-            }
-            for (a, b) in BANNED {
-                if let Some(line) = text.lines().position(|line| line.contains(&format!("{a}{b}"))) {
-                    problems.push(format!("{file}:{}: `{a}{b}`", line + 1));
-                }
-            }
-        }
-        if file.ends_with("/Cargo.toml") && !text.contains("[lints]\nworkspace = true") {
-            problems.push(format!("{file}: the workspace's lints are not inherited"));
-        }
-        if is_source && text.lines().any(|line| line.ends_with([' ', '\t'])) {
-            problems.push(format!("{file}: a line ends in white space"));
+    let files = output(command("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
+    // What is no text, or gone from the disk, has nothing to check.
+    let read = |path: &str| Some((path.to_owned(), std::fs::read_to_string(path).ok()?));
+    let sources = files.lines().filter_map(read).collect();
+    let mut problems = text::problems(&sources);
+    for (path, text) in sources.iter().filter(|(path, _)| path.ends_with(".rs") || path.ends_with(".sh")) {
+        let n = text.lines().count();
+        if n > MOST_LINES {
+            problems.push(format!("{path}: {n} lines: split it"));
         }
     }
     if !problems.is_empty() {

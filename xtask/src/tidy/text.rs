@@ -1,6 +1,6 @@
 //! What the text of a file must not have, whatever it means.
 
-use super::Sources;
+use super::tree::Sources;
 
 /// What a file of this project never says, put together so that this one does not either.
 const BANNED: &[(&str, &str)] = &[

@@ -4,6 +4,7 @@
 
 mod circles;
 mod imports;
+mod layers;
 mod scope;
 mod sizes;
 mod test_code;
@@ -70,6 +71,7 @@ fn of_crate(layout: &Layout, sources: &Sources) -> Vec<String> {
         problems.extend(sizes::functions(&file.path, &file.code));
     }
     if layout.directory == "agent/src" {
+        problems.extend(layers::problems(&tree, &imports, layers::AGENT));
         problems.extend(sizes::median(&tree, layout.directory));
     }
     problems

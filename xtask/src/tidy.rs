@@ -5,6 +5,7 @@
 mod circles;
 mod imports;
 mod layers;
+mod names;
 mod scope;
 mod sizes;
 mod test_code;
@@ -70,9 +71,15 @@ fn of_crate(layout: &Layout, sources: &Sources) -> Vec<String> {
     for (_, file) in tree.shipped() {
         problems.extend(sizes::functions(&file.path, &file.code));
     }
-    if layout.directory == "agent/src" {
-        problems.extend(layers::problems(&tree, &imports, layers::AGENT));
-        problems.extend(sizes::median(&tree, layout.directory));
+    match layout.directory {
+        "agent/src" => {
+            problems.extend(layers::problems(&tree, &imports, layers::AGENT));
+            problems.extend(sizes::median(&tree, layout.directory));
+            let layer = |file| layers::layer(&tree, file).unwrap_or_default().to_owned();
+            problems.extend(names::problems(&tree, layer));
+        }
+        "xtask/src" => problems.extend(names::problems(&tree, |_| String::new())),
+        _ => {}
     }
     problems
 }

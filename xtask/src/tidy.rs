@@ -1,50 +1,85 @@
-//! `cargo xtask tidy`: rules that no lint knows.
+//! `cargo xtask tidy`: rules that no lint knows, on the text of the files and on the structure of the code.
+//!
+//! Reads the files that git knows, and hands their text to the checks: each is a function from sources to problems.
 
-use std::path::Path;
+mod circles;
+mod imports;
+mod layers;
+mod names;
+mod scope;
+mod sizes;
+mod test_code;
+mod text;
+mod tokens;
+mod tree;
 
 use anyhow::bail;
 
 use crate::command::{command, output};
+use tree::{Layout, Sources, Tree};
 
-/// A source file longer than this is two.
-const MOST_LINES: usize = 900;
-/// What a file of this project never says, put together so that this one does not either.
-const BANNED: &[(&str, &str)] = &[
-    ("FIX", "ME"),
-    ("to", "do!("),
-    ("un", "implemented!("),
-    ("#[ign", "ore"),
-    ("pkill", " -f"),
-    ("kill", "all "),
-];
+const AGENT: Layout =
+    Layout { directory: "agent/src", roots: &["lib.rs", "main.rs"], library: Some("seismograf") };
+const PROBES: Layout =
+    Layout { directory: "agent-ebpf/src", roots: &["lib.rs", "main.rs"], library: Some("seismograf_ebpf") };
+const XTASK: Layout = Layout { directory: "xtask/src", roots: &["main.rs"], library: None };
+/// What the end-to-end tests have in common.
+const HARNESS: Layout = Layout { directory: "tests/src", roots: &["lib.rs"], library: None };
 
-/// Checks every file that git knows.
+/// Checks every file that git knows, or would at the next `git add`: a new module counts before it is committed.
 pub(crate) fn tidy() -> anyhow::Result<()> {
-    let mut problems = Vec::new();
-    for file in output(command("git").args(["ls-files"]))?.lines() {
-        let path = Path::new(file);
-        let is_source = path.extension().is_some_and(|extension| extension == "rs" || extension == "sh");
-        let Ok(text) = std::fs::read_to_string(path) else { continue };
-        if is_source {
-            let n = text.lines().count();
-            if n > MOST_LINES {
-                problems.push(format!("{file}: {n} lines: split it"));
-            }
-            for (a, b) in BANNED {
-                if let Some(line) = text.lines().position(|line| line.contains(&format!("{a}{b}"))) {
-                    problems.push(format!("{file}:{}: `{a}{b}`", line + 1));
-                }
-            }
-        }
-        if file.ends_with("/Cargo.toml") && !text.contains("[lints]\nworkspace = true") {
-            problems.push(format!("{file}: the workspace's lints are not inherited"));
-        }
-        if is_source && text.lines().any(|line| line.ends_with([' ', '\t'])) {
-            problems.push(format!("{file}: a line ends in white space"));
-        }
-    }
+    let files = output(command("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
+    // What is no text, or gone from the disk, has nothing to check.
+    let read = |path: &str| Some((path.to_owned(), std::fs::read_to_string(path).ok()?));
+    let problems = problems(&files.lines().filter_map(read).collect());
     if !problems.is_empty() {
         bail!("tidy:\n  {}", problems.join("\n  "));
     }
     Ok(())
+}
+
+/// Everything that is wrong with these files.
+fn problems(sources: &Sources) -> Vec<String> {
+    let mut problems = text::problems(sources);
+    problems.extend(
+        sources.iter().filter(|(path, _)| is_source(path)).filter_map(|(path, text)| sizes::file(path, text)),
+    );
+    let crates = [&AGENT, &PROBES, &XTASK, &HARNESS];
+    problems.extend(crates.iter().flat_map(|layout| of_crate(layout, sources)));
+    let is_in_crate =
+        |path: &str| crates.iter().any(|layout| path.starts_with(&format!("{}/", layout.directory)));
+    let alone =
+        sources.iter().filter(|(path, _)| path.ends_with(".rs") && !is_in_crate(path) && !is_test(path));
+    problems.extend(alone.flat_map(|(path, text)| sizes::functions_of_text(path, text)));
+    problems
+}
+
+/// Whether a file that is in no crate's sources is a test: its functions are scenarios, as long as what they tell.
+fn is_test(path: &str) -> bool {
+    path.starts_with("tests/it/") || path.contains("/tests/")
+}
+
+fn is_source(path: &str) -> bool {
+    path.ends_with(".rs") || path.ends_with(".sh")
+}
+
+fn of_crate(layout: &Layout, sources: &Sources) -> Vec<String> {
+    let mut tree = Tree::new(layout, sources);
+    let imports = imports::imports(&tree);
+    let mut problems = std::mem::take(&mut tree.problems);
+    problems.extend(circles::problems(&tree, &imports));
+    for (_, file) in tree.shipped() {
+        problems.extend(sizes::functions(&file.path, &file.code));
+    }
+    match layout.directory {
+        "agent/src" => {
+            problems.extend(layers::problems(&tree, &imports, layers::AGENT));
+            problems.extend(sizes::median(&tree, layout.directory));
+            let layer = |file| layers::layer(&tree, file).unwrap_or_default().to_owned();
+            problems.extend(names::problems(&tree, layer));
+        }
+        "xtask/src" => problems.extend(names::problems(&tree, |_| String::new())),
+        _ => {}
+    }
+    problems
 }

@@ -26,7 +26,7 @@ pub struct Ledger {
     pub net: net::Net,
     /// Waiting for a CPU by cgroup.
     pub runqueue: runqueue::Runqueue,
-    /// Processes killed for want of memory by cgroup.
+    /// Processes OOM-killed by cgroup.
     pub oom: oom::Oom,
     /// Rows taken in so far.
     pub rows: u64,

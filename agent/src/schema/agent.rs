@@ -1,6 +1,6 @@
 //! The agent about itself: Telegraf's `internal`, and the measurement `seismograf`.
 
-use super::{Measurement, int, tag, uint};
+use super::kinds::{Measurement, int, tag, uint};
 
 pub(super) const INTERNAL_AGENT: Measurement = Measurement {
     name: "internal_agent",

@@ -1,6 +1,6 @@
 //! The input `ebpf`: what each cgroup and each pod did.
 
-use super::{Field, Measurement, float, int, tag};
+use super::kinds::{Field, Measurement, float, int, tag};
 
 /// What a point of a cgroup is about: its own tags first, then these, which every `cgroup_*` measurement has.
 macro_rules! identity {

@@ -1,6 +1,6 @@
 //! The input `docker`: Telegraf's measurements of a daemon and its containers.
 
-use super::{Measurement, Tag, boolean, float, int, tag, text, uint};
+use super::kinds::{Measurement, Tag, boolean, float, int, tag, text, uint};
 
 pub(super) const DOCKER: Measurement = Measurement {
     name: "docker",

@@ -1,6 +1,6 @@
 //! The host inputs: what Telegraf's inputs of these names say, from `/proc`, `/sys` and `statfs`.
 
-use super::{Measurement, float, int, tag, text, uint};
+use super::kinds::{Measurement, float, int, tag, text, uint};
 
 pub(super) const CPU: Measurement = Measurement {
     name: "cpu",

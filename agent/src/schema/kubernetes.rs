@@ -1,6 +1,6 @@
 //! The input `kubernetes`: Telegraf's measurements of a node, its pods and their containers.
 
-use super::{Measurement, int, tag};
+use super::kinds::{Measurement, int, tag};
 
 pub(super) const KUBERNETES_NODE: Measurement = Measurement {
     name: "kubernetes_node",

@@ -1,12 +1,16 @@
 //! InfluxDB's line protocol: points to text that no input can break.
 //!
-//! Pure. Tags are sorted by key; every special character is escaped; what the format cannot carry is left out.
+//! Pure. Tags are sorted by key; every special character is escaped; what the format cannot carry is left out. Owns the
+//! limits that come from the database, too.
 
 use std::borrow::Cow;
 use std::io::Write as _;
 
 use crate::point::{FieldValue, Name, Point};
 
+/// The longest name from outside that becomes a tag: Kubernetes allows 253 bytes and an image reference has up to 4,096, but
+/// InfluxDB rejects a series key above 64 KiB as a whole.
+pub const MAX_TAG_BYTES: usize = 1024;
 /// What ends a measurement's name.
 const NAME: &[u8] = b", ";
 /// What ends a key or a tag's value.
@@ -15,37 +19,38 @@ const KEY: &[u8] = b",= ";
 /// How points become lines: Telegraf's `influx_*` options of an output. The default is Telegraf's too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Format {
-    /// Unsigned counts are written as such, with `u`, which not every server takes; else as integers, held at `i64::MAX`.
+    /// Unsigned counts are written as such, with `u`, which not every server accepts; otherwise as integers, capped at
+    /// `i64::MAX`.
     pub uint_support: bool,
-    /// Lines carry no time: the server takes the time at which it gets them.
+    /// Lines carry no time: the server uses the time at which it receives them.
     pub omit_timestamp: bool,
-    /// Fields in the order of their keys, instead of that of their making.
+    /// Fields are sorted by key, instead of kept in the order they were added.
     pub sort_fields: bool,
-    /// No line is longer than this, with its end: a point's fields are spread over several lines of the same tags and time,
-    /// which a server joins again. 0 means without limit.
+    /// The longest line, including its end: a point's fields are spread over several lines with the same tags and time,
+    /// which the server joins again. 0 means no limit.
     pub max_line_bytes: usize,
 }
 
-/// Why a point is no line.
+/// Why a point cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsaid {
-    /// No field is left, or no name: what is not finite cannot be said.
-    Nothing,
+pub enum EncodeError {
+    /// It has no name, or no field that can be written: floats that are not finite cannot.
+    Empty,
     /// A field does not fit into a line of [`Format::max_line_bytes`] even alone.
     TooLong,
 }
 
-/// Adds a point as one line with its end to `out`, in the default format. `false` when nothing of it can be said.
+/// Adds a point as one line with its end to `out`, in the default format. `false` when nothing of it can be written.
 pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
     Format::default().encode(point, out, &mut Vec::new()).is_ok()
 }
 
 impl Format {
-    /// Adds a point as lines to `out`, mostly as one, and where each of them ends to `ends`.
+    /// Adds a point to `out`, usually as one line, and the end of each line to `ends`.
     ///
     /// # Errors
     /// Why nothing was added.
-    pub fn encode(&self, point: &Point, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), Unsaid> {
+    pub fn encode(&self, point: &Point, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), EncodeError> {
         let (start, n_ends) = (out.len(), ends.len());
         let encoded = self.try_encode(point, out, ends);
         if encoded.is_err() {
@@ -55,9 +60,9 @@ impl Format {
         encoded
     }
 
-    fn try_encode(&self, point: &Point, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), Unsaid> {
+    fn try_encode(&self, point: &Point, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), EncodeError> {
         if is_empty(&point.measurement) {
-            return Err(Unsaid::Nothing);
+            return Err(EncodeError::Empty);
         }
         let head = out.len();
         encode_head(point, out);
@@ -83,7 +88,7 @@ impl Format {
                 continue;
             }
             if is_too_long(line, out) && separator == b',' {
-                // It begins a line of its own.
+                // It starts a new line.
                 let field = out.split_off(before);
                 out.extend(tail.bytes());
                 line = out.len();
@@ -93,12 +98,12 @@ impl Format {
                 out.extend(&field[1..]);
             }
             if is_too_long(line, out) {
-                return Err(Unsaid::TooLong);
+                return Err(EncodeError::TooLong);
             }
             separator = b',';
         }
         if separator == b' ' {
-            return Err(Unsaid::Nothing);
+            return Err(EncodeError::Empty);
         }
         out.extend(tail.bytes());
         ends.push(out.len());
@@ -146,7 +151,7 @@ fn encode_head(point: &Point, out: &mut Vec<u8>) {
         })
         .collect();
     tags.sort_by(|(a, _), (b, _)| a.cmp(b));
-    // Two that differ in what cannot be said alone would make the server refuse the line.
+    // Two keys that differ only in what cannot be written would make the server reject the line.
     tags.dedup_by(|(a, _), (b, _)| a == b);
     for (key, value) in tags {
         out.push(b',');
@@ -157,11 +162,11 @@ fn encode_head(point: &Point, out: &mut Vec<u8>) {
 }
 
 /// Names and tag values: special characters get a backslash; a line's end and its like, which nothing can escape, become
-/// `\n` in letters.
+/// `\n` spelled out.
 ///
 /// A backslash of the text itself has no escape. Before a special character, a quote or the end, the server's several
 /// scanners (`models/points.go` of InfluxDB 1.8) take it in different ways: for one the line goes on, for another it has
-/// ended, and what follows becomes a line of somebody else's making. So it is left out there, and kept everywhere else.
+/// ended, and what follows becomes an injected line. So it is left out there, and kept everywhere else.
 fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
     if is_plain(text) {
         return out.extend_from_slice(text.as_bytes());
@@ -191,16 +196,26 @@ fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a text stands for itself everywhere, as nearly all do.
+/// Whether a text needs no escaping, as is nearly always the case.
 fn is_plain(text: &str) -> bool {
     let is_special =
         |byte| matches!(byte, b'\\' | b',' | b'=' | b' ' | b'"' | b'\n' | b'\r' | b'\t' | b'\x0c');
     !text.bytes().any(is_special)
 }
 
-/// Whether nothing of a name or tag value can be said.
+/// Whether nothing of a name or tag value can be written.
 fn is_empty(text: &str) -> bool {
     text.bytes().all(|byte| byte == b'\\')
+}
+
+/// Truncates a name from outside to [`MAX_TAG_BYTES`], between characters.
+#[must_use]
+pub fn truncated(mut name: String) -> String {
+    if name.len() > MAX_TAG_BYTES {
+        name.truncate(name.floor_char_boundary(MAX_TAG_BYTES));
+        name.shrink_to_fit();
+    }
+    name
 }
 
 #[cfg(test)]
@@ -262,12 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_are_said_alike_are_one() {
+    fn tags_with_the_same_escaped_key_are_one() {
         assert_eq!(line(&point("m").tag("a", "1").tag("a\\", "2").tag("b", "3")), "m,a=1,b=3 f=1i 7\n");
     }
 
     #[test]
-    fn leaves_out_what_cannot_be_said() {
+    fn leaves_out_what_cannot_be_written() {
         let odd = point("m").tag("", "x").tag("t", "").tag("u", "\\").field("n", f64::NAN).field("", 1_i64);
         assert_eq!(line(&odd), "m f=1i 7\n");
         let nothing = Point::new("m", Timestamp(7)).field("n", f64::INFINITY).tag("a", "b");
@@ -313,7 +328,15 @@ mod tests {
             .collect();
         assert_eq!(lines, expected);
         assert_eq!(out.len(), *ends.last().unwrap());
-        assert_eq!(encoded, if expected.is_empty() { Err(Unsaid::TooLong) } else { Ok(()) });
+        assert_eq!(encoded, if expected.is_empty() { Err(EncodeError::TooLong) } else { Ok(()) });
         assert!(lines.iter().all(|line| line.len() <= max_line_bytes));
+    }
+
+    #[test]
+    fn a_name_is_truncated_between_characters() {
+        let long = "é".repeat(MAX_TAG_BYTES);
+        let short = truncated(format!("x{long}"));
+        assert!(short.len() < MAX_TAG_BYTES && short.starts_with("xé"));
+        assert_eq!(truncated("web".into()), "web");
     }
 }

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use self::api::{ApiError, Client, Event, Health, Info, Inspected, Listed};
-use super::names::{self, Names, Source, cut};
+use super::names::{self, Names, Source};
 use crate::clock;
+use crate::line_protocol::truncated;
 use crate::options::filter::IncludeExclude;
 use crate::point::Timestamp;
 
@@ -94,7 +95,7 @@ impl Container {
             if value.is_empty() || !selection.labels.takes(&key) {
                 continue;
             }
-            let (key, value) = (cut(key), cut(value));
+            let (key, value) = (truncated(key), truncated(value));
             bytes += key.len() + value.len();
             if tags.len() < MOST_LABELS && bytes <= MOST_LABEL_BYTES {
                 tags.insert(key, value);
@@ -104,24 +105,23 @@ impl Container {
         }
         for (key, value) in config.env.iter().filter_map(|variable| variable.split_once('=')) {
             if !value.trim().is_empty() && selection.variables.iter().any(|name| name == key) {
-                tags.insert(cut(key.to_owned()), cut(value.to_owned()));
+                tags.insert(truncated(key.to_owned()), truncated(value.to_owned()));
             }
         }
         Self {
             id,
-            name: cut(name.trim_start_matches('/').to_owned()),
-            image: cut(config.image),
-            status: cut(state.status),
+            name: truncated(name.trim_start_matches('/').to_owned()),
+            image: truncated(config.image),
+            status: truncated(state.status),
             pid: u32::try_from(state.pid).ok().filter(|pid| *pid > 0),
             exit_code: state.exit_code,
             oom_killed: state.oom_killed,
             restart_count,
             started_at: time(&state.started_at),
             finished_at: time(&state.finished_at),
-            health: state
-                .health
-                .filter(|health| !matches!(health.status.as_str(), "" | "none"))
-                .map(|health| Health { status: cut(health.status), failing_streak: health.failing_streak }),
+            health: state.health.filter(|health| !matches!(health.status.as_str(), "" | "none")).map(
+                |health| Health { status: truncated(health.status), failing_streak: health.failing_streak },
+            ),
             has_host_network: host_config.network_mode == "host",
             tags,
             n_left_out,
@@ -162,8 +162,8 @@ impl Engine {
     #[must_use]
     pub fn new(info: &Info) -> Self {
         Self {
-            host: cut(info.name.clone()),
-            server_version: cut(info.server_version.clone()),
+            host: truncated(info.name.clone()),
+            server_version: truncated(info.server_version.clone()),
             memory_bytes: u64::try_from(info.mem_total).ok().filter(|bytes| *bytes > 0),
         }
     }
@@ -447,7 +447,7 @@ impl Watch {
                 self.daemon.known().put(container);
             }
             Ok(other) => {
-                tracing::debug!(asked = id, told = cut(other.id), "docker speaks of another container");
+                tracing::debug!(asked = id, told = truncated(other.id), "docker speaks of another container");
             }
             Err(error) if error.is_not_found() => self.forget(id, now),
             Err(error) if error.is_about_one_answer() => {

@@ -20,6 +20,7 @@ use super::LISTED_WITHIN;
 use super::names::{self, Names, Source};
 
 use crate::http::{self, BodyError};
+use crate::line_protocol::truncated;
 use crate::options::OptionError;
 use crate::options::tls::Tls;
 use crate::service::memory;
@@ -255,7 +256,7 @@ impl Client {
         // The parser quotes what it minds, whatever its length.
         read.map_err(|error| Error::NotUnderstood {
             url,
-            reason: names::cut(format!("the answer is not a kubelet's: {error}")),
+            reason: truncated(format!("the answer is not a kubelet's: {error}")),
         })
     }
 }

@@ -10,16 +10,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::line_protocol::truncated;
+
 /// How long the names of what ended are kept.
 const KEPT: Duration = Duration::from_secs(300);
 /// More containers than this have no names: far above what any node runs, and some 20 MB.
 const MOST_CONTAINERS: usize = 50_000;
 /// More pods, likewise.
 const MOST_PODS: usize = 20_000;
-/// The longest name: Kubernetes allows 253 bytes and an image reference has up to 4,096, but InfluxDB refuses a series
-/// key above 64 KiB as a whole.
-pub const MOST_NAME_BYTES: usize = 1024;
-
 /// Who says so. What the kubelet says of a container wins over what docker says: docker sees `k8s_main_web-1_…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
@@ -107,13 +105,14 @@ impl Names {
 
     /// Names a container that `source` has, by its id.
     pub fn name_container(&self, source: Source, id: &str, container: Container, now: Instant) {
-        let container = Container { name: cut(container.name), image: cut(container.image) };
+        let container = Container { name: truncated(container.name), image: truncated(container.image) };
         put(&mut self.known().containers, MOST_CONTAINERS, id, container, source, now);
     }
 
     /// Names a pod that `source` has, by its UID with dashes.
     pub fn name_pod(&self, source: Source, uid: &str, pod: Pod, now: Instant) {
-        let pod = Pod { name: cut(pod.name), namespace: cut(pod.namespace), node: cut(pod.node) };
+        let pod =
+            Pod { name: truncated(pod.name), namespace: truncated(pod.namespace), node: truncated(pod.node) };
         put(&mut self.known().pods, MOST_PODS, uid, pod, source, now);
     }
 
@@ -207,16 +206,6 @@ fn put<T: PartialEq>(
     }
 }
 
-/// A name of a length that a database takes.
-#[must_use]
-pub fn cut(mut name: String) -> String {
-    if name.len() > MOST_NAME_BYTES {
-        name.truncate(name.floor_char_boundary(MOST_NAME_BYTES));
-        name.shrink_to_fit();
-    }
-    name
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,13 +261,5 @@ mod tests {
         names.name_container(Source::Kubelet, "c1", container("main"), now);
         names.name_container(Source::Docker, "c1", container("k8s_main_web-1_default"), now);
         assert_eq!(name(&names, "c1").as_deref(), Some("main"));
-    }
-
-    #[test]
-    fn a_name_is_cut_between_characters() {
-        let long = "é".repeat(MOST_NAME_BYTES);
-        let short = cut(format!("x{long}"));
-        assert!(short.len() < MOST_NAME_BYTES && short.starts_with("xé"));
-        assert_eq!(cut("web".into()), "web");
     }
 }

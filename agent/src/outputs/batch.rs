@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::line_protocol::{Format, Unsaid};
+use crate::line_protocol::{EncodeError, Format};
 use crate::point::Point;
 
 /// Where within an output a line goes: the values of the tags that its [`Encoding`] names, such as a database. `None` for a
@@ -109,7 +109,7 @@ impl Buffer {
         for mut point in points {
             let route = self.encoding.route(&mut point);
             let encoded = self.encoding.format.encode(&point, &mut text, &mut ends);
-            added.too_long += usize::from(encoded == Err(Unsaid::TooLong));
+            added.too_long += usize::from(encoded == Err(EncodeError::TooLong));
             if encoded.is_ok() {
                 let route = known.get(&*route).cloned().unwrap_or_else(|| {
                     let route = Route::from(route);

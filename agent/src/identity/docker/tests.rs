@@ -292,7 +292,7 @@ fn labels_are_cut_and_counted() {
         Container::new(serde_json::from_value(value.clone()).unwrap(), selection)
     };
     let long = container(&long, &all);
-    let most = names::MOST_NAME_BYTES;
+    let most = crate::line_protocol::MAX_TAG_BYTES;
     assert_eq!((long.name.len(), long.image.len(), long.tags.len()), (most, most, 1));
     assert!(long.tags.iter().all(|(key, value)| key.len() == most && value.len() == most));
     let told = container(&many, &all);

@@ -11,7 +11,7 @@ use std::fmt;
 use serde::de::{Deserializer, Error, IgnoredAny, Visitor};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::identity::names::cut;
+use crate::line_protocol::truncated;
 
 /// The longest id of a container or pod that is believed; real ones have up to 64 characters.
 const MOST_ID_BYTES: usize = 128;
@@ -186,9 +186,9 @@ impl From<Item> for Pod {
             kinds.into_iter().flat_map(|(is_main, specs, statuses)| joined(is_main, specs, statuses));
         Self {
             uids,
-            name: cut(metadata.name),
-            namespace: cut(metadata.namespace),
-            node: cut(spec.node_name),
+            name: truncated(metadata.name),
+            namespace: truncated(metadata.namespace),
+            node: truncated(spec.node_name),
             has_host_network: spec.host_network,
             labels: metadata.labels,
             containers: containers.collect(),
@@ -208,8 +208,8 @@ fn joined(
         let last_id = without_scheme(status.last_state.terminated.container_id);
         let id = without_scheme(status.container_id);
         Container {
-            name: cut(name),
-            image: cut(image),
+            name: truncated(name),
+            image: truncated(image),
             is_main,
             is_running: status.state.running.is_some(),
             last_id: last_id.filter(|last| Some(last) != id.as_ref()),
@@ -446,7 +446,7 @@ fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
 
 /// A name of a length that a database takes; empty for a null.
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    or_default(deserializer).map(cut)
+    or_default(deserializer).map(truncated)
 }
 
 #[cfg(test)]
@@ -454,7 +454,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::identity::names::MOST_NAME_BYTES;
+    use crate::line_protocol::MAX_TAG_BYTES;
 
     const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 
@@ -536,7 +536,7 @@ mod tests {
 
     #[test]
     fn names_are_cut_and_what_is_no_id_is_left_out() {
-        let long = "x".repeat(MOST_NAME_BYTES + 1);
+        let long = "x".repeat(MAX_TAG_BYTES + 1);
         for bad in [
             format!("containerd://{long}"),
             "0123".into(),
@@ -548,7 +548,7 @@ mod tests {
                 "status":{{"containerStatuses":[{{"name":"c","containerID":"{bad}"}}]}}}}]}}"#
             );
             let pods = pods(body.as_bytes()).unwrap();
-            assert_eq!(pods[0].name.len(), MOST_NAME_BYTES);
+            assert_eq!(pods[0].name.len(), MAX_TAG_BYTES);
             assert!(pods[0].uids.is_empty());
             assert_eq!(pods[0].containers[0].id, None, "{bad}");
         }

@@ -9,8 +9,8 @@ use super::{Area, Options, StorageObject};
 use crate::host::cgroupfs::figures::{Activity, Cpu, DeviceIo, IO_KINDS, Memory, Throttling};
 use crate::identity::docker::api::{DiskUsage, Info};
 use crate::identity::docker::{Container, Engine};
-use crate::identity::names::cut;
 use crate::inputs::{Gathered, net};
+use crate::line_protocol::truncated;
 use crate::point::{FieldValue, Name, Point, Timestamp};
 
 /// Keys that a label cannot have, since the point itself may: a container must not pass for another one.
@@ -162,8 +162,8 @@ fn set_engine(tags: &mut Vec<(Name, String)>, engine: &Engine) {
 
 fn set_image(tags: &mut Vec<(Name, String)>, names: (&'static str, &'static str), reference: &str) {
     let (name, version) = image(reference);
-    tags.push((names.0.into(), cut(name.to_owned())));
-    tags.push((names.1.into(), cut(version.to_owned())));
+    tags.push((names.0.into(), truncated(name.to_owned())));
+    tags.push((names.1.into(), truncated(version.to_owned())));
 }
 
 fn short(id: &str) -> &str {
@@ -475,7 +475,7 @@ fn device_mapper(gathered: &mut Gathered, tags: &[(Name, String)], status: &[Vec
     for pair in status {
         let [name, value] = pair.as_slice() else { continue };
         if name == "Pool Name" {
-            mapper.set_tag("pool_name", cut(value.clone()));
+            mapper.set_tag("pool_name", truncated(value.clone()));
         }
         let Some(value) = size(value) else { continue };
         match name.as_str() {
@@ -557,7 +557,7 @@ pub(super) fn disk_usage(gathered: &mut Gathered, engine: &Engine, options: &Opt
             start(gathered).field("size_rw", container.size_rw).field("size_root_fs", container.size_root_fs);
         let mut names = container.names.iter().map(|name| name.trim_start_matches('/'));
         if let Some(name) = names.find(|name| !name.contains('/')) {
-            point.set_tag("container_name", cut(name.to_owned()));
+            point.set_tag("container_name", truncated(name.to_owned()));
         }
         set_image(&mut point.tags, ("container_image", "container_version"), &container.image);
         if options.source_tag {
@@ -567,6 +567,6 @@ pub(super) fn disk_usage(gathered: &mut Gathered, engine: &Engine, options: &Opt
     }
     for volume in usage.volumes.iter().filter(|_| wants(StorageObject::Volume)) {
         let point = start(gathered).field("size", volume.usage_data.size);
-        gathered.push(point.tag("volume_name", cut(volume.name.clone())));
+        gathered.push(point.tag("volume_name", truncated(volume.name.clone())));
     }
 }

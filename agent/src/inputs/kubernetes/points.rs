@@ -11,8 +11,8 @@ use crate::identity::kubelet::answer::{
     Container, ContainerStats, CpuStats, Figure, FsStats, MemoryStats, NetworkStats, NodeStats, Pod,
     PodStats, Summary,
 };
-use crate::identity::names::cut;
 use crate::inputs::{Gathered, net};
+use crate::line_protocol::truncated;
 use crate::point::Point;
 
 use super::live::{self, Figures};
@@ -233,7 +233,7 @@ fn labels(pod: &Pod) -> Vec<(String, String)> {
     pod.labels
         .iter()
         .take(MOST_LABELS)
-        .map(|(key, value)| (cut(key.clone()), cut(value.clone())))
+        .map(|(key, value)| (truncated(key.clone()), truncated(value.clone())))
         .take_while(|(key, value)| {
             bytes += key.len() + value.len();
             bytes <= MOST_LABEL_BYTES

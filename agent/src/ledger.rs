@@ -1,9 +1,9 @@
 //! Totals per cgroup (and device) from the deltas of the ring buffer.
 //!
-//! Pure: records in, sums out. Keyed by ids alone; names are `identity`'s and are added when points are made, never
-//! before, so that no number depends on a name. Each area is in the one hierarchy that the kernel accounts it in.
+//! Pure: records in, sums out. Keyed by ids alone; names belong to `identity` and are added when points are made, never
+//! before, so that no number depends on a name. Each area is in the one hierarchy in which the kernel accounts it.
 //!
-//! Totals count from when the agent first saw the cgroup, never go back, and are kept until the kernel lets go of it.
+//! Totals count from when the agent first saw the cgroup, never go back, and are kept until the kernel releases it.
 
 pub mod blkio;
 pub mod cpu;
@@ -24,16 +24,16 @@ pub struct Ledger {
     pub blkio: blkio::Blkio,
     /// IP traffic by cgroup.
     pub net: net::Net,
-    /// Waiting for a CPU by cgroup.
+    /// Time waiting for a CPU by cgroup.
     pub runqueue: runqueue::Runqueue,
-    /// Processes OOM-killed by cgroup.
+    /// OOM-killed processes by cgroup.
     pub oom: oom::Oom,
     /// Rows taken in so far.
     pub rows: u64,
 }
 
 impl Ledger {
-    /// Adds one record's delta; records that carry none are left to others.
+    /// Adds one record's delta; records without one are ignored.
     pub fn apply(&mut self, record: &Record<'_>) {
         match record {
             Record::Cpu(row) => self.cpu.apply(row),
@@ -46,7 +46,7 @@ impl Ledger {
         self.rows += 1;
     }
 
-    /// Starts a new interval: what is asked for "over the interval" counts from here.
+    /// Starts a new interval: values "over the interval" count from here.
     pub fn start_interval(&mut self) {
         self.cpu.start_interval();
         self.blkio.start_interval();

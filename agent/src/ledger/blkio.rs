@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use seismograf_ebpf::abi::{BlkioAmounts, BlkioRow};
 
 use super::histogram::Histogram;
-use super::sums::{self, Totals as _, shrink};
+use super::sums::{Accumulate, shrink};
 
-/// A disk, by its numbers.
+/// A disk, by its device number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Device {
     /// Major number.
@@ -18,22 +18,22 @@ pub struct Device {
 
 /// What a cgroup did on a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct BlkioTotals {
     /// Since it was first seen.
     pub amounts: BlkioAmounts,
-    /// Reads within this interval by their time.
+    /// Reads within this interval by latency.
     pub reads: Histogram,
     /// Writes likewise.
     pub writes: Histogram,
 }
 
-impl sums::Totals for BlkioAmounts {
+impl Accumulate for BlkioAmounts {
     fn add(&mut self, other: &Self) {
         *self += other;
     }
 }
 
-impl sums::Totals for Totals {
+impl Accumulate for BlkioTotals {
     fn add(&mut self, other: &Self) {
         self.amounts.add(&other.amounts);
         self.reads.merge(&other.reads);
@@ -49,8 +49,8 @@ impl sums::Totals for Totals {
 /// The sums.
 #[derive(Debug, Default)]
 pub struct Blkio {
-    rows: HashMap<(u64, Device), Totals>,
-    /// Of all cgroups by disk, also forgotten ones.
+    rows: HashMap<(u64, Device), BlkioTotals>,
+    /// Of all cgroups by disk, forgotten ones included.
     devices: BTreeMap<Device, BlkioAmounts>,
 }
 
@@ -66,12 +66,12 @@ impl Blkio {
     }
 
     /// The totals of a cgroup by disk.
-    pub fn of(&self, cgroup: u64) -> impl Iterator<Item = (Device, &Totals)> {
-        // By the few disks that there are, instead of by all rows.
+    pub fn of(&self, cgroup: u64) -> impl Iterator<Item = (Device, &BlkioTotals)> {
+        // Looked up for each of the few disks, instead of among all rows.
         self.devices.keys().filter_map(move |device| Some((*device, self.rows.get(&(cgroup, *device))?)))
     }
 
-    /// `new` goes on with the totals of `old`.
+    /// `new` continues the totals of `old`.
     pub fn succeed(&mut self, old: u64, new: u64) {
         for device in self.devices.keys() {
             if let Some(totals) = self.rows.remove(&(old, *device)) {
@@ -81,7 +81,7 @@ impl Blkio {
     }
 
     /// Each cgroup's id, disk and totals, in no order.
-    pub fn rows(&self) -> impl Iterator<Item = (u64, Device, &Totals)> {
+    pub fn rows(&self) -> impl Iterator<Item = (u64, Device, &BlkioTotals)> {
         self.rows.iter().map(|((id, device), totals)| (*id, *device, totals))
     }
 
@@ -93,10 +93,10 @@ impl Blkio {
 
     /// Starts a new interval.
     pub fn start_interval(&mut self) {
-        self.rows.values_mut().for_each(sums::Totals::start_interval);
+        self.rows.values_mut().for_each(Accumulate::start_interval);
     }
 
-    /// Drops cgroups; what they had stays in the sums.
+    /// Drops cgroups; their totals stay in the sums.
     pub fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
         self.rows.retain(|(id, _), _| keep(*id));
         shrink(&mut self.rows);

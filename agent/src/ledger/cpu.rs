@@ -1,12 +1,12 @@
-//! CPU time: sums per cgroup, in the hierarchy of the controller `cpuacct` or `cpu`, else in cgroup2.
+//! CPU time: sums per cgroup, in the hierarchy of the controller `cpuacct` or `cpu`, otherwise in cgroup2.
 
 use seismograf_ebpf::abi::CpuRow;
 
-use super::sums::{self, Sums};
+use super::sums::{Accumulate, Sums};
 
-/// What a cgroup ran.
+/// How long a cgroup ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct CpuTotals {
     /// Run time in nanoseconds.
     pub usage_ns: u64,
     /// How often one of its tasks was switched out.
@@ -15,7 +15,7 @@ pub struct Totals {
     pub interval_ns: u64,
 }
 
-impl sums::Totals for Totals {
+impl Accumulate for CpuTotals {
     fn add(&mut self, other: &Self) {
         self.usage_ns += other.usage_ns;
         self.context_switches += other.context_switches;
@@ -28,13 +28,13 @@ impl sums::Totals for Totals {
 }
 
 /// The sums.
-pub type Cpu = Sums<Totals>;
+pub type Cpu = Sums<CpuTotals>;
 
 impl Cpu {
     /// Adds a delta.
     pub fn apply(&mut self, row: &CpuRow) {
         let (usage_ns, context_switches) = (row.run_ns, row.switches);
-        self.add(row.cgroup, &Totals { usage_ns, context_switches, interval_ns: usage_ns });
+        self.add(row.cgroup, &CpuTotals { usage_ns, context_switches, interval_ns: usage_ns });
     }
 }
 
@@ -54,8 +54,8 @@ mod tests {
         cpu.apply(&row(1, 10, 1));
         cpu.apply(&row(1, 5, 0));
         cpu.apply(&row(2, 7, 2));
-        let totals: HashMap<u64, Totals> = cpu.rows().map(|(id, t)| (id, *t)).collect();
-        assert_eq!(totals[&1], Totals { usage_ns: 15, context_switches: 1, interval_ns: 15 });
+        let totals: HashMap<u64, CpuTotals> = cpu.rows().map(|(id, t)| (id, *t)).collect();
+        assert_eq!(totals[&1], CpuTotals { usage_ns: 15, context_switches: 1, interval_ns: 15 });
         cpu.retain(|id| id == 2);
         assert_eq!(cpu.rows().count(), 1);
         assert_eq!(cpu.sum().usage_ns, 22);

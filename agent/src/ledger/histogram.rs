@@ -1,4 +1,4 @@
-//! Log2 histograms of times, and the quantiles read off them.
+//! Log2 histograms of durations, and their quantiles.
 
 use seismograf_ebpf::abi::{BUCKETS, FIRST_BUCKET_BITS};
 
@@ -21,9 +21,9 @@ impl Histogram {
         }
     }
 
-    /// The time, in nanoseconds, that a share `q` (0 to 1) of the counted ones does not exceed.
+    /// The duration, in nanoseconds, that a share `q` (0 to 1) of those counted does not exceed.
     ///
-    /// Within a bucket times are taken as evenly spread, so the answer is at most a factor of two off. `None` when
+    /// Within a bucket they are assumed to be evenly spread, so the result is at most a factor of two off. `None` when
     /// nothing was counted.
     #[must_use]
     pub fn quantile_ns(&self, q: f64) -> Option<f64> {

@@ -2,9 +2,9 @@
 
 use seismograf_ebpf::abi::{NetAmounts, NetRow};
 
-use super::sums::{Sums, Totals};
+use super::sums::{Accumulate, Sums};
 
-impl Totals for NetAmounts {
+impl Accumulate for NetAmounts {
     fn add(&mut self, other: &Self) {
         *self += other;
     }

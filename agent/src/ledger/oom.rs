@@ -1,10 +1,10 @@
-//! Processes killed for want of memory: counts per cgroup, in the hierarchy of the controller `memory`.
+//! OOM-killed processes: counts per cgroup, in the hierarchy of the controller `memory`.
 
 use seismograf_ebpf::abi::OomKill;
 
-use super::sums::{Sums, Totals};
+use super::sums::{Accumulate, Sums};
 
-impl Totals for u64 {
+impl Accumulate for u64 {
     fn add(&mut self, other: &Self) {
         *self += other;
     }
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_by_cgroup_and_goes_on_where_one_took_the_place_of_another() {
+    fn counts_by_cgroup_and_continues_with_a_successor() {
         let mut oom = Oom::default();
         for cgroup in [7, 7, 8] {
             oom.apply(&OomKill { kind: 6, pid: 1, cgroup });

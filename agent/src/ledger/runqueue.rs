@@ -3,20 +3,20 @@
 use seismograf_ebpf::abi::RunqueueRow;
 
 use super::histogram::Histogram;
-use super::sums::{self, Sums};
+use super::sums::{Accumulate, Sums};
 
-/// How long a cgroup waited.
+/// How long a cgroup's tasks waited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct RunqueueTotals {
     /// Waiting time in nanoseconds.
     pub wait_ns: u64,
-    /// How often a wait ended.
+    /// Waits that ended.
     pub waits: u64,
     /// Waits within this interval.
     pub interval: Histogram,
 }
 
-impl sums::Totals for Totals {
+impl Accumulate for RunqueueTotals {
     fn add(&mut self, other: &Self) {
         self.wait_ns += other.wait_ns;
         self.waits += other.waits;
@@ -29,13 +29,13 @@ impl sums::Totals for Totals {
 }
 
 /// The sums.
-pub type Runqueue = Sums<Totals>;
+pub type Runqueue = Sums<RunqueueTotals>;
 
 impl Runqueue {
     /// Adds a delta.
     pub fn apply(&mut self, row: &RunqueueRow) {
         let mut interval = Histogram::default();
         interval.add(&row.histogram);
-        self.add(row.cgroup, &Totals { wait_ns: row.wait_ns, waits: row.waits, interval });
+        self.add(row.cgroup, &RunqueueTotals { wait_ns: row.wait_ns, waits: row.waits, interval });
     }
 }

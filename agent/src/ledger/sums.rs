@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-/// What is added up of one cgroup.
-pub trait Totals: Default {
+/// What is added up for one cgroup.
+pub trait Accumulate: Default {
     /// Adds a delta, or the totals of another cgroup.
     fn add(&mut self, other: &Self);
 
@@ -15,11 +15,11 @@ pub trait Totals: Default {
 #[derive(Debug, Default)]
 pub struct Sums<T> {
     rows: HashMap<u64, T>,
-    /// Of all cgroups, also forgotten ones.
+    /// Of all cgroups, forgotten ones included.
     sum: T,
 }
 
-impl<T: Totals> Sums<T> {
+impl<T: Accumulate> Sums<T> {
     /// Adds a delta.
     pub(super) fn add(&mut self, cgroup: u64, delta: &T) {
         self.rows.entry(cgroup).or_default().add(delta);
@@ -43,7 +43,7 @@ impl<T: Totals> Sums<T> {
         &self.sum
     }
 
-    /// `new` goes on with the totals of `old`.
+    /// `new` continues the totals of `old`.
     pub fn succeed(&mut self, old: u64, new: u64) {
         if let Some(totals) = self.rows.remove(&old) {
             self.rows.entry(new).or_default().add(&totals);
@@ -55,14 +55,14 @@ impl<T: Totals> Sums<T> {
         self.rows.values_mut().chain([&mut self.sum]).for_each(T::start_interval);
     }
 
-    /// Drops cgroups; what they had stays in the sum.
+    /// Drops cgroups; their totals stay in the sum.
     pub fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
         self.rows.retain(|id, _| keep(*id));
         shrink(&mut self.rows);
     }
 }
 
-/// Gives memory back after a wave of cgroups, and not for the sake of a few.
+/// Releases memory after a wave of cgroups, but not for a few.
 pub(super) fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
     if map.capacity() > 1024 && map.capacity() > 4 * map.len() {
         map.shrink_to_fit();

@@ -131,7 +131,7 @@ impl Books {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::cpu::Totals;
+    use crate::ledger::cpu::CpuTotals;
     use seismograf_ebpf::abi::CpuRow;
 
     const AREAS: Areas = Areas {
@@ -161,8 +161,8 @@ mod tests {
         take(cpu(10, 7));
         take(life(CgroupChange::Released, 10));
         take(cpu(11, 100));
-        let rows: Vec<(u64, Totals)> = books.ledger.cpu.rows().map(|(id, totals)| (id, *totals)).collect();
-        assert_eq!(rows, [(11, Totals { usage_ns: 112, context_switches: 3, interval_ns: 112 })]);
+        let rows: Vec<(u64, CpuTotals)> = books.ledger.cpu.rows().map(|(id, totals)| (id, *totals)).collect();
+        assert_eq!(rows, [(11, CpuTotals { usage_ns: 112, context_switches: 3, interval_ns: 112 })]);
         books.close(now);
         books.close(now);
         assert_eq!(books.ledger.cpu.rows().count(), 1);

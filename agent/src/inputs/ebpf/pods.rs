@@ -12,7 +12,7 @@ use super::books::Areas;
 use crate::identity::Identity;
 use crate::identity::cgroup::{Cgroups, Key};
 use crate::ledger::blkio::Device;
-use crate::ledger::sums::Totals as _;
+use crate::ledger::sums::Accumulate as _;
 use crate::ledger::{Ledger, blkio, cpu};
 
 /// How long the sums of a pod are kept of which no cgroup is known any more.
@@ -25,9 +25,9 @@ pub(super) struct Sum {
     pub(super) path: String,
     /// When the agent first heard of it.
     pub(super) since: Instant,
-    pub(super) cpu: Option<cpu::Totals>,
+    pub(super) cpu: Option<cpu::CpuTotals>,
     pub(super) net: Option<NetAmounts>,
-    pub(super) blkio: BTreeMap<Device, blkio::Totals>,
+    pub(super) blkio: BTreeMap<Device, blkio::BlkioTotals>,
     pub(super) oom_kills: u64,
 }
 

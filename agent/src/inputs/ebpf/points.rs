@@ -379,7 +379,7 @@ fn pressure_fields(kind: &str) -> [&'static str; 4] {
     }
 }
 
-fn set_cpu_fields(point: &mut Point, totals: &cpu::Totals, elapsed: Duration) {
+fn set_cpu_fields(point: &mut Point, totals: &cpu::CpuTotals, elapsed: Duration) {
     point.set_field("usage_ns", integer(totals.usage_ns));
     point.set_field("context_switches", integer(totals.context_switches));
     if !elapsed.is_zero() {
@@ -387,7 +387,7 @@ fn set_cpu_fields(point: &mut Point, totals: &cpu::Totals, elapsed: Duration) {
     }
 }
 
-fn set_blkio_fields(point: &mut Point, totals: &blkio::Totals) {
+fn set_blkio_fields(point: &mut Point, totals: &blkio::BlkioTotals) {
     let amounts = &totals.amounts;
     point.set_field("read_bytes", integer(amounts.read_bytes));
     point.set_field("write_bytes", integer(amounts.write_bytes));

@@ -1,8 +1,8 @@
-//! Who an id is: cgroup id to path, container and unit.
+//! What an id stands for: cgroup id to path, container, pod and unit.
 //!
 //! Paths come from the kernel's life-cycle records, and from one walk of the mounted hierarchies at start (again when
-//! records were lost). Names never change a number: what has no name yet goes out with its path, and what has no
-//! path is counted as unresolved.
+//! records were lost). Names never change a number: a row without a name is published with its path, and a row without
+//! a path is counted as unresolved.
 
 pub mod cgroup;
 pub mod containers;
@@ -14,29 +14,29 @@ pub mod path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::names::{Container, Names, Pod};
+use self::names::{ContainerName, Names, PodName};
 use crate::point::Point;
 
-/// The name of the container that only holds a pod's namespaces. No API lists it; docker and cAdvisor have always called
-/// it so.
-pub const PAUSE: &str = "POD";
-/// A container that its pod's source does not list, this long after the agent first heard of it, is the pause container:
-/// the kubelet itself looks every second.
-pub const LISTED_WITHIN: Duration = Duration::from_secs(5);
+/// The name of the container that only holds a pod's namespaces. No API lists it; docker and cAdvisor have always used
+/// this name.
+const PAUSE_NAME: &str = "POD";
+/// A container that its pod's source does not list this long after the agent first saw it is the pause container: the
+/// kubelet itself looks every second.
+const LISTED_WITHIN: Duration = Duration::from_secs(5);
 
-/// What is known of a cgroup from its path alone.
+/// What a cgroup's path tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The path from the hierarchy's root; `/` is the root.
     pub path: String,
     /// What runs the container: `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `systemd-nspawn`, `buildkit`,
-    /// `garden`, `mesos`; `cri` when it is one of Kubernetes' and the path does not say which. `None` also for a
-    /// container where the path does not say at all.
+    /// `garden`, `mesos`; `cri` when it is one of Kubernetes' and the path does not tell which. `None` also for a
+    /// container whose path does not tell at all.
     pub runtime: Option<&'static str>,
-    /// The container's id: 64 hexadecimal digits, or what its runtime has instead; with LXC and systemd-nspawn its
+    /// The container's id: 64 hexadecimal digits, or what its runtime uses instead; with LXC and systemd-nspawn its
     /// name.
     pub container_id: Option<String>,
-    /// The pod's UID: a UUID, or of a static pod the 32 hexadecimal digits of its hash.
+    /// The pod's UID: a UUID, or for a static pod the 32 hexadecimal digits of its hash.
     pub pod_uid: Option<String>,
     /// The pod's quality of service: `guaranteed`, `burstable`, `besteffort`.
     pub qos: Option<&'static str>,
@@ -47,61 +47,61 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The path of the container's own cgroup. It is shorter than `path` for one that the container made inside.
+    /// The path of the container's own cgroup. Shorter than `path` for a cgroup that the container created inside.
     #[must_use]
     pub fn container_path(&self) -> Option<&str> {
         self.path.get(..self.container_end?)
     }
 
-    /// Whether this is a container's own cgroup, which all of it is in; its descendants' are its too, but parts.
+    /// Whether this is a container's own cgroup, which contains all of it; a nested cgroup is only a part.
     #[must_use]
     pub fn is_container_root(&self) -> bool {
         self.container_path() == Some(self.path.as_str())
     }
 
-    /// The path of the pod's own cgroup, which its containers are in.
+    /// The path of the pod's own cgroup, which contains its containers.
     #[must_use]
     pub fn pod_path(&self) -> Option<&str> {
         self.path.get(..self.pod_end?)
     }
 
-    /// The names that its container and pod have now; `since` is when the agent first heard of the cgroup.
+    /// The names that its container and pod have now; `first_seen` is when the agent first saw the cgroup.
     #[must_use]
-    pub fn named(&self, names: &Names, since: Instant) -> Named {
+    pub fn named(&self, names: &Names, first_seen: Instant) -> Named {
         let container = self.container_id.as_deref().and_then(|id| names.container(id));
         let pod = self.pod_uid.as_deref().and_then(|uid| names.pod(uid));
         let is_pause = container.is_none()
             && self.container_id.is_some()
-            && pod.as_ref().is_some_and(|(_, listed)| *listed > since + LISTED_WITHIN);
+            && pod.as_ref().is_some_and(|(_, listed)| *listed > first_seen + LISTED_WITHIN);
         Named { container, pod: pod.map(|(pod, _)| pod), is_pause }
     }
 
-    /// The container's name, where the path itself has it.
-    fn own_name(&self) -> Option<&str> {
+    /// The container's name, where the path itself contains it.
+    fn name_in_path(&self) -> Option<&str> {
         matches!(self.runtime, Some("lxc" | "systemd-nspawn")).then_some(self.container_id.as_deref())?
     }
 
-    /// Whether somebody could know a name for it that `named` lacks.
+    /// Whether a source may still have a name for it that `named` lacks.
     #[must_use]
     pub fn lacks(&self, named: &Named) -> bool {
         let lacks_container = self.container_id.is_some()
-            && self.own_name().is_none()
+            && self.name_in_path().is_none()
             && named.container.is_none()
             && !named.is_pause;
         lacks_container || (self.pod_uid.is_some() && named.pod.is_none())
     }
 
-    /// Adds the identity tags to a point; those of many values only where `on_request` lists them.
+    /// Adds the identity tags to a point; those with many values only if `on_request` lists them.
     pub fn add_tags(&self, point: &mut Point, named: &Named, on_request: &[String]) {
         if let Some(container) = &named.container {
             point.set_tag("container_name", container.name.clone());
             if !container.image.is_empty() {
                 point.set_tag("container_image", container.image.clone());
             }
-        } else if let Some(name) = self.own_name() {
+        } else if let Some(name) = self.name_in_path() {
             point.set_tag("container_name", name.to_owned());
         } else if named.is_pause {
-            point.set_tag("container_name", PAUSE);
+            point.set_tag("container_name", PAUSE_NAME);
         }
         if let Some(pod) = &named.pod {
             point.set_tag("pod_name", pod.name.clone());
@@ -131,13 +131,13 @@ impl Identity {
     }
 }
 
-/// The names of a cgroup's container and pod at one moment.
+/// The names of a cgroup's container and pod at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
-    /// Its container's.
-    pub container: Option<Arc<Container>>,
-    /// Its pod's.
-    pub pod: Option<Arc<Pod>>,
+    /// Its container's name.
+    pub container: Option<Arc<ContainerName>>,
+    /// Its pod's name.
+    pub pod: Option<Arc<PodName>>,
     /// It is the pod's pause container.
     pub is_pause: bool,
 }
@@ -168,11 +168,11 @@ mod tests {
         names.name_pod(
             Source::Kubelet,
             UID,
-            Pod { name: "web-1".into(), namespace: "shop".into(), node: "n1".into() },
+            PodName { name: "web-1".into(), namespace: "shop".into(), node: "n1".into() },
             now,
         );
-        assert!(identity.lacks(&identity.named(&names, now)), "it may be listed yet");
-        let container = Container { name: "main".into(), image: "bb:1".into() };
+        assert!(identity.lacks(&identity.named(&names, now)), "it may still be listed");
+        let container = ContainerName { name: "main".into(), image: "bb:1".into() };
         names.name_container(Source::Kubelet, ID, container, now);
         assert!(!identity.lacks(&identity.named(&names, now)));
         let expected = ["container_image=bb:1", "container_name=main", "namespace=shop", "node_name=n1"];
@@ -183,7 +183,7 @@ mod tests {
     fn what_the_kubelet_still_does_not_list_is_the_pause_container() {
         let (names, now) = (Names::default(), Instant::now());
         let identity = path::parse(&format!("/kubepods/pod{UID}/{ID}"));
-        let pod = Pod { name: "web-1".into(), namespace: "shop".into(), node: String::new() };
+        let pod = PodName { name: "web-1".into(), namespace: "shop".into(), node: String::new() };
         names.name_pod(Source::Kubelet, UID, pod, now + LISTED_WITHIN + Duration::from_millis(1));
         assert_eq!(tags(&identity, &names, now)[0], "container_name=POD");
         assert!(!identity.lacks(&identity.named(&names, now)));

@@ -15,18 +15,18 @@ use crate::host::hierarchies::{Hierarchies, HierarchyId, walk};
 /// A cgroup: its hierarchy, and its id in it.
 pub type Key = (HierarchyId, u64);
 
-/// How long the name of a removed cgroup is kept when the kernel does not say that it let go of it.
-const KEPT_AFTER_REMOVAL: Duration = Duration::from_secs(300);
-/// So many that are forgotten at once leave memory behind that is worth giving back.
+/// How long the name of a removed cgroup is kept when the kernel does not report its release.
+const REMOVAL_RETENTION: Duration = Duration::from_secs(300);
+/// When this many are forgotten at once, their memory is worth releasing.
 const WAVE: usize = 256;
 
-/// Whether a cgroup is there.
+/// Whether a cgroup exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Alive,
-    /// Its directory is gone; deltas can still come.
+    /// Its directory is gone; deltas can still arrive.
     Removed(Instant),
-    /// The kernel let go of it: nothing more can come but what the last flush was too early for.
+    /// The kernel released it: only what the last flush was too early for can still arrive.
     Released {
         /// Whether a flush came after it.
         flushed: bool,
@@ -34,42 +34,42 @@ enum Life {
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownCgroup {
     identity: Arc<Identity>,
     life: Life,
-    /// When the agent first heard of it.
-    since: Instant,
+    /// When the agent first saw it.
+    first_seen: Instant,
 }
 
-impl Known {
-    fn alive(identity: Identity, since: Instant) -> Self {
-        Self { identity: Arc::new(identity), life: Life::Alive, since }
+impl KnownCgroup {
+    fn alive(identity: Identity, first_seen: Instant) -> Self {
+        Self { identity: Arc::new(identity), life: Life::Alive, first_seen }
     }
 }
 
 /// The cgroups of this machine by id.
 #[derive(Debug, Default)]
 pub struct Cgroups {
-    known: HashMap<Key, Known>,
-    /// Those that are gone, by hierarchy and path: one that is made anew there goes on with their totals.
+    known: HashMap<Key, KnownCgroup>,
+    /// Those that are gone, by hierarchy and path: one that is created again there continues their totals.
     gone: HashMap<(HierarchyId, Arc<str>), u64>,
-    /// Who took the place of one that is gone, in the same hierarchy.
+    /// The cgroup that took the place of one that is gone, in the same hierarchy.
     successors: HashMap<Key, u64>,
-    /// How many were forgotten since none was.
+    /// How many were forgotten since the last time that none was.
     n_forgotten: usize,
 }
 
-/// What was forgotten.
+/// The cgroups that were forgotten.
 #[derive(Debug, Default)]
 pub struct Forgotten {
-    /// Who they were.
+    /// Their keys and identities.
     pub gone: Vec<(Key, Arc<Identity>)>,
-    /// They were so many that their memory should go as well: now, or now that the last of them are gone.
+    /// They were so many that their memory should be released: now, or now that the last of them are gone.
     pub is_wave: bool,
 }
 
 impl Cgroups {
-    /// Walks every hierarchy that can be read, and takes up what is not known yet.
+    /// Walks every hierarchy that can be read, and adds what is unknown.
     pub fn walk(&mut self, hierarchies: &Hierarchies, now: Instant) {
         for (hierarchy, mount) in hierarchies.mounted() {
             walk(mount, |id, path| self.found((hierarchy, id), path, now));
@@ -77,16 +77,16 @@ impl Cgroups {
     }
 
     fn found(&mut self, key: Key, path: &str, now: Instant) {
-        self.known.entry(key).or_insert_with(|| Known::alive(path::parse(path), now));
+        self.known.entry(key).or_insert_with(|| KnownCgroup::alive(path::parse(path), now));
     }
 
-    /// Takes up a life-cycle record. `path` may be empty, when the kernel could not read it.
+    /// Applies a life-cycle record. `path` is empty when the kernel could not read it.
     ///
-    /// Returns the id of a cgroup that is gone, when the one that was made has taken its place: their path, and so
-    /// their series, is the same, and the totals go on.
+    /// Returns the id of a cgroup that is gone, when the one that was created has taken its place: their path, and so
+    /// their series, is the same, and the totals continue.
     pub fn changed(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) -> Option<u64> {
         if change == CgroupChange::Made && !path.is_empty() {
-            let known = Known::alive(path::parse_record(path), now);
+            let known = KnownCgroup::alive(path::parse_record(path), now);
             let place = (key.0, Arc::from(known.identity.path.as_str()));
             let predecessor = self.gone.remove(&place).filter(|old| *old != key.1);
             if let Some(old) = predecessor {
@@ -96,8 +96,8 @@ impl Cgroups {
             return predecessor;
         }
         if !path.is_empty() {
-            // One that was made before the walk came by and removed before it arrived has its name from here.
-            self.known.entry(key).or_insert_with(|| Known::alive(path::parse_record(path), now));
+            // One that was created before the walk started and removed before the walk reached it has its name from here.
+            self.known.entry(key).or_insert_with(|| KnownCgroup::alive(path::parse_record(path), now));
         }
         if let Some(known) = self.known.get_mut(&key) {
             known.life = match change {
@@ -112,7 +112,7 @@ impl Cgroups {
         None
     }
 
-    /// Whose totals a delta of this cgroup belongs to: its own, or those of the one that took its place.
+    /// The id whose totals a delta of this cgroup belongs to: its own, or that of the one that took its place.
     #[must_use]
     pub fn current(&self, (hierarchy, mut id): Key) -> u64 {
         if !self.successors.is_empty() {
@@ -123,55 +123,55 @@ impl Cgroups {
         id
     }
 
-    /// When the agent first heard of it.
+    /// When the agent first saw it.
     #[must_use]
-    pub fn since(&self, key: Key) -> Option<Instant> {
-        self.known.get(&key).map(|known| known.since)
+    pub fn first_seen(&self, key: Key) -> Option<Instant> {
+        self.known.get(&key).map(|known| known.first_seen)
     }
 
-    /// Those that are part of a pod, in any hierarchy, and when the agent first heard of them; in no order.
+    /// Those that are part of a pod, in any hierarchy, and when the agent first saw them; unsorted.
     pub fn of_pods(&self) -> impl Iterator<Item = (Key, &Arc<Identity>, Instant)> {
         let of_pods = self.known.iter().filter(|(_, known)| known.identity.pod_uid.is_some());
-        of_pods.map(|(key, known)| (*key, &known.identity, known.since))
+        of_pods.map(|(key, known)| (*key, &known.identity, known.first_seen))
     }
 
-    /// Those of a hierarchy whose directory is there, and when the agent first heard of them; in no order.
+    /// Those of a hierarchy whose directory exists, and when the agent first saw them; unsorted.
     pub fn alive(&self, hierarchy: HierarchyId) -> impl Iterator<Item = (&Arc<Identity>, Instant)> {
         self.known
             .iter()
             .filter(move |((of, _), known)| *of == hierarchy && known.life == Life::Alive)
-            .map(|(_, known)| (&known.identity, known.since))
+            .map(|(_, known)| (&known.identity, known.first_seen))
     }
 
-    /// Who a cgroup is, or was.
+    /// The identity of a cgroup, present or past.
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&Arc<Identity>> {
         self.known.get(&key).map(|known| &known.identity)
     }
 
-    /// Whether its directory is there.
+    /// Whether its directory exists.
     #[must_use]
     pub fn is_alive(&self, key: Key) -> bool {
         self.known.get(&key).is_some_and(|known| known.life == Life::Alive)
     }
 
-    /// Whether deltas of it can still come, or its name is wanted for other reasons.
+    /// Whether deltas of it can still arrive, or its name is needed for other reasons.
     #[must_use]
     pub fn is_known(&self, key: Key) -> bool {
         self.known.contains_key(&key)
     }
 
-    /// Forgets the cgroups of which nothing more can come. Call it after the rows of a flush went out.
+    /// Forgets the cgroups from which nothing more can arrive. Call it after the rows of a flush were published.
     ///
-    /// One that was released while a flush was going on can have a delta on a CPU that was through by then, so it is
-    /// kept until the next one.
+    /// One that was released during a flush can have a delta on a CPU that was already flushed, so it is kept until the
+    /// next flush.
     pub fn forget_the_dead(&mut self, now: Instant) -> Forgotten {
         let mut forgotten = Vec::new();
         let Self { known, gone, successors, n_forgotten } = self;
         known.retain(|key, known| {
             let stays = match &mut known.life {
                 Life::Alive => true,
-                Life::Removed(at) => now.duration_since(*at) < KEPT_AFTER_REMOVAL,
+                Life::Removed(at) => now.duration_since(*at) < REMOVAL_RETENTION,
                 Life::Released { flushed } => !std::mem::replace(flushed, true),
             };
             if !stays {
@@ -216,7 +216,7 @@ mod tests {
     const KEY: Key = (HierarchyId(0), 42);
 
     #[test]
-    fn a_name_outlives_its_cgroup_until_the_kernel_lets_go() {
+    fn a_name_outlives_its_cgroup_until_the_kernel_releases_it() {
         let (mut cgroups, start) = (Cgroups::default(), Instant::now());
         cgroups.changed(KEY, CgroupChange::Made, b"/a", start);
         assert!(cgroups.is_alive(KEY));
@@ -226,7 +226,7 @@ mod tests {
         assert!(!cgroups.is_alive(KEY));
         cgroups.changed(KEY, CgroupChange::Released, b"/a", start);
         cgroups.forget_the_dead(start);
-        assert!(cgroups.is_known(KEY), "a flush may have been under way");
+        assert!(cgroups.is_known(KEY), "a flush may have been running");
         cgroups.forget_the_dead(start);
         assert!(cgroups.is_empty());
     }
@@ -236,7 +236,7 @@ mod tests {
         let (mut cgroups, start) = (Cgroups::default(), Instant::now());
         cgroups.changed(KEY, CgroupChange::Removed, b"/a", start);
         assert_eq!(cgroups.len(), 1);
-        cgroups.forget_the_dead(start + KEPT_AFTER_REMOVAL);
+        cgroups.forget_the_dead(start + REMOVAL_RETENTION);
         assert_eq!(cgroups.len(), 0);
     }
 

@@ -1,7 +1,7 @@
 //! A container's id to the path of its own cgroup, for all inputs.
 //!
-//! The kernel's life-cycle records fill it, where an input has them; what they did not say yet is looked for on disk. The
-//! path is that in the hierarchy of the memory controller, and from its root.
+//! Filled from the kernel's life-cycle records, where an input has them; what they do not have yet is looked for in
+//! cgroupfs. The path is that in the hierarchy of the memory controller, from its root.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::path;
 use crate::host::hierarchies::{Hierarchies, walk};
 
-/// How often the hierarchy is walked for containers that have no path yet, at the most.
+/// A walk for a container without a path comes no sooner than this after the walk before.
 const WALK_PERIOD: Duration = Duration::from_secs(1);
 
 /// The containers that have a cgroup.
@@ -19,63 +19,63 @@ const WALK_PERIOD: Duration = Duration::from_secs(1);
 pub struct Containers {
     /// Where the hierarchy of the memory controller is mounted.
     mount: Option<PathBuf>,
-    known: Mutex<Known>,
+    paths: Mutex<Paths>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    paths: HashMap<String, Arc<str>>,
+struct Paths {
+    by_id: HashMap<String, Arc<str>>,
     walked: Option<Instant>,
 }
 
 impl Containers {
-    /// Nothing is looked for yet.
+    /// Knows no container yet.
     #[must_use]
     pub fn new(hierarchies: &Hierarchies) -> Self {
         let mount = hierarchies.mount(hierarchies.memory()).map(Into::into);
-        Self { mount, known: Mutex::default() }
+        Self { mount, paths: Mutex::default() }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn paths(&self) -> MutexGuard<'_, Paths> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A container's own cgroup was made.
+    /// A container's own cgroup was created.
     pub fn made(&self, id: &str, path: &str) {
-        self.known().paths.insert(id.to_owned(), path.into());
+        self.paths().by_id.insert(id.to_owned(), path.into());
     }
 
     /// A container's own cgroup at `path` was removed.
     pub fn removed(&self, id: &str, path: &str) {
-        let mut known = self.known();
-        if known.paths.get(id).is_some_and(|known| **known == *path) {
-            known.paths.remove(id);
+        let mut paths = self.paths();
+        if paths.by_id.get(id).is_some_and(|current| **current == *path) {
+            paths.by_id.remove(id);
         }
     }
 
-    /// The path of a container's own cgroup, from the hierarchy's root; `None` when there is none now.
+    /// The path of a container's own cgroup, from the hierarchy's root; `None` when it has none now.
     ///
-    /// One that is not known is looked for on disk, at most once a second.
+    /// One that is unknown is looked for in cgroupfs, at most once a second.
     #[must_use]
     pub fn path(&self, id: &str, now: Instant) -> Option<Arc<str>> {
         let mount = self.mount.as_ref()?;
-        let mut known = self.known();
-        if let Some(path) = known.paths.get(id)
+        let mut paths = self.paths();
+        if let Some(path) = paths.by_id.get(id)
             && mount.join(path.trim_start_matches('/')).is_dir()
         {
             return Some(Arc::clone(path));
         }
-        if known.walked.is_some_and(|walked| now.duration_since(walked) < WALK_PERIOD) {
+        if paths.walked.is_some_and(|walked| now.duration_since(walked) < WALK_PERIOD) {
             return None;
         }
-        known.walked = Some(now);
-        known.paths.clear();
+        paths.walked = Some(now);
+        paths.by_id.clear();
         walk(mount, |_, path| {
             if let Some(id) = path::parse(path).container_id {
-                known.paths.entry(id).or_insert_with(|| path.into());
+                paths.by_id.entry(id).or_insert_with(|| path.into());
             }
         });
-        known.paths.get(id).cloned()
+        paths.by_id.get(id).cloned()
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_said_need_not_be_looked_for() {
+    fn what_the_kernel_reported_need_not_be_looked_for() {
         let (root, containers) = tree();
         let (start, other) = (Instant::now(), "f".repeat(64));
         assert_eq!(containers.path(&other, start), None);
@@ -116,7 +116,7 @@ mod tests {
         containers.made(&other, &path);
         assert_eq!(containers.path(&other, start).as_deref(), Some(path.as_str()));
         containers.removed(&other, "/another");
-        assert!(containers.path(&other, start).is_some(), "it was made anew elsewhere");
+        assert!(containers.path(&other, start).is_some(), "it was created again elsewhere");
         containers.removed(&other, &path);
         assert_eq!(containers.path(&other, start), None);
     }

@@ -1,8 +1,8 @@
-//! What people call a container and a pod: container id and pod UID to names.
+//! Names of containers and pods, by container id and pod UID.
 //!
-//! Filled by the sources (the kubelet's and the docker daemon's clients), which run beside the gathers; asked when points
-//! are made. A name that a source no longer has is kept for some minutes, so that the last figures of what ended still
-//! have it. What a source says is not trusted: every string is cut to a length that a database takes.
+//! Filled by the sources (the kubelet's and the docker daemon's clients), which run beside the gathers; read when points
+//! are made. A name that a source no longer has is kept for some minutes, for the last points of what ended. Sources are
+//! not trusted: every string is truncated to a length that a database accepts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +13,12 @@ use tokio::sync::Notify;
 use crate::line_protocol::truncated;
 
 /// How long the names of what ended are kept.
-const KEPT: Duration = Duration::from_secs(300);
-/// More containers than this have no names: far above what any node runs, and some 20 MB.
-const MOST_CONTAINERS: usize = 50_000;
-/// More pods, likewise.
-const MOST_PODS: usize = 20_000;
-/// Who says so. What the kubelet says of a container wins over what docker says: docker sees `k8s_main_web-1_…`.
+const RETENTION: Duration = Duration::from_secs(300);
+/// The most containers that have names: far more than any node runs, and some 20 MB.
+const MAX_CONTAINERS: usize = 50_000;
+/// The most pods that have names.
+const MAX_PODS: usize = 20_000;
+/// Where a name is from. The kubelet's name of a container wins over docker's, which is `k8s_main_web-1_…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// The docker daemon, or podman's socket.
@@ -27,18 +27,18 @@ pub enum Source {
     Kubelet,
 }
 
-/// A container's names.
+/// What a container is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
+pub struct ContainerName {
     /// Its name, in Kubernetes the one within the pod.
     pub name: String,
-    /// Its image as it was asked for; empty when it is not known.
+    /// Its image as it was requested; empty when it is unknown.
     pub image: String,
 }
 
-/// A pod's names.
+/// What a pod is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod {
+pub struct PodName {
     /// Its name.
     pub name: String,
     /// Its namespace.
@@ -48,10 +48,10 @@ pub struct Pod {
 }
 
 #[derive(Debug)]
-struct Kept<T> {
+struct Entry<T> {
     name: Arc<T>,
     source: Source,
-    /// When the source last had it.
+    /// When the source last listed it.
     listed: Instant,
     ended: Option<Instant>,
 }
@@ -59,107 +59,110 @@ struct Kept<T> {
 /// The names of this machine's containers and pods.
 #[derive(Debug, Default)]
 pub struct Names {
-    known: Mutex<Known>,
-    wanted: Notify,
+    tables: Mutex<Tables>,
+    requested: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    containers: HashMap<String, Kept<Container>>,
-    pods: HashMap<String, Kept<Pod>>,
+struct Tables {
+    containers: HashMap<String, Entry<ContainerName>>,
+    pods: HashMap<String, Entry<PodName>>,
     n_sources: usize,
 }
 
 impl Names {
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
         // Nothing panics while it holds the lock, and half an update is no worse than none.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a source: somebody who may know a name that nobody has yet.
+    /// Adds a source that may know names that are missing.
     pub fn add_source(&self) {
-        self.known().n_sources += 1;
+        self.tables().n_sources += 1;
     }
 
-    /// Takes a source out again; what it said is kept as that of others.
+    /// Removes a source; its names stay, like those of what ended.
     pub fn remove_source(&self) {
-        let mut known = self.known();
-        known.n_sources = known.n_sources.saturating_sub(1);
+        let mut tables = self.tables();
+        tables.n_sources = tables.n_sources.saturating_sub(1);
     }
 
     /// Whether it is worth waiting for a name.
     #[must_use]
     pub fn has_sources(&self) -> bool {
-        self.known().n_sources > 0
+        self.tables().n_sources > 0
     }
 
-    /// Says that something has no name yet: the sources look at once, as far as their limits allow.
-    pub fn want(&self) {
-        self.wanted.notify_waiters();
+    /// Reports a missing name: the sources look for it at once, within their limits.
+    pub fn request(&self) {
+        self.requested.notify_waiters();
     }
 
-    /// Over when somebody next wants a name. Make the future before looking, so that no wish is missed.
-    pub fn wanted(&self) -> tokio::sync::futures::Notified<'_> {
-        self.wanted.notified()
+    /// Completes at the next request for a name. Create the future before looking, so that no request is missed.
+    pub fn requested(&self) -> tokio::sync::futures::Notified<'_> {
+        self.requested.notified()
     }
 
-    /// Names a container that `source` has, by its id.
-    pub fn name_container(&self, source: Source, id: &str, container: Container, now: Instant) {
-        let container = Container { name: truncated(container.name), image: truncated(container.image) };
-        put(&mut self.known().containers, MOST_CONTAINERS, id, container, source, now);
+    /// Sets the name that `source` has for a container, by its id.
+    pub fn name_container(&self, source: Source, id: &str, container: ContainerName, now: Instant) {
+        let container = ContainerName { name: truncated(container.name), image: truncated(container.image) };
+        put(&mut self.tables().containers, MAX_CONTAINERS, id, container, source, now);
     }
 
-    /// Names a pod that `source` has, by its UID with dashes.
-    pub fn name_pod(&self, source: Source, uid: &str, pod: Pod, now: Instant) {
-        let pod =
-            Pod { name: truncated(pod.name), namespace: truncated(pod.namespace), node: truncated(pod.node) };
-        put(&mut self.known().pods, MOST_PODS, uid, pod, source, now);
+    /// Sets the name that `source` has for a pod, by its UID with dashes.
+    pub fn name_pod(&self, source: Source, uid: &str, pod: PodName, now: Instant) {
+        let pod = PodName {
+            name: truncated(pod.name),
+            namespace: truncated(pod.namespace),
+            node: truncated(pod.node),
+        };
+        put(&mut self.tables().pods, MAX_PODS, uid, pod, source, now);
     }
 
     /// The container has ended: its name is kept for some minutes.
     pub fn end_container(&self, source: Source, id: &str, now: Instant) {
-        if let Some(kept) = self.known().containers.get_mut(id)
+        if let Some(kept) = self.tables().containers.get_mut(id)
             && kept.source == source
         {
             kept.ended.get_or_insert(now);
         }
     }
 
-    /// Everything of `source` that it did not name again since `listing` has ended; what ended long ago is forgotten.
+    /// Everything that `source` has not named again since `listing` has ended; what ended long ago is forgotten.
     pub fn end_unlisted(&self, source: Source, listing: Instant, now: Instant) {
-        fn sweep<T>(map: &mut HashMap<String, Kept<T>>, source: Source, listing: Instant, now: Instant) {
+        fn sweep<T>(map: &mut HashMap<String, Entry<T>>, source: Source, listing: Instant, now: Instant) {
             for kept in map.values_mut().filter(|kept| kept.source == source && kept.listed < listing) {
                 kept.ended.get_or_insert(now);
             }
         }
-        let mut known = self.known();
-        sweep(&mut known.containers, source, listing, now);
-        sweep(&mut known.pods, source, listing, now);
-        known.forget(now);
+        let mut tables = self.tables();
+        sweep(&mut tables.containers, source, listing, now);
+        sweep(&mut tables.pods, source, listing, now);
+        tables.forget(now);
     }
 
     /// Forgets what ended long ago.
     pub fn forget(&self, now: Instant) {
-        self.known().forget(now);
+        self.tables().forget(now);
     }
 
-    /// A container's names.
+    /// A container's name.
     #[must_use]
-    pub fn container(&self, id: &str) -> Option<Arc<Container>> {
-        self.known().containers.get(id).map(|kept| Arc::clone(&kept.name))
+    pub fn container(&self, id: &str) -> Option<Arc<ContainerName>> {
+        self.tables().containers.get(id).map(|kept| Arc::clone(&kept.name))
     }
 
-    /// A pod's names, and when its source last had it.
+    /// A pod's name, and when its source last listed it.
     #[must_use]
-    pub fn pod(&self, uid: &str) -> Option<(Arc<Pod>, Instant)> {
-        self.known().pods.get(uid).map(|kept| (Arc::clone(&kept.name), kept.listed))
+    pub fn pod(&self, uid: &str) -> Option<(Arc<PodName>, Instant)> {
+        self.tables().pods.get(uid).map(|kept| (Arc::clone(&kept.name), kept.listed))
     }
 
     /// How many containers and pods have names.
     #[must_use]
     pub fn len(&self) -> (usize, usize) {
-        let known = self.known();
-        (known.containers.len(), known.pods.len())
+        let tables = self.tables();
+        (tables.containers.len(), tables.pods.len())
     }
 
     /// Whether nothing has a name.
@@ -169,10 +172,10 @@ impl Names {
     }
 }
 
-impl Known {
+impl Tables {
     fn forget(&mut self, now: Instant) {
-        fn is_kept<T>(kept: &Kept<T>, now: Instant) -> bool {
-            kept.ended.is_none_or(|ended| now.duration_since(ended) < KEPT)
+        fn is_kept<T>(kept: &Entry<T>, now: Instant) -> bool {
+            kept.ended.is_none_or(|ended| now.duration_since(ended) < RETENTION)
         }
         self.containers.retain(|_, kept| is_kept(kept, now));
         self.pods.retain(|_, kept| is_kept(kept, now));
@@ -180,7 +183,7 @@ impl Known {
 }
 
 fn put<T: PartialEq>(
-    map: &mut HashMap<String, Kept<T>>,
+    map: &mut HashMap<String, Entry<T>>,
     limit: usize,
     id: &str,
     name: T,
@@ -197,10 +200,10 @@ fn put<T: PartialEq>(
             (kept.source, kept.listed, kept.ended) = (source, now, None);
         }
         None if is_full => {
-            tracing::debug!(id, limit, "too many names are known: one more is left out");
+            tracing::debug!(id, limit, "too many names: one more is dropped");
         }
         None => {
-            let kept = Kept { name: Arc::new(name), source, listed: now, ended: None };
+            let kept = Entry { name: Arc::new(name), source, listed: now, ended: None };
             map.insert(id.to_owned(), kept);
         }
     }
@@ -210,8 +213,8 @@ fn put<T: PartialEq>(
 mod tests {
     use super::*;
 
-    fn container(name: &str) -> Container {
-        Container { name: name.into(), image: "bb:1".into() }
+    fn container(name: &str) -> ContainerName {
+        ContainerName { name: name.into(), image: "bb:1".into() }
     }
 
     fn name(names: &Names, id: &str) -> Option<String> {
@@ -223,9 +226,9 @@ mod tests {
         let (names, start) = (Names::default(), Instant::now());
         names.name_container(Source::Docker, "c1", container("web"), start);
         names.end_container(Source::Docker, "c1", start);
-        names.forget(start + KEPT / 2);
+        names.forget(start + RETENTION / 2);
         assert_eq!(name(&names, "c1").as_deref(), Some("web"));
-        names.forget(start + KEPT);
+        names.forget(start + RETENTION);
         assert!(names.is_empty());
     }
 
@@ -234,22 +237,22 @@ mod tests {
         let (names, start) = (Names::default(), Instant::now());
         names.name_container(Source::Docker, "c1", container("web"), start);
         names.end_container(Source::Docker, "c1", start);
-        names.name_container(Source::Docker, "c1", container("web2"), start + KEPT / 2);
-        names.forget(start + 2 * KEPT);
+        names.name_container(Source::Docker, "c1", container("web2"), start + RETENTION / 2);
+        names.forget(start + 2 * RETENTION);
         assert_eq!(name(&names, "c1").as_deref(), Some("web2"));
     }
 
     #[test]
-    fn what_a_listing_lacks_has_ended_and_other_sources_are_left_alone() {
+    fn what_a_listing_lacks_has_ended_and_other_sources_are_unaffected() {
         let (names, start) = (Names::default(), Instant::now());
-        let pod = Pod { name: "p".into(), namespace: "n".into(), node: "h".into() };
+        let pod = PodName { name: "p".into(), namespace: "n".into(), node: "h".into() };
         names.name_container(Source::Kubelet, "c1", container("a"), start);
         names.name_pod(Source::Kubelet, "u1", pod, start);
         names.name_container(Source::Docker, "c2", container("b"), start);
         let listing = start + Duration::from_secs(10);
         names.end_unlisted(Source::Kubelet, listing, listing);
         assert_eq!(names.len(), (2, 1), "kept for a while");
-        names.end_unlisted(Source::Kubelet, listing, listing + KEPT);
+        names.end_unlisted(Source::Kubelet, listing, listing + RETENTION);
         assert_eq!(names.len(), (1, 0));
         assert_eq!(name(&names, "c2").as_deref(), Some("b"));
     }

@@ -1,9 +1,9 @@
 //! Cgroup path to container, pod and unit.
 //!
-//! Pure and total: any string gives an answer. `testdata/cgroup-paths.txt` has the layouts that are known, by runtime
-//! and driver, and what each gives.
+//! Pure and total: any string has a result. `testdata/cgroup-paths.txt` has the known layouts, by runtime and driver, with
+//! the result of each.
 //!
-//! What a path says is the word of whoever may make a directory there: a process that manages cgroups of its own, as
+//! A path is only as trustworthy as whoever may create a directory there: a process that manages cgroups of its own, as
 //! in a container or below `user@1000.service`, can name one like a container.
 
 #[cfg(test)]
@@ -23,13 +23,13 @@ const CONTAINER_ID_DIGITS: usize = 64;
 const SHORT_ID_DIGITS: usize = 32;
 /// Digits of a UUID, group by group.
 const UUID_GROUPS: &[usize] = &[8, 4, 4, 4, 12];
-/// The same of what Garden calls its containers: no UUID, but nearly.
+/// The same for Garden's container ids: almost a UUID.
 const GARDEN_GROUPS: &[usize] = &[8, 4, 4, 4, 4];
 /// Letters and digits of BuildKit's ids.
 const BUILDKIT_ID_LETTERS: usize = 25;
 
-/// What stands before a container's id in a name, and the runtime that writes it. Monitors have names of their own
-/// (`crio-conmon-<id>`), so that they are not taken for the container.
+/// The prefix of a container's id in a name, and the runtime that writes it. Monitors have names of their own
+/// (`crio-conmon-<id>`), so they are not mistaken for the container.
 const PREFIXES: &[(&str, &str)] = &[
     ("docker", "docker"),
     ("cri-containerd", "containerd"),
@@ -39,10 +39,10 @@ const PREFIXES: &[(&str, &str)] = &[
     ("libpod-payload", "podman"),
 ];
 
-/// Reads everything that a path says.
+/// Parses a path.
 ///
 /// The innermost container and the innermost pod count, and what is below them belongs to them. The unit is the
-/// innermost one of this machine's own systemd: those of a systemd in a container are not.
+/// innermost one of this machine's own systemd; those of a systemd in a container do not count.
 #[must_use]
 pub fn parse(path: &str) -> Identity {
     let mut reader = Reader::default();
@@ -57,8 +57,8 @@ pub fn parse(path: &str) -> Identity {
     reader.identity(path)
 }
 
-/// Reads the path of a life-cycle record. The kernel cuts one that is longer than the record holds. The name that
-/// would have decided can be among what is gone, so such a path is only a path.
+/// Parses the path of a life-cycle record. The kernel truncates one that does not fit into the record. The deciding name can
+/// be in the part that is missing, so such a path is nothing but a path.
 #[must_use]
 pub fn parse_record(path: &[u8]) -> Identity {
     let text = String::from_utf8_lossy(path);
@@ -69,46 +69,46 @@ pub fn parse_record(path: &[u8]) -> Identity {
     }
 }
 
-/// What was found on the way from the root down.
+/// What was found so far, from the root down.
 #[derive(Default)]
 struct Reader<'a> {
     top: &'a str,
     grandparent: &'a str,
     parent: &'a str,
     parent_is_pod: bool,
-    pod: Option<Pod<'a>>,
-    /// Where the pod's own directory ends. A pod that is only named has none.
+    pod: Option<PodPart<'a>>,
+    /// Where the pod's own directory ends. A pod that is only mentioned has none.
     pod_end: Option<usize>,
-    container: Option<Container<'a>>,
+    container: Option<ContainerPart<'a>>,
     container_end: Option<usize>,
     unit: Option<&'a str>,
 }
 
-struct Pod<'a> {
+struct PodPart<'a> {
     /// With dashes, or with underscores instead.
     uid: &'a str,
     qos: &'static str,
 }
 
-struct Container<'a> {
+struct ContainerPart<'a> {
     id: Cow<'a, str>,
     runtime: Option<&'static str>,
 }
 
-impl<'a> Container<'a> {
+impl<'a> ContainerPart<'a> {
     fn new(id: impl Into<Cow<'a, str>>, runtime: &'static str) -> Self {
         Self { id: id.into(), runtime: Some(runtime) }
     }
 }
 
 impl<'a> Reader<'a> {
-    /// Takes up the next name, which ends at `end`.
+    /// Reads the next name, which ends at `end`.
     fn read(&mut self, name: &'a str, end: usize) {
         if self.top.is_empty() {
             self.top = name;
         }
         if self.container.is_none() && is_unit(name) {
-            // A name that could be a file of the kernel's has an underscore before it (`cg_escape` of systemd).
+            // systemd puts an underscore before a name that could be one of the kernel's files (`cg_escape`).
             self.unit = Some(name.strip_prefix('_').unwrap_or(name));
         }
         let (pod, mut parent) = (self.pod(name), name);
@@ -117,9 +117,9 @@ impl<'a> Reader<'a> {
             (self.pod, self.pod_end) = (pod, Some(end));
         } else if let Some(container) = self.container(name) {
             (self.container, self.container_end) = (Some(container), Some(end));
-            // A container may be called `lxc`, which says nothing of what is in it.
+            // A container may be called `lxc`, which does not tell what is in it.
             parent = "";
-            // The same name tells the pod where systemd's notation was taken for a path.
+            // Where systemd's notation was taken for a path, the same name contains the pod.
             if let Some(pod) = name.split_once(':').and_then(|(slice, _)| pod_slice(slice)) {
                 (self.pod, self.pod_end) = (Some(pod), None);
             }
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
 
     /// A pod's directory: `pod<uid>` below `kubepods` or a class in it under the cgroupfs driver, a slice under
     /// systemd's.
-    fn pod(&self, name: &'a str) -> Option<Pod<'a>> {
+    fn pod(&self, name: &'a str) -> Option<PodPart<'a>> {
         if name.ends_with(".slice") {
             return pod_slice(name);
         }
@@ -140,16 +140,16 @@ impl<'a> Reader<'a> {
             ("kubepods", "besteffort") => "besteffort",
             _ => return None,
         };
-        (is_hex_groups(uid, '-', UUID_GROUPS) || is_hex(uid, SHORT_ID_DIGITS)).then_some(Pod { uid, qos })
+        (is_hex_groups(uid, '-', UUID_GROUPS) || is_hex(uid, SHORT_ID_DIGITS)).then_some(PodPart { uid, qos })
     }
 
-    /// A container's directory, and the runtime that made it.
-    fn container(&self, name: &'a str) -> Option<Container<'a>> {
+    /// A container's directory, and the runtime that created it.
+    fn container(&self, name: &'a str) -> Option<ContainerPart<'a>> {
         prefixed(name).or_else(|| self.bare(name)).or_else(|| self.lxc(name)).or_else(|| nspawn(name))
     }
 
-    /// A directory that is called as the container is; where it is tells who made it.
-    fn bare(&self, name: &'a str) -> Option<Container<'a>> {
+    /// A directory that is named by the container's id alone; its place tells the runtime.
+    fn bare(&self, name: &'a str) -> Option<ContainerPart<'a>> {
         if is_hex(name, CONTAINER_ID_DIGITS) {
             let runtime = match self.parent {
                 // Podman's pods, whose containers are `libpod-<id>`; what Kata's virtual machines take for themselves.
@@ -160,12 +160,12 @@ impl<'a> Reader<'a> {
                 // CRI-O writes a prefix, dockershim and containerd do not.
                 _ if self.parent_is_pod => Some("cri"),
                 _ if self.top == "ecs" => Some("docker"),
-                // Docker puts a container wherever `--cgroup-parent` says. Nobody else is known to call a cgroup by
-                // 64 digits, so one that does is taken for a container, of a runtime that is not known: not to see a
-                // container is worse than an id that nobody has.
+                // Docker puts a container wherever `--cgroup-parent` points. Nothing else is known to name a cgroup with
+                // 64 digits, so such a name counts as a container of an unknown runtime: to miss a container is worse
+                // than to report an id that no container has.
                 _ => None,
             };
-            return Some(Container { id: name.into(), runtime });
+            return Some(ContainerPart { id: name.into(), runtime });
         }
         let runtime = match self.parent {
             "mesos" if is_hex_groups(name, '-', UUID_GROUPS) => "mesos",
@@ -178,15 +178,15 @@ impl<'a> Reader<'a> {
             _ if self.top == "ecs" && is_fargate_id(name) => "containerd",
             _ => return None,
         };
-        Some(Container::new(name, runtime))
+        Some(ContainerPart::new(name, runtime))
     }
 
     /// LXC, LXD and Incus: `lxc.payload.<name>`; in older ones the name below `lxc.payload` or `lxc`. The monitor's
     /// `lxc.monitor.<name>` is no container.
-    fn lxc(&self, name: &'a str) -> Option<Container<'a>> {
+    fn lxc(&self, name: &'a str) -> Option<ContainerPart<'a>> {
         let below = matches!(self.parent, "lxc" | "lxc.payload").then_some(name);
         let name = name.strip_prefix("lxc.payload.").or(below).filter(|name| !name.is_empty())?;
-        Some(Container::new(name, "lxc"))
+        Some(ContainerPart::new(name, "lxc"))
     }
 
     fn identity(self, path: &str) -> Identity {
@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
 }
 
 /// `kubepods[-<class>]-pod<uid with _>.slice`, below whatever slice the kubelet was given.
-fn pod_slice(name: &str) -> Option<Pod<'_>> {
+fn pod_slice(name: &str) -> Option<PodPart<'_>> {
     let (parent, uid) = name.strip_suffix(".slice")?.rsplit_once("-pod")?;
     let (root, qos) = match parent.rsplit_once('-') {
         Some((root, "burstable")) => (root, "burstable"),
@@ -215,27 +215,27 @@ fn pod_slice(name: &str) -> Option<Pod<'_>> {
     };
     let is_kubernetes = root == "kubepods" || root.ends_with("-kubepods");
     let is_uid = is_hex_groups(uid, '_', UUID_GROUPS) || is_hex(uid, SHORT_ID_DIGITS);
-    (is_kubernetes && is_uid).then_some(Pod { uid, qos })
+    (is_kubernetes && is_uid).then_some(PodPart { uid, qos })
 }
 
 /// `<prefix>-<id>.scope` under systemd, `<prefix>-<id>` under cgroupfs, and `<slice>:<prefix>:<id>` where a runtime
 /// without systemd was given systemd's notation.
-fn prefixed(name: &str) -> Option<Container<'_>> {
+fn prefixed(name: &str) -> Option<ContainerPart<'_>> {
     let (prefix, id) = match name.rsplit_once(':') {
         Some((slice_and_prefix, id)) => (slice_and_prefix.rsplit_once(':')?.1, id),
         None => name.strip_suffix(".scope").unwrap_or(name).rsplit_once('-')?,
     };
     let (_, runtime) = PREFIXES.iter().find(|(known, _)| *known == prefix)?;
-    is_hex(id, CONTAINER_ID_DIGITS).then(|| Container::new(id, runtime))
+    is_hex(id, CONTAINER_ID_DIGITS).then(|| ContainerPart::new(id, runtime))
 }
 
 /// A machine of systemd-nspawn: its scope, or the service that `machinectl start` runs it in.
-fn nspawn(name: &str) -> Option<Container<'_>> {
+fn nspawn(name: &str) -> Option<ContainerPart<'_>> {
     let scope = || name.strip_prefix("machine-")?.strip_suffix(".scope");
     let service = || name.strip_prefix("systemd-nspawn@")?.strip_suffix(".service");
     let machine = scope().or_else(service)?;
-    // libvirt registers its machines as well: `qemu-<number>-<name>` is no container, and of `lxc-` it has others
-    // than we know.
+    // libvirt registers its machines as well: `qemu-<number>-<name>` is no container, and its `lxc-` ones are not those
+    // of LXC.
     if machine.is_empty() || machine.starts_with(r"qemu\x2d") || machine.starts_with(r"lxc\x2d") {
         return None;
     }
@@ -244,7 +244,7 @@ fn nspawn(name: &str) -> Option<Container<'_>> {
         if machine.contains('\\') { machine.replace(r"\x2d", "-").into() } else { Cow::from(machine) };
     let is_name =
         machine.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
-    is_name.then(|| Container::new(machine, "systemd-nspawn"))
+    is_name.then(|| ContainerPart::new(machine, "systemd-nspawn"))
 }
 
 /// A systemd unit that runs something; slices only group.
@@ -271,7 +271,7 @@ fn is_buildkit_id(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-/// So many hexadecimal digits; runtimes and Kubernetes write small ones only.
+/// Whether this is exactly so many hexadecimal digits; runtimes and Kubernetes only write lower case.
 fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

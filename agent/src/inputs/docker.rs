@@ -23,8 +23,9 @@ use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 
 use crate::host::Host;
 use crate::host::cgroupfs::reader::Reader;
-use crate::identity::docker::api::{ApiError, Client, DEFAULT_ENDPOINT, DiskUsage, Info};
-use crate::identity::docker::{Container, Daemon, Selection, Watch};
+use crate::identity::docker::{
+    ApiError, Container, DEFAULT_ENDPOINT, Daemon, DiskUsage, DockerClient, Info, Selection, Watch,
+};
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
 use crate::options::tls::Tls;
@@ -163,8 +164,8 @@ impl Options {
     ///
     /// # Errors
     /// The option that cannot be worked with.
-    pub fn client(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Client, OptionError> {
-        Client::new(&self.endpoint, &self.tls, self.timeout, variable)
+    pub fn client(&self, variable: impl Fn(&str) -> Option<String>) -> Result<DockerClient, OptionError> {
+        DockerClient::new(&self.endpoint, &self.tls, self.timeout, variable)
     }
 }
 
@@ -174,7 +175,7 @@ pub struct Docker {
     names: IncludeExclude,
     states: IncludeExclude,
     shared: Arc<Shared>,
-    client: Arc<Client>,
+    client: Arc<DockerClient>,
     daemon: Arc<Daemon>,
     /// Ends the watch when the input is dropped.
     watch: JoinSet<Infallible>,

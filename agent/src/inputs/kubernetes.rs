@@ -25,8 +25,9 @@ use self::points::Said;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 
 use crate::host::Host;
-use crate::identity::kubelet::answer::{Pod, PodStats, Summary};
-use crate::identity::kubelet::{Access, Client, Error, Kubelet, Listing, NameKeeper, Token};
+use crate::identity::kubelet::pods::Pod;
+use crate::identity::kubelet::summary::{PodStats, Summary};
+use crate::identity::kubelet::{Access, Error, Kubelet, KubeletClient, Listing, NameKeeper, Token};
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
 use crate::options::tls::Tls;
@@ -82,7 +83,7 @@ impl Options {
     ///
     /// # Errors
     /// The option that cannot be worked with.
-    pub fn client(&self, host: &Host) -> Result<Client, OptionError> {
+    pub fn client(&self, host: &Host) -> Result<KubeletClient, OptionError> {
         let mut tls = self.tls.clone();
         let url = if self.url.is_empty() {
             // The kubelet of a node is no more than its address, and its certificate mostly signed by itself.
@@ -96,7 +97,7 @@ impl Options {
             ("", token) => Token::Text(token.to_owned()),
             (path, _) => Token::File(path.to_owned()),
         };
-        Client::new(&Access { url, token, timeout: self.timeout(), tls })
+        KubeletClient::new(&Access { url, token, timeout: self.timeout(), tls })
     }
 
     fn timeout(&self) -> Duration {

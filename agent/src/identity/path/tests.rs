@@ -109,7 +109,7 @@ fn doubled_and_trailing_slashes_are_nothing() {
 }
 
 #[test]
-fn a_path_that_the_kernel_cut_says_nothing() {
+fn a_path_that_the_kernel_truncated_tells_nothing() {
     let (deep, whole) = ("/a".repeat(500), fill("/docker/{A}"));
     let path = format!("{whole}{deep}");
     assert_eq!(parse_record(whole.as_bytes()), parse(&whole));
@@ -122,7 +122,7 @@ fn a_path_that_the_kernel_cut_says_nothing() {
 }
 
 #[test]
-fn a_record_of_any_bytes_is_an_answer() {
+fn a_record_of_any_bytes_has_a_result() {
     let identity = parse_record(b"/lxc/\xff\xfe");
     assert_eq!(identity.container_id.as_deref(), Some("\u{fffd}\u{fffd}"));
     assert_eq!(parse_record(b""), parse(""));

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::{Area, Options, StorageObject};
 use crate::host::cgroupfs::figures::{Activity, Cpu, DeviceIo, IO_KINDS, Memory, Throttling};
-use crate::identity::docker::api::{DiskUsage, Info};
-use crate::identity::docker::{Container, Engine};
+use crate::identity::docker::{Container, DiskUsage, Engine, Info};
 use crate::inputs::{Gathered, net};
 use crate::line_protocol::truncated;
 use crate::point::{FieldValue, Name, Point, Timestamp};

@@ -100,7 +100,7 @@ impl Books {
             && identity.container_id.is_some()
             && identity.lacks(&identity.named(names, now))
         {
-            names.want();
+            names.request();
         }
     }
 
@@ -124,7 +124,7 @@ impl Books {
 
     /// Who a cgroup is, and since when the agent knows.
     pub(super) fn identity(&self, key: Key) -> Option<(&Arc<crate::identity::Identity>, Instant)> {
-        Some((self.cgroups.get(key)?, self.cgroups.since(key)?))
+        Some((self.cgroups.get(key)?, self.cgroups.first_seen(key)?))
     }
 }
 

@@ -82,7 +82,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::names::{Container, Source};
+    use crate::identity::names::{ContainerName, Source};
     use crate::identity::path;
     use crate::point::Timestamp;
 
@@ -121,7 +121,7 @@ mod tests {
     fn a_row_goes_out_under_its_own_time_once_it_has_a_name() {
         let mut case = Case::new();
         assert!(case.release(1, true).is_empty());
-        let container = Container { name: "web".into(), image: "bb:1".into() };
+        let container = ContainerName { name: "web".into(), image: "bb:1".into() };
         case.names.name_container(Source::Docker, ID, container, case.start);
         let points = case.release(2, true);
         assert_eq!((points.len(), points[0].time), (1, Timestamp(7)));

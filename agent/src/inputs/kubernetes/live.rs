@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::host::Host;
 use crate::host::cgroupfs::figures;
-use crate::identity::kubelet::answer::Pod;
+use crate::identity::kubelet::pods::Pod;
 use crate::identity::path;
 use crate::inputs::{Shared, read_text};
 

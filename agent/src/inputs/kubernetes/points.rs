@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use crate::identity::kubelet::Listing;
-use crate::identity::kubelet::answer::{
-    Container, ContainerStats, CpuStats, Figure, FsStats, MemoryStats, NetworkStats, NodeStats, Pod,
-    PodStats, Summary,
+use crate::identity::kubelet::pods::{Pod, PodContainer};
+use crate::identity::kubelet::summary::{
+    ContainerStats, CpuStats, Figure, FsStats, MemoryStats, NetworkStats, NodeStats, PodStats, Summary,
 };
 use crate::inputs::{Gathered, net};
 use crate::line_protocol::truncated;
@@ -127,7 +127,7 @@ fn add_pod(
 
     let listed = pod.map_or(&[][..], |pod| &pod.containers);
     let known = stats.map_or(&[][..], |stats| &stats.containers);
-    let is_known = |container: &&Container| known.iter().any(|stats| stats.name == container.name);
+    let is_known = |container: &&PodContainer| known.iter().any(|stats| stats.name == container.name);
     let both = known.iter().map(|stats| (listed.iter().find(|c| c.name == stats.name), Some(stats)));
     let others =
         listed.iter().filter(|container| !is_known(container)).map(|container| (Some(container), None));
@@ -260,7 +260,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::identity::kubelet::answer;
+    use crate::identity::kubelet::{pods, summary};
     use crate::inputs::golden::{self, Line};
     use crate::options::filter::IncludeExclude;
     use crate::point::{FieldValue, Timestamp};
@@ -270,11 +270,11 @@ mod tests {
     const SUMMARY: &[u8] = include_bytes!("../../../testdata/kubelet/stats-summary.json");
 
     fn listing(pods: Vec<Pod>) -> Listing {
-        Listing { asked: Instant::now(), pods }
+        Listing { requested: Instant::now(), pods }
     }
 
     fn recorded() -> (Listing, Summary) {
-        (listing(answer::pods(PODS).unwrap()), answer::summary(SUMMARY).unwrap())
+        (listing(pods::parse(PODS).unwrap()), summary::parse(SUMMARY).unwrap())
     }
 
     fn points(said: &Said<'_>, figures: &Figures) -> Vec<Point> {
@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn labels_are_bounded_and_say_nothing_of_whose_figures_these_are() {
         let mut pod = Pod { name: "p".into(), namespace: "n".into(), node: "h".into(), ..Pod::default() };
-        pod.containers = vec![Container {
+        pod.containers = vec![PodContainer {
             name: "c".into(),
             image: "registry:5000/image:1".into(),
             is_main: true,

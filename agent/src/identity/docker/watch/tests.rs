@@ -1,7 +1,9 @@
 //! Against a stand-in that answers what docker 20.10, docker 29 and podman answer, as far as it is used: only 20.10 is there
 //! to be run (`tests/it/docker.rs` does). The events are recorded.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -13,13 +15,13 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::options::tls::Tls;
 
-/// What the daemon says now.
+/// What the daemon answers now.
 #[derive(Default)]
 struct Script {
-    /// Least and most version of the API.
+    /// Oldest and newest version of the API.
     versions: (&'static str, &'static str),
     containers: BTreeMap<String, Value>,
-    asked: Vec<String>,
+    requested: Vec<String>,
 }
 
 struct StandIn {
@@ -70,8 +72,8 @@ impl StandIn {
         self.events.send(format!("{event}\n")).unwrap();
     }
 
-    fn asked(&self, path: &str) -> usize {
-        self.script.lock().unwrap().asked.iter().filter(|asked| asked.contains(path)).count()
+    fn requested(&self, path: &str) -> usize {
+        self.script.lock().unwrap().requested.iter().filter(|requested| requested.contains(path)).count()
     }
 }
 
@@ -113,21 +115,25 @@ async fn serve(stream: UnixStream, script: Arc<Mutex<Script>>, events: broadcast
 
 /// The answer to a request; `None` for the stream of events.
 fn answer(path: &str, script: &mut Script) -> Option<(u16, String)> {
-    script.asked.push(path.to_owned());
-    let (least, most) = script.versions;
+    script.requested.push(path.to_owned());
+    let (oldest, newest) = script.versions;
     if path == "/version" {
-        return Some((200, json!({"ApiVersion": most, "MinAPIVersion": least, "Version": "x"}).to_string()));
+        return Some((
+            200,
+            json!({"ApiVersion": newest, "MinAPIVersion": oldest, "Version": "x"}).to_string(),
+        ));
     }
     let (version, path) = path.strip_prefix("/v").unwrap().split_once('/').unwrap();
     let number = |version: &str| version.split('.').map(|part| part.parse().unwrap()).collect::<Vec<u32>>();
-    if number(version) < number(least) || number(version) > number(most) {
+    if number(version) < number(oldest) || number(version) > number(newest) {
         let message = format!("client version {version} is not supported");
         return Some((400, json!({"message": message}).to_string()));
     }
     Some(match path.split('?').next().unwrap() {
-        "info" => {
-            (200, json!({"Name": "vm", "ServerVersion": most, "MemTotal": 1024, "Containers": 1}).to_string())
-        }
+        "info" => (
+            200,
+            json!({"Name": "vm", "ServerVersion": newest, "MemTotal": 1024, "Containers": 1}).to_string(),
+        ),
         "containers/json" => {
             let entry = |container: &Value| json!({"Id": container["Id"], "Names": [container["Name"]], "Image": "bb:1", "State": container["State"]["Status"]});
             (200, script.containers.values().map(entry).collect::<Value>().to_string())
@@ -148,7 +154,7 @@ struct Watched {
 
 fn watch(socket: &Path) -> Watched {
     let endpoint = format!("unix://{}", socket.display());
-    let client = Client::new(&endpoint, &Tls::default(), Duration::from_secs(5), |_| None).unwrap();
+    let client = DockerClient::new(&endpoint, &Tls::default(), Duration::from_secs(5), |_| None).unwrap();
     let names = Arc::<Names>::default();
     let daemon = Arc::new(Daemon::default());
     let watch = Watch::new(Arc::new(client), Arc::clone(&daemon), &names, Selection::default());
@@ -198,8 +204,8 @@ async fn follows_a_container_from_its_start_to_its_end(
         (engine.host.as_str(), engine.server_version.as_str(), engine.memory_bytes),
         ("vm", versions.1, Some(1024))
     );
-    assert!(daemon.asked(prefix) >= 5 && daemon.asked("/stats") == 0);
-    let inspected = daemon.asked("/aa/json");
+    assert!(daemon.requested(prefix) >= 5 && daemon.requested("/stats") == 0);
+    let inspected = daemon.requested("/aa/json");
     assert_eq!(inspected, 1);
 
     // One that is gone before anybody can inspect it has its name.
@@ -217,12 +223,12 @@ async fn follows_a_container_from_its_start_to_its_end(
     daemon.script.lock().unwrap().containers.remove("aa");
     daemon.tell("destroy", "aa", "second");
     watched.until("its removal", |watched| watched.status("aa").is_none()).await;
-    assert_eq!(daemon.asked("containers/json"), 1, "nothing is listed again");
-    assert!(daemon.asked("/aa/json") <= inspected + 2);
+    assert_eq!(daemon.requested("containers/json"), 1, "nothing is listed again");
+    assert!(daemon.requested("/aa/json") <= inspected + 2);
 }
 
 #[tokio::test]
-async fn what_was_known_stays_while_the_daemon_is_away_and_is_put_right_when_it_is_back() {
+async fn what_was_known_stays_while_the_daemon_is_down_and_is_corrected_when_it_is_back() {
     let mut daemon = StandIn::start(("1.12", "1.41"));
     daemon.put("aa", "stays", "running", 7);
     daemon.put("bb", "goes", "running", 8);
@@ -242,27 +248,27 @@ async fn what_was_known_stays_while_the_daemon_is_away_and_is_put_right_when_it_
 }
 
 #[tokio::test]
-async fn nonsense_among_the_events_makes_it_list_again() {
+async fn a_malformed_event_makes_it_list_again() {
     let daemon = StandIn::start(("1.12", "1.41"));
     daemon.put("aa", "first", "running", 7);
     let watched = watch(&daemon.socket());
     watched.daemon.ready(Duration::from_secs(10)).await;
-    daemon.put("bb", "unheard", "running", 8);
+    daemon.put("bb", "unreported", "running", 8);
     daemon.events.send("{\"Action\": 7}\n".into()).unwrap();
-    watched.until("the one that no event told of", |watched| watched.status("bb").is_some()).await;
+    watched.until("the one that no event reported", |watched| watched.status("bb").is_some()).await;
     daemon.events.send("x".repeat(5 << 20)).unwrap();
-    daemon.put("cc", "unheard", "running", 9);
+    daemon.put("cc", "unreported", "running", 9);
     watched.until("the next one", |watched| watched.status("cc").is_some()).await;
-    // An id that is none is not asked for.
+    // An invalid id is not requested.
     daemon.tell("start", "../../info", "odd");
     daemon.put("dd", "last", "running", 10);
     daemon.tell("start", "dd", "last");
     watched.until("the last one", |watched| watched.status("dd").is_some()).await;
-    assert_eq!((watched.name("../../info"), daemon.asked("..")), (None, 0));
+    assert_eq!((watched.name("../../info"), daemon.requested("..")), (None, 0));
 }
 
 #[tokio::test]
-async fn the_recorded_events_of_docker_are_understood() {
+async fn dockers_recorded_events_are_parsed() {
     let daemon = StandIn::start(("1.12", "1.41"));
     let watched = watch(&daemon.socket());
     watched.daemon.ready(Duration::from_secs(10)).await;
@@ -279,42 +285,4 @@ async fn the_recorded_events_of_docker_are_understood() {
         (watched.name(started).as_deref(), watched.name(renamed).as_deref()),
         (Some("ev"), Some("ended2"))
     );
-}
-
-#[test]
-fn labels_are_cut_and_counted() {
-    let labels: serde_json::Map<String, Value> =
-        (0..10_000).map(|i| (format!("l{i:05}"), json!("v".repeat(i)))).collect();
-    let long = json!({"Id": "a", "Name": "/n".repeat(5000), "Config": {"Image": "i".repeat(5000), "Labels": {"k".repeat(5000): "v".repeat(5000)}, "Env": ["A=1"]}});
-    let many = json!({"Id": "a", "Config": {"Labels": labels}});
-    let all = Selection::default();
-    let container = |value: &Value, selection: &Selection| {
-        Container::new(serde_json::from_value(value.clone()).unwrap(), selection)
-    };
-    let long = container(&long, &all);
-    let most = crate::line_protocol::MAX_TAG_BYTES;
-    assert_eq!((long.name.len(), long.image.len(), long.tags.len()), (most, most, 1));
-    assert!(long.tags.iter().all(|(key, value)| key.len() == most && value.len() == most));
-    let told = container(&many, &all);
-    let bytes: usize = told.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
-    assert!(bytes <= MOST_LABEL_BYTES && told.tags.len() > 100 && told.tags.len() <= MOST_LABELS, "{bytes}");
-    assert_eq!(told.tags.first_key_value().unwrap().0, "l00001", "sorted, without the empty one");
-    assert_eq!(told.n_left_out + told.tags.len(), 9_999);
-    // What is chosen is chosen before anything is left out.
-    let labels = IncludeExclude::new(("i", &["l09*9".to_owned()]), ("e", &["*99".to_owned()])).unwrap();
-    let chosen = Selection { labels, variables: Vec::new() };
-    let chosen = container(&many, &chosen);
-    assert!(chosen.tags.keys().all(|key| key.starts_with("l09") && !key.ends_with("99")));
-    assert_eq!(chosen.tags.first_key_value().unwrap().0, "l09009");
-}
-
-#[rstest]
-#[case("2026-11-22T13:00:53.88339895Z", Some(1_795_352_453_883_398_950))]
-#[case("2026-11-22T15:00:53.88339895+02:00", Some(1_795_352_453_883_398_950))]
-#[case("0001-01-01T00:00:00Z", None)]
-#[case("", None)]
-#[case("yesterday", None)]
-#[case("9999-12-31T23:59:59Z", None)]
-fn times(#[case] text: &str, #[case] expected: Option<i64>) {
-    assert_eq!(time(text), expected.map(Timestamp));
 }

@@ -1,0 +1,185 @@
+//! The client of a docker daemon's API, which podman's socket speaks as well.
+//!
+//! No answer is trusted: each is bounded in size and time. Containers' metrics are never requested
+//! (`/containers/ID/stats` makes the daemon read them twice, a second apart).
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Response, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::answers::{DiskUsage, Info, Inspected, Listed, Version, excerpt, parse};
+use super::endpoint::DockerEndpoint;
+use super::error::ApiError;
+use super::events::{EVENTS, Events};
+use super::version::ApiVersion;
+use crate::http;
+use crate::options::OptionError;
+use crate::options::tls::Tls;
+
+/// The largest list of containers, or of what uses the disk: some 10,000 entries.
+const MAX_LIST_BYTES: usize = 32 << 20;
+/// The largest answer about one container, or about the daemon.
+const MAX_OBJECT_BYTES: usize = 4 << 20;
+
+/// A client of one daemon.
+#[derive(Debug)]
+pub struct DockerClient {
+    http: reqwest::Client,
+    endpoint: DockerEndpoint,
+    timeout: Duration,
+    /// The negotiated version; nothing but the version itself is requested before.
+    version: Mutex<Option<ApiVersion>>,
+}
+
+impl DockerClient {
+    /// Checks the options; the daemon is not contacted. `timeout` is for one answer.
+    ///
+    /// # Errors
+    /// The option that is not usable.
+    pub fn new(
+        endpoint: &str,
+        tls: &Tls,
+        timeout: Duration,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, OptionError> {
+        let endpoint = DockerEndpoint::resolve(endpoint, tls, variable)?;
+        let client = http::client(&endpoint.tls, endpoint.base.starts_with("https"))?
+            .connect_timeout(timeout)
+            .tcp_keepalive(Duration::from_secs(30))
+            .pool_max_idle_per_host(1);
+        let client = match &endpoint.socket {
+            Some(path) => client.unix_socket(path.as_str()),
+            None => client,
+        };
+        Ok(Self { http: http::build(client, "endpoint")?, endpoint, timeout, version: Mutex::default() })
+    }
+
+    /// The daemon's address, as it is configured.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint.shown
+    }
+
+    /// The negotiated version; `None` until the daemon was reached.
+    #[must_use]
+    pub fn version(&self) -> Option<ApiVersion> {
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Negotiates a version with the daemon; each time anew, because the daemon may have been replaced.
+    ///
+    /// # Errors
+    /// Why there is no answer, or that the daemon is too old.
+    pub async fn negotiate(&self) -> Result<(), ApiError> {
+        let version = match self.endpoint.version {
+            Some(version) => version,
+            None => {
+                let path = "/version";
+                let answer: Version = parse(path, &self.body(path, MAX_OBJECT_BYTES).await?)?;
+                let newest = ApiVersion::parse(&answer.newest).ok_or_else(|| ApiError::Malformed {
+                    path: path.into(),
+                    why: "there is no `ApiVersion`".into(),
+                })?;
+                ApiVersion::negotiated(ApiVersion::parse(&answer.oldest), newest)?
+            }
+        };
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+        Ok(())
+    }
+
+    /// The daemon's description of itself.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn info(&self) -> Result<Info, ApiError> {
+        self.get("/info", MAX_OBJECT_BYTES).await
+    }
+
+    /// All containers, running or not.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn containers(&self) -> Result<Vec<Listed>, ApiError> {
+        self.get("/containers/json?all=1", MAX_LIST_BYTES).await
+    }
+
+    /// Everything about one container.
+    ///
+    /// # Errors
+    /// Why there is no answer; `is_not_found` when there is no such container.
+    pub async fn inspect(&self, id: &str) -> Result<Inspected, ApiError> {
+        self.get(&format!("/containers/{id}/json"), MAX_OBJECT_BYTES).await
+    }
+
+    /// What takes space on the disk; `kinds` are `container`, `image` and `volume`. May take the daemon a long time.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn disk_usage(&self, kinds: &[&str]) -> Result<DiskUsage, ApiError> {
+        // Older daemons measure all of it, and have no `type`.
+        let query = match self.version() {
+            Some(version) if version >= ApiVersion(1, 42) => format!("?type={}", kinds.join("&type=")),
+            _ => String::new(),
+        };
+        self.get(&format!("/system/df{query}"), MAX_LIST_BYTES).await
+    }
+
+    /// The events from now on.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn events(&self) -> Result<Events, ApiError> {
+        let quoted: Vec<String> = EVENTS.iter().map(|event| format!("%22{event}%22")).collect();
+        let path = format!(
+            "{}/events?filters=%7B%22type%22:[%22container%22],%22event%22:[{}]%7D",
+            self.prefix(),
+            quoted.join(",")
+        );
+        let request = self.http.get(format!("{}{path}", self.endpoint.base)).send();
+        let response = match tokio::time::timeout(self.timeout, request).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(self.unreachable(http::chain(&error))),
+            Err(_) => return Err(self.unreachable("no answer in time".into())),
+        };
+        let response = checked("/events", response).await?;
+        Ok(Events::new(response, &self.endpoint.shown))
+    }
+
+    fn prefix(&self) -> String {
+        self.version().map_or_else(String::new, |version| format!("/v{version}"))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, limit: usize) -> Result<T, ApiError> {
+        parse(path, &self.body(&format!("{}{path}", self.prefix()), limit).await?)
+    }
+
+    async fn body(&self, path: &str, limit: usize) -> Result<Vec<u8>, ApiError> {
+        let request = self.http.get(format!("{}{path}", self.endpoint.base)).timeout(self.timeout);
+        let response = request.send().await.map_err(|error| self.unreachable(http::chain(&error)))?;
+        let response = checked(path, response).await?;
+        http::body(response, limit).await.map_err(|error| ApiError::Body { path: path.into(), error })
+    }
+
+    fn unreachable(&self, why: String) -> ApiError {
+        ApiError::Unreachable { endpoint: self.endpoint.shown.clone(), why }
+    }
+}
+
+/// The response, unless it is an error.
+async fn checked(path: &str, response: Response) -> Result<Response, ApiError> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Message {
+        message: String,
+    }
+    let status = response.status();
+    if status == StatusCode::OK {
+        return Ok(response);
+    }
+    let body = http::body(response, MAX_OBJECT_BYTES).await.unwrap_or_default();
+    let message = parse::<Message>(path, &body).unwrap_or_default().message;
+    Err(ApiError::Status { path: path.into(), status, message: excerpt(&message).to_owned() })
+}

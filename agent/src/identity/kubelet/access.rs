@@ -1,0 +1,76 @@
+//! How to reach a kubelet: its address, and the token that goes with each request.
+
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+
+use crate::options::tls::Tls;
+
+/// Where Kubernetes mounts a pod's token.
+const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// How to reach a kubelet.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Its address, `https://10.0.0.1:10250`.
+    pub url: String,
+    /// The source of the token.
+    pub token: Token,
+    /// Limit for a whole request.
+    pub timeout: Duration,
+    /// Options for `https`.
+    pub tls: Tls,
+}
+
+/// The source of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// The pod's own, in the place where Kubernetes mounts it; never sent without TLS, because nobody configured that.
+    OfPod,
+    /// A file; read for each request, because Kubernetes replaces it every hour or so.
+    File(String),
+    /// The token itself.
+    Text(String),
+}
+
+impl Token {
+    /// The header of a request; an error is a readable text.
+    pub(super) fn read(&self, is_tls: bool) -> Result<Option<HeaderValue>, String> {
+        let text = match self {
+            Self::OfPod if !is_tls => return Ok(None),
+            Self::OfPod => read_token(TOKEN_FILE)?,
+            Self::File(path) => read_token(path)?,
+            Self::Text(token) => token.clone(),
+        };
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
+            .map_err(|_| format!("{} is no token: it has characters that cannot be sent", self.place()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    /// Where it comes from, for messages.
+    pub(super) fn place(&self) -> &str {
+        match self {
+            Self::OfPod => TOKEN_FILE,
+            Self::File(path) => path,
+            Self::Text(_) => "`bearer_token_string`",
+        }
+    }
+}
+
+fn read_token(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_cannot_be_sent_is_named_and_not_shown() {
+        let error = Token::Text("se\ncret".into()).read(true).unwrap_err();
+        assert_eq!(error, "`bearer_token_string` is no token: it has characters that cannot be sent");
+        let error = Token::File("/nonexistent".into()).read(true).unwrap_err();
+        assert!(error.starts_with("cannot read /nonexistent: No such file"), "{error}");
+    }
+}

@@ -1,7 +1,8 @@
 //! When the next gather or flush is due; pure: the time is passed in.
 //!
 //! A schedule follows the wall clock where gathers are rounded to whole intervals, so that the points of a fleet share
-//! their times. It is asked anew after each gather, so a clock that is set never makes it gather twice or wait long.
+//! their times. It is evaluated again after each gather, so setting the clock never causes a second gather or a
+//! long wait.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use crate::point::Timestamp;
 
 /// How long until the next gather, at `now`.
 ///
-/// With `round`, it is the next whole multiple of the interval since the Unix epoch, moved by `offset`; without, one
-/// interval from now. Never zero and never more than an interval: also right after a gather that came a little early.
+/// With `round`, it is the next whole multiple of the interval since the Unix epoch, shifted by `offset`; without, one
+/// interval from now. Never zero and never more than an interval, even right after a gather that came a little early.
 #[must_use]
 pub fn until_next(now: Timestamp, interval: Duration, round: bool, offset: Duration) -> Duration {
     let length = i64::try_from(interval.as_nanos()).unwrap_or(i64::MAX).max(1);
@@ -30,10 +31,10 @@ pub fn jittered(jitter: Duration) -> Duration {
 
 /// How long to wait before another try after `failures` in a row (from 1).
 ///
-/// Doubles from `first` up to `most`; half of it is random, so that a fleet does not come back to a server all at once.
+/// Doubles from `first` up to `max`; half of it is random, so that a fleet does not return to a server all at once.
 #[must_use]
-pub fn backoff(failures: u32, first: Duration, most: Duration) -> Duration {
-    let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most);
+pub fn backoff(failures: u32, first: Duration, max: Duration) -> Duration {
+    let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(max);
     doubled / 2 + jittered(doubled / 2)
 }
 
@@ -70,10 +71,10 @@ mod tests {
 
     #[test]
     fn backs_off_up_to_a_limit_and_never_to_nothing() {
-        let (first, most) = (Duration::from_secs(1), Duration::from_secs(30));
+        let (first, max) = (Duration::from_secs(1), Duration::from_secs(30));
         for failures in 1..100 {
-            let full = first.saturating_mul(1 << (failures - 1).min(16)).min(most);
-            let wait = backoff(failures, first, most);
+            let full = first.saturating_mul(1 << (failures - 1).min(16)).min(max);
+            let wait = backoff(failures, first, max);
             assert!(wait >= full / 2 && wait <= full, "{failures}: {wait:?}");
         }
     }

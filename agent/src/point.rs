@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A name that is known at build time in nearly every case.
+/// A name that is nearly always known at compile time.
 pub type Name = Cow<'static, str>;
 
 /// Wall-clock time in nanoseconds since the Unix epoch.
@@ -50,13 +50,13 @@ impl From<SystemTime> for Timestamp {
 pub enum FieldValue {
     /// A signed count.
     Int(i64),
-    /// An unsigned count; on the wire an integer, held at `i64::MAX` (Telegraf's default).
+    /// An unsigned count; on the wire an integer, capped at `i64::MAX` (Telegraf's default).
     UInt(u64),
-    /// A fraction; the encoder leaves out what is not finite.
+    /// A floating-point number; the encoder drops those that are not finite.
     Float(f64),
-    /// A text.
+    /// A string.
     Text(String),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
 }
 
@@ -108,14 +108,14 @@ impl Point {
         }
     }
 
-    /// Sets a tag, in a chain.
+    /// Sets a tag, for chaining.
     #[must_use]
     pub fn tag(mut self, key: impl Into<Name>, value: impl Into<String>) -> Self {
         self.set_tag(key, value);
         self
     }
 
-    /// Sets a field, in a chain.
+    /// Sets a field, for chaining.
     #[must_use]
     pub fn field(mut self, key: impl Into<Name>, value: impl Into<FieldValue>) -> Self {
         self.set_field(key, value);

@@ -1,6 +1,6 @@
 //! Every measurement once: its name, tags, fields, units and where the numbers come from.
 //!
-//! Owns the vocabulary, not the values. `docs/metrics.md` is made from it, and the tests of every input hold their
+//! Owns the vocabulary, not the values. `docs/metrics.md` is generated from it, and the tests of every input check their
 //! points against it, so that a name or a type cannot change by accident. Measurements that Telegraf has are named,
 //! tagged and typed as Telegraf does.
 
@@ -65,10 +65,10 @@ fn measurement(name: &str) -> Option<&'static Measurement> {
     MEASUREMENTS.iter().find(|measurement| measurement.name == name)
 }
 
-/// Whether a point, as an input makes it, has a name, tags and fields that are described here, with their types.
+/// Checks that a point has a name, tags and fields that are described here, with their types.
 ///
 /// # Errors
-/// Says what is not: the measurement, the tag, the field or its type, or that the point has no field.
+/// What is not: the measurement, the tag, the field or its type, or that the point has no field.
 pub fn check(point: &Point) -> Result<(), String> {
     let name = &*point.measurement;
     let measurement = measurement(name).ok_or_else(|| format!("{name}: no such measurement"))?;
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_that_is_not_described_is_refused() {
+    fn a_point_that_is_not_described_is_rejected() {
         let point = |measurement| Point::new(measurement, Timestamp(0));
         assert_eq!(check(&point("mem").field("total", 1_u64)), Ok(()));
         assert_eq!(check(&point("cgroup").field("pids.max", 1_i64)), Ok(()));

@@ -1,7 +1,7 @@
 //! The figures of one cgroup from the files of cgroupfs, v1 and v2.
 //!
-//! Owns what is read when, and what of a cgroup that rests need not be read again. Nothing here is added up or named. All
-//! inputs of a process share one [`Cgroupfs`], and files that several ask for in the same gather are read once.
+//! Owns what is read when, and what need not be read again for an idle cgroup. Nothing here is added up or named. All inputs
+//! of a process share one [`Cgroupfs`], and files that several of them need in the same gather are read once.
 
 pub mod figures;
 pub mod reader;
@@ -17,12 +17,12 @@ use self::reader::Reader;
 use super::hierarchies::{Hierarchies, HierarchyId};
 use crate::point::Timestamp;
 
-/// What v1 says where there is no limit: the largest whole page.
+/// What v1 reports without a limit: the largest multiple of a page.
 const V1_NO_LIMIT: u64 = 0x7fff_ffff_ffff_f000;
-/// What a cgroup did is forgotten when nobody asked for so long.
+/// A cgroup's figures are forgotten when they were not used for this long.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
-/// All of the memory figures of a cgroup that rests are read this often.
-const REST_PERIOD: Duration = Duration::from_secs(60);
+/// All memory figures of an idle cgroup are read this often.
+const IDLE_PERIOD: Duration = Duration::from_secs(60);
 
 /// The cgroups of this machine as cgroupfs shows them.
 #[derive(Debug)]
@@ -40,34 +40,34 @@ struct State {
     memory: HashMap<String, KnownMemory>,
     pressure: HashMap<String, KnownPressure>,
     readers: Vec<(HierarchyId, Reader)>,
-    activities: HashMap<String, Known>,
-    /// When those that nobody asks for any more were forgotten last.
+    activities: HashMap<String, KnownActivity>,
+    /// When unused figures were last forgotten.
     swept: Option<Instant>,
 }
 
-/// Memory of a cgroup, as it was read last.
+/// Memory of a cgroup, as last read.
 #[derive(Debug)]
 struct KnownMemory {
     memory: Option<Arc<Memory>>,
-    /// The gather that it was last asked for in.
+    /// The gather in which it was last used.
     time: Timestamp,
     /// When all of it was read.
     read: Instant,
     is_used: bool,
 }
 
-/// Pressure of a cgroup by [`RESOURCES`], as it was read last.
+/// Pressure of a cgroup by [`RESOURCES`], as last read.
 #[derive(Debug, Default)]
 struct KnownPressure {
     kinds: [Option<Vec<(&'static str, Pressure)>>; RESOURCES.len()],
     is_used: bool,
 }
 
-/// What a cgroup did, as it was read last.
+/// What a cgroup did, as last read.
 #[derive(Debug)]
-struct Known {
+struct KnownActivity {
     activity: Arc<Activity>,
-    /// Whether it had not run since it was read before; what its requests still did then is in.
+    /// Whether it had not run since the reading before; what its pending requests still did then is included.
     was_idle: bool,
     is_used: bool,
 }
@@ -90,7 +90,7 @@ impl State {
         Some(Files { reader: &mut self.readers[at].1, path })
     }
 
-    /// Forgets what nobody asks for any more.
+    /// Forgets unused figures.
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_none_or(|swept| now.duration_since(swept) > SWEEP_PERIOD) {
             self.swept = Some(now);
@@ -121,12 +121,12 @@ impl Cgroupfs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Memory of a cgroup that several inputs ask for; `time` is that of the gather, in which it is read once.
+    /// Memory of a cgroup that several inputs need; `time` is that of the gather, in which it is read once.
     ///
-    /// Of one that `rests`, which means that it did not run since the gather before, and whose usage is the same, the rest is
-    /// read once a minute: nothing can have changed but how the kernel sorted its page cache.
+    /// If the cgroup `is_idle`, which means that it did not run since the gather before, and its usage is unchanged, the rest
+    /// is read once a minute: nothing can have changed but how the kernel sorted its page cache.
     #[must_use]
-    pub fn memory(&self, path: &str, time: Timestamp, rests: bool) -> Option<Arc<Memory>> {
+    pub fn memory(&self, path: &str, time: Timestamp, is_idle: bool) -> Option<Arc<Memory>> {
         let (mut state, now) = (self.state(), Instant::now());
         state.sweep(now);
         if let Some(known) = state.memory.get_mut(path) {
@@ -136,7 +136,7 @@ impl Cgroupfs {
             }
             known.time = time;
             let usage = known.memory.as_ref().map(|memory| memory.usage);
-            if rests && usage.is_some() && now.duration_since(known.read) < REST_PERIOD {
+            if is_idle && usage.is_some() && now.duration_since(known.read) < IDLE_PERIOD {
                 let memory = known.memory.clone();
                 if self.read_memory_usage(&mut state, path) == usage {
                     return memory;
@@ -157,13 +157,13 @@ impl Cgroupfs {
         state.files(&self.hierarchies, self.memory, path)?.number(file)
     }
 
-    /// Memory of a cgroup that nobody else asks for, read now.
+    /// Memory of a cgroup that no other input needs, read now.
     #[must_use]
     pub fn memory_now(&self, path: &str) -> Option<Memory> {
         self.read_memory(&mut self.state(), path)
     }
 
-    /// What a cgroup uses of memory, read now; limits and what came of them are left out, which is two thirds of the cost.
+    /// Memory in use by a cgroup, read now; limits and their consequences, two thirds of the cost, are left out.
     #[must_use]
     pub fn memory_in_use(&self, path: &str) -> Option<Memory> {
         let mut state = self.state();
@@ -173,7 +173,7 @@ impl Cgroupfs {
         Some(Memory { is_v1, usage, stat: files.text("memory.stat")?.to_owned(), ..Memory::default() })
     }
 
-    /// CPU time of a cgroup in nanoseconds, by one file.
+    /// CPU time of a cgroup in nanoseconds, from one file.
     #[must_use]
     pub fn cpu_usage_ns(&self, path: &str) -> Option<u64> {
         let mut state = self.state();
@@ -187,7 +187,7 @@ impl Cgroupfs {
     fn read_memory(&self, state: &mut State, path: &str) -> Option<Memory> {
         let mut files = state.files(&self.hierarchies, self.memory, path)?;
         if self.memory == HierarchyId::UNIFIED {
-            // The root has no `memory.current`: its figures are the machine's, and `mem` has those.
+            // The root has no `memory.current`: its figures are those of the machine, which `mem` has.
             return Some(Memory {
                 is_v1: false,
                 usage: files.number("memory.current")?,
@@ -200,7 +200,7 @@ impl Cgroupfs {
         }
         let usage = files.number("memory.usage_in_bytes")?;
         let stat = files.text("memory.stat")?.to_owned();
-        // The lowest limit of the cgroup and those above it. Where there is none, two files need not be opened.
+        // The lowest limit of the cgroup and those above it. Without one, two files need not be opened.
         let has_limit = value(&stat, "hierarchical_memory_limit").is_none_or(|limit| limit < V1_NO_LIMIT);
         let mut limited = |file| has_limit.then(|| files.number(file)).flatten();
         Some(Memory {
@@ -216,7 +216,7 @@ impl Cgroupfs {
 
     /// CPU time, throttling and block I/O of a cgroup; `None` when it is gone.
     ///
-    /// Of one under v1 that did not run for two readings nothing is read but its CPU time.
+    /// Under v1, only the CPU time is read of a cgroup that did not run for two readings.
     #[must_use]
     pub fn activity(&self, path: &str, now: Instant) -> Option<Arc<Activity>> {
         let mut state = self.state();
@@ -230,7 +230,7 @@ impl Cgroupfs {
         if let (Some(per_cpu_ns), Some(known)) = (&per_cpu_ns, state.activities.get_mut(path)) {
             known.is_used = true;
             is_idle = known.activity.cpu.as_ref().is_some_and(|cpu| cpu.per_cpu_ns == *per_cpu_ns);
-            // Under v2's block I/O, pages are written back on a cgroup's account while it sleeps.
+            // v2 charges a cgroup for pages that are written back while it sleeps.
             if is_idle && known.was_idle && self.blkio != HierarchyId::UNIFIED {
                 return Some(Arc::clone(&known.activity));
             }
@@ -246,7 +246,7 @@ impl Cgroupfs {
             blkio: self.read_blkio(&mut state, path),
         });
         if self.cpuacct != HierarchyId::UNIFIED {
-            let known = Known { activity: Arc::clone(&activity), was_idle: is_idle, is_used: true };
+            let known = KnownActivity { activity: Arc::clone(&activity), was_idle: is_idle, is_used: true };
             put(&mut state.activities, path, known);
         }
         Some(activity)
@@ -261,7 +261,7 @@ impl Cgroupfs {
         Cpu::of_v2(files.text("cpu.stat")?)
     }
 
-    /// What its CPU quota did to a cgroup.
+    /// How its CPU quota throttled a cgroup.
     #[must_use]
     pub fn throttling(&self, path: &str) -> Option<Throttling> {
         self.read_throttling(&mut self.state(), path)
@@ -272,21 +272,21 @@ impl Cgroupfs {
         Throttling::parse(files.text("cpu.stat")?)
     }
 
-    /// Pressure stall information of a cgroup in cgroup2: resource and kinds, where something ever stood still.
-    /// Since Linux 4.20; without `CONFIG_PSI` there is none.
+    /// Pressure stall information of a cgroup in cgroup2: resource and kinds, where anything ever stalled. Since Linux 4.20;
+    /// empty without `CONFIG_PSI`.
     ///
-    /// Of one that `rests`, only `io` is read again once its averages are 0: what does not run waits neither for a CPU nor
-    /// for memory, but it can hang in a request.
+    /// If the cgroup `is_idle`, only `io` is read again once its averages are 0: what does not run waits neither for a CPU nor
+    /// for memory, but can hang in a request.
     #[must_use]
-    pub fn pressure(&self, path: &str, rests: bool) -> Vec<(&'static str, Vec<(&'static str, Pressure)>)> {
+    pub fn pressure(&self, path: &str, is_idle: bool) -> Vec<(&'static str, Vec<(&'static str, Pressure)>)> {
         let mut state = self.state();
         state.sweep(Instant::now());
         let known = state.pressure.remove_entry(path);
         let (key, mut known) = known.unwrap_or_else(|| (path.to_owned(), KnownPressure::default()));
         let mut pressures = Vec::new();
         for (known, (resource, file)) in known.kinds.iter_mut().zip(RESOURCES) {
-            let is_still = |kinds: &Vec<(_, Pressure)>| kinds.iter().all(|(_, pressure)| pressure.is_still());
-            if !(rests && resource != "io" && known.as_ref().is_some_and(is_still)) {
+            let is_zero = |kinds: &Vec<(_, Pressure)>| kinds.iter().all(|(_, pressure)| pressure.is_zero());
+            if !(is_idle && resource != "io" && known.as_ref().is_some_and(is_zero)) {
                 let files = state.files(&self.hierarchies, HierarchyId::UNIFIED, path);
                 *known = files.and_then(|mut files| files.text(file).map(Pressure::parse));
             }
@@ -320,7 +320,7 @@ impl Cgroupfs {
         })
     }
 
-    /// Closes what is kept open of cgroups that are gone, and forgets their figures.
+    /// Closes the files of removed cgroups, and forgets their figures.
     pub fn forget<'a>(&self, paths: impl Iterator<Item = &'a str>) {
         let mut state = self.state();
         for path in paths {
@@ -333,8 +333,7 @@ impl Cgroupfs {
         }
     }
 
-    /// The processes of a cgroup itself, by the ids that they have here: one that this process's PID namespace does not
-    /// show is left out.
+    /// The processes in a cgroup itself, by their ids in this process's PID namespace; those outside of it are left out.
     #[must_use]
     pub fn processes(&self, path: &str) -> Vec<u32> {
         let mut state = self.state();
@@ -344,7 +343,7 @@ impl Cgroupfs {
     }
 }
 
-/// Replaces an entry, or makes it; a key is made for a new one alone.
+/// Replaces or adds an entry; only a new one needs a key of its own.
 fn put<V>(map: &mut HashMap<String, V>, key: &str, value: V) {
     match map.get_mut(key) {
         Some(before) => *before = value,
@@ -367,7 +366,7 @@ struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    /// A file's text; `None` when it is not there, or the cgroup is gone.
+    /// A file's text; `None` when it does not exist, or the cgroup is gone.
     fn text(&mut self, file: &str) -> Option<&str> {
         self.reader.read(self.path, file)
     }

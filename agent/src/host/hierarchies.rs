@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Host;
 
-/// Where CPU time is accounted: decides which of a task's many cgroups is charged.
+/// Where CPU time is accounted: decides which of a task's cgroups is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CpuController {
     /// The cgroup2 hierarchy.
@@ -38,7 +38,7 @@ const CGROUP_MAGIC: i64 = 0x0027_e0eb;
 pub struct Hierarchies {
     /// Number and controllers of each, cgroup2 with none.
     all: Vec<(HierarchyId, Vec<String>)>,
-    /// Where each that is mounted can be read from here.
+    /// Where each mounted one can be read by this process.
     mounts: Vec<(HierarchyId, PathBuf)>,
 }
 
@@ -65,7 +65,7 @@ impl Hierarchies {
         for (_, mount) in &mut hierarchies.mounts {
             *mount = host.mounted(mount);
         }
-        // What the host mounted need not be to be seen from here: this process may have mounts of its own.
+        // What the host mounted need not be visible here: this process may have mounts of its own.
         hierarchies.mounts.retain(|(id, mount)| {
             let magic = if *id == HierarchyId::UNIFIED { CGROUP2_MAGIC } else { CGROUP_MAGIC };
             rustix::fs::statfs(mount).is_ok_and(|stat| stat.f_type == magic)
@@ -73,7 +73,7 @@ impl Hierarchies {
         hierarchies
     }
 
-    /// Puts the two files together; pure.
+    /// Combines the two files; pure.
     #[must_use]
     pub fn parse(cgroup: &str, mountinfo: &str) -> Self {
         let all: Vec<(HierarchyId, Vec<String>)> = cgroup
@@ -94,7 +94,7 @@ impl Hierarchies {
             else {
                 continue;
             };
-            // Seen from a container with a cgroup namespace of its own, the hierarchy's root is so many levels up.
+            // From a container with its own cgroup namespace, the hierarchy's root is some levels up: `/../..`.
             if root.split('/').any(|part| !matches!(part, "" | "..")) {
                 continue;
             }
@@ -140,7 +140,7 @@ impl Hierarchies {
             .map_or(HierarchyId::UNIFIED, |(id, _)| *id)
     }
 
-    /// Where CPU time is accounted. `cpuacct` goes first: it is the one that v1's own figures are about.
+    /// Where CPU time is accounted. `cpuacct` comes first: v1's own figures are those of that controller.
     #[must_use]
     pub fn cpu(&self) -> (CpuController, HierarchyId) {
         for (controller, name) in [(CpuController::Cpuacct, "cpuacct"), (CpuController::Cpu, "cpu")] {
@@ -180,12 +180,12 @@ impl Hierarchies {
     }
 }
 
-/// How deep a walk goes; the kernel's own limit is far above what anybody nests.
+/// How deep a walk goes; nobody nests cgroups that far.
 const WALK_DEPTH: usize = 64;
 
-/// Every cgroup below the mount of a hierarchy: its id, and its path from the root, parents before what is in them.
+/// Visits every cgroup below the mount of a hierarchy: its id, and its path from the root, parents before children.
 ///
-/// A directory that goes away meanwhile is left out; that is not an error.
+/// A directory that is removed meanwhile is skipped; that is not an error.
 pub fn walk(mount: &Path, mut visit: impl FnMut(u64, &str)) {
     if let Ok(root) = std::fs::metadata(mount) {
         visit(root.ino(), "/");
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_above_this_namespaces_own_is_the_root() {
+    fn a_root_above_that_of_this_namespace_is_the_root() {
         let mounts = "35 30 0:30 /../../.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
                       36 30 0:30 /../x /elsewhere rw - cgroup2 cgroup2 rw\n";
         let hierarchies = Hierarchies::parse("0::/../../init.scope\n", mounts);

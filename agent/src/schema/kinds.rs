@@ -9,7 +9,7 @@ use crate::point::FieldValue;
 pub enum Kind {
     /// [`FieldValue::Int`].
     Int,
-    /// [`FieldValue::UInt`]; an integer on the wire, unless unsigned ones are asked for.
+    /// [`FieldValue::UInt`]; an integer on the wire, unless `influx_uint_support` is set.
     UInt,
     /// [`FieldValue::Float`].
     Float,
@@ -43,7 +43,7 @@ impl Kind {
     }
 }
 
-/// A measurement: what one kind of point says.
+/// A measurement: what one kind of point contains.
 #[derive(Clone, Copy, Debug)]
 pub struct Measurement {
     /// Its name.
@@ -63,7 +63,7 @@ pub struct Measurement {
 pub struct Tag {
     /// Its key; `*` stands for any.
     pub name: &'static str,
-    /// What it says, and when it is there.
+    /// What it means, and when it is present.
     pub help: &'static str,
 }
 

@@ -1,7 +1,7 @@
-//! What the files of one cgroup say: figures with one meaning under v1 and v2, and how each file is read.
+//! The figures of one cgroup's files, with one meaning under v1 and v2, and how each file is parsed.
 //!
-//! Source: Documentation/admin-guide/cgroup-v2.rst and Documentation/admin-guide/cgroup-v1. What a file does not say, or
-//! a kernel does not have, is `None`. Pure: texts in, figures out.
+//! Source: Documentation/admin-guide/cgroup-v2.rst and Documentation/admin-guide/cgroup-v1. What a file or the kernel
+//! lacks is `None`. Pure: texts in, figures out.
 
 /// Ticks of `cpuacct.stat` in a second: `USER_HZ`, which Linux has fixed for all architectures that BPF runs on.
 const USER_HZ: u64 = 100;
@@ -19,7 +19,7 @@ pub struct Memory {
     pub limit: Option<u64>,
     /// `memory.failcnt`: how often the limit was hit; v1 alone.
     pub fail_count: Option<u64>,
-    /// Processes that were OOM-killed since the cgroup was made (`memory.oom_control`, since Linux 4.13;
+    /// Processes that were OOM-killed since the cgroup was created (`memory.oom_control`, since Linux 4.13;
     /// `memory.events`).
     pub oom_kills: Option<u64>,
     pub(super) stat: String,
@@ -37,7 +37,7 @@ impl Memory {
         value(&self.stat, key)
     }
 
-    /// A line of `memory.stat` that has everything below the cgroup too, by its key under v1 and under v2.
+    /// A line of `memory.stat` that includes everything below the cgroup, by its key under v1 and under v2.
     #[must_use]
     pub fn total(&self, v1: &str, v2: &str) -> Option<u64> {
         self.stat_value(if self.is_v1 { v1 } else { v2 })
@@ -49,7 +49,7 @@ impl Memory {
         self.total("total_rss", "anon")
     }
 
-    /// What the kubelet evicts by: all but the page cache that is not in use, which can be had back at any time.
+    /// What the kubelet's eviction is based on: all but the inactive page cache, which can be reclaimed at any time.
     #[must_use]
     pub fn working_set(&self) -> u64 {
         self.usage.saturating_sub(self.total("total_inactive_file", "inactive_file").unwrap_or(0))
@@ -61,35 +61,35 @@ impl Memory {
 pub struct Cpu {
     /// Nanoseconds.
     pub usage_ns: u64,
-    /// Of these in user mode; in steps of 10 ms under v1.
+    /// The part in user mode; in steps of 10 ms under v1.
     pub user_ns: Option<u64>,
-    /// Of these in the kernel, likewise.
+    /// The part in the kernel, likewise.
     pub system_ns: Option<u64>,
     /// Nanoseconds on each CPU, by its number; empty under v2.
     pub per_cpu_ns: Vec<u64>,
 }
 
-/// What a CPU quota did to a cgroup.
+/// How a CPU quota throttled a cgroup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Throttling {
     /// Enforcement periods in which it ran.
     pub nr_periods: u64,
-    /// Of these, the ones in which the quota was used up.
+    /// The ones of these in which the quota was used up.
     pub nr_throttled: u64,
-    /// How long its CPUs were kept from it, in nanoseconds, added up.
+    /// How long it was kept from its CPUs, in nanoseconds, summed over them.
     pub throttled_ns: u64,
 }
 
 /// Pressure stall information (Documentation/accounting/psi.rst): one line of such a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pressure {
-    /// Share of the last 10 s in which tasks stood still, in percent.
+    /// Share of the last 10 s in which tasks stalled, in percent.
     pub avg10: f64,
     /// Of the last minute.
     pub avg60: f64,
     /// Of the last five minutes.
     pub avg300: f64,
-    /// Time in which tasks stood still, in microseconds.
+    /// Time in which tasks stalled, in microseconds.
     pub total_us: u64,
 }
 
@@ -98,18 +98,18 @@ pub(super) const RESOURCES: [(&str, &str); 3] =
     [("cpu", "cpu.pressure"), ("memory", "memory.pressure"), ("io", "io.pressure")];
 
 impl Pressure {
-    /// Nothing stood still for the last five minutes.
-    pub(super) fn is_still(&self) -> bool {
+    /// Nothing stalled in the last five minutes.
+    pub(super) fn is_zero(&self) -> bool {
         self.avg10 == 0.0 && self.avg60 == 0.0 && self.avg300 == 0.0
     }
 
-    /// Reads a file: `some` (at least one task stood still), and where there is one `full` (all of them did).
+    /// Parses a file: `some` (at least one task stalled), and `full` (all of them did) if the file has it.
     #[must_use]
     pub fn parse(text: &str) -> Vec<(&'static str, Self)> {
         text.lines().filter_map(Self::parse_line).collect()
     }
 
-    /// Reads a line: `some avg10=0.12 avg60=0.05 avg300=0.01 total=11220657`; `None` when it is malformed.
+    /// Parses a line: `some avg10=0.12 avg60=0.05 avg300=0.01 total=11220657`; `None` when it is malformed.
     #[must_use]
     pub fn parse_line(line: &str) -> Option<(&'static str, Self)> {
         let (kind, values) = line.split_once(' ')?;
@@ -128,7 +128,7 @@ impl Pressure {
     }
 }
 
-/// Block I/O of a cgroup and everything below it, on one device, since the cgroup was made.
+/// Block I/O of a cgroup and everything below it, on one device, since the cgroup was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceIo {
     /// Major and minor number.
@@ -144,17 +144,17 @@ pub struct DeviceIo {
 pub struct Activity {
     /// CPU time.
     pub cpu: Option<Cpu>,
-    /// What the CPU quota did; `None` where there is no `cpu` controller.
+    /// How the CPU quota throttled it; `None` without a `cpu` controller.
     pub throttling: Option<Throttling>,
     /// Block I/O.
     pub blkio: Option<Vec<DeviceIo>>,
 }
 
-/// The kinds of block I/O that v1 tells apart. v2 has no `sync`, `async` and `total`.
+/// The kinds of block I/O that v1 distinguishes. v2 has no `sync`, `async` and `total`.
 pub const IO_KINDS: [&str; 6] = ["read", "write", "sync", "async", "discard", "total"];
 
 impl Cpu {
-    /// v1's, of `cpuacct.usage_percpu` and the text of `cpuacct.stat`.
+    /// From v1's `cpuacct.usage_percpu`, and the text of `cpuacct.stat`.
     pub(super) fn of_v1(stat: &str, per_cpu_ns: Vec<u64>) -> Self {
         let ns = |key: &str| value(stat, key).map(|ticks| ticks.saturating_mul(1_000_000_000 / USER_HZ));
         Self {
@@ -165,7 +165,7 @@ impl Cpu {
         }
     }
 
-    /// v2's, of the text of `cpu.stat`.
+    /// From the text of v2's `cpu.stat`.
     pub(super) fn of_v2(stat: &str) -> Option<Self> {
         let ns = |key: &str| value(stat, key).map(|us| us.saturating_mul(1_000));
         Some(Self {
@@ -178,7 +178,7 @@ impl Cpu {
 }
 
 impl Throttling {
-    /// Of the text of `cpu.stat`, v1's or v2's; `None` where there is no `cpu` controller.
+    /// Parses `cpu.stat`, v1's or v2's; `None` without a `cpu` controller.
     pub(super) fn parse(stat: &str) -> Option<Self> {
         let throttled_ns = match value(stat, "throttled_usec") {
             Some(us) => us.saturating_mul(1_000),
@@ -192,7 +192,7 @@ impl Throttling {
     }
 }
 
-/// A line of v2's `io.stat`: `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
+/// Parses a line of v2's `io.stat`: `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
 pub(super) fn io_stat(line: &str) -> Option<DeviceIo> {
     let mut words = line.split_ascii_whitespace();
     let mut io = DeviceIo { device: device(words.next()?)?, ..DeviceIo::default() };

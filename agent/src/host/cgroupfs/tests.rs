@@ -111,7 +111,7 @@ fn v2() {
 }
 
 #[test]
-fn of_one_that_sleeps_only_the_cpu_time_is_read() {
+fn only_the_cpu_time_of_a_sleeping_cgroup_is_read() {
     let files = [
         ("cpuacct/c/cpuacct.stat", "user 1\nsystem 1\n"),
         ("cpuacct/c/cpuacct.usage", "123456789\n"),
@@ -130,7 +130,7 @@ fn of_one_that_sleeps_only_the_cpu_time_is_read() {
     };
     assert_eq!(read(), (11, 1));
     set("blkio/c/blkio.throttle.io_service_bytes_recursive", "8:0 Read 2\n");
-    assert_eq!(read(), (11, 2), "a request that was under way");
+    assert_eq!(read(), (11, 2), "a request that was pending");
     set("blkio/c/blkio.throttle.io_service_bytes_recursive", "8:0 Read 3\n");
     assert_eq!(read(), (11, 2), "nothing can have changed");
     set("cpuacct/c/cpuacct.usage_percpu", "5 7\n");
@@ -160,7 +160,7 @@ fn activity_under_v2() {
 }
 
 #[test]
-fn block_io_of_v1_is_that_of_the_throttling_policy_and_else_bfqs() {
+fn block_io_of_v1_is_that_of_the_throttling_policy_or_else_bfqs() {
     let bfq = [
         ("blkio/c/blkio.bfq.io_service_bytes_recursive", "8:0 Read 7\n8:0 Total 7\nTotal 7\n"),
         ("blkio/c/blkio.bfq.io_serviced_recursive", "8:0 Read 1\n8:0 Total 1\nTotal 1\n"),
@@ -221,10 +221,10 @@ fn memory_is_read_once_in_a_gather() {
 }
 
 #[test]
-fn of_a_cgroup_that_rests_nothing_but_its_usage_is_read() {
+fn only_the_usage_of_an_idle_cgroup_is_read() {
     let (root, cgroupfs) =
         tree(false, &[("c/memory.current", "1\n"), ("c/memory.stat", "anon 1\n"), ("c/memory.max", "max\n")]);
-    let anon = |time, rests| cgroupfs.memory("/c", Timestamp(time), rests).unwrap().stat_value("anon");
+    let anon = |time, is_idle| cgroupfs.memory("/c", Timestamp(time), is_idle).unwrap().stat_value("anon");
     let set = |file: &str, text: &str| std::fs::write(root.path().join("c").join(file), text).unwrap();
     assert_eq!(anon(0, true), Some(1));
     set("memory.stat", "anon 2\n");
@@ -237,13 +237,13 @@ fn of_a_cgroup_that_rests_nothing_but_its_usage_is_read() {
 }
 
 #[test]
-fn a_cgroup_that_rests_can_still_hang_in_a_request() {
+fn an_idle_cgroup_can_still_hang_in_a_request() {
     let line =
         |total: u64, avg300: &str| format!("some avg10=0.00 avg60=0.00 avg300={avg300} total={total}\n");
     let (root, cgroupfs) =
         tree(false, &[("c/cpu.pressure", &line(1, "0.01")), ("c/io.pressure", &line(1, "0.00"))]);
-    let totals = |rests| {
-        let pressures = cgroupfs.pressure("/c", rests).into_iter();
+    let totals = |is_idle| {
+        let pressures = cgroupfs.pressure("/c", is_idle).into_iter();
         pressures.map(|(resource, kinds)| (resource, kinds[0].1.total_us)).collect::<Vec<_>>()
     };
     let set = |file: &str, text: String| std::fs::write(root.path().join("c").join(file), text).unwrap();

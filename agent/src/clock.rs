@@ -13,7 +13,7 @@ use crate::point::Timestamp;
 /// With `round`, it is the next whole multiple of the interval since the Unix epoch, shifted by `offset`; without, one
 /// interval from now. Never zero and never more than an interval, even right after a gather that came a little early.
 #[must_use]
-pub fn until_next(now: Timestamp, interval: Duration, round: bool, offset: Duration) -> Duration {
+pub(crate) fn until_next(now: Timestamp, interval: Duration, round: bool, offset: Duration) -> Duration {
     let length = i64::try_from(interval.as_nanos()).unwrap_or(i64::MAX).max(1);
     if !round {
         return interval;
@@ -25,7 +25,7 @@ pub fn until_next(now: Timestamp, interval: Duration, round: bool, offset: Durat
 
 /// A random part of `jitter`.
 #[must_use]
-pub fn jittered(jitter: Duration) -> Duration {
+pub(crate) fn jittered(jitter: Duration) -> Duration {
     jitter.mul_f64(fastrand::f64())
 }
 
@@ -33,7 +33,7 @@ pub fn jittered(jitter: Duration) -> Duration {
 ///
 /// Doubles from `first` up to `max`; half of it is random, so that a fleet does not return to a server all at once.
 #[must_use]
-pub fn backoff(failures: u32, first: Duration, max: Duration) -> Duration {
+pub(crate) fn backoff(failures: u32, first: Duration, max: Duration) -> Duration {
     let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(max);
     doubled / 2 + jittered(doubled / 2)
 }

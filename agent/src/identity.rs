@@ -4,11 +4,11 @@
 //! records were lost). Names never change a number: a row without a name is published with its path, and a row without
 //! a path is counted as unresolved.
 
-pub mod cgroup;
-pub mod containers;
-pub mod docker;
-pub mod kubelet;
-pub mod names;
+pub(crate) mod cgroup;
+pub(crate) mod containers;
+pub(crate) mod docker;
+pub(crate) mod kubelet;
+pub(crate) mod names;
 pub mod path;
 
 use std::sync::Arc;

@@ -5,13 +5,13 @@
 //!
 //! Totals count from when the agent first saw the cgroup, never go back, and are kept until the kernel releases it.
 
-pub mod blkio;
-pub mod cpu;
-pub mod histogram;
-pub mod net;
-pub mod oom;
-pub mod runqueue;
-pub mod sums;
+pub(crate) mod blkio;
+pub(crate) mod cpu;
+pub(crate) mod histogram;
+pub(crate) mod net;
+pub(crate) mod oom;
+pub(crate) mod runqueue;
+pub(crate) mod sums;
 
 use crate::kernel::records::Record;
 

@@ -10,7 +10,7 @@ use crate::point::{FieldValue, Name, Point};
 
 /// The longest name from outside that becomes a tag: Kubernetes allows 253 bytes and an image reference has up to 4,096, but
 /// InfluxDB rejects a series key above 64 KiB as a whole.
-pub const MAX_TAG_BYTES: usize = 1024;
+pub(crate) const MAX_TAG_BYTES: usize = 1024;
 /// What ends a measurement's name.
 const NAME: &[u8] = b", ";
 /// What ends a key or a tag's value.
@@ -41,7 +41,7 @@ pub enum EncodeError {
 }
 
 /// Adds a point as one line with its end to `out`, in the default format. `false` when nothing of it can be written.
-pub fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
+pub(crate) fn encode(point: &Point, out: &mut Vec<u8>) -> bool {
     Format::default().encode(point, out, &mut Vec::new()).is_ok()
 }
 
@@ -165,7 +165,7 @@ fn encode_head(point: &Point, out: &mut Vec<u8>) {
 /// `\n` spelled out.
 ///
 /// A backslash of the text itself has no escape. Before a special character, a quote or the end, the server's several
-/// scanners (`models/points.go` of InfluxDB 1.8) take it in different ways: for one the line goes on, for another it has
+/// scanners (`models/points.go` of InfluxDB 1.8) read it in different ways: for one the line continues, for another it has
 /// ended, and what follows becomes an injected line. So it is left out there, and kept everywhere else.
 fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
     if is_plain(text) {
@@ -210,7 +210,7 @@ fn is_empty(text: &str) -> bool {
 
 /// Truncates a name from outside to [`MAX_TAG_BYTES`], between characters.
 #[must_use]
-pub fn truncated(mut name: String) -> String {
+pub(crate) fn truncated(mut name: String) -> String {
     if name.len() > MAX_TAG_BYTES {
         name.truncate(name.floor_char_boundary(MAX_TAG_BYTES));
         name.shrink_to_fit();

@@ -3,8 +3,8 @@
 //! Owns what is read when, and what need not be read again for an idle cgroup. Nothing here is added up or named. All inputs
 //! of a process share one [`Cgroupfs`], and files that several of them need in the same gather are read once.
 
-pub mod figures;
-pub mod reader;
+pub(crate) mod figures;
+pub(crate) mod reader;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

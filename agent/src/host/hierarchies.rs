@@ -186,7 +186,7 @@ const WALK_DEPTH: usize = 64;
 /// Visits every cgroup below the mount of a hierarchy: its id, and its path from the root, parents before children.
 ///
 /// A directory that is removed meanwhile is skipped; that is not an error.
-pub fn walk(mount: &Path, mut visit: impl FnMut(u64, &str)) {
+pub(crate) fn walk(mount: &Path, mut visit: impl FnMut(u64, &str)) {
     if let Ok(root) = std::fs::metadata(mount) {
         visit(root.ino(), "/");
     }

@@ -13,7 +13,7 @@ mod events;
 mod version;
 mod watch;
 
-pub use self::answers::{DiskUsage, Info, Inspected};
+pub use self::answers::{DiskUsage, Info};
 pub use self::client::DockerClient;
 pub use self::container::{Container, Selection};
 pub use self::daemon::{Daemon, Engine};

@@ -9,10 +9,10 @@ mod error;
 mod failures;
 mod json;
 mod listing;
-pub mod pods;
+pub(crate) mod pods;
 #[cfg(test)]
 mod standin;
-pub mod summary;
+pub(crate) mod summary;
 
 pub use self::access::{Access, Token};
 pub use self::client::KubeletClient;

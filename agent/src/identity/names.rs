@@ -121,18 +121,18 @@ impl Names {
 
     /// The container has ended: its name is kept for some minutes.
     pub fn end_container(&self, source: Source, id: &str, now: Instant) {
-        if let Some(kept) = self.tables().containers.get_mut(id)
-            && kept.source == source
+        if let Some(entry) = self.tables().containers.get_mut(id)
+            && entry.source == source
         {
-            kept.ended.get_or_insert(now);
+            entry.ended.get_or_insert(now);
         }
     }
 
     /// Everything that `source` has not named again since `listing` has ended; what ended long ago is forgotten.
     pub fn end_unlisted(&self, source: Source, listing: Instant, now: Instant) {
         fn sweep<T>(map: &mut HashMap<String, Entry<T>>, source: Source, listing: Instant, now: Instant) {
-            for kept in map.values_mut().filter(|kept| kept.source == source && kept.listed < listing) {
-                kept.ended.get_or_insert(now);
+            for entry in map.values_mut().filter(|entry| entry.source == source && entry.listed < listing) {
+                entry.ended.get_or_insert(now);
             }
         }
         let mut tables = self.tables();
@@ -149,13 +149,13 @@ impl Names {
     /// A container's name.
     #[must_use]
     pub fn container(&self, id: &str) -> Option<Arc<ContainerName>> {
-        self.tables().containers.get(id).map(|kept| Arc::clone(&kept.name))
+        self.tables().containers.get(id).map(|entry| Arc::clone(&entry.name))
     }
 
     /// A pod's name, and when its source last listed it.
     #[must_use]
     pub fn pod(&self, uid: &str) -> Option<(Arc<PodName>, Instant)> {
-        self.tables().pods.get(uid).map(|kept| (Arc::clone(&kept.name), kept.listed))
+        self.tables().pods.get(uid).map(|entry| (Arc::clone(&entry.name), entry.listed))
     }
 
     /// How many containers and pods have names.
@@ -174,11 +174,11 @@ impl Names {
 
 impl Tables {
     fn forget(&mut self, now: Instant) {
-        fn is_kept<T>(kept: &Entry<T>, now: Instant) -> bool {
-            kept.ended.is_none_or(|ended| now.duration_since(ended) < RETENTION)
+        fn is_kept<T>(entry: &Entry<T>, now: Instant) -> bool {
+            entry.ended.is_none_or(|ended| now.duration_since(ended) < RETENTION)
         }
-        self.containers.retain(|_, kept| is_kept(kept, now));
-        self.pods.retain(|_, kept| is_kept(kept, now));
+        self.containers.retain(|_, entry| is_kept(entry, now));
+        self.pods.retain(|_, entry| is_kept(entry, now));
     }
 }
 
@@ -192,19 +192,19 @@ fn put<T: PartialEq>(
 ) {
     let is_full = map.len() >= limit;
     match map.get_mut(id) {
-        Some(kept) if kept.source > source && kept.ended.is_none() => {}
-        Some(kept) => {
-            if *kept.name != name {
-                kept.name = Arc::new(name);
+        Some(entry) if entry.source > source && entry.ended.is_none() => {}
+        Some(entry) => {
+            if *entry.name != name {
+                entry.name = Arc::new(name);
             }
-            (kept.source, kept.listed, kept.ended) = (source, now, None);
+            (entry.source, entry.listed, entry.ended) = (source, now, None);
         }
         None if is_full => {
             tracing::debug!(id, limit, "too many names: one more is dropped");
         }
         None => {
-            let kept = Entry { name: Arc::new(name), source, listed: now, ended: None };
-            map.insert(id.to_owned(), kept);
+            let entry = Entry { name: Arc::new(name), source, listed: now, ended: None };
+            map.insert(id.to_owned(), entry);
         }
     }
 }

@@ -69,7 +69,7 @@ impl DockerClient {
         *self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Negotiates a version with the daemon; each time anew, because the daemon may have been replaced.
+    /// Negotiates a version with the daemon; again after each reconnection, because the daemon may have been replaced.
     ///
     /// # Errors
     /// Why there is no answer, or that the daemon is too old.

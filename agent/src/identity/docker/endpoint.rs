@@ -47,7 +47,7 @@ impl DockerEndpoint {
             if let Some(text) = variable("DOCKER_API_VERSION") {
                 let parsed = ApiVersion::parse(&text);
                 let parsed =
-                    parsed.ok_or_else(|| wrong(format!("DOCKER_API_VERSION is no version: `{text}`")))?;
+                    parsed.ok_or_else(|| wrong(format!("DOCKER_API_VERSION is not a version: `{text}`")))?;
                 version = Some(parsed);
             }
         }
@@ -67,7 +67,7 @@ impl DockerEndpoint {
         };
         let base = base.trim_end_matches('/').to_owned();
         if base.parse::<reqwest::Url>().is_err() {
-            return Err(wrong(format!("`{shown}` is no address")));
+            return Err(wrong(format!("`{shown}` is not an address")));
         }
         Ok(Self { shown, socket, base, tls, version })
     }
@@ -106,7 +106,7 @@ mod tests {
     #[case("/var/run/docker.sock", "`endpoint`: `/var/run/docker.sock`: it is ENV, or begins with unix:///")]
     #[case("unix://docker.sock", "`endpoint`: `unix://docker.sock`: it is ENV")]
     #[case("npipe:////./pipe/docker_engine", "`endpoint`: `npipe:")]
-    #[case("tcp://", "`endpoint`: `tcp://` is no address")]
+    #[case("tcp://", "`endpoint`: `tcp://` is not an address")]
     fn rejected_endpoints(#[case] endpoint: &str, #[case] expected: &str) {
         let error = resolve(endpoint, &[]).unwrap_err();
         assert!(error.starts_with(expected), "{error}");

@@ -43,7 +43,7 @@ impl Token {
             Self::Text(token) => token.clone(),
         };
         let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
-            .map_err(|_| format!("{} is no token: it has characters that cannot be sent", self.place()))?;
+            .map_err(|_| format!("{} is not a token: it has characters that cannot be sent", self.place()))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_token_that_cannot_be_sent_is_named_and_not_shown() {
         let error = Token::Text("se\ncret".into()).read(true).unwrap_err();
-        assert_eq!(error, "`bearer_token_string` is no token: it has characters that cannot be sent");
+        assert_eq!(error, "`bearer_token_string` is not a token: it has characters that cannot be sent");
         let error = Token::File("/nonexistent".into()).read(true).unwrap_err();
         assert!(error.starts_with("cannot read /nonexistent: No such file"), "{error}");
     }

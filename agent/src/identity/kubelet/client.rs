@@ -36,7 +36,7 @@ impl KubeletClient {
         let is_tls = match url.scheme() {
             "https" => true,
             "http" => false,
-            other => return Err(wrong(&format!("`{other}` is not spoken here: it is http or https"))),
+            other => return Err(wrong(&format!("`{other}` is not supported: use http or https"))),
         };
         let client = http::client(&access.tls, is_tls)?.timeout(access.timeout);
         let client = http::build(client, "url")?;

@@ -62,6 +62,6 @@ mod tests {
         assert!(!failures.succeeded(Endpoint::Summary));
         assert!(failures.succeeded(Endpoint::Pods));
         assert!(!failures.succeeded(Endpoint::Pods));
-        assert!(failures.failed(Endpoint::Pods, &down("refused")), "it begins anew");
+        assert!(failures.failed(Endpoint::Pods, &down("refused")), "a new outage");
     }
 }

@@ -1,8 +1,8 @@
-//! What holds for every path, whatever is in it. The tests here and the fuzz target share it.
+//! What holds for every path, whatever it contains. Shared by the tests here and the fuzz target.
 
 use super::parse;
 
-/// Puts ids for the placeholders of `testdata/cgroup-paths.txt`.
+/// Replaces the placeholders of `testdata/cgroup-paths.txt` with ids.
 pub fn fill(text: &str) -> String {
     const UUIDS: [(char, &str); 2] =
         [('U', "8f1ce4a0-1c2b-4d3e-9f60-0a1b2c3d4e5f"), ('V', "0e51ac4b-77d2-11ef-8a3d-42010a800fe2")];
@@ -64,7 +64,7 @@ pub fn check(path: &str) {
     if matches!(path.split('/').rfind(|name| !name.is_empty()), Some("lxc" | "lxc.payload")) {
         return;
     }
-    // Below a container everything is the container's; elsewhere this is a unit, and nothing else.
+    // Below a container everything belongs to the container; elsewhere this is a unit and nothing else.
     let nested = parse(&format!("{path}/cron.service"));
     assert_eq!(nested.container_path(), identity.container_path());
     assert_eq!(nested.container_id, identity.container_id);
@@ -76,7 +76,7 @@ pub fn check(path: &str) {
     assert!(!nested.is_container_root());
 }
 
-/// `root` is the beginning of `path`, and no name goes on after it.
+/// `root` is a prefix of `path` that ends where a name ends.
 fn assert_ends_a_name(path: &str, root: &str) {
     let rest = path.strip_prefix(root);
     assert!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')), "{root} in {path}");

@@ -50,7 +50,7 @@ async fn the_pods_own_token_is_not_sent_in_the_clear() {
 }
 
 #[rstest]
-#[case("ftp://h", "`url`: `ftp://h`: `ftp` is not spoken here: it is http or https")]
+#[case("ftp://h", "`url`: `ftp://h`: `ftp` is not supported: use http or https")]
 #[case("$NODE_IP", "`url`: `$NODE_IP`: relative URL without a base")]
 #[case("", "`url`: ``: relative URL without a base")]
 fn an_invalid_url_is_rejected(#[case] url: &str, #[case] expected: &str) {

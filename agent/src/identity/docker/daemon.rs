@@ -106,9 +106,7 @@ impl Daemon {
             known.log_limited(|| tracing::info!(containers, "docker is back"));
         }
     }
-}
 
-impl Daemon {
     /// Wakes those that wait until every container was inspected.
     pub(super) fn notify_inspected(&self) {
         self.inspected.notify_waiters();
@@ -116,14 +114,14 @@ impl Daemon {
 }
 
 impl Known {
-    /// Logs, unless the daemon comes and goes all the time.
+    /// Logs, unless the daemon keeps coming and going.
     fn log_limited(&mut self, log: impl FnOnce()) {
         const PERIOD: Duration = Duration::from_secs(60);
-        const MOST: u32 = 4;
+        const MAX: u32 = 4;
         let now = Instant::now();
         let (start, n) =
             self.logged.filter(|(start, _)| now.duration_since(*start) < PERIOD).unwrap_or((now, 0));
-        if n < MOST {
+        if n < MAX {
             log();
         }
         self.logged = Some((start, n + 1));

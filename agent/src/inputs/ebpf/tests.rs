@@ -6,6 +6,7 @@
 
 mod about;
 mod cgroups;
+mod containers;
 mod pods;
 mod reader;
 

@@ -37,7 +37,7 @@ use crate::kernel::plan::{Group, GroupState, Probe, Report};
 use crate::kernel::records::Record;
 use crate::ledger::blkio::Device;
 use crate::line_protocol;
-use crate::point::Timestamp;
+use crate::point::{FieldValue, Timestamp};
 use crate::schema;
 
 const CPU: HierarchyId = HierarchyId(2);
@@ -199,6 +199,9 @@ impl Case {
             .iter()
             .map(|point| {
                 schema::check(point).unwrap();
+                // The encoder would leave it out.
+                let is_finite = |value: &FieldValue| !matches!(value, FieldValue::Float(x) if !x.is_finite());
+                assert!(point.fields.iter().all(|(_, value)| is_finite(value)), "{point:?}");
                 let mut line = Vec::new();
                 line_protocol::encode(point, &mut line);
                 String::from_utf8(line).unwrap().trim_end().to_owned()

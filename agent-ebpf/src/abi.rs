@@ -144,7 +144,7 @@ pub struct NetRow {
     pub cpu: u32,
     /// The cgroup2 id of the socket's cgroup; 0 marks a free slot.
     pub cgroup: u64,
-    /// What came and went.
+    /// What was received and sent.
     pub amounts: NetAmounts,
 }
 
@@ -160,7 +160,7 @@ pub struct NetAmounts {
     pub tx_bytes: u64,
     /// Packets sent.
     pub tx_packets: u64,
-    /// TCP segments sent again; counted by its own, optional probe.
+    /// TCP segments retransmitted; counted by its own, optional probe.
     pub tcp_retransmits: u64,
 }
 
@@ -186,7 +186,7 @@ pub enum CgroupChange {
     Released = 3,
 }
 
-/// A cgroup came or went. In the ring only the first `path_bytes` of the path are present.
+/// A cgroup was made, removed or released. In the ring only the first `path_bytes` of the path are present.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct CgroupEvent {
@@ -198,7 +198,7 @@ pub struct CgroupEvent {
     pub cgroup: u64,
     /// The hierarchy's number as in proc(5) `/proc/PID/cgroup`; 0 is cgroup2.
     pub hierarchy: u32,
-    /// Bytes of the path that follow, without an end mark.
+    /// Bytes of the path that follow, without a terminator.
     pub path_bytes: u32,
     /// The path from the hierarchy's root.
     pub path: [u8; PATH_BYTES],
@@ -207,7 +207,7 @@ pub struct CgroupEvent {
 /// Bytes of a [`CgroupEvent`] before its path.
 pub const CGROUP_EVENT_HEAD: usize = offset_of!(CgroupEvent, path);
 
-/// A process was killed for want of memory.
+/// A process was OOM-killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct OomKill {
@@ -241,7 +241,7 @@ pub struct Overflow {
     pub cgroup_events: u64,
     /// Rows that the full ring refused; their deltas stayed in the cache.
     pub refused: u64,
-    /// Processes killed for want of memory whose record did not fit.
+    /// OOM kills whose record did not fit.
     pub oom_kills: u64,
 }
 
@@ -271,9 +271,9 @@ pub const NET_SLOTS: usize = 128;
 /// task that preempted another one.
 pub const LEVELS: u32 = 4;
 
-/// Set in the answer of a write-back program when the ring had no room for every slot.
+/// Set in the return value of a write-back program when the ring had no room for every slot.
 pub const FLUSH_RING_FULL: u32 = 1;
-/// Set in the answer of a write-back program when it found a level in use, and left it alone.
+/// Set in the return value of a write-back program when it found a level in use and skipped it.
 pub const FLUSH_LEVEL_BUSY: u32 = 2;
 
 /// The bucket of a time in nanoseconds.

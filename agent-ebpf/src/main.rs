@@ -1,4 +1,4 @@
-//! The BPF object: one program a hook, grouped by area. On the host this is an empty program, so that the
+//! The BPF object: one program per hook, grouped by area. On the host this is an empty program, so that the
 //! workspace builds as a whole; `cargo xtask build` compiles it for the kernel.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
@@ -16,7 +16,7 @@ mod programs;
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
 
-/// What the kernel asks of a program that calls GPL-only helpers.
+/// What the kernel requires of a program that calls GPL-only helpers.
 #[cfg(target_arch = "bpf")]
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -1,6 +1,6 @@
 //! The kernel's side: the BPF object, what is loaded of it, and what leaves the ring buffer.
 //!
-//! The one place that trusts the ABI. `plan` says which programs there are, `load` loads and attaches them with the field
+//! The one place that trusts the ABI. `plan` lists the programs, `load` loads and attaches them with the field
 //! offsets that `offsets` finds in the kernel's own type information (`btf`), `flush` has their caches written back, and
 //! `drain` empties the ring buffer into `records`. What these mean is `ledger`'s.
 
@@ -8,7 +8,7 @@ pub mod btf;
 pub mod drain;
 pub mod flush;
 pub mod load;
-pub mod object;
+mod object;
 pub mod offsets;
 pub mod plan;
 pub mod records;

@@ -33,7 +33,7 @@ const OP_DISCARD: u32 = 3;
 /// From here on a request is a command for the driver, which diskstats leaves out.
 const OP_DRIVER: u32 = 32;
 
-/// Per CPU; one entry a level, since an entry may not exceed 32 KiB and levels are rarely more than one deep.
+/// Per CPU; one entry per level, because an entry may not exceed 32 KiB and levels are rarely more than one deep.
 #[map]
 static BLKIOS: PerCpuArray<Level<BlkioRow, BLKIO_SLOTS>> = PerCpuArray::with_max_entries(LEVELS, 0);
 
@@ -61,9 +61,9 @@ struct Completion {
     group: Group,
     bytes: u64,
     error: bool,
-    /// Whether the request is through with this.
+    /// Whether this completes the request.
     whole: bool,
-    /// From request to completion, for a whole read or write of a queue that keeps the time.
+    /// From request to completion, for a whole read or write of a queue that records start times.
     time_ns: u64,
 }
 
@@ -123,8 +123,8 @@ unsafe fn completion(ctx: &BtfTracePointContext) -> Option<Completion> {
             op if op & 1 == 1 => Group::Write,
             _ => Group::Read,
         };
-        // A write that is also a flush comes by twice: with its data while the flush machinery owns it, and
-        // empty when that is done. The kernel counts the bytes the first and the operation the second time.
+        // A write that is also a flush completes twice: with its data while the flush machinery owns it, and
+        // empty when that is done. The kernel counts the bytes the first time and the operation the second.
         let flushing = u64::from(field::<u32>(request, &REQUEST_RQ_FLAGS)) & RQF_FLUSH_SEQ.load() != 0;
         let whole = !flushing && bytes >= u64::from(field::<u32>(request, &REQUEST_DATA_LEN));
         if !whole && bytes == 0 && !error {
@@ -151,7 +151,7 @@ unsafe fn completion(ctx: &BtfTracePointContext) -> Option<Completion> {
             cgroup = cgroup_id(field(blkcg, &BLKCG_CGROUP));
         }
         Some(Completion {
-            // What the kernel charges to nobody is the root's.
+            // What the kernel charges to no cgroup is the root's.
             cgroup: if cgroup == 0 { ROOT_CGROUP } else { cgroup },
             major: field(disk, &DISK_MAJOR),
             minor: field(disk, &DISK_FIRST_MINOR),

@@ -2,11 +2,12 @@
 //!
 //! A direct-mapped array of rows on each CPU. A hit adds in place; a miss writes the slot's delta to the ring
 //! buffer and takes the slot over. When the ring is full the delta stays where it is and the newcomer's amounts
-//! go to `OVERFLOWS`, so that rows + overflow is always everything.
+//! go to `OVERFLOWS`, so that rows + overflow is always everything that was counted.
 //!
 //! Nothing here reads a clock, and no slot has an age: the agent writes the whole cache back when it gathers, by
 //! running the `*_flush` program of each area on each CPU (`BPF_PROG_TEST_RUN` with `BPF_F_TEST_RUN_ON_CPU`,
-//! Linux 5.10). These are written out without aya's macro, which drops what a program answers. That makes the figures those of the moment of the gather, and costs nothing in between.
+//! Linux 5.10). That makes the figures those of the moment of the gather, and costs nothing in between. These programs
+//! are declared without aya's macro, because it drops a program's return value.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd, atomic_xchg};
 use core::ptr::{addr_of_mut, null_mut};
@@ -62,7 +63,7 @@ pub(super) fn write_back<R: Row>(slot: &R) -> bool {
 
 /// Copies a row word by word.
 ///
-/// Volatile, since LLVM turns any other form into a call of `memcpy`, which is a loop over bytes here.
+/// Volatile, because LLVM turns any other form into a call of `memcpy`, which is a loop over bytes here.
 ///
 /// # Safety
 /// As of `ptr::copy_nonoverlapping`; the size is a multiple of eight, which is asserted.
@@ -90,8 +91,8 @@ pub(super) unsafe fn clear<R: Row>(slot: *mut R) {
 /// Wakes the agent once when the ring fills past the mark, not for each record before or after.
 #[inline(always)]
 pub(super) fn wakeup() -> u64 {
-    // The records of all CPUs race for the crossing, hence a span and not a line. A crossing that is missed all
-    // the same costs nothing but time: the agent empties the ring at each gather.
+    // The records of all CPUs race for the crossing, hence a span and not a line. A crossing that is still missed
+    // costs nothing but time: the agent empties the ring at each gather.
     const SPAN: u64 = 4096;
     let past = RECORDS.query(u64::from(BPF_RB_AVAIL_DATA)).wrapping_sub(WAKEUP_BYTES.load());
     u64::from(if past < SPAN { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
@@ -100,7 +101,7 @@ pub(super) fn wakeup() -> u64 {
 /// Hands this CPU's overflow accumulator to `count`.
 ///
 /// # Safety
-/// `count` writes through the pointer only in ways that stand an interruption ([`add`]).
+/// `count` writes through the pointer only in ways that tolerate an interruption ([`add`]).
 #[inline(always)]
 pub(super) unsafe fn overflow(count: impl FnOnce(*mut Overflow)) {
     if let Some(overflow) = OVERFLOWS.get_ptr_mut(0) {
@@ -110,7 +111,7 @@ pub(super) unsafe fn overflow(count: impl FnOnce(*mut Overflow)) {
 
 /// Adds atomically, and without the result: the form of the instruction that every kernel knows.
 ///
-/// Nothing is not added: LLVM makes an atomic or of that, which Linux before 5.12 refuses ("BPF_STX uses reserved fields").
+/// A zero is not added: LLVM turns that into an atomic `or`, which Linux before 5.12 refuses ("BPF_STX uses reserved fields").
 ///
 /// # Safety
 /// `sum` is a `u64` in a map value.
@@ -197,7 +198,7 @@ pub(super) unsafe fn slot<'a, R: Row, const SLOTS: usize>(
 
 #[inline(always)]
 fn claim<R, const SLOTS: usize, const PREEMPTIBLE: bool>(level: *mut Level<R, SLOTS>) -> bool {
-    // SAFETY: a map value; both forms stand the interruption that they are for, see `claim_level`.
+    // SAFETY: a map value; each form tolerates the interruption that it is for, see `claim_level`.
     unsafe {
         let busy = addr_of_mut!((*level).busy);
         if PREEMPTIBLE {
@@ -212,10 +213,10 @@ fn claim<R, const SLOTS: usize, const PREEMPTIBLE: bool>(level: *mut Level<R, SL
     }
 }
 
-/// Writes every used slot of a table to the ring and frees it. Answers with [`FLUSH_RING_FULL`] when some stayed.
+/// Writes every used slot of a table to the ring and frees it. Returns [`FLUSH_RING_FULL`] when some stayed.
 ///
 /// # Safety
-/// `slots` is a map value that nobody else touches meanwhile.
+/// `slots` is a map value that nothing else touches meanwhile.
 #[inline(always)]
 pub(super) unsafe fn flush<R: Row, const SLOTS: usize>(slots: *mut [R; SLOTS]) -> u32 {
     let mut answer = 0;
@@ -235,7 +236,7 @@ pub(super) unsafe fn flush<R: Row, const SLOTS: usize>(slots: *mut [R; SLOTS]) -
     answer
 }
 
-/// [`flush`] of one level of this CPU. Answers with [`FLUSH_LEVEL_BUSY`] when a program is at work in it.
+/// [`flush`] of one level of this CPU. Returns [`FLUSH_LEVEL_BUSY`] when a program is at work in it.
 #[inline(always)]
 pub(super) fn flush_level<R: Row, const SLOTS: usize, const PREEMPTIBLE: bool>(
     levels: &PerCpuArray<Level<R, SLOTS>>,

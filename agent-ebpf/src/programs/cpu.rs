@@ -1,6 +1,6 @@
 //! CPU time of each cgroup, exactly as the scheduler charges it.
 //!
-//! Why: cgroupfs gives the same sum, but only for cgroups that still exist when somebody looks.
+//! Why: cgroupfs gives the same sum, but only for cgroups that still exist when it is read.
 //! Hook: `sched_switch`, with interrupts off, so the cache needs no protection. The amount is the difference of
 //! `se.sum_exec_runtime` between switch-in and switch-out: no clock, and to the nanosecond what the kernel adds
 //! to the cgroup (`update_curr()` in `kernel/sched/fair.c`). Cost: see docs/overhead.md.
@@ -64,7 +64,7 @@ unsafe fn try_cpu_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
         let run: u64 = field(prev, &TASK_SUM_EXEC_RUNTIME);
         let mut run_in = addr_of!((*state).task_in_ns).read_volatile();
         if (*state).task != prev as u64 {
-            // The switch to `prev` was not seen. The fair class remembers the value at its pick; of the other
+            // The switch to `prev` was not seen. The fair class remembers the value at its pick; in the other
             // classes this slice stays unseen.
             run_in = if field::<i32>(prev, &TASK_PRIO) >= FAIR_PRIO {
                 field(prev, &TASK_PREV_SUM_EXEC_RUNTIME)
@@ -106,7 +106,7 @@ unsafe fn charge(state: *mut Cpu, cgroup: u64, run_ns: u64, switches: u64) {
     }
 }
 
-/// Charges the task that runs now with what it ran so far, and writes the cache of this CPU back.
+/// Charges the running task for its time so far, and writes the cache of this CPU back.
 ///
 /// Run by the agent, never attached. It runs with preemption off, on another CPU in an interrupt: no
 /// `sched_switch` can come between.
@@ -118,7 +118,7 @@ extern "C" fn cpu_flush(_ctx: *mut c_void) -> u32 {
     let task = unsafe { bpf_get_current_task() } as *const u8;
     // SAFETY: this CPU's state, see above.
     unsafe {
-        // By helper, since only Linux 5.11 and later hand out a typed `current`. Where helpers may not read
+        // By helper, because only Linux 5.11 and later hand out a typed `current`. Where helpers may not read
         // kernel memory (lockdown), the running task is charged at its next switch.
         if let Some(run) = probe::<u64>(task, &TASK_SUM_EXEC_RUNTIME)
             && let Some(pid) = probe::<i32>(task, &TASK_PID)
@@ -126,7 +126,7 @@ extern "C" fn cpu_flush(_ctx: *mut c_void) -> u32 {
         {
             let run_in = (*state).task_in_ns;
             if (*state).task == 0 {
-                // The first run on this CPU, before the probe is attached: what this task ran until now is not ours.
+                // The first run on this CPU, before the probe is attached: what this task ran until now does not count.
                 (*state).task = task as u64;
                 (*state).task_in_ns = run;
             } else if (*state).task == task as u64 && pid != 0 {

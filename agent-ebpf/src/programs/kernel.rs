@@ -94,7 +94,7 @@ static MAY_READ_KERNEL: Global<u64> = Global::new(1);
 /// pointer reads as zero.
 #[inline(always)]
 pub(super) unsafe fn field<T: Copy>(object: *const u8, offset: &'static Global<u64>) -> T {
-    // SAFETY: the caller's promise; volatile, since the kernel changes it at will, and so that LLVM does not merge
+    // SAFETY: the caller's promise; volatile, because the kernel changes it at any time, and so that LLVM does not merge
     // it with a load from a map value, which the verifier refuses ("same insn cannot be used with different pointers").
     unsafe { object.add(offset.load() as usize).cast::<T>().read_volatile() }
 }

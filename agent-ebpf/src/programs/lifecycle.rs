@@ -1,8 +1,8 @@
 //! Cgroups that come and go, with their paths, in every hierarchy.
 //!
-//! Why: a container that lived 50 ms is gone before anybody can look its id up.
+//! Why: a container that lived 50 ms is gone before its id can be looked up.
 //! Hooks: `cgroup_mkdir`, `cgroup_rmdir`, `cgroup_release`. The kernel calls them under one lock with interrupts
-//! off (`TRACE_CGROUP_PATH` in `kernel/cgroup/cgroup-internal.h`), so one scratch record a CPU is enough.
+//! off (`TRACE_CGROUP_PATH` in `kernel/cgroup/cgroup-internal.h`), so one scratch record per CPU is enough.
 
 use core::ptr::addr_of_mut;
 

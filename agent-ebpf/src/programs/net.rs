@@ -4,7 +4,7 @@
 //! charged whoever is running when the packet passes, with hostNetwork and over loopback too.
 //! Hook: `cgroup_skb` at the root of cgroup2. One call can stand for many segments (GSO on the way out, GRO on
 //! the way in): packets are the segments, and bytes include the headers that each of them gets.
-//! These programs run in softirq and in task context, and a task can be preempted in the midst of one.
+//! These programs run in softirq and in task context, and a task can be preempted in the middle of one.
 
 use core::ffi::c_void;
 use core::ptr::addr_of_mut;
@@ -21,7 +21,7 @@ use super::cache::{
     Level, Row, add, claim_level, clear, cpu, flush_level, overflow, release, slot, write_back,
 };
 
-/// Let the packet pass: what a `cgroup_skb` program must say.
+/// Lets the packet pass: what a `cgroup_skb` program must return.
 const PASS: i32 = 1;
 
 const IPPROTO_TCP: u8 = 6;
@@ -31,10 +31,10 @@ const IPV6_BYTES: u32 = 40;
 const UDP_BYTES: u32 = 8;
 /// A TCP header without options.
 const TCP_BYTES: u32 = 20;
-/// Where a TCP header says how long it is, in words of four bytes, in the upper half of the byte.
+/// Offset of a TCP header's own length, in words of four bytes, in the upper half of the byte.
 const TCP_DATA_OFFSET: usize = 12;
 
-/// Per CPU; one entry a level, as `BLKIOS`.
+/// Per CPU; one entry per level, as `BLKIOS`.
 #[map]
 static NETS: PerCpuArray<Level<NetRow, NET_SLOTS>> = PerCpuArray::with_max_entries(LEVELS, 0);
 
@@ -62,7 +62,7 @@ fn net_egress(ctx: SkBuffContext) -> i32 {
     PASS
 }
 
-/// `net_ingress` for kernels before 5.12, which know no atomic exchange, and preempt no such program.
+/// `net_ingress` for kernels before 5.12, which have no atomic exchange, and do not preempt such programs.
 #[cgroup_skb]
 fn net_ingress_nested(ctx: SkBuffContext) -> i32 {
     account::<false>(&ctx, false);
@@ -87,7 +87,7 @@ fn account<const PREEMPTIBLE: bool>(ctx: &SkBuffContext, out: bool) {
         // SAFETY: the context is a `__sk_buff`.
         packets = unsafe { (*ctx.skb.skb).gso_segs };
         if packets == 0 {
-            // From a guest that left the counting to us (`SKB_GSO_DODGY`).
+            // From a guest that left the counting to the host (`SKB_GSO_DODGY`).
             packets = bytes.wrapping_sub(headers).wrapping_add(gso_size - 1) / gso_size;
         }
         bytes += packets.wrapping_sub(1).wrapping_mul(headers);
@@ -105,7 +105,8 @@ fn account<const PREEMPTIBLE: bool>(ctx: &SkBuffContext, out: bool) {
 
 /// Bytes of the IP and transport headers that each segment gets.
 ///
-/// IPv6 extension headers are not walked: the stack itself sends none with segmented packets.
+/// IPv6 extension headers are not walked. The stack sends none with segmented packets but one: BIG TCP puts a
+/// hop-by-hop header before packets above 64 KiB, whose transport header is then left out.
 #[inline(always)]
 fn headers(ctx: &SkBuffContext) -> u32 {
     let first = ctx.load::<u8>(0).unwrap_or(0);

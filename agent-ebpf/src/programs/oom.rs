@@ -1,6 +1,6 @@
-//! Processes killed for want of memory, by the memory cgroup of the victim.
+//! OOM-killed processes, by the memory cgroup of the victim.
 //!
-//! Why: the kernel's own count is a file of the cgroup, and a container that was killed takes that file with it.
+//! Why: the kernel's own count is a file of the cgroup, which is gone together with a container that was killed.
 //! Hook: `mark_victim`, called once for each process killed, so everything here is read by helper.
 
 use core::ptr::addr_of_mut;
@@ -27,7 +27,7 @@ fn oom_mark_victim(ctx: BtfTracePointContext) -> i32 {
     // The argument that is a pid is not taken for one: where it is a pointer, the verifier refuses half of it
     // ("invalid size of register spill").
     let pid = probe(victim, &TASK_PID).unwrap_or(0);
-    // 0 is no cgroup: the kill is known and its place is not.
+    // 0 is no cgroup: the kill is known, its cgroup is not.
     let record = OomKill { kind: Kind::OomKill as u32, pid, cgroup: cgroup.unwrap_or(0) };
     // SAFETY: the record is read for its own size; the accumulator is this CPU's.
     unsafe {

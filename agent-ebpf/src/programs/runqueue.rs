@@ -1,6 +1,6 @@
 //! How long the tasks of a cgroup waited for a CPU (optional).
 //!
-//! Why: CPU time alone does not tell an idle container from one that does not get its turn.
+//! Why: CPU time alone does not tell an idle container from one that is starved.
 //! Hook: `sched_switch` alone. The scheduler itself adds up each task's waits (`sched_info.run_delay`,
 //! `kernel/sched/stats.h`), right after this hook has seen the task come in; so the difference between the value
 //! at switch-in and that at switch-out is the one wait in between, without a clock and without a wake-up probe.

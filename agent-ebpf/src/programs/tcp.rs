@@ -1,6 +1,6 @@
-//! TCP segments that each cgroup had to send again (optional).
+//! TCP segments that each cgroup retransmitted (optional).
 //!
-//! Why: retransmits are the first sign of a network that drops; `/proc/net/snmp` has them by namespace only.
+//! Why: retransmits are the first sign of a network that drops packets; `/proc/net/snmp` has them by namespace only.
 //! Hook: `tcp_retransmit_skb`, rare by nature, so everything here is read by helper. The amounts go into the
 //! network cache, as one more column.
 

@@ -40,9 +40,10 @@ impl Containers {
         self.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A container's own cgroup was created.
+    /// A container's own cgroup was created. One that is known already stays: whoever may make a directory can give it the
+    /// container's name.
     pub fn made(&self, id: &str, path: &str) {
-        self.paths().by_id.insert(id.to_owned(), path.into());
+        self.paths().by_id.entry(id.to_owned()).or_insert_with(|| path.into());
     }
 
     /// A container's own cgroup at `path` was removed.
@@ -116,7 +117,7 @@ mod tests {
         containers.made(&other, &path);
         assert_eq!(containers.path(&other, start).as_deref(), Some(path.as_str()));
         containers.removed(&other, "/another");
-        assert!(containers.path(&other, start).is_some(), "it was created again elsewhere");
+        assert!(containers.path(&other, start).is_some(), "another cgroup of that name was");
         containers.removed(&other, &path);
         assert_eq!(containers.path(&other, start), None);
     }

@@ -1,181 +1,105 @@
 //! `[[inputs.ebpf]]`: CPU, block I/O and network of every cgroup, from the kernel's ledger.
 //!
-//! A gather has every CPU write its cache back, drains the ring into the ledger, and makes points of the totals: the
-//! figures are those of the moment of the gather. Between gathers it drains when the kernel says that the ring fills up.
-//! Measurements: `cgroup_cpu`, `cgroup_blkio`, `cgroup_net`; from the files of cgroupfs `cgroup_mem`, `cgroup_pressure` and
-//! what a CPU quota did; `pod_cpu`, `pod_blkio`, `pod_net`, `pod_mem` for the sums over pods; and `seismograf` for the
-//! balance and the losses.
+//! A gather has every CPU write its cache back, drains the ring buffer into the ledger, and makes points of the totals:
+//! the figures are those of the moment of the gather. Between gathers it drains when the kernel signals that the ring
+//! fills up. Measurements: `cgroup_cpu`, `cgroup_blkio`, `cgroup_net`; from the files of cgroupfs `cgroup_mem`,
+//! `cgroup_pressure` and what a CPU quota did; `pod_cpu`, `pod_blkio`, `pod_net`, `pod_mem` for the sums over pods; and
+//! `seismograf` for the balance and the losses.
+//!
+//! Here is the order of a gather: collect, read (`reader`), make points (`points`, pure), close the interval.
 
+mod about;
+mod accounts;
+mod areas;
 mod balance;
-mod books;
-mod held;
+mod fields;
+mod host_totals;
+mod options;
+mod pending;
+mod pod_rows;
 mod pods;
 mod points;
+mod reader;
+mod readings;
+mod rows;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
-use serde::Deserialize;
-
-use self::balance::Machine;
-use self::books::{Areas, Books};
-use self::held::Naming;
-use self::points::Maker;
+use self::accounts::Accounts;
+use self::areas::Areas;
+use self::host_totals::HostTotals;
+pub use self::options::EbpfOptions as Options;
+use self::options::Selection;
+use self::pending::{NamingContext, PendingRows};
+use self::reader::{CgroupReader, read_host_totals};
+use self::snapshot::Snapshot;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::hierarchies::HierarchyId;
 use crate::kernel::drain::Drain;
 use crate::kernel::load::Probes;
-use crate::kernel::plan::{Group, GroupState, Probe, ProbeOptions, Report};
+use crate::kernel::plan::{Group, GroupState, Probe, Report};
 use crate::kernel::records::Record;
-use crate::options::OptionError;
-
-/// What is read of each cgroup from the files of cgroupfs, beside what the probes count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cgroupfs {
-    /// Memory, as `cgroup_mem`.
-    Mem,
-    /// What a CPU quota did, in `cgroup_cpu`.
-    Throttling,
-    /// Pressure stall information, as `cgroup_pressure`.
-    Pressure,
-}
-
-/// The section `[[inputs.ebpf]]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Options {
-    /// The probe groups that are loaded.
-    pub probes: Vec<Probe>,
-    /// What else is read of each cgroup, from the files of cgroupfs.
-    pub cgroupfs: Vec<Cgroupfs>,
-    /// How long a delta stays in the kernel's cache at the most.
-    #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub flush_period: std::time::Duration,
-    /// Size of the ring buffer; rounded up to a power of two of pages.
-    #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
-    pub ring_bytes: u32,
-    /// Only cgroups whose path matches one of these globs; empty means all.
-    pub cgroup_include: Vec<String>,
-    /// No cgroups whose path matches one of these globs.
-    pub cgroup_exclude: Vec<String>,
-    /// Have the kernel measure what each probe costs, and publish it (measurement `seismograf`, part `probe`).
-    pub probe_costs: bool,
-    /// Tags that are only added on request: `container_id`, `pod_uid`.
-    pub tag_include: Vec<String>,
-}
-
-impl Options {
-    /// What it asks of the probes.
-    #[must_use]
-    pub fn kernel(&self) -> ProbeOptions {
-        let Self { probes, ring_bytes, probe_costs, .. } = self;
-        ProbeOptions { probes: probes.clone(), ring_bytes: *ring_bytes, probe_costs: *probe_costs }
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            probes: vec![Probe::Cpu, Probe::Blkio, Probe::Net],
-            cgroupfs: vec![Cgroupfs::Mem, Cgroupfs::Throttling, Cgroupfs::Pressure],
-            flush_period: std::time::Duration::from_secs(10),
-            ring_bytes: 1 << 20,
-            cgroup_include: Vec::new(),
-            cgroup_exclude: Vec::new(),
-            probe_costs: false,
-            tag_include: Vec::new(),
-        }
-    }
-}
 
 /// The probes, the ledger and the identities behind `[[inputs.ebpf]]`.
 pub struct Ebpf {
     options: Options,
     shared: Arc<Shared>,
     /// `None` when the kernel let none of it load.
-    kernel: Option<Kernel>,
+    attached: Option<Attached>,
     report: Report,
     selection: Selection,
-    /// The machine's own figures when the probes started.
-    start: Machine,
+    /// The totals of the host when the probes started.
+    host_at_start: HostTotals,
     last_gather: Instant,
     last_flush: Instant,
 }
 
-/// What is there only with probes.
-struct Kernel {
+/// What exists only with probes.
+struct Attached {
     probes: Probes,
     drain: Drain,
-    books: Books,
+    accounts: Accounts,
+    pending: PendingRows,
     shared: Arc<Shared>,
-}
-
-/// Which cgroups are reported, by path.
-struct Selection {
-    include: GlobSet,
-    exclude: GlobSet,
-}
-
-impl Selection {
-    fn new(options: &Options) -> Result<Self, OptionError> {
-        let set = |option, globs: &[String]| -> Result<GlobSet, OptionError> {
-            let wrong = |error: globset::Error| OptionError::new(option, error.to_string());
-            let mut builder = GlobSetBuilder::new();
-            for glob in globs {
-                builder.add(Glob::new(glob).map_err(wrong)?);
-            }
-            builder.build().map_err(wrong)
-        };
-        Ok(Self {
-            include: set("cgroup_include", &options.cgroup_include)?,
-            exclude: set("cgroup_exclude", &options.cgroup_exclude)?,
-        })
-    }
-
-    fn takes(&self, path: &str) -> bool {
-        (self.include.is_empty() || self.include.is_match(path)) && !self.exclude.is_match(path)
-    }
 }
 
 impl Ebpf {
     /// Loads and attaches the probes. What this machine does not allow is off, logged once, and in the report.
     ///
     /// # Errors
-    /// When a glob of the configuration is none. What the machine does not allow is no error.
+    /// When a pattern of the configuration is not a valid glob, or the ring buffer cannot be watched. What the machine
+    /// does not allow is no error.
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
         let (host, hierarchies) = (&shared.host, shared.cgroupfs.hierarchies());
         let selection = Selection::new(&options)?;
-        let mut start = Machine::default();
-        let (opened, report) =
-            Probes::open(&options.kernel(), host, hierarchies, || start = Machine::read(host, hierarchies));
-        for (group, state) in &report.groups {
-            match state {
-                GroupState::On => tracing::debug!(probe = group.name(), "attached"),
-                GroupState::Off { why, advice } => {
-                    tracing::warn!(probe = group.name(), why, advice, "probe is off");
-                }
-                GroupState::NotAsked => {}
-            }
-        }
-        let kernel = opened
+        let mut host_at_start = HostTotals::default();
+        let (opened, report) = Probes::open(&options.kernel(), host, hierarchies, || {
+            host_at_start = read_host_totals(host, hierarchies);
+        });
+        log(&report);
+        let attached = opened
             .map(|(probes, ring)| {
-                let mut books = Books::new(Areas::of(&report.hierarchies));
-                // After the probes, so that no cgroup falls between.
-                books.cgroups.walk(&report.hierarchies, Instant::now());
-                let shared = Arc::clone(shared);
-                Ok::<_, std::io::Error>(Kernel { probes, drain: Drain::new(ring)?, books, shared })
+                let (drain, shared) = (Drain::new(ring)?, Arc::clone(shared));
+                let accounts = Accounts::new(Areas::of(&report.hierarchies));
+                let mut attached =
+                    Attached { probes, drain, accounts, pending: PendingRows::default(), shared };
+                // After the probes, so that no cgroup is missed in between.
+                attached.walk(&report, Instant::now());
+                Ok::<_, std::io::Error>(attached)
             })
             .transpose()?;
         let now = Instant::now();
         Ok(Self {
             options,
             shared: Arc::clone(shared),
-            kernel,
+            attached,
             report,
             selection,
-            start,
+            host_at_start,
             last_gather: now,
             last_flush: now,
         })
@@ -192,12 +116,14 @@ impl Ebpf {
     /// # Errors
     /// When the cache could not be written back.
     pub fn raw(&mut self, mut take: impl FnMut(&Record<'_>)) -> Result<(), GatherError> {
-        let Some(Kernel { probes, drain, books, shared }) = &mut self.kernel else { return Ok(()) };
+        let Some(Attached { probes, drain, accounts, shared, .. }) = &mut self.attached else {
+            return Ok(());
+        };
         let now = Instant::now();
         let flushed = probes.flush(|| {
             drain.drain(|record| {
                 take(&record);
-                books.take(record, &shared.names, now);
+                accounts.take(record, &shared.names, &shared.containers, now);
             });
         });
         flushed.map_err(|error| GatherError::Other(error.to_string()))
@@ -206,26 +132,48 @@ impl Ebpf {
     /// The path of a cgroup, if it is known. For `dump --raw`.
     #[must_use]
     pub fn path(&self, hierarchy: HierarchyId, cgroup: u64) -> Option<&str> {
-        let identity = self.kernel.as_ref()?.books.cgroups.get((hierarchy, cgroup))?;
+        let identity = self.attached.as_ref()?.accounts.cgroups.get((hierarchy, cgroup))?;
         Some(identity.path.as_str())
     }
 }
 
-impl Kernel {
+/// Logs what became of each group of programs.
+fn log(report: &Report) {
+    for (group, state) in &report.groups {
+        match state {
+            GroupState::On => tracing::debug!(probe = group.name(), "attached"),
+            GroupState::Off { why, advice } => {
+                tracing::warn!(probe = group.name(), why, advice, "probe is off");
+            }
+            GroupState::NotAsked => {}
+        }
+    }
+}
+
+impl Attached {
     /// Writes the caches back and drains.
     fn collect(&mut self) -> Result<(), GatherError> {
-        let Self { probes, drain, books, shared } = self;
+        let Self { probes, drain, accounts, shared, .. } = self;
         let now = Instant::now();
         let flushed = probes.flush(|| {
-            drain.drain(|record| books.take(record, &shared.names, now));
+            drain.drain(|record| accounts.take(record, &shared.names, &shared.containers, now));
         });
         probes.flush_log();
         flushed.map_err(|error| GatherError::Other(error.to_string()))
     }
 
     fn drain(&mut self) {
-        let (books, names, now) = (&mut self.books, &self.shared.names, Instant::now());
-        self.drain.drain(|record| books.take(record, names, now));
+        let Self { drain, accounts, shared, .. } = self;
+        let now = Instant::now();
+        drain.drain(|record| accounts.take(record, &shared.names, &shared.containers, now));
+    }
+
+    /// Finds the cgroups that no record tells of.
+    fn walk(&mut self, report: &Report, now: Instant) {
+        self.accounts.cgroups.walk(&report.hierarchies, now);
+        if report.is_group_on(Group::Lifecycle) {
+            self.accounts.pass_on_alive(&self.shared.containers);
+        }
     }
 }
 
@@ -247,63 +195,29 @@ impl Input for Ebpf {
 
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let now = Instant::now();
-        let Some(kernel) = &mut self.kernel else { return Ok(()) };
-        let collected = kernel.collect();
-        let overflow = kernel.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
+        let Some(attached) = &mut self.attached else { return Ok(()) };
+        let collected = attached.collect();
+        let overflow = attached.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
         let lifecycle_is_on = self.report.is_group_on(Group::Lifecycle);
-        if !lifecycle_is_on || overflow.cgroup_events != kernel.books.lost_events {
-            kernel.books.cgroups.walk(&self.report.hierarchies, now);
-            kernel.books.lost_events = overflow.cgroup_events;
+        if !lifecycle_is_on || overflow.cgroup_events != attached.accounts.lost_events {
+            attached.walk(&self.report, now);
+            attached.accounts.lost_events = overflow.cgroup_events;
         }
-        let machine = Machine::read(&self.shared.host, &self.report.hierarchies);
         let elapsed = now.duration_since(self.last_gather);
         (self.last_gather, self.last_flush) = (now, now);
-        let mut maker = Maker {
-            options: &self.options,
-            report: &self.report,
-            selection: &self.selection,
-            cgroupfs: &self.shared.cgroupfs,
-            naming: Naming {
-                names: &self.shared.names,
-                tag_include: &self.options.tag_include,
-                now,
-                may_wait: self.shared.names.has_sources() && !gathered.is_last,
-            },
-            books: &mut kernel.books,
-            machine: &machine,
-            elapsed,
-        };
-        maker.points(gathered);
-        maker.balance(gathered, &self.start, &overflow);
-        maker.ring(gathered, &kernel.drain.counts(), &overflow);
-        if self.options.probe_costs {
-            for cost in kernel.probes.costs() {
-                gathered.push(
-                    gathered
-                        .point("seismograf")
-                        .tag("part", "probe")
-                        .tag("probe", cost.program)
-                        .field("run_time_ns", cost.run_time_ns)
-                        .field("runs", cost.runs),
-                );
-            }
-        }
-        let forgotten = kernel.books.close(now);
-        self.shared.cgroupfs.forget(forgotten.gone.iter().map(|(_, identity)| identity.path.as_str()));
-        if forgotten.is_wave {
-            crate::service::memory::give_back();
-        }
+        self.push_points(gathered, &overflow, now, elapsed);
+        self.close_interval(now);
         collected
     }
 
     async fn between(&mut self) {
-        let Some(kernel) = &mut self.kernel else { return std::future::pending().await };
+        let Some(attached) = &mut self.attached else { return std::future::pending().await };
         let period = self.options.flush_period;
         loop {
             let flush_in = (self.last_flush + period).saturating_duration_since(Instant::now());
             tokio::select! {
-                ready = kernel.drain.ready() => match ready {
-                    Ok(()) => kernel.drain(),
+                ready = attached.drain.ready() => match ready {
+                    Ok(()) => attached.drain(),
                     Err(error) => {
                         tracing::warn!(%error, "cannot watch the ring buffer: it is drained at each gather only");
                         return std::future::pending().await;
@@ -311,11 +225,68 @@ impl Input for Ebpf {
                 },
                 () = tokio::time::sleep(flush_in), if !period.is_zero() => {
                     self.last_flush = Instant::now();
-                    if let Err(error) = kernel.collect() {
+                    if let Err(error) = attached.collect() {
                         tracing::warn!(%error, "cannot write the kernel's cache back");
                     }
                 }
             }
+        }
+    }
+}
+
+impl Ebpf {
+    /// Reads what the ledger does not have, and makes the points of everything.
+    fn push_points(
+        &mut self,
+        gathered: &mut Gathered,
+        overflow: &seismograf_ebpf::abi::Overflow,
+        now: Instant,
+        elapsed: std::time::Duration,
+    ) {
+        let Self { options, shared, attached, report, selection, host_at_start, .. } = self;
+        let Some(Attached { probes, drain, accounts, pending, .. }) = attached else { return };
+        let has_sources = shared.names.has_sources();
+        let host = read_host_totals(&shared.host, &report.hierarchies);
+        let pods = accounts.pod_sums(now);
+        let reader = CgroupReader {
+            cgroupfs: &shared.cgroupfs,
+            options,
+            selection,
+            accounts,
+            time: gathered.time,
+            counts_cpu: report.is_on(Probe::Cpu),
+            has_other_readers: has_sources,
+        };
+        let readings = reader.read(&pods);
+        let snapshot = Snapshot {
+            time: gathered.time,
+            elapsed,
+            report,
+            selection,
+            accounts,
+            pods: &pods,
+            host_at_start,
+            host: &host,
+            overflow,
+            ring: drain.counts(),
+            costs: &if options.probe_costs { probes.costs() } else { Vec::new() },
+        };
+        let naming = NamingContext {
+            names: &shared.names,
+            tag_include: &options.tag_include,
+            now,
+            may_wait: has_sources && !gathered.is_last,
+        };
+        points::push(&snapshot, readings, naming, pending, gathered);
+    }
+
+    /// Starts a new interval, and gives back what belonged to cgroups that are gone.
+    fn close_interval(&mut self, now: Instant) {
+        let Some(attached) = &mut self.attached else { return };
+        let forgotten = attached.accounts.close(now);
+        self.shared.cgroupfs.forget(forgotten.gone.iter().map(|(_, identity)| identity.path.as_str()));
+        if forgotten.is_wave {
+            crate::service::memory::give_back();
         }
     }
 }

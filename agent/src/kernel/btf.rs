@@ -50,7 +50,7 @@ const KIND_ENUM64: u32 = 19;
 
 /// Bytes of a type before what its kind adds.
 const TYPE_BYTES: usize = 12;
-/// Nested types are followed this far; the kernel's own go nowhere near.
+/// Nested types are followed this deep; the kernel's own are far below.
 const DEPTH: u32 = 16;
 
 /// A parsed BTF blob.
@@ -65,7 +65,7 @@ pub struct Btf<'a> {
     enumerators: HashMap<&'a [u8], u64>,
 }
 
-/// A member that was found: where it starts, and its type.
+/// A member: where it starts, and its type.
 #[derive(Clone, Copy)]
 struct Member {
     bits: u32,
@@ -76,7 +76,7 @@ impl<'a> Btf<'a> {
     /// Indexes a blob.
     ///
     /// # Errors
-    /// When it is no BTF of this machine's byte order, or of a newer form.
+    /// When it is not BTF of this machine's byte order, or has a type of an unknown kind.
     pub fn parse(data: &'a [u8]) -> Result<Self, BtfError> {
         let word = |at: usize| u32_at(data, at).ok_or(BtfError::Header);
         let magic = data.get(..2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
@@ -103,7 +103,7 @@ impl<'a> Btf<'a> {
         Ok(btf)
     }
 
-    /// Takes up the type at `at`, and says where the next one starts.
+    /// Indexes the type at `at`. Returns where the next one starts.
     fn index(&mut self, at: usize) -> Result<usize, BtfError> {
         let id = self.types.len() as u32 + 1;
         let truncated = BtfError::Truncated { id };

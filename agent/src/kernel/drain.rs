@@ -1,7 +1,7 @@
-//! Empties the ring buffer: raw bytes to records, records to whoever asked.
+//! Empties the ring buffer: raw bytes to records, records to the caller.
 //!
 //! Wakes rarely (the kernel side signals when the ring is half full), and always drains fully: a partial drain would
-//! leave the edge-triggered readiness unsignalled and the reader asleep for ever.
+//! leave the edge-triggered readiness unsignalled, and the reader would never wake up.
 
 use std::io;
 
@@ -21,7 +21,7 @@ pub struct Counts {
     pub records: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Records that are none of the ABI: a fault of the agent's build.
+    /// Records that are not of the ABI: a fault of the agent's build.
     pub undecodable: u64,
 }
 
@@ -32,7 +32,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Takes the ring over. Call it within the runtime that will wait for it.
+    /// Takes ownership of the ring. Call it within the runtime that will wait for it.
     ///
     /// # Errors
     /// When the runtime cannot watch the ring.
@@ -42,19 +42,16 @@ impl Drain {
         Ok(Self { ring, counts: Counts::default() })
     }
 
-    /// Hands every record that waits to `take`. Returns how many there were.
-    pub fn drain(&mut self, mut take: impl FnMut(Record<'_>)) -> u64 {
-        let mut n = 0;
+    /// Hands every record in the ring to `take`.
+    pub fn drain(&mut self, mut take: impl FnMut(Record<'_>)) {
         while let Some(item) = self.ring.get_mut().next() {
-            n += 1;
+            self.counts.records += 1;
             self.counts.bytes += item.len() as u64;
             match Record::decode(&item) {
                 Some(record) => take(record),
                 None => self.counts.undecodable += 1,
             }
         }
-        self.counts.records += n;
-        n
     }
 
     /// What came out so far.

@@ -8,18 +8,18 @@ use seismograf_ebpf::abi::{FLUSH_LEVEL_BUSY, FLUSH_RING_FULL};
 
 /// A full ring is emptied and the program run again; each time at least one row gets through.
 const RING_FULL_TRIES: usize = 10_000;
-/// A busy level is one whose program was interrupted by the flush: it is through the next time.
+/// A busy level is one whose program was interrupted by the flush: by the next try it is done.
 const BUSY_TRIES: usize = 8;
 
 /// Why the cache could not be written back.
 #[derive(Debug, thiserror::Error)]
 pub enum FlushError {
-    /// The kernel does not say which CPUs there are.
+    /// The list of CPUs cannot be read.
     #[error("cannot read {path}: {error}")]
     Cpus {
         /// The file.
         path: &'static str,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
     /// A program was not run.
@@ -27,9 +27,9 @@ pub enum FlushError {
     Run {
         /// The program.
         program: &'static str,
-        /// Where.
+        /// The CPU.
         cpu: u32,
-        /// What the kernel said.
+        /// The kernel's error.
         error: ProgramError,
     },
 }
@@ -70,7 +70,7 @@ fn run_until_empty(
             }
             Ok(answer) if answer.return_value & FLUSH_LEVEL_BUSY != 0 && busy < BUSY_TRIES => busy += 1,
             Ok(_) => return Ok(()),
-            // A CPU that went offline meanwhile keeps its cache until it is back.
+            // A CPU that went offline in the meantime keeps its cache until it is back.
             Err(error) if is_offline(&error) => return Ok(()),
             Err(error) => return Err(FlushError::Run { program: name, cpu, error }),
         }

@@ -1,7 +1,7 @@
 //! The probes in the kernel: picks programs, loads, attaches, and reports what is on.
 //!
 //! Owns the loaded object. What leaves the ring buffer is `drain`'s, what it means `ledger`'s. Whatever this kernel
-//! or these privileges do not allow turns one group off, with the reason and what to do; it never is an error.
+//! or these privileges do not allow turns one group off, with the reason and what to do; it is never an error.
 
 use std::path::Path;
 
@@ -47,22 +47,22 @@ unsafe impl aya::Pod for Overflow {}
 pub struct Cost {
     /// The program.
     pub program: &'static str,
-    /// Nanoseconds that it ran, since the kernel counts them.
+    /// Nanoseconds that it ran, since the kernel began to count them.
     pub run_time_ns: u64,
     /// How often it ran.
     pub runs: u64,
 }
 
-/// A mark that aya-log-ebpf's level global takes for "nothing".
+/// The value that aya-log-ebpf's level global takes for "nothing".
 const LOG_NOTHING: u8 = 0;
-/// The level of the records that say that a cgroup came or went.
+/// The level of the messages that report a cgroup's life cycle.
 const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
 
 impl Probes {
     /// Loads and attaches what `options` asks for and this machine allows.
     ///
-    /// `before` is called right before the first program is attached: what the machine counted until then is none of
-    /// theirs. The second part is the ring buffer. When not even the maps can be made, there are no probes, and the
+    /// `before` is called right before the first program is attached: what the machine counted until then, they did not
+    /// see. The second part is the ring buffer. When not even the maps can be made, there are no probes, and the
     /// report says why.
     pub fn open(
         options: &ProbeOptions,
@@ -136,7 +136,7 @@ impl Probes {
             };
             self.report.groups.push((plan.group, state));
         }
-        // The first flush lets the CPU probe know which task runs, so that its past is not charged.
+        // The first flush tells the CPU probe which task is running, so that its past is not charged.
         if let Err(error) = self.flush(|| ()) {
             tracing::warn!(%error, "cannot run the write-back programs: figures will lag behind");
         }
@@ -158,7 +158,7 @@ impl Probes {
             match set.iter().try_for_each(|&(name, hook)| self.load_program(name, hook, btf)) {
                 Ok(()) => return Ok(set),
                 Err(state) => {
-                    // What did load of this set is of no use without the rest.
+                    // The programs of this set that did load are of no use without the rest.
                     for (name, hook) in *set {
                         if !matches!(hook, Hook::Flush) {
                             self.unload(name);
@@ -223,7 +223,7 @@ impl Probes {
     }
 
     fn unload(&mut self, name: &str) {
-        // A program that was never loaded refuses, which is as good.
+        // A program that was never loaded returns an error, which is just as good.
         let _ = match self.ebpf.program_mut(name) {
             Some(Program::BtfTracePoint(program)) => program.unload(),
             Some(Program::CgroupSkb(program)) => program.unload(),
@@ -232,12 +232,6 @@ impl Probes {
         };
         self.programs.retain(|known| *known != name);
         self.flushes.retain(|known| *known != name);
-    }
-
-    /// What is on.
-    #[must_use]
-    pub fn report(&self) -> &Report {
-        &self.report
     }
 
     /// Has every CPU write its cache back into the ring, emptying the ring by `drain` whenever it is full.
@@ -270,7 +264,7 @@ impl Probes {
         }
     }
 
-    /// What each program cost so far; zeros unless the option `probe_costs` is on or somebody else has the kernel count.
+    /// What each program cost so far; zeros unless the option `probe_costs` is on or another process has the kernel count.
     #[must_use]
     pub fn costs(&self) -> Vec<Cost> {
         self.programs
@@ -292,7 +286,7 @@ impl Probes {
     }
 }
 
-/// What keeps a group from being loaded, before it is tried.
+/// What is known to keep a group from being loaded, before it is tried.
 fn obstacle(
     plan: &Plan,
     options: &ProbeOptions,
@@ -340,7 +334,7 @@ fn load(
         )
     })?;
     let unreadable = |error: &dyn std::fmt::Display| {
-        off(format!("cannot understand {}: {error}", path.display()), "report this kernel's version")
+        off(format!("cannot parse {}: {error}", path.display()), "report this kernel's version")
     };
     let offsets = {
         let btf = Btf::parse(&data).map_err(|error| unreadable(&error))?;
@@ -372,9 +366,9 @@ fn load(
 }
 
 /// A size that the kernel takes: a power of two of whole pages.
-fn ring_bytes(asked: u32) -> u32 {
+fn ring_bytes(requested: u32) -> u32 {
     let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
-    asked.clamp(page, 1 << 30).next_power_of_two()
+    requested.clamp(page, 1 << 30).next_power_of_two()
 }
 
 /// Before Linux 5.11 maps count against the limit of locked memory, which is 64 KiB by default. Where this may
@@ -399,7 +393,7 @@ fn map_bytes(map: &Map) -> u64 {
     fd_bytes(data.fd().as_fd().as_raw_fd())
 }
 
-/// What the kernel itself says that a map takes (`memlock` in proc(5) `PID/fdinfo`).
+/// The size of a map by the kernel's own account (`memlock` in proc(5) `PID/fdinfo`).
 fn fd_bytes(fd: i32) -> u64 {
     std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))
         .ok()

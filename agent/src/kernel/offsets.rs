@@ -12,7 +12,6 @@ use crate::host::hierarchies::CpuController;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offsets {
     globals: Vec<(&'static str, u64)>,
-    missing: Vec<(&'static str, &'static str)>,
 }
 
 /// Global, struct, path of the field.
@@ -45,16 +44,16 @@ const FIELDS: &[(&str, &str, &str)] = &[
 
 /// Bit of `RQF_FLUSH_SEQ` where it is a macro and not an enumerator: Linux before 6.12.
 const RQF_FLUSH_SEQ_BIT: u64 = 4;
-/// Bytes of a pointer: BPF knows 64-bit machines only.
+/// Bytes of a pointer: BPF programs run on 64-bit machines only.
 const POINTER_BYTES: u64 = 8;
 
 impl Offsets {
-    /// Looks everything up.
+    /// Looks up every global.
     #[must_use]
     pub fn find(btf: &Btf<'_>, cpu: CpuController, memory_is_v1: bool) -> Self {
-        let mut offsets = Self { globals: Vec::new(), missing: Vec::new() };
+        let mut offsets = Self { globals: Vec::new() };
         for &(global, name, path) in FIELDS {
-            offsets.set(global, (name, path), btf.offset(name, path));
+            offsets.set(global, btf.offset(name, path));
         }
         let controller = match cpu {
             CpuController::Unified => None,
@@ -68,7 +67,7 @@ impl Offsets {
             .offset("sk_buff", "cb")
             .zip(btf.offset("tcp_skb_cb", "tcp_gso_segs"))
             .map(|(block, segments)| block + segments);
-        offsets.set("SKB_TCP_GSO_SEGS", ("tcp_skb_cb", "tcp_gso_segs"), segments);
+        offsets.set("SKB_TCP_GSO_SEGS", segments);
         let flush_bit = btf.enumerator("__RQF_FLUSH_SEQ").unwrap_or(RQF_FLUSH_SEQ_BIT);
         offsets.globals.push(("RQF_FLUSH_SEQ", 1 << flush_bit));
         offsets
@@ -77,22 +76,18 @@ impl Offsets {
     /// The way from a `css_set` to the cgroup of a v1 controller, or of cgroup2.
     fn set_member(&mut self, btf: &Btf<'_>, [member, css_cgroup]: [&'static str; 2], v1: Option<&str>) {
         let Some(controller) = v1 else {
-            self.set(member, ("css_set", "dfl_cgrp"), btf.offset("css_set", "dfl_cgrp"));
+            self.set(member, btf.offset("css_set", "dfl_cgrp"));
             self.globals.push((css_cgroup, ABSENT));
             return;
         };
         let array = btf.offset("css_set", "subsys").zip(btf.enumerator(controller));
         let offset = array.map(|(array, index)| array + index * POINTER_BYTES);
-        self.set(member, ("css_set", "subsys"), offset);
-        let cgroup = btf.offset("cgroup_subsys_state", "cgroup");
-        self.set(css_cgroup, ("cgroup_subsys_state", "cgroup"), cgroup);
+        self.set(member, offset);
+        self.set(css_cgroup, btf.offset("cgroup_subsys_state", "cgroup"));
     }
 
-    fn set(&mut self, global: &'static str, field: (&'static str, &'static str), offset: Option<u64>) {
+    fn set(&mut self, global: &'static str, offset: Option<u64>) {
         self.globals.push((global, offset.unwrap_or(ABSENT)));
-        if offset.is_none() {
-            self.missing.push(field);
-        }
     }
 
     /// Each global and its value, for the loader.
@@ -102,14 +97,12 @@ impl Offsets {
     }
 
     /// Whether this kernel has what a global stands for.
-    #[must_use]
-    pub fn has(&self, global: &str) -> bool {
+    fn has(&self, global: &str) -> bool {
         self.globals.iter().any(|&(name, offset)| name == global && offset != ABSENT)
     }
 
     /// The first of `globals` that this kernel lacks, as struct and field.
-    #[must_use]
-    pub fn lacking(&self, globals: &[&str]) -> Option<String> {
+    pub(super) fn lacking(&self, globals: &[&str]) -> Option<String> {
         let global = globals.iter().find(|global| !self.has(global))?;
         let field = FIELDS.iter().find(|(name, _, _)| name == global);
         Some(field.map_or_else(|| (*global).to_owned(), |(_, name, path)| format!("{name}.{path}")))

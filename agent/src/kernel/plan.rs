@@ -1,6 +1,6 @@
 //! Which programs there are: each probe, its group, its hooks, and what it needs of the kernel.
 //!
-//! One table. Nothing is loaded here: `load` goes through the table, and says of each group what became of it.
+//! One table. Nothing is loaded here: `load` goes through the table and reports the state of each group.
 
 use aya::programs::CgroupSkbAttachType;
 use serde::Deserialize;
@@ -24,7 +24,7 @@ pub enum Probe {
 }
 
 impl Probe {
-    /// Each of them.
+    /// All probe groups.
     pub const ALL: [Self; 5] = [Self::Cpu, Self::Blkio, Self::Net, Self::Runqueue, Self::Tcp];
 
     /// Its name in the configuration.
@@ -40,7 +40,7 @@ impl Probe {
     }
 }
 
-/// What is asked of the probes.
+/// What is requested of the probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOptions {
     /// The groups that are loaded.
@@ -63,7 +63,7 @@ pub enum GroupState {
         /// What to do about it.
         advice: String,
     },
-    /// The configuration does not ask for it.
+    /// The configuration does not request it.
     NotAsked,
 }
 
@@ -72,9 +72,9 @@ pub enum GroupState {
 pub enum Group {
     /// One of the configured probes.
     Probe(Probe),
-    /// The life cycle of cgroups, which all of them rely on for names.
+    /// The life cycle of cgroups, which all others rely on for names.
     Lifecycle,
-    /// Processes OOM-killed; always asked for, since it costs nothing while nothing happens.
+    /// OOM-killed processes; always requested, because it costs nothing while nothing happens.
     Oom,
 }
 
@@ -115,7 +115,7 @@ impl Report {
     }
 }
 
-/// Where a program is hooked in.
+/// Where a program is attached.
 #[derive(Clone, Copy)]
 pub(super) enum Hook {
     TracePoint(&'static str),
@@ -124,7 +124,7 @@ pub(super) enum Hook {
     Flush,
 }
 
-/// A set of programs that make up a group. Where there are several sets, the first that loads is taken.
+/// A set of programs that make up a group. Where there are several sets, the first that loads is used.
 pub(super) type Programs = &'static [(&'static str, Hook)];
 
 /// What a group is made of, and what it needs of the kernel.

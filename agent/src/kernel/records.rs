@@ -1,7 +1,7 @@
 //! Bytes of the ring buffer to typed records: the one place that trusts the ABI.
 //!
-//! Pure. The bytes come from the kernel, so what does not fit is a fault of ours, not of a peer; it is counted
-//! all the same, and never read past.
+//! Pure. The bytes come from the kernel, so what does not fit is the agent's own fault, not a peer's. It is counted all
+//! the same, and nothing is read past the end.
 
 use seismograf_ebpf::abi::{
     BlkioRow, CGROUP_EVENT_HEAD, CgroupChange, CpuRow, Kind, NetRow, OomKill, RunqueueRow,
@@ -18,9 +18,9 @@ pub enum Record<'a> {
     Net(NetRow),
     /// Waiting for a CPU.
     Runqueue(Box<RunqueueRow>),
-    /// A process was killed for want of memory.
+    /// A process was OOM-killed.
     OomKill(OomKill),
-    /// A cgroup came or went.
+    /// A cgroup was made, removed or released.
     Cgroup {
         /// What happened.
         change: CgroupChange,
@@ -34,7 +34,7 @@ pub enum Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Reads one record. `None` for bytes that are none.
+    /// Decodes one record. `None` for bytes that are not one.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let kind = u32_at(bytes, 0)?;

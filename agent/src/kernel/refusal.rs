@@ -1,4 +1,4 @@
-//! Why a group is off, in words of a person: what the kernel refused, and what to do about it.
+//! Why a group is off, in plain words: what the kernel refused, and what to do about it.
 
 use std::io;
 
@@ -29,7 +29,7 @@ pub(super) fn refused(what: &str, error: &(dyn std::error::Error + 'static)) -> 
         Some(libc::ENOMEM) => "raise the memory limit of this service (its maps are charged to it)",
         _ => "report this with the kernel's version and the log at debug level",
     };
-    // The verifier's output can be thousands of lines, of which the last ones before its statistics tell.
+    // The verifier's output can be thousands of lines, of which the last ones before its statistics matter.
     let text = error.to_string();
     let is_statistic =
         |line: &&str| ["verification time", "stack depth", "processed "].iter().any(|s| line.starts_with(s));

@@ -1,171 +1,109 @@
-//! What the kernel itself says that the machine did: the other side of the ledger's balance.
+//! The balance of the ledger with the host, as `seismograf` with the parts `cpu`, `blkio` and `net`.
 //!
-//! *machine = rows + overflow + unseen*: `unseen` is what no program was called for, and is published, never spread
-//! over rows. Everything here is counted from a first reading, when the probes started.
+//! *machine = rows + overflow + unseen*: `unseen` is what no program was called for. It is published, never spread over
+//! rows. Everything counts from the start of the probes. Pure.
 
-use std::collections::BTreeMap;
+use seismograf_ebpf::abi::BlkioAmounts;
 
-use crate::host::Host;
-use crate::host::hierarchies::CpuController;
-use crate::host::hierarchies::Hierarchies;
-use crate::inputs::net;
+use super::fields::integer;
+use super::host_totals::DiskTotals;
+use super::snapshot::Snapshot;
+use crate::inputs::Gathered;
+use crate::kernel::plan::Probe;
 use crate::ledger::blkio::Device;
+use crate::point::Point;
 
-/// Bytes of a sector in `/proc/diskstats`, whatever the disk's own are.
-const SECTOR_BYTES: u64 = 512;
-/// Bytes of an Ethernet header, which interface counters include and IP bytes do not.
-const ETHERNET_BYTES: u64 = 14;
-
-/// A disk's own counters (`/proc/diskstats`, Documentation/admin-guide/iostats.rst).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Disk {
-    /// Its name, `sda`.
-    pub name: String,
-    /// Reads that completed.
-    pub reads: u64,
-    /// Bytes read.
-    pub read_bytes: u64,
-    /// Writes that completed.
-    pub writes: u64,
-    /// Bytes written.
-    pub write_bytes: u64,
-    /// Discards that completed; 0 before Linux 4.18.
-    pub discards: u64,
-    /// Bytes discarded.
-    pub discard_bytes: u64,
-}
-
-/// IP bytes of the machine's own interfaces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Interfaces {
-    /// Received.
-    pub rx_bytes: u64,
-    /// Sent.
-    pub tx_bytes: u64,
-}
-
-/// The machine's own figures, absolute.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Machine {
-    /// Run time of all tasks in nanoseconds.
-    pub cpu_ns: Option<u64>,
-    /// Disks by their numbers; partitions are among them.
-    pub disks: BTreeMap<Device, Disk>,
-    /// Loopback and hardware interfaces of the host's namespace.
-    pub interfaces: Interfaces,
-}
-
-impl Machine {
-    /// Reads them now. What cannot be read is `None` or empty.
-    #[must_use]
-    pub fn read(host: &Host, hierarchies: &Hierarchies) -> Self {
-        let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap_or_default();
-        Self {
-            cpu_ns: cpu_ns(host, hierarchies),
-            disks: disks(&read(&host.proc("diskstats"))),
-            // Of process 1: the agent may be in a namespace of its own.
-            interfaces: interfaces(&read(&host.proc("1/net/dev")), |name| {
-                name == "lo" || host.sys(format!("class/net/{name}/device")).exists()
-            }),
+/// Adds the balance of each area that is on.
+pub(super) fn push(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
+    if snapshot.report.is_on(Probe::Cpu) {
+        gathered.push(cpu(snapshot));
+    }
+    if snapshot.report.is_on(Probe::Blkio) {
+        for (device, rows) in snapshot.accounts.ledger.blkio.devices() {
+            gathered.push(disk(snapshot, *device, rows));
         }
+        gathered.push(blkio_overflow(snapshot));
     }
-
-    /// The name of a disk.
-    #[must_use]
-    pub fn disk_name(&self, device: Device) -> String {
-        match self.disks.get(&device) {
-            Some(disk) => disk.name.clone(),
-            None => format!("{}:{}", device.major, device.minor),
-        }
+    if snapshot.report.is_on(Probe::Net) {
+        gathered.push(net(snapshot));
     }
 }
 
-/// Run time of all tasks: the root cgroup's, which the scheduler adds up in the same place as the probe's amounts;
-/// else busy time in ticks.
-fn cpu_ns(host: &Host, hierarchies: &Hierarchies) -> Option<u64> {
-    let (controller, hierarchy) = hierarchies.cpu();
-    let root = hierarchies.mount(hierarchy);
-    let file = |name: &str| std::fs::read_to_string(root?.join(name)).ok();
-    match controller {
-        CpuController::Cpuacct => file("cpuacct.usage").and_then(|text| text.trim().parse().ok()),
-        CpuController::Unified => file("cpu.stat").and_then(|text| {
-            let usec: u64 = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.parse().ok()?;
-            Some(usec * 1_000)
-        }),
-        CpuController::Cpu => None,
-    }
-    .or_else(|| busy_ns(&std::fs::read_to_string(host.proc("stat")).ok()?))
+fn cpu(snapshot: &Snapshot<'_>) -> Point {
+    let (overflow, rows) = (snapshot.overflow, snapshot.accounts.ledger.cpu.sum());
+    let totals = snapshot.host.cpu_ns.zip(snapshot.host_at_start.cpu_ns);
+    let machine = totals.map(|(now, then)| now.saturating_sub(then));
+    let mut point = part(snapshot, "cpu");
+    set_balance(&mut point, "ns", rows.usage_ns, overflow.run_ns, machine);
+    point.set_field("overflow_switches", integer(overflow.switches));
+    point
 }
 
-/// Busy time in proc(5) `stat`: user, nice, system.
-fn busy_ns(stat: &str) -> Option<u64> {
-    let ticks_per_second = rustix::param::clock_ticks_per_second();
-    let mut columns = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
-    let ticks: u64 = columns.by_ref().take(3).map(|column| column.parse::<u64>().unwrap_or(0)).sum();
-    Some(ticks * (1_000_000_000 / ticks_per_second.max(1)))
+fn disk(snapshot: &Snapshot<'_>, device: Device, rows: &BlkioAmounts) -> Point {
+    let mut point = part(snapshot, "blkio")
+        .tag("device", snapshot.host.disk_name(device))
+        .field("rows_bytes", integer(bytes(rows)))
+        .field("rows_ops", integer(ops(rows)));
+    if let Some(now) = snapshot.host.disks.get(&device) {
+        let none = DiskTotals::default();
+        let then = snapshot.host_at_start.disks.get(&device).unwrap_or(&none);
+        let total = |disk: &DiskTotals| disk.read_bytes + disk.write_bytes + disk.discard_bytes;
+        let machine_bytes = total(now).wrapping_sub(total(then));
+        let total = |disk: &DiskTotals| disk.reads + disk.writes + disk.discards;
+        let machine_ops = total(now).wrapping_sub(total(then));
+        point.set_field("machine_bytes", integer(machine_bytes));
+        point.set_field("machine_ops", integer(machine_ops));
+        point.set_field("unseen_bytes", difference(machine_bytes, bytes(rows)));
+        point.set_field("unseen_ops", difference(machine_ops, ops(rows)));
+    }
+    point
 }
 
-fn disks(diskstats: &str) -> BTreeMap<Device, Disk> {
-    diskstats
-        .lines()
-        .filter_map(|line| {
-            let columns: Vec<&str> = line.split_whitespace().collect();
-            let number = |i: usize| columns.get(i).and_then(|c| c.parse::<u64>().ok());
-            let device =
-                Device { major: u32::try_from(number(0)?).ok()?, minor: u32::try_from(number(1)?).ok()? };
-            let disk = Disk {
-                name: (*columns.get(2)?).to_owned(),
-                reads: number(3)?,
-                read_bytes: number(5)?.wrapping_mul(SECTOR_BYTES),
-                writes: number(7)?,
-                write_bytes: number(9)?.wrapping_mul(SECTOR_BYTES),
-                discards: number(14).unwrap_or(0),
-                discard_bytes: number(16).unwrap_or(0).wrapping_mul(SECTOR_BYTES),
-            };
-            Some((device, disk))
-        })
-        .collect()
+/// One point for all disks: which disk an overflow belongs to is part of what was lost.
+fn blkio_overflow(snapshot: &Snapshot<'_>) -> Point {
+    let overflow = &snapshot.overflow.blkio;
+    part(snapshot, "blkio")
+        .field("overflow_bytes", integer(bytes(overflow)))
+        .field("overflow_ops", integer(ops(overflow)))
 }
 
-fn interfaces(dev: &str, counts: impl Fn(&str) -> bool) -> Interfaces {
-    let mut sum = Interfaces::default();
-    let all = dev.lines().filter_map(net::parse);
-    for (_, columns) in all.filter(|(name, _)| counts(name)) {
-        let [rx_bytes, rx_packets, _, _, _, _, _, _, tx_bytes, tx_packets, ..] = columns;
-        sum.rx_bytes += rx_bytes.saturating_sub(rx_packets * ETHERNET_BYTES);
-        sum.tx_bytes += tx_bytes.saturating_sub(tx_packets * ETHERNET_BYTES);
-    }
-    sum
+fn net(snapshot: &Snapshot<'_>) -> Point {
+    let (rows, overflow) = (snapshot.accounts.ledger.net.sum(), &snapshot.overflow.net);
+    let (now, then) = (snapshot.host.interfaces, snapshot.host_at_start.interfaces);
+    let mut point = part(snapshot, "net");
+    let machine = now.rx_bytes.saturating_sub(then.rx_bytes);
+    set_balance(&mut point, "rx_bytes", rows.rx_bytes, overflow.rx_bytes, Some(machine));
+    let machine = now.tx_bytes.saturating_sub(then.tx_bytes);
+    set_balance(&mut point, "tx_bytes", rows.tx_bytes, overflow.tx_bytes, Some(machine));
+    point.set_field("rows_rx_packets", integer(rows.rx_packets));
+    point.set_field("rows_tx_packets", integer(rows.tx_packets));
+    point.set_field("overflow_rx_packets", integer(overflow.rx_packets));
+    point.set_field("overflow_tx_packets", integer(overflow.tx_packets));
+    point
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn part(snapshot: &Snapshot<'_>, part: &str) -> Point {
+    Point::new("seismograf", snapshot.time).tag("part", part)
+}
 
-    #[test]
-    fn reads_diskstats_of_old_and_new_kernels() {
-        let text = "   8       0 sda 10 1 100 5 20 2 200 6 0 7 8\n\
-                    \x20 7       1 loop1 1 0 8 0 2 0 16 0 0 0 0 3 0 24 0 4 5\n\
-                    garbage\n";
-        let disks = disks(text);
-        assert_eq!(disks.len(), 2);
-        let sda = &disks[&Device { major: 8, minor: 0 }];
-        assert_eq!((sda.reads, sda.read_bytes, sda.write_bytes, sda.discards), (10, 51_200, 102_400, 0));
-        let disk = &disks[&Device { major: 7, minor: 1 }];
-        assert_eq!((disk.name.as_str(), disk.discards, disk.discard_bytes), ("loop1", 3, 24 * 512));
+/// The four fields of a balance; `unseen` may be negative where the two sides are not read at the same instant.
+fn set_balance(point: &mut Point, unit: &str, rows: u64, overflow: u64, machine: Option<u64>) {
+    point.set_field(format!("rows_{unit}"), integer(rows));
+    point.set_field(format!("overflow_{unit}"), integer(overflow));
+    if let Some(machine) = machine {
+        point.set_field(format!("machine_{unit}"), integer(machine));
+        point.set_field(format!("unseen_{unit}"), difference(machine, rows.saturating_add(overflow)));
     }
+}
 
-    #[test]
-    fn adds_up_the_machines_own_interfaces_without_link_headers() {
-        let text = "Inter-|   Receive\n face |bytes\n    lo: 1140 10 0 0 0 0 0 0 2280 20 0 0 0 0 0 0\n\
-                    veth1: 9999 1 0 0 0 0 0 0 9999 1 0 0 0 0 0 0\n";
-        assert_eq!(interfaces(text, |name| name == "lo"), Interfaces { rx_bytes: 1_000, tx_bytes: 2_000 });
-    }
+fn bytes(amounts: &BlkioAmounts) -> u64 {
+    amounts.read_bytes + amounts.write_bytes + amounts.discard_bytes
+}
 
-    #[test]
-    fn reads_busy_time() {
-        let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
-        assert_eq!(busy_ns("cpu  1 2 3 4 5\ncpu0 9\n"), Some(6 * tick));
-        assert_eq!(busy_ns(""), None);
-    }
+fn ops(amounts: &BlkioAmounts) -> u64 {
+    amounts.reads + amounts.writes + amounts.discards
+}
+
+fn difference(a: u64, b: u64) -> i64 {
+    integer(a).saturating_sub(integer(b))
 }

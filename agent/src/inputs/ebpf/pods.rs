@@ -1,4 +1,4 @@
-//! Sums over pods: all containers of a pod, also those that ended.
+//! Sums over pods: all containers of a pod, including those that ended.
 //!
 //! The kernel's rows are those of single cgroups, and a container that crashes and comes back is a new one each time; the
 //! pod is what stays. Pure.
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 use seismograf_ebpf::abi::NetAmounts;
 
-use super::books::Areas;
+use super::areas::Areas;
 use crate::identity::Identity;
 use crate::identity::cgroup::{Cgroups, Key};
 use crate::ledger::blkio::Device;
 use crate::ledger::sums::Accumulate as _;
 use crate::ledger::{Ledger, blkio, cpu};
 
-/// How long the sums of a pod are kept of which no cgroup is known any more.
+/// How long the sums of a pod without any known cgroup are kept.
 const KEPT: Duration = Duration::from_secs(300);
 
 /// The totals of one pod. An area in which it did nothing is `None`, or empty.
 #[derive(Clone, Debug)]
-pub(super) struct Sum {
+pub(super) struct PodSum {
     /// The path of the pod's own cgroup.
     pub(super) path: String,
-    /// When the agent first heard of it.
+    /// When the agent first saw it.
     pub(super) since: Instant,
     pub(super) cpu: Option<cpu::CpuTotals>,
     pub(super) net: Option<NetAmounts>,
@@ -31,7 +31,7 @@ pub(super) struct Sum {
     pub(super) oom_kills: u64,
 }
 
-impl Sum {
+impl PodSum {
     fn of(path: &str, since: Instant) -> Self {
         let (cpu, net, blkio) = (None, None, BTreeMap::new());
         Self { path: path.to_owned(), since, cpu, net, blkio, oom_kills: 0 }
@@ -60,14 +60,14 @@ impl Sum {
     }
 }
 
-/// What the containers had that ended.
+/// What containers that ended had counted, by pod.
 #[derive(Debug, Default)]
-pub(super) struct Pods {
-    ended: HashMap<String, (Sum, Instant)>,
+pub(super) struct EndedPods {
+    ended: HashMap<String, (PodSum, Instant)>,
 }
 
-impl Pods {
-    /// Keeps what a cgroup had that is about to be forgotten.
+impl EndedPods {
+    /// Keeps what a cgroup that is about to be forgotten had counted.
     pub(super) fn keep(
         &mut self,
         areas: &Areas,
@@ -77,7 +77,7 @@ impl Pods {
         now: Instant,
     ) {
         let (Some(uid), Some(path)) = (&identity.pod_uid, identity.pod_path()) else { return };
-        let (sum, seen) = self.ended.entry(uid.clone()).or_insert_with(|| (Sum::of(path, now), now));
+        let (sum, seen) = self.ended.entry(uid.clone()).or_insert_with(|| (PodSum::of(path, now), now));
         sum.add(areas, key, ledger);
         *seen = now;
     }
@@ -94,8 +94,8 @@ impl Pods {
         cgroups: &Cgroups,
         ledger: &Ledger,
         now: Instant,
-    ) -> HashMap<String, Sum> {
-        let mut sums: HashMap<String, Sum> = HashMap::new();
+    ) -> HashMap<String, PodSum> {
+        let mut sums: HashMap<String, PodSum> = HashMap::new();
         for (key, identity, since) in cgroups.of_pods() {
             let (Some(uid), Some(path)) = (&identity.pod_uid, identity.pod_path()) else { continue };
             if !sums.contains_key(uid) {
@@ -104,7 +104,7 @@ impl Pods {
                         *seen = now;
                         ended.clone()
                     }
-                    None => Sum::of(path, since),
+                    None => PodSum::of(path, since),
                 };
                 sums.insert(uid.clone(), sum);
             }
@@ -130,14 +130,15 @@ mod tests {
     fn a_pod_keeps_what_its_containers_had() {
         let uid = "12345678-1234-1234-1234-123456789abc";
         let path = |n: u8| format!("/kubepods/pod{uid}/{n:064x}").into_bytes();
-        let (mut pods, mut cgroups, mut ledger) = (Pods::default(), Cgroups::default(), Ledger::default());
+        let (mut pods, mut cgroups, mut ledger) =
+            (EndedPods::default(), Cgroups::default(), Ledger::default());
         let now = Instant::now();
         let row = |cgroup, run_ns| CpuRow { kind: 1, cpu: 0, cgroup, run_ns, switches: 1 };
         for (id, run_ns) in [(1, 10), (2, 20)] {
             cgroups.changed((UNIFIED, id), CgroupChange::Made, &path(id as u8), now);
             ledger.cpu.apply(&row(id, run_ns));
         }
-        let usage = |pods: &mut Pods, cgroups: &Cgroups, ledger: &Ledger| {
+        let usage = |pods: &mut EndedPods, cgroups: &Cgroups, ledger: &Ledger| {
             let sums = pods.sums(&AREAS, cgroups, ledger, now);
             assert_eq!(sums[uid].path, format!("/kubepods/pod{uid}"));
             sums[uid].cpu.map(|totals| totals.usage_ns)

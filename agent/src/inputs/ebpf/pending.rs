@@ -1,62 +1,46 @@
 //! Rows that wait for a name.
 //!
-//! A container can be there some seconds before the kubelet or docker says what it is called, and a row without its
-//! name would be a series of its own. So it waits, with its own time, for the gather at which the name is known; after
-//! [`LONGEST`] it goes out with what is known.
+//! A container can exist for some seconds before the kubelet or docker lists its name. A row without the name would be a
+//! series of its own, so it waits, with its own time, for the gather at which the name is known. After [`MAX_WAIT`] it
+//! goes out with what is known. Pure.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::identity::Identity;
+use super::rows::Row;
 use crate::identity::names::Names;
 use crate::inputs::Gathered;
-use crate::point::Point;
 
-/// How long after the agent first heard of a cgroup its rows wait. The kubelet lists a new container within a second or
-/// two; a daemon that is down for longer should not hold the figures up.
-const LONGEST: Duration = Duration::from_secs(15);
-/// So many rows may wait, at some 500 bytes each.
-const MOST: usize = 20_000;
-
-/// A row without its identity's tags.
-#[derive(Debug)]
-struct Row {
-    point: Point,
-    identity: Arc<Identity>,
-    since: Instant,
-}
+/// How long after the agent first saw a cgroup its rows wait. The kubelet lists a new container within a second or two;
+/// a daemon that is down for longer should not delay the figures.
+const MAX_WAIT: Duration = Duration::from_secs(15);
+/// At most this many rows wait, at some 500 bytes each.
+const MAX_PENDING: usize = 20_000;
 
 /// The rows that wait.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct PendingRows {
     rows: Vec<Row>,
 }
 
 /// What naming a row needs besides the row.
 #[derive(Clone, Copy)]
-pub(super) struct Naming<'a> {
+pub(super) struct NamingContext<'a> {
     pub(super) names: &'a Names,
-    /// Tags of many values that are asked for.
+    /// The requested ones of the tags with many values.
     pub(super) tag_include: &'a [String],
     pub(super) now: Instant,
-    /// Rows may wait for a name: somebody may come to know it, and there is a gather to come.
+    /// Rows may wait for a name: there is a source for it, and another gather.
     pub(super) may_wait: bool,
 }
 
-impl Held {
+impl PendingRows {
     /// Adds a row with its identity's tags, or keeps it when its name may still come.
-    pub(super) fn push(
-        &mut self,
-        naming: Naming<'_>,
-        gathered: &mut Gathered,
-        mut point: Point,
-        identity: &Arc<Identity>,
-        since: Instant,
-    ) {
+    pub(super) fn push(&mut self, naming: NamingContext<'_>, gathered: &mut Gathered, row: Row) {
+        let Row { mut point, identity, since } = row;
         let named = identity.named(naming.names, since);
-        let is_young = naming.now.duration_since(since) < LONGEST;
-        if naming.may_wait && is_young && self.rows.len() < MOST && identity.lacks(&named) {
-            self.rows.push(Row { point, identity: Arc::clone(identity), since });
+        let is_young = naming.now.duration_since(since) < MAX_WAIT;
+        if naming.may_wait && is_young && self.rows.len() < MAX_PENDING && identity.lacks(&named) {
+            self.rows.push(Row { point, identity, since });
             return;
         }
         identity.add_tags(&mut point, &named, naming.tag_include);
@@ -64,9 +48,9 @@ impl Held {
     }
 
     /// Adds the rows of earlier gathers whose name came, or that waited long enough.
-    pub(super) fn release(&mut self, naming: Naming<'_>, gathered: &mut Gathered) {
-        for Row { point, identity, since } in std::mem::take(&mut self.rows) {
-            self.push(naming, gathered, point, &identity, since);
+    pub(super) fn release(&mut self, naming: NamingContext<'_>, gathered: &mut Gathered) {
+        for row in std::mem::take(&mut self.rows) {
+            self.push(naming, gathered, row);
         }
         if self.rows.is_empty() {
             self.rows.shrink_to_fit();
@@ -81,28 +65,30 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::identity::names::{ContainerName, Source};
     use crate::identity::path;
-    use crate::point::Timestamp;
+    use crate::point::{Point, Timestamp};
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     struct Case {
         names: Names,
-        held: Held,
+        pending: PendingRows,
         start: Instant,
     }
 
     impl Case {
         fn new() -> Self {
-            let (names, held, start) = (Names::default(), Held::default(), Instant::now());
-            let mut case = Self { names, held, start };
+            let (names, pending, start) = (Names::default(), PendingRows::default(), Instant::now());
+            let mut case = Self { names, pending, start };
             let mut gathered = Gathered::at(Timestamp(7));
             let point = gathered.point("cgroup_cpu").field("usage_ns", 1_i64);
             let identity = Arc::new(path::parse(&format!("/docker/{ID}")));
-            let naming = Naming { names: &case.names, tag_include: &[], now: start, may_wait: true };
-            case.held.push(naming, &mut gathered, point, &identity, start);
+            let naming = NamingContext { names: &case.names, tag_include: &[], now: start, may_wait: true };
+            case.pending.push(naming, &mut gathered, Row { point, identity, since: start });
             assert!(gathered.points.is_empty());
             case
         }
@@ -111,8 +97,8 @@ mod tests {
         fn release(&mut self, seconds: u64, may_wait: bool) -> Vec<Point> {
             let now = self.start + Duration::from_secs(seconds);
             let mut gathered = Gathered::at(Timestamp(99));
-            let naming = Naming { names: &self.names, tag_include: &[], now, may_wait };
-            self.held.release(naming, &mut gathered);
+            let naming = NamingContext { names: &self.names, tag_include: &[], now, may_wait };
+            self.pending.release(naming, &mut gathered);
             gathered.points
         }
     }
@@ -126,7 +112,7 @@ mod tests {
         let points = case.release(2, true);
         assert_eq!((points.len(), points[0].time), (1, Timestamp(7)));
         assert_eq!(points[0].tag_value("container_name"), Some("web"));
-        assert_eq!(case.held.len(), 0);
+        assert_eq!(case.pending.len(), 0);
     }
 
     #[test]

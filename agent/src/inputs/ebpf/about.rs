@@ -1,0 +1,68 @@
+//! The input about itself, as `seismograf` with the parts `ring`, `identity` and `probe`.
+//!
+//! Pure: counts in, points out.
+
+use super::fields::integer;
+use super::rows::Unresolved;
+use super::snapshot::Snapshot;
+use crate::identity::names::Names;
+use crate::inputs::Gathered;
+use crate::point::Point;
+
+/// What went through the ring buffer, and what did not.
+pub(super) fn ring(snapshot: &Snapshot<'_>) -> Point {
+    let (ring, overflow, ledger) = (&snapshot.ring, snapshot.overflow, &snapshot.accounts.ledger);
+    part(snapshot, "ring")
+        .field("records", integer(ring.records))
+        .field("bytes", integer(ring.bytes))
+        .field("rows", integer(ledger.rows))
+        .field("undecodable", integer(ring.undecodable))
+        .field("refused", integer(overflow.refused))
+        .field("lost_cgroup_events", integer(overflow.cgroup_events))
+        .field("oom_kills", integer(*ledger.oom.sum()))
+        .field("lost_oom_kills", integer(overflow.oom_kills))
+        .field("map_bytes", integer(snapshot.report.map_bytes))
+}
+
+/// How many cgroups have an identity, and how many containers a name; `n_pending` rows wait for one.
+pub(super) fn identity(
+    snapshot: &Snapshot<'_>,
+    unresolved: &Unresolved,
+    names: &Names,
+    n_pending: usize,
+) -> Point {
+    let accounts = snapshot.accounts;
+    let mut point = part(snapshot, "identity")
+        .field("cgroups", accounts.cgroups.len() as i64)
+        .field("unresolved_cgroups", unresolved.n)
+        .field("unresolved_cpu_ns", integer(unresolved.cpu_ns))
+        .field("unresolved_blkio_bytes", integer(unresolved.blkio_bytes))
+        .field("unresolved_net_bytes", integer(unresolved.net_bytes));
+    if names.has_sources() {
+        let alive = accounts.cgroups.alive(accounts.areas.cpu);
+        let containers = alive.filter(|(identity, _)| identity.is_container_root());
+        let nameless = containers.filter(|(identity, since)| identity.lacks(&identity.named(names, *since)));
+        point.set_field("unresolved_containers", nameless.count() as i64);
+        point.set_field("waiting_rows", n_pending as i64);
+        let (containers, pods) = names.len();
+        point.set_field("named_containers", containers as i64);
+        point.set_field("named_pods", pods as i64);
+    }
+    point
+}
+
+/// Adds what each probe cost.
+pub(super) fn push_costs(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
+    for cost in snapshot.costs {
+        gathered.push(
+            part(snapshot, "probe")
+                .tag("probe", cost.program)
+                .field("run_time_ns", cost.run_time_ns)
+                .field("runs", cost.runs),
+        );
+    }
+}
+
+fn part(snapshot: &Snapshot<'_>, part: &str) -> Point {
+    Point::new("seismograf", snapshot.time).tag("part", part)
+}

@@ -1,0 +1,139 @@
+//! What the kernel itself counted on the host: the other side of the ledger's balance.
+//!
+//! Pure: texts in, totals out; `reader` reads the files. All totals are absolute, so a balance takes the difference from
+//! a first reading at the start of the probes.
+
+use std::collections::BTreeMap;
+
+use crate::inputs::net;
+use crate::ledger::blkio::Device;
+
+/// Bytes of a sector in `/proc/diskstats`, whatever the disk's own are.
+const SECTOR_BYTES: u64 = 512;
+/// Bytes of an Ethernet header, which interface counters include and IP bytes do not.
+const ETHERNET_BYTES: u64 = 14;
+
+/// A disk's own counters (`/proc/diskstats`, Documentation/admin-guide/iostats.rst).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct DiskTotals {
+    /// Its name, `sda`.
+    pub(super) name: String,
+    /// Reads that completed.
+    pub(super) reads: u64,
+    /// Bytes read.
+    pub(super) read_bytes: u64,
+    /// Writes that completed.
+    pub(super) writes: u64,
+    /// Bytes written.
+    pub(super) write_bytes: u64,
+    /// Discards that completed; 0 before Linux 4.18.
+    pub(super) discards: u64,
+    /// Bytes discarded.
+    pub(super) discard_bytes: u64,
+}
+
+/// IP bytes of the host's own interfaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct InterfaceTotals {
+    /// Received.
+    pub(super) rx_bytes: u64,
+    /// Sent.
+    pub(super) tx_bytes: u64,
+}
+
+/// The totals of the host, absolute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct HostTotals {
+    /// Run time of all tasks in nanoseconds.
+    pub(super) cpu_ns: Option<u64>,
+    /// Disks by their numbers; partitions are among them.
+    pub(super) disks: BTreeMap<Device, DiskTotals>,
+    /// Loopback and hardware interfaces of the host's namespace.
+    pub(super) interfaces: InterfaceTotals,
+}
+
+impl HostTotals {
+    /// The name of a disk; its numbers where it has none.
+    pub(super) fn disk_name(&self, device: Device) -> String {
+        match self.disks.get(&device) {
+            Some(disk) => disk.name.clone(),
+            None => format!("{}:{}", device.major, device.minor),
+        }
+    }
+}
+
+/// Busy time in proc(5) `stat`: user, nice, system.
+pub(super) fn busy_ns(stat: &str, ticks_per_second: u64) -> Option<u64> {
+    let mut columns = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let ticks: u64 = columns.by_ref().take(3).map(|column| column.parse::<u64>().unwrap_or(0)).sum();
+    Some(ticks * (1_000_000_000 / ticks_per_second.max(1)))
+}
+
+/// The disks of `/proc/diskstats`.
+pub(super) fn disks(diskstats: &str) -> BTreeMap<Device, DiskTotals> {
+    diskstats
+        .lines()
+        .filter_map(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let number = |i: usize| columns.get(i).and_then(|c| c.parse::<u64>().ok());
+            let device =
+                Device { major: u32::try_from(number(0)?).ok()?, minor: u32::try_from(number(1)?).ok()? };
+            let disk = DiskTotals {
+                name: (*columns.get(2)?).to_owned(),
+                reads: number(3)?,
+                read_bytes: number(5)?.wrapping_mul(SECTOR_BYTES),
+                writes: number(7)?,
+                write_bytes: number(9)?.wrapping_mul(SECTOR_BYTES),
+                discards: number(14).unwrap_or(0),
+                discard_bytes: number(16).unwrap_or(0).wrapping_mul(SECTOR_BYTES),
+            };
+            Some((device, disk))
+        })
+        .collect()
+}
+
+/// The sum over the interfaces of proc(5) `net/dev` that `counts` accepts.
+pub(super) fn interfaces(dev: &str, counts: impl Fn(&str) -> bool) -> InterfaceTotals {
+    let mut sum = InterfaceTotals::default();
+    let all = dev.lines().filter_map(net::parse);
+    for (_, columns) in all.filter(|(name, _)| counts(name)) {
+        let [rx_bytes, rx_packets, _, _, _, _, _, _, tx_bytes, tx_packets, ..] = columns;
+        sum.rx_bytes += rx_bytes.saturating_sub(rx_packets * ETHERNET_BYTES);
+        sum.tx_bytes += tx_bytes.saturating_sub(tx_packets * ETHERNET_BYTES);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_diskstats_of_old_and_new_kernels() {
+        let text = "   8       0 sda 10 1 100 5 20 2 200 6 0 7 8\n\
+                    \x20 7       1 loop1 1 0 8 0 2 0 16 0 0 0 0 3 0 24 0 4 5\n\
+                    garbage\n";
+        let disks = disks(text);
+        assert_eq!(disks.len(), 2);
+        let sda = &disks[&Device { major: 8, minor: 0 }];
+        assert_eq!((sda.reads, sda.read_bytes, sda.write_bytes, sda.discards), (10, 51_200, 102_400, 0));
+        let disk = &disks[&Device { major: 7, minor: 1 }];
+        assert_eq!((disk.name.as_str(), disk.discards, disk.discard_bytes), ("loop1", 3, 24 * 512));
+    }
+
+    #[test]
+    fn adds_up_the_machines_own_interfaces_without_link_headers() {
+        let text = "Inter-|   Receive\n face |bytes\n    lo: 1140 10 0 0 0 0 0 0 2280 20 0 0 0 0 0 0\n\
+                    veth1: 9999 1 0 0 0 0 0 0 9999 1 0 0 0 0 0 0\n";
+        assert_eq!(
+            interfaces(text, |name| name == "lo"),
+            InterfaceTotals { rx_bytes: 1_000, tx_bytes: 2_000 }
+        );
+    }
+
+    #[test]
+    fn reads_busy_time() {
+        assert_eq!(busy_ns("cpu  1 2 3 4 5\ncpu0 9\n", 100), Some(60_000_000));
+        assert_eq!(busy_ns("", 100), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! The section `[[inputs.ebpf]]` of the configuration, and the selection of cgroups that it makes.
+//!
+//! Pure: nothing is loaded or read here.
+
+use std::time::Duration;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde::Deserialize;
+
+use crate::kernel::plan::{Probe, ProbeOptions};
+use crate::options::OptionError;
+
+/// What is read of each cgroup from the files of cgroupfs, in addition to what the probes count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupfsReading {
+    /// Memory, as `cgroup_mem`.
+    Mem,
+    /// What a CPU quota did, in `cgroup_cpu`.
+    Throttling,
+    /// Pressure stall information, as `cgroup_pressure`.
+    Pressure,
+}
+
+/// The section `[[inputs.ebpf]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EbpfOptions {
+    /// The probe groups to load.
+    pub probes: Vec<Probe>,
+    /// What else is read of each cgroup, from the files of cgroupfs.
+    pub cgroupfs: Vec<CgroupfsReading>,
+    /// The longest time that a delta stays in the kernel's cache.
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
+    pub flush_period: Duration,
+    /// Size of the ring buffer; rounded up to a power of two of pages.
+    #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
+    pub ring_bytes: u32,
+    /// Only cgroups whose path matches one of these globs; empty means all.
+    pub cgroup_include: Vec<String>,
+    /// No cgroups whose path matches one of these globs.
+    pub cgroup_exclude: Vec<String>,
+    /// Have the kernel measure what each probe costs, and publish it (measurement `seismograf`, part `probe`).
+    pub probe_costs: bool,
+    /// Tags that are only added on request: `container_id`, `pod_uid`.
+    pub tag_include: Vec<String>,
+}
+
+impl EbpfOptions {
+    /// The part that concerns the probes.
+    #[must_use]
+    pub fn kernel(&self) -> ProbeOptions {
+        let Self { probes, ring_bytes, probe_costs, .. } = self;
+        ProbeOptions { probes: probes.clone(), ring_bytes: *ring_bytes, probe_costs: *probe_costs }
+    }
+
+    /// Whether `reading` is requested.
+    pub(super) fn reads(&self, reading: CgroupfsReading) -> bool {
+        self.cgroupfs.contains(&reading)
+    }
+}
+
+impl Default for EbpfOptions {
+    fn default() -> Self {
+        Self {
+            probes: vec![Probe::Cpu, Probe::Blkio, Probe::Net],
+            cgroupfs: vec![CgroupfsReading::Mem, CgroupfsReading::Throttling, CgroupfsReading::Pressure],
+            flush_period: Duration::from_secs(10),
+            ring_bytes: 1 << 20,
+            cgroup_include: Vec::new(),
+            cgroup_exclude: Vec::new(),
+            probe_costs: false,
+            tag_include: Vec::new(),
+        }
+    }
+}
+
+/// Which cgroups are reported, by path.
+pub(super) struct Selection {
+    include: GlobSet,
+    exclude: GlobSet,
+}
+
+impl Selection {
+    /// # Errors
+    /// When a pattern is not a valid glob.
+    pub(super) fn new(options: &EbpfOptions) -> Result<Self, OptionError> {
+        let set = |option, globs: &[String]| -> Result<GlobSet, OptionError> {
+            let invalid = |error: globset::Error| OptionError::new(option, error.to_string());
+            let mut builder = GlobSetBuilder::new();
+            for glob in globs {
+                builder.add(Glob::new(glob).map_err(invalid)?);
+            }
+            builder.build().map_err(invalid)
+        };
+        Ok(Self {
+            include: set("cgroup_include", &options.cgroup_include)?,
+            exclude: set("cgroup_exclude", &options.cgroup_exclude)?,
+        })
+    }
+
+    pub(super) fn takes(&self, path: &str) -> bool {
+        // An empty set still takes a path apart before it finds nothing to match.
+        (self.include.is_empty() || self.include.is_match(path))
+            && (self.exclude.is_empty() || !self.exclude.is_match(path))
+    }
+}

@@ -1,0 +1,37 @@
+//! What the points of one gather are made of, besides the readings of cgroupfs.
+//!
+//! Pure: plain values and references to the accounts. Nothing is read once it is there.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use seismograf_ebpf::abi;
+
+use super::accounts::Accounts;
+use super::host_totals::HostTotals;
+use super::options::Selection;
+use super::pods::PodSum;
+use crate::kernel::drain;
+use crate::kernel::load::Cost;
+use crate::kernel::plan::Report;
+use crate::point::Timestamp;
+
+/// Everything that was counted, at the time of one gather.
+pub(super) struct Snapshot<'a> {
+    pub(super) time: Timestamp,
+    /// Since the gather before.
+    pub(super) elapsed: Duration,
+    pub(super) report: &'a Report,
+    pub(super) selection: &'a Selection,
+    pub(super) accounts: &'a Accounts,
+    /// By the pod's UID.
+    pub(super) pods: &'a HashMap<String, PodSum>,
+    /// The totals of the host when the probes started.
+    pub(super) host_at_start: &'a HostTotals,
+    /// The totals of the host now.
+    pub(super) host: &'a HostTotals,
+    pub(super) overflow: &'a abi::Overflow,
+    pub(super) ring: drain::Counts,
+    /// What each probe cost; empty unless requested.
+    pub(super) costs: &'a [Cost],
+}

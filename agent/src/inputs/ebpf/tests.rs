@@ -1,0 +1,333 @@
+//! The measurements of `ebpf` from the kernel's records to whole points, without a kernel: records are entered as they
+//! come from the ring buffer, and cgroupfs is a folder.
+//!
+//! All figures of a case are different primes, so that none can stand in for another. Each area is in a hierarchy of its
+//! own, and the same id is another cgroup in each.
+
+mod about;
+mod cgroups;
+mod containers;
+mod pods;
+mod reader;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use seismograf_ebpf::abi::{
+    self, BUCKETS, BlkioAmounts, BlkioRow, CgroupChange, CpuRow, NetAmounts, NetRow, OomKill, RunqueueRow,
+    bucket,
+};
+
+use super::accounts::Accounts;
+use super::areas::Areas;
+use super::host_totals::{DiskTotals, HostTotals, InterfaceTotals};
+use super::options::{CgroupfsReading, EbpfOptions, Selection};
+use super::pending::{NamingContext, PendingRows};
+use super::points;
+use super::reader::CgroupReader;
+use super::snapshot::Snapshot;
+use crate::host::cgroupfs::Cgroupfs;
+use crate::host::hierarchies::{Hierarchies, HierarchyId};
+use crate::identity::containers::Containers;
+use crate::identity::names::Names;
+use crate::inputs::Gathered;
+use crate::kernel::drain::Counts;
+use crate::kernel::load::Cost;
+use crate::kernel::plan::{Group, GroupState, Probe, Report};
+use crate::kernel::records::Record;
+use crate::ledger::blkio::Device;
+use crate::line_protocol;
+use crate::point::{FieldValue, Timestamp};
+use crate::schema;
+
+const CPU: HierarchyId = HierarchyId(2);
+const BLKIO: HierarchyId = HierarchyId(3);
+const MEMORY: HierarchyId = HierarchyId(4);
+const NET: HierarchyId = HierarchyId::UNIFIED;
+const SDA: Device = Device { major: 8, minor: 0 };
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const OTHER_ID: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
+const UID: &str = "12345678-1234-1234-1234-123456789abc";
+
+/// A machine with hierarchies in a folder, and everything that a gather is made of.
+struct Case {
+    folder: tempfile::TempDir,
+    cgroupfs: Cgroupfs,
+    accounts: Accounts,
+    pending: PendingRows,
+    names: Names,
+    containers: Containers,
+    options: EbpfOptions,
+    report: Report,
+    host_at_start: HostTotals,
+    host: HostTotals,
+    overflow: abi::Overflow,
+    ring: Counts,
+    costs: Vec<Cost>,
+    now: Instant,
+    elapsed: Duration,
+    time: Timestamp,
+}
+
+impl Case {
+    /// Controllers under v1, with cgroup2 beside them for the network; these groups are on, and nothing is read.
+    fn new(groups: &[Group]) -> Self {
+        let cgroup = "4:memory:/\n3:blkio:/\n2:cpu,cpuacct:/\n0::/\n";
+        let v1 = [("cpu", "cpu,cpuacct"), ("blkio", "blkio"), ("memory", "memory")];
+        Self::with(groups, |folder| {
+            let mount = |name: &str| folder.join(name).display().to_string();
+            let v1 = v1.map(|(name, controllers)| {
+                format!("1 1 0:1 / {} rw - cgroup cgroup rw,{controllers}\n", mount(name))
+            });
+            let v2 = format!("1 1 0:1 / {} rw - cgroup2 cgroup2 rw\n", mount("unified"));
+            Hierarchies::parse(cgroup, &(v1.concat() + &v2))
+        })
+    }
+
+    /// cgroup2 alone.
+    fn unified(groups: &[Group]) -> Self {
+        Self::with(groups, |folder| {
+            let mount = folder.join("unified").display().to_string();
+            Hierarchies::parse("0::/\n", &format!("1 1 0:1 / {mount} rw - cgroup2 cgroup2 rw\n"))
+        })
+    }
+
+    fn with(groups: &[Group], hierarchies: impl FnOnce(&Path) -> Hierarchies) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let hierarchies = hierarchies(folder.path());
+        Self {
+            accounts: Accounts::new(Areas::of(&hierarchies)),
+            containers: Containers::new(&hierarchies),
+            cgroupfs: Cgroupfs::new(hierarchies.clone()),
+            folder,
+            pending: PendingRows::default(),
+            names: Names::default(),
+            options: EbpfOptions { cgroupfs: Vec::new(), ..EbpfOptions::default() },
+            report: Report {
+                groups: groups.iter().map(|group| (*group, GroupState::On)).collect(),
+                hierarchies,
+                map_bytes: 31,
+            },
+            host_at_start: HostTotals::default(),
+            host: HostTotals::default(),
+            overflow: abi::Overflow::default(),
+            ring: Counts::default(),
+            costs: Vec::new(),
+            now: Instant::now(),
+            elapsed: Duration::from_secs(10),
+            time: Timestamp(99),
+        }
+    }
+
+    /// Asks for readings of cgroupfs.
+    fn reading(mut self, readings: &[CgroupfsReading]) -> Self {
+        self.options.cgroupfs = readings.to_vec();
+        self
+    }
+
+    /// Writes files below the folder of the hierarchies.
+    fn write(&self, files: &[(&str, &str)]) {
+        for (file, text) in files {
+            let file = self.folder.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+    }
+
+    fn take(&mut self, record: Record<'_>) {
+        self.accounts.take(record, &self.names, &self.containers, self.now);
+    }
+
+    fn change(&mut self, change: CgroupChange, HierarchyId(hierarchy): HierarchyId, cgroup: u64, path: &str) {
+        self.take(Record::Cgroup { change, hierarchy, cgroup, path: path.as_bytes() });
+    }
+
+    fn made(&mut self, hierarchy: HierarchyId, cgroup: u64, path: &str) {
+        self.change(CgroupChange::Made, hierarchy, cgroup, path);
+    }
+
+    fn removed(&mut self, hierarchy: HierarchyId, cgroup: u64, path: &str) {
+        self.change(CgroupChange::Removed, hierarchy, cgroup, path);
+    }
+
+    /// Makes the cgroup `id` in each hierarchy: at `path` in that of the area, and elsewhere in the others.
+    fn made_only_in(&mut self, area: HierarchyId, id: u64, path: &str) {
+        for hierarchy in [CPU, BLKIO, MEMORY, NET] {
+            let wrong = format!("/wrong/{}", hierarchy.0);
+            self.made(hierarchy, id, if hierarchy == area { path } else { &wrong });
+        }
+    }
+
+    /// The lines of one gather, in their order; each is one of the schema.
+    fn gather(&mut self) -> Vec<String> {
+        let selection = Selection::new(&self.options).unwrap();
+        let pods = self.accounts.pod_sums(self.now);
+        let mut gathered = Gathered::at(self.time);
+        let has_sources = self.names.has_sources();
+        let reader = CgroupReader {
+            cgroupfs: &self.cgroupfs,
+            options: &self.options,
+            selection: &selection,
+            accounts: &self.accounts,
+            time: self.time,
+            counts_cpu: self.report.is_on(Probe::Cpu),
+            has_other_readers: has_sources,
+        };
+        let readings = reader.read(&pods);
+        let snapshot = Snapshot {
+            time: self.time,
+            elapsed: self.elapsed,
+            report: &self.report,
+            selection: &selection,
+            accounts: &self.accounts,
+            pods: &pods,
+            host_at_start: &self.host_at_start,
+            host: &self.host,
+            overflow: &self.overflow,
+            ring: self.ring,
+            costs: &self.costs,
+        };
+        let naming = NamingContext {
+            names: &self.names,
+            tag_include: &self.options.tag_include,
+            now: self.now,
+            may_wait: has_sources,
+        };
+        points::push(&snapshot, readings, naming, &mut self.pending, &mut gathered);
+        gathered
+            .points
+            .iter()
+            .map(|point| {
+                schema::check(point).unwrap();
+                // The encoder would leave it out.
+                let is_finite = |value: &FieldValue| !matches!(value, FieldValue::Float(x) if !x.is_finite());
+                assert!(point.fields.iter().all(|(_, value)| is_finite(value)), "{point:?}");
+                let mut line = Vec::new();
+                line_protocol::encode(point, &mut line);
+                String::from_utf8(line).unwrap().trim_end().to_owned()
+            })
+            .collect()
+    }
+
+    /// The lines of one gather that begin with `start`, sorted.
+    fn lines(&mut self, start: &str) -> Vec<String> {
+        let mut lines = self.gather();
+        lines.retain(|line| line.starts_with(start));
+        lines.sort_unstable();
+        lines
+    }
+
+    /// Ends the interval, as a gather does last.
+    fn close(&mut self) {
+        self.accounts.close(self.now);
+    }
+}
+
+fn on(probe: Probe) -> Group {
+    Group::Probe(probe)
+}
+
+fn cpu(cgroup: u64, run_ns: u64, switches: u64) -> Record<'static> {
+    Record::Cpu(CpuRow { kind: 1, cpu: 0, cgroup, run_ns, switches })
+}
+
+fn runqueue(cgroup: u64, wait_ns: u64, waits: &[u64]) -> Record<'static> {
+    let (histogram, n) = (histogram(waits), waits.len() as u64);
+    Record::Runqueue(Box::new(RunqueueRow { kind: 4, cpu: 0, cgroup, wait_ns, waits: n, histogram }))
+}
+
+fn net(cgroup: u64, amounts: NetAmounts) -> Record<'static> {
+    Record::Net(NetRow { kind: 3, cpu: 0, cgroup, amounts })
+}
+
+fn oom(cgroup: u64) -> Record<'static> {
+    Record::OomKill(OomKill { kind: 6, pid: 1, cgroup })
+}
+
+/// A row of a disk; `times` are those of single reads and writes, in nanoseconds.
+fn blkio(cgroup: u64, disk: Device, amounts: BlkioAmounts, times: [&[u64]; 2]) -> Record<'static> {
+    let [read_histogram, write_histogram] = times.map(histogram);
+    let Device { major, minor } = disk;
+    Record::Blkio(Box::new(BlkioRow {
+        kind: 2,
+        cpu: 0,
+        cgroup,
+        major,
+        minor,
+        amounts,
+        read_histogram,
+        write_histogram,
+    }))
+}
+
+fn histogram(times: &[u64]) -> [u32; BUCKETS] {
+    let mut histogram = [0; BUCKETS];
+    for ns in times {
+        histogram[bucket(*ns)] += 1;
+    }
+    histogram
+}
+
+/// The disk `sda`: its reads, writes and discards, each as number and bytes.
+fn sda(reads: [u64; 2], writes: [u64; 2], discards: [u64; 2]) -> (Device, DiskTotals) {
+    let ([reads, read_bytes], [writes, write_bytes]) = (reads, writes);
+    let [discards, discard_bytes] = discards;
+    let name = "sda".to_owned();
+    (SDA, DiskTotals { name, reads, read_bytes, writes, write_bytes, discards, discard_bytes })
+}
+
+const AMOUNTS: BlkioAmounts = BlkioAmounts {
+    read_bytes: 4_099,
+    write_bytes: 8_209,
+    discard_bytes: 16_411,
+    reads: 3,
+    writes: 5,
+    discards: 7,
+    errors: 11,
+    read_time_ns: 100_003,
+    write_time_ns: 200_003,
+};
+
+const PACKETS: NetAmounts =
+    NetAmounts { rx_bytes: 1_009, rx_packets: 13, tx_bytes: 2_003, tx_packets: 17, tcp_retransmits: 19 };
+
+/// What does not read, by the words that it would need.
+#[test]
+fn what_makes_points_imports_nothing_that_reads() {
+    let pure = [
+        ("about", include_str!("about.rs")),
+        ("accounts", include_str!("accounts.rs")),
+        ("areas", include_str!("areas.rs")),
+        ("balance", include_str!("balance.rs")),
+        ("fields", include_str!("fields.rs")),
+        ("host_totals", include_str!("host_totals.rs")),
+        ("options", include_str!("options.rs")),
+        ("pending", include_str!("pending.rs")),
+        ("pod_rows", include_str!("pod_rows.rs")),
+        ("pods", include_str!("pods.rs")),
+        ("points", include_str!("points.rs")),
+        ("readings", include_str!("readings.rs")),
+        ("rows", include_str!("rows.rs")),
+        ("snapshot", include_str!("snapshot.rs")),
+    ];
+    let reading = [
+        "std::fs",
+        "std::io",
+        "std::path",
+        "std::process",
+        "std::net",
+        "rustix::",
+        "libc::",
+        "tokio::",
+        "host::Host",
+        "cgroupfs::Cgroupfs",
+        "hierarchies::walk",
+        "reader::",
+        "inputs::Shared",
+    ];
+    for (file, text) in pure {
+        for word in reading {
+            assert!(!text.contains(word), "{file}.rs names {word}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The balance and the input about itself.
+
+use super::*;
+use crate::identity::names::{ContainerName, PodName, Source};
+
+#[test]
+fn the_cpu_balance_counts_from_the_start_of_the_probes() {
+    let mut case = Case::new(&[on(Probe::Cpu)]);
+    case.take(cpu(10, 1_009, 3));
+    case.take(cpu(11, 2_003, 5));
+    case.overflow = abi::Overflow { run_ns: 307, switches: 13, ..abi::Overflow::default() };
+    let expected = "seismograf,part=cpu rows_ns=3012i,overflow_ns=307i,overflow_switches=13i 99";
+    assert_eq!(case.lines("seismograf,part=cpu"), [expected], "the machine's is not known");
+    (case.host_at_start.cpu_ns, case.host.cpu_ns) = (Some(50_021), Some(60_013));
+    let expected = "seismograf,part=cpu rows_ns=3012i,overflow_ns=307i,machine_ns=9992i,unseen_ns=6673i,\
+                    overflow_switches=13i 99";
+    assert_eq!(case.lines("seismograf,part=cpu"), [expected]);
+    case.host.cpu_ns = Some(50_021);
+    let expected = "seismograf,part=cpu rows_ns=3012i,overflow_ns=307i,machine_ns=0i,unseen_ns=-3319i,\
+                    overflow_switches=13i 99";
+    assert_eq!(case.lines("seismograf,part=cpu"), [expected]);
+}
+
+#[test]
+fn the_blkio_balance_is_by_disk_and_its_overflow_is_that_of_all() {
+    let mut case = Case::new(&[on(Probe::Blkio)]);
+    case.host_at_start.disks.extend([sda([2, 3], [5, 7], [11, 13])]);
+    case.host.disks.extend([sda([1_009, 100_003], [2_003, 200_003], [3_001, 300_007])]);
+    case.take(blkio(10, SDA, AMOUNTS, [&[], &[]]));
+    case.take(blkio(10, Device { major: 8, minor: 16 }, AMOUNTS, [&[], &[]]));
+    case.overflow.blkio = BlkioAmounts {
+        read_bytes: 1_013,
+        write_bytes: 1_019,
+        discard_bytes: 1_021,
+        reads: 23,
+        writes: 29,
+        discards: 31,
+        errors: 37,
+        read_time_ns: 41,
+        write_time_ns: 43,
+    };
+    let expected = [
+        "seismograf,device=8:16,part=blkio rows_bytes=28719i,rows_ops=15i 99",
+        "seismograf,device=sda,part=blkio rows_bytes=28719i,rows_ops=15i,machine_bytes=599990i,machine_ops=5995i,\
+         unseen_bytes=571271i,unseen_ops=5980i 99",
+        "seismograf,part=blkio overflow_bytes=3053i,overflow_ops=83i 99",
+    ];
+    let mut lines = case.lines("seismograf");
+    lines.retain(|line| line.contains("part=blkio"));
+    assert_eq!(lines, expected);
+    // A disk that came after the start counts from 0.
+    case.host_at_start.disks.clear();
+    let expected = "seismograf,device=sda,part=blkio rows_bytes=28719i,rows_ops=15i,machine_bytes=600013i,\
+                    machine_ops=6013i,unseen_bytes=571294i,unseen_ops=5998i 99";
+    assert_eq!(case.lines("seismograf,device=sda"), [expected]);
+}
+
+#[test]
+fn the_net_balance_is_by_direction() {
+    let mut case = Case::new(&[on(Probe::Net)]);
+    case.host_at_start.interfaces = InterfaceTotals { rx_bytes: 101, tx_bytes: 211 };
+    case.host.interfaces = InterfaceTotals { rx_bytes: 5_003, tx_bytes: 7_001 };
+    case.take(net(10, PACKETS));
+    case.overflow.net =
+        NetAmounts { rx_bytes: 307, rx_packets: 23, tx_bytes: 401, tx_packets: 29, tcp_retransmits: 31 };
+    let expected = "seismograf,part=net rows_rx_bytes=1009i,overflow_rx_bytes=307i,machine_rx_bytes=4902i,\
+                    unseen_rx_bytes=3586i,rows_tx_bytes=2003i,overflow_tx_bytes=401i,machine_tx_bytes=6790i,\
+                    unseen_tx_bytes=4386i,rows_rx_packets=13i,rows_tx_packets=17i,overflow_rx_packets=23i,\
+                    overflow_tx_packets=29i 99";
+    assert_eq!(case.lines("seismograf,part=net"), [expected]);
+}
+
+#[test]
+fn an_area_that_is_off_has_no_balance() {
+    let mut case = Case::new(&[on(Probe::Runqueue)]);
+    case.take(blkio(10, SDA, AMOUNTS, [&[], &[]]));
+    let parts: Vec<String> =
+        case.lines("seismograf").into_iter().map(|line| line.split_once(' ').unwrap().0.to_owned()).collect();
+    assert_eq!(parts, ["seismograf,part=identity", "seismograf,part=ring"]);
+}
+
+#[test]
+fn the_ring_has_its_counts_and_losses() {
+    let mut case = Case::new(&[]);
+    case.ring = Counts { records: 101, bytes: 4_001, undecodable: 7 };
+    case.overflow =
+        abi::Overflow { refused: 11, cgroup_events: 13, oom_kills: 17, ..abi::Overflow::default() };
+    for record in [cpu(10, 1, 1), oom(10), oom(10)] {
+        case.take(record);
+    }
+    case.made(CPU, 10, "/a");
+    let expected = "seismograf,part=ring records=101i,bytes=4001i,rows=3i,undecodable=7i,refused=11i,\
+                    lost_cgroup_events=13i,oom_kills=2i,lost_oom_kills=17i,map_bytes=31i 99";
+    assert_eq!(case.lines("seismograf,part=ring"), [expected]);
+}
+
+#[test]
+fn what_has_no_path_is_counted_and_has_no_row() {
+    let mut case = Case::new(&[]);
+    // Its id is known in the hierarchies of the other areas.
+    case.made(BLKIO, 10, "/b");
+    case.made(CPU, 20, "/c");
+    case.made(MEMORY, 30, "/d");
+    case.take(cpu(10, 1_009, 3));
+    case.take(cpu(10, 2_003, 3));
+    case.take(blkio(20, SDA, AMOUNTS, [&[], &[]]));
+    case.take(net(30, PACKETS));
+    assert!(case.lines("cgroup_").is_empty());
+    let expected = "seismograf,part=identity cgroups=3i,unresolved_cgroups=3i,unresolved_cpu_ns=3012i,\
+                    unresolved_blkio_bytes=12308i,unresolved_net_bytes=3012i 99";
+    assert_eq!(case.lines("seismograf,part=identity"), [expected]);
+}
+
+#[test]
+fn where_there_are_sources_names_are_counted_and_rows_wait() {
+    let mut case = Case::new(&[]);
+    case.names.add_source();
+    case.made(CPU, 10, &format!("/docker/{ID}"));
+    case.made(CPU, 11, &format!("/docker/{ID}/nested"));
+    case.made(CPU, 12, &format!("/docker/{OTHER_ID}"));
+    case.made(MEMORY, 13, &format!("/docker/{}", "a".repeat(64)));
+    let container = |name: &str| ContainerName { name: name.into(), image: "bb:1".into() };
+    case.names.name_container(Source::Docker, OTHER_ID, container("web"), case.now);
+    for n in 0..2 {
+        case.names.name_container(Source::Docker, &n.to_string(), container("db"), case.now);
+    }
+    let pod = PodName { name: "p".into(), namespace: "n".into(), node: "h".into() };
+    case.names.name_pod(Source::Kubelet, UID, pod, case.now);
+    for id in [10, 11, 12] {
+        case.take(cpu(id, 2, 3));
+    }
+    let identity = |waiting: u64, nameless: u64| {
+        format!(
+            "seismograf,part=identity cgroups=4i,unresolved_cgroups=0i,unresolved_cpu_ns=0i,unresolved_blkio_bytes=0i,\
+             unresolved_net_bytes=0i,unresolved_containers={nameless}i,waiting_rows={waiting}i,named_containers={}i,\
+             named_pods=1i 99",
+            4 - nameless
+        )
+    };
+    let row = |path: &str, name: &str, time: u64| {
+        format!(
+            "cgroup_cpu,cgroup=/docker/{path},container_image=bb:1,container_name={name},runtime=docker \
+             usage_ns=2i,context_switches=3i,usage_percent=0.00000002 {time}"
+        )
+    };
+    assert_eq!(case.lines("seismograf,part=identity"), [identity(0, 1)], "two rows wait from here");
+    case.time = Timestamp(101);
+    case.names.name_container(Source::Docker, ID, container("main"), case.now);
+    let mut lines = case.lines("cgroup_cpu");
+    let nested = format!("{ID}/nested");
+    let mut expected = vec![
+        row(ID, "main", 99),
+        row(&nested, "main", 99),
+        row(ID, "main", 101),
+        row(&nested, "main", 101),
+        row(OTHER_ID, "web", 101),
+    ];
+    lines.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn waiting_rows_are_those_of_gathers_before() {
+    let mut case = Case::new(&[]);
+    case.names.add_source();
+    case.made(CPU, 10, &format!("/docker/{ID}"));
+    case.take(cpu(10, 2, 3));
+    let waiting = |case: &mut Case| {
+        let lines = case.lines("seismograf,part=identity");
+        lines[0].split(',').find_map(|field| field.strip_prefix("waiting_rows=")).unwrap().to_owned()
+    };
+    assert_eq!([(); 3].map(|()| waiting(&mut case)), ["0i", "1i", "2i"]);
+}
+
+#[test]
+fn a_probe_has_its_cost() {
+    let mut case = Case::new(&[]);
+    case.costs = vec![
+        Cost { program: "cpu_sched_switch", run_time_ns: 1_009, runs: 13 },
+        Cost { program: "net_egress", run_time_ns: 2_003, runs: 17 },
+    ];
+    let expected = [
+        "seismograf,part=probe,probe=cpu_sched_switch run_time_ns=1009i,runs=13i 99",
+        "seismograf,part=probe,probe=net_egress run_time_ns=2003i,runs=17i 99",
+    ];
+    assert_eq!(case.lines("seismograf,part=probe"), expected);
+}
+
+#[test]
+fn the_points_of_a_gather_have_an_order() {
+    let groups = [on(Probe::Cpu), on(Probe::Blkio), on(Probe::Net), Group::Oom];
+    let readings = [CgroupfsReading::Mem, CgroupfsReading::Pressure];
+    let mut case = Case::new(&groups).reading(&readings);
+    let (path, gone) = (format!("/kubepods/pod{UID}/{ID}"), format!("/kubepods/pod{UID}/{OTHER_ID}"));
+    for hierarchy in [CPU, BLKIO, MEMORY, NET] {
+        case.made(hierarchy, 10, &path);
+    }
+    case.made(MEMORY, 11, &gone);
+    case.removed(MEMORY, 11, &gone);
+    for record in [cpu(10, 2, 3), blkio(10, SDA, AMOUNTS, [&[], &[]]), net(10, PACKETS), oom(11)] {
+        case.take(record);
+    }
+    case.write(&[
+        (&format!("memory{path}/memory.usage_in_bytes"), "5\n"),
+        (&format!("memory{path}/memory.stat"), ""),
+        (&format!("unified{path}/cpu.pressure"), "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n"),
+    ]);
+    case.costs = vec![Cost { program: "cpu_sched_switch", run_time_ns: 1, runs: 1 }];
+    // A row that waited comes first.
+    case.names.add_source();
+    let mut waiting = case.gather();
+    waiting.retain(|line| !line.starts_with("seismograf"));
+    assert!(waiting.is_empty());
+    case.names.remove_source();
+    let names = case.gather();
+    let names: Vec<&str> = names
+        .iter()
+        .map(|line| match line.split_once("part=") {
+            Some((_, rest)) => rest.split([',', ' ']).next().unwrap(),
+            None => line.split(',').next().unwrap(),
+        })
+        .collect();
+    let rows = [
+        "cgroup_cpu",
+        "cgroup_blkio",
+        "cgroup_net",
+        "cgroup_mem",
+        "cgroup_mem",
+        "cgroup_pressure",
+        "pod_cpu",
+        "pod_blkio",
+        "pod_net",
+        "pod_mem",
+    ];
+    let about = ["cpu", "blkio", "blkio", "net", "ring", "probe"];
+    assert_eq!(names, [&rows[..], &["identity"], &rows, &about].concat());
+}

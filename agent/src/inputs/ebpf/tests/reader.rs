@@ -1,0 +1,149 @@
+//! What is read of cgroupfs, and what is not.
+
+use super::*;
+use crate::host::Host;
+use crate::inputs::ebpf::reader::read_host_totals;
+
+/// A container and a service in every hierarchy, with memory and pressure.
+fn case(groups: &[Group]) -> (Case, String) {
+    let mut case = Case::new(groups).reading(&[CgroupfsReading::Mem, CgroupfsReading::Pressure]);
+    let container = format!("/docker/{ID}");
+    for (id, path) in [(10, container.as_str()), (11, "/a")] {
+        for hierarchy in [CPU, BLKIO, MEMORY, NET] {
+            case.made(hierarchy, id, path);
+        }
+        write(&case, path, 3, 5);
+    }
+    (case, container)
+}
+
+/// Cached pages and total pressure of a cgroup whose usage stays the same.
+fn write(case: &Case, path: &str, cache: u64, total: u64) {
+    case.write(&[
+        (&format!("memory{path}/memory.usage_in_bytes"), "7\n"),
+        (&format!("memory{path}/memory.stat"), &format!("total_cache {cache}\n")),
+        (
+            &format!("unified{path}/cpu.pressure"),
+            &format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={total}\n"),
+        ),
+    ]);
+}
+
+/// Cached pages and total pressure of a cgroup, as this gather has them.
+fn read(case: &mut Case, path: &str) -> (String, String) {
+    case.time = Timestamp(case.time.0 + 1);
+    // Rows of containers go out at once, although there may be sources.
+    case.now += Duration::from_secs(60);
+    let lines = case.lines("cgroup_");
+    let field = |measurement: &str, field: &str| {
+        let is_of =
+            |line: &&String| line.starts_with(measurement) && line.contains(&format!("cgroup={path}"));
+        let line = lines.iter().find(is_of).unwrap();
+        let value = line.split([',', ' ']).find_map(|word| word.strip_prefix(field)).unwrap();
+        value.to_owned()
+    };
+    (field("cgroup_mem", "cache_bytes="), field("cgroup_pressure", "some_total_us="))
+}
+
+fn values(cache: u64, total: u64) -> (String, String) {
+    (format!("{cache}i"), format!("{total}i"))
+}
+
+#[test]
+fn a_cgroup_that_rests_is_not_read_again() {
+    let (mut case, container) = case(&[on(Probe::Cpu)]);
+    case.names.add_source();
+    assert_eq!(read(&mut case, &container), values(3, 5));
+    for path in [container.as_str(), "/a"] {
+        write(&case, path, 13, 17);
+    }
+    assert_eq!(read(&mut case, &container), values(3, 5));
+    assert_eq!(read(&mut case, "/a"), values(13, 5), "no other input reads its memory");
+    // What runs in a cgroup below is busy with it.
+    case.made(CPU, 12, &format!("{container}/nested"));
+    case.take(cpu(12, 1, 1));
+    assert_eq!(read(&mut case, &container), values(13, 17));
+    assert_eq!(read(&mut case, "/a"), values(13, 5));
+    case.close();
+    write(&case, &container, 19, 23);
+    assert_eq!(read(&mut case, &container), values(13, 17), "it ran in another interval");
+}
+
+#[test]
+fn without_the_cpu_probe_nothing_is_known_to_rest() {
+    let (mut case, container) = case(&[]);
+    case.names.add_source();
+    assert_eq!(read(&mut case, &container), values(3, 5));
+    write(&case, &container, 13, 17);
+    assert_eq!(read(&mut case, &container), values(13, 17));
+}
+
+#[test]
+fn a_container_that_other_inputs_read_is_read_once_in_a_gather() {
+    let (mut case, container) = case(&[]);
+    case.now += Duration::from_secs(60);
+    let usage = |case: &mut Case| {
+        let lines = case.lines(&format!("cgroup_mem,cgroup={container}"));
+        lines[0].split([',', ' ']).find_map(|word| word.strip_prefix("usage_bytes=")).unwrap().to_owned()
+    };
+    let file = format!("memory{container}/memory.usage_in_bytes");
+    case.names.add_source();
+    assert_eq!(usage(&mut case), "7i");
+    case.write(&[(&file, "11\n")]);
+    assert_eq!(usage(&mut case), "7i", "the same gather");
+    case.names.remove_source();
+    assert_eq!(usage(&mut case), "11i", "nobody else reads it");
+}
+
+#[test]
+fn what_is_gone_or_not_requested_is_not_read() {
+    let (mut case, container) = case(&[]);
+    case.removed(MEMORY, 10, &container);
+    case.removed(NET, 10, &container);
+    let starts = |case: &mut Case| -> Vec<String> {
+        case.lines("cgroup_").iter().map(|line| line.split_once(' ').unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(starts(&mut case), ["cgroup_mem,cgroup=/a", "cgroup_pressure,cgroup=/a,resource=cpu"]);
+    case.options.cgroupfs = vec![CgroupfsReading::Pressure];
+    assert_eq!(starts(&mut case), ["cgroup_pressure,cgroup=/a,resource=cpu"]);
+    case.options.cgroupfs = vec![CgroupfsReading::Mem];
+    assert_eq!(starts(&mut case), ["cgroup_mem,cgroup=/a"]);
+    case.options.cgroupfs = vec![CgroupfsReading::Throttling];
+    assert!(starts(&mut case).is_empty());
+}
+
+#[test]
+fn the_totals_of_the_host_are_read() {
+    let case = Case::new(&[]);
+    case.write(&[
+        ("cpu/cpuacct.usage", "1009\n"),
+        ("proc/stat", "cpu  1 2 4 8\n"),
+        ("proc/diskstats", "   8       0 sda 3 1 5 1 7 1 11 1 0 1 1 13 0 17 0\n"),
+        (
+            "proc/1/net/dev",
+            "Inter-|   Receive\n face |bytes\n    lo: 1140 10 0 0 0 0 0 0 2280 20 0 0 0 0 0 0\n\
+             \x20 eth0: 1007 3 0 0 0 0 0 0 2011 5 0 0 0 0 0 0\n veth1: 9999 1 0 0 0 0 0 0 9999 1 0 0 0 0 0 0\n",
+        ),
+        ("sys/class/net/eth0/device/uevent", ""),
+    ]);
+    let folder = |name: &str| case.folder.path().join(name).display().to_string();
+    let host = Host::from_variables(|variable| match variable {
+        "HOST_PROC" => Some(folder("proc")),
+        "HOST_SYS" => Some(folder("sys")),
+        _ => None,
+    });
+    let mut expected = HostTotals {
+        cpu_ns: Some(1_009),
+        disks: [sda([3, 5 * 512], [7, 11 * 512], [13, 17 * 512])].into(),
+        interfaces: InterfaceTotals { rx_bytes: 1_965, tx_bytes: 3_941 },
+    };
+    assert_eq!(read_host_totals(&host, &case.report.hierarchies), expected);
+    std::fs::remove_file(case.folder.path().join("cpu/cpuacct.usage")).unwrap();
+    let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
+    expected.cpu_ns = Some(7 * tick);
+    assert_eq!(read_host_totals(&host, &case.report.hierarchies), expected);
+    let case = Case::unified(&[]);
+    case.write(&[("unified/cpu.stat", "user_usec 1\nusage_usec 2003\n")]);
+    expected.cpu_ns = Some(2_003_000);
+    assert_eq!(read_host_totals(&host, &case.report.hierarchies), expected);
+}

@@ -6,8 +6,14 @@
 
 pub mod cgroupfs;
 pub mod hierarchies;
+pub(crate) mod proc;
 
 use std::path::{Path, PathBuf};
+
+/// The type of a cgroup2 file system in statfs(2): `CGROUP2_SUPER_MAGIC` in `include/uapi/linux/magic.h`.
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+/// The type of the file system of a v1 hierarchy: `CGROUP_SUPER_MAGIC`.
+const CGROUP_MAGIC: i64 = 0x0027_e0eb;
 
 /// The roots of this host's file systems as the agent sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use procfs::FromRead;
 use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::stat::{self, CpuTicks};
+use crate::host::proc::{USER_HZ, cpuinfo};
 use crate::point::Point;
 
 /// The section `[[inputs.cpu]]`.
@@ -41,7 +42,6 @@ impl Default for Options {
 pub struct Cpu {
     options: Options,
     stat: PathBuf,
-    ticks_per_second: f64,
     topology: HashMap<String, Topology>,
     last: HashMap<String, Times>,
 }
@@ -53,7 +53,7 @@ struct Topology {
     physical_id: Option<String>,
 }
 
-/// The columns of one line, in seconds since boot.
+/// Times of one CPU, in seconds since boot.
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
     user: f64,
@@ -66,6 +66,24 @@ struct Times {
     steal: f64,
     guest: f64,
     guest_nice: f64,
+}
+
+impl From<CpuTicks> for Times {
+    fn from(ticks: CpuTicks) -> Self {
+        let seconds = |ticks: u64| ticks as f64 / USER_HZ as f64;
+        Self {
+            user: seconds(ticks.user),
+            nice: seconds(ticks.nice),
+            system: seconds(ticks.system),
+            idle: seconds(ticks.idle),
+            iowait: seconds(ticks.iowait),
+            irq: seconds(ticks.irq),
+            softirq: seconds(ticks.softirq),
+            steal: seconds(ticks.steal),
+            guest: seconds(ticks.guest),
+            guest_nice: seconds(ticks.guest_nice),
+        }
+    }
 }
 
 impl Times {
@@ -85,56 +103,28 @@ impl Cpu {
     #[must_use]
     pub fn new(options: Options, host: &Host) -> Self {
         let topology = if options.core_tags { topology(host) } else { HashMap::new() };
-        Self {
-            options,
-            stat: host.proc("stat"),
-            ticks_per_second: rustix::param::clock_ticks_per_second() as f64,
-            topology,
-            last: HashMap::new(),
-        }
+        Self { options, stat: host.proc("stat"), topology, last: HashMap::new() }
     }
 
-    /// The lines of the CPUs, then that of the machine; and the first line that was not understood.
-    ///
-    /// Not procfs's parser: that one numbers the CPUs by their place in the file, which is wrong when one is
-    /// offline, and one bad line there costs them all.
-    fn parse(&self, stat: &str) -> (Vec<(String, Times)>, Option<String>) {
-        let mut lines = stat.lines().take_while(|line| line.starts_with("cpu"));
+    /// The times of the CPUs, then those of the machine; and the first line that is malformed.
+    fn parse(&self, text: &str) -> (Vec<(String, Times)>, Option<String>) {
+        let mut lines = stat::cpu_lines(text);
         let total = lines.next().filter(|_| self.options.totalcpu);
         let each = lines.filter(|_| self.options.percpu);
         let mut malformed = None;
         let mut times = Vec::new();
         for line in each.chain(total) {
-            match self.parse_line(line) {
-                Some(parsed) => times.push(parsed),
+            match stat::parse_cpu_line(line) {
+                Some(("cpu", ticks)) => times.push(("cpu-total".to_owned(), ticks.into())),
+                Some((name, ticks)) => times.push((name.to_owned(), ticks.into())),
                 None => malformed = malformed.or_else(|| Some(line.to_owned())),
             }
         }
-        if !stat.starts_with("cpu ") {
+        if !text.starts_with("cpu ") {
             malformed =
-                Some(format!("no line `cpu` at the start, but {:?}", stat.lines().next().unwrap_or("")));
+                Some(format!("no line `cpu` at the start, but {:?}", text.lines().next().unwrap_or("")));
         }
         (times, malformed)
-    }
-
-    /// One line. The first seven columns have been there since Linux 2.6; steal, guest and nice guest time came later.
-    fn parse_line(&self, line: &str) -> Option<(String, Times)> {
-        let mut columns = line.split_ascii_whitespace();
-        let name = match columns.next()? {
-            "cpu" => "cpu-total",
-            name => name,
-        };
-        let mut seconds = Vec::with_capacity(10);
-        for column in columns.take(10) {
-            seconds.push(column.parse::<u64>().ok()? as f64 / self.ticks_per_second);
-        }
-        let &[user, nice, system, idle, iowait, irq, softirq, ref newer @ ..] = seconds.as_slice() else {
-            return None;
-        };
-        let newer = |index| newer.get(index).copied().unwrap_or_default();
-        let (steal, guest, guest_nice) = (newer(0), newer(1), newer(2));
-        let times = Times { user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice };
-        Some((name.to_owned(), times))
     }
 
     fn add_tags(&self, cpu: &str, mut point: Point) -> Point {
@@ -207,21 +197,23 @@ impl Cpu {
 /// Whether there are tags at all is decided by the first CPU, as in Telegraf.
 fn topology(host: &Host) -> HashMap<String, Topology> {
     let path = host.proc("cpuinfo");
-    let cpuinfo = match procfs::CpuInfo::from_file(&path) {
-        Ok(cpuinfo) => cpuinfo,
+    let places = read_text(&path).and_then(|text| {
+        cpuinfo::places(&text).map_err(|error| GatherError::Malformed { path, what: error.to_string() })
+    });
+    let places = match places {
+        Ok(places) => places,
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "no tags core_id and physical_id: cannot read cpuinfo");
+            tracing::warn!(%error, "no tags core_id and physical_id: cannot read cpuinfo");
             return HashMap::new();
         }
     };
-    let field = |cpu, name| cpuinfo.get_field(cpu, name).filter(|id| !id.is_empty()).map(str::to_owned);
-    let cpus = (0..cpuinfo.num_cores()).filter_map(|cpu| {
-        let name = format!("cpu{}", field(cpu, "processor")?);
-        let core_id = field(cpu, "core id").or_else(|| {
+    let cpus = places.into_iter().map(|place| {
+        let name = format!("cpu{}", place.number);
+        let core_id = place.core_id.or_else(|| {
             let text = read_text(&host.sys(format!("devices/system/cpu/{name}/topology/core_id"))).ok()?;
             Some(text.trim().to_owned())
         });
-        Some((name, Topology { core_id, physical_id: field(cpu, "physical id") }))
+        (name, Topology { core_id, physical_id: place.physical_id })
     });
     let mut cpus: Vec<_> = cpus.collect();
     let Some((_, first)) = cpus.first().cloned() else { return HashMap::new() };

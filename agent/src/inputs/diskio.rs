@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use self::udev::Properties;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::diskstats::{self, DiskCounters, DiskLine, SECTOR_BYTES};
 use crate::options::filter::{GlobList, Patterns};
 use crate::point::Point;
 
@@ -44,40 +45,13 @@ impl Default for Options {
     }
 }
 
-/// The unit of `diskstats`, whatever the disk's own is.
-const SECTOR_BYTES: u64 = 512;
-
-/// A line of `diskstats`: its counters since boot, times in ms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counters {
-    reads: u64,
-    merged_reads: u64,
-    sectors_read: u64,
-    read_time: u64,
-    writes: u64,
-    merged_writes: u64,
-    sectors_written: u64,
-    write_time: u64,
-    in_progress: u64,
-    io_time: u64,
-    weighted_io_time: u64,
-}
-
-/// A disk or partition with a line in `diskstats`.
-#[derive(Clone, Copy, Debug)]
-struct Device<'a> {
-    name: &'a str,
-    major: u32,
-    minor: u32,
-}
-
 /// The input.
 #[derive(Debug)]
 pub struct Diskio {
     options: Options,
     host: Host,
     /// The counters of the gather before, by name, and when that was.
-    last: (Instant, HashMap<String, Counters>),
+    last: (Instant, HashMap<String, DiskCounters>),
     /// Devices about which it was said already that udev says nothing.
     without_udev: HashSet<String>,
 }
@@ -106,7 +80,7 @@ impl Diskio {
     }
 
     /// What udev and sysfs say about a device; nothing is said once.
-    fn properties(&mut self, device: Device<'_>) -> Properties {
+    fn properties(&mut self, device: &DiskLine<'_>) -> Properties {
         match Properties::read(device, &self.host) {
             Ok(properties) => properties,
             Err(error) => {
@@ -119,7 +93,7 @@ impl Diskio {
     }
 
     /// Whether `devices` lets it pass, as globs.
-    fn matches(&self, device: Device<'_>, properties: &Properties) -> bool {
+    fn matches(&self, device: &DiskLine<'_>, properties: &Properties) -> bool {
         match self.options.devices.patterns() {
             Some(globs @ Patterns::Globs(_)) => {
                 globs.matches(device.name) || properties.links().any(|link| globs.matches(link))
@@ -128,7 +102,7 @@ impl Diskio {
         }
     }
 
-    fn add_tags(&self, device: Device<'_>, properties: &Properties, point: &mut Point) {
+    fn add_tags(&self, device: &DiskLine<'_>, properties: &Properties, point: &mut Point) {
         let mut names = self.options.name_templates.iter().filter_map(|template| properties.fill(template));
         point.set_tag("name", names.next().unwrap_or_else(|| device.name.to_owned()));
         if let Ok(wwid) = read_text(&self.host.block_sys("block").join(device.name).join("wwid")) {
@@ -158,62 +132,37 @@ impl Diskio {
     }
 }
 
-/// A line of `diskstats`; `None` when it is malformed. One with fewer columns is of a partition before Linux 2.6.25.
-fn parse(line: &str) -> Option<(Device<'_>, Counters)> {
-    let mut columns = line.split_ascii_whitespace();
-    let major = columns.next()?.parse().ok()?;
-    let minor = columns.next()?.parse().ok()?;
-    let device = Device { major, minor, name: columns.next()? };
-    let mut next = || columns.next()?.parse::<u64>().ok();
-    let counters = Counters {
-        reads: next()?,
-        merged_reads: next()?,
-        sectors_read: next()?,
-        read_time: next()?,
-        writes: next()?,
-        merged_writes: next()?,
-        sectors_written: next()?,
-        write_time: next()?,
-        in_progress: next()?,
-        io_time: next()?,
-        weighted_io_time: next()?,
-    };
-    Some((device, counters))
+fn add_fields(counters: &DiskCounters, point: &mut Point) {
+    point.set_field("reads", counters.reads);
+    point.set_field("writes", counters.writes);
+    point.set_field("read_bytes", counters.sectors_read.saturating_mul(SECTOR_BYTES));
+    point.set_field("write_bytes", counters.sectors_written.saturating_mul(SECTOR_BYTES));
+    point.set_field("read_time", counters.read_time);
+    point.set_field("write_time", counters.write_time);
+    point.set_field("io_time", counters.io_time);
+    point.set_field("weighted_io_time", counters.weighted_io_time);
+    point.set_field("iops_in_progress", counters.in_progress);
+    point.set_field("merged_reads", counters.merged_reads);
+    point.set_field("merged_writes", counters.merged_writes);
 }
 
-impl Counters {
-    fn add_fields(&self, point: &mut Point) {
-        point.set_field("reads", self.reads);
-        point.set_field("writes", self.writes);
-        point.set_field("read_bytes", self.sectors_read.saturating_mul(SECTOR_BYTES));
-        point.set_field("write_bytes", self.sectors_written.saturating_mul(SECTOR_BYTES));
-        point.set_field("read_time", self.read_time);
-        point.set_field("write_time", self.write_time);
-        point.set_field("io_time", self.io_time);
-        point.set_field("weighted_io_time", self.weighted_io_time);
-        point.set_field("iops_in_progress", self.in_progress);
-        point.set_field("merged_reads", self.merged_reads);
-        point.set_field("merged_writes", self.merged_writes);
+/// What happened since the previous gather; nothing when a counter ran backwards, as when a disk was replaced.
+fn add_rates(now: &DiskCounters, last: &DiskCounters, interval: Duration, point: &mut Point) {
+    let deltas = || {
+        let delta = |now: u64, last: u64| now.checked_sub(last).map(|delta| delta as f64);
+        let operations = delta(now.reads, last.reads)? + delta(now.writes, last.writes)?;
+        let waited = delta(now.read_time, last.read_time)? + delta(now.write_time, last.write_time)?;
+        Some((operations, waited, delta(now.io_time, last.io_time)?))
+    };
+    let Some((operations, waited, busy)) = deltas() else { return };
+    if operations > 0.0 {
+        point.set_field("io_await", waited / operations);
+        point.set_field("io_svctm", busy / operations);
     }
-
-    /// What happened since the gather before; nothing when a counter ran backwards, as when a disk was replaced.
-    fn add_rates(&self, last: &Self, interval: Duration, point: &mut Point) {
-        let deltas = || {
-            let delta = |now: u64, last: u64| now.checked_sub(last).map(|delta| delta as f64);
-            let operations = delta(self.reads, last.reads)? + delta(self.writes, last.writes)?;
-            let waited = delta(self.read_time, last.read_time)? + delta(self.write_time, last.write_time)?;
-            Some((operations, waited, delta(self.io_time, last.io_time)?))
-        };
-        let Some((operations, waited, busy)) = deltas() else { return };
-        if operations > 0.0 {
-            point.set_field("io_await", waited / operations);
-            point.set_field("io_svctm", busy / operations);
-        }
-        // Whole milliseconds, as Telegraf takes them.
-        let interval_ms = interval.as_millis() as f64;
-        if interval_ms > 0.0 {
-            point.set_field("io_util", 100.0 * busy / interval_ms);
-        }
+    // Whole milliseconds, as Telegraf takes them.
+    let interval_ms = interval.as_millis() as f64;
+    if interval_ms > 0.0 {
+        point.set_field("io_util", 100.0 * busy / interval_ms);
     }
 }
 
@@ -231,38 +180,38 @@ impl Input for Diskio {
 
     /// Adds a point for each device that has ever done anything; a line that is not understood costs only itself.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
-        /// What a line has had since Linux 2.6, and for partitions since 2.6.25. Shorter ones are left out.
-        const N_COLUMNS: usize = 14;
         let path = self.host.proc("diskstats");
         let text = read_text(&path)?;
         let now = Instant::now();
         let interval = now - self.last.0;
         let (names, asks_udev) = (self.names(), self.asks_udev());
-        let (mut counts, mut malformed) = (HashMap::new(), None);
-        for line in text.lines().filter(|line| line.split_ascii_whitespace().nth(N_COLUMNS - 1).is_some()) {
-            let Some((device, counters)) = parse(line) else {
-                malformed = malformed.or_else(|| Some(line.to_owned()));
+        let (mut counters, mut malformed) = (HashMap::new(), None);
+        for line in text.lines() {
+            let Some(device) = diskstats::parse_line(line) else {
+                if !diskstats::is_short(line) {
+                    malformed = malformed.or_else(|| Some(line.to_owned()));
+                }
                 continue;
             };
             let is_named = names.as_ref().is_none_or(|names| names.iter().any(|name| name == device.name));
-            if !is_named || counters == Counters::default() {
+            if !is_named || device.counters == DiskCounters::default() {
                 continue;
             }
             let last = self.last.1.get(device.name).copied();
-            counts.insert(device.name.to_owned(), counters);
-            let properties = if asks_udev { self.properties(device) } else { Properties::default() };
-            if !self.matches(device, &properties) {
+            counters.insert(device.name.to_owned(), device.counters);
+            let properties = if asks_udev { self.properties(&device) } else { Properties::default() };
+            if !self.matches(&device, &properties) {
                 continue;
             }
             let mut point = gathered.point("diskio");
-            self.add_tags(device, &properties, &mut point);
-            counters.add_fields(&mut point);
+            self.add_tags(&device, &properties, &mut point);
+            add_fields(&device.counters, &mut point);
             if let Some(last) = last {
-                counters.add_rates(&last, interval, &mut point);
+                add_rates(&device.counters, &last, interval, &mut point);
             }
             gathered.push(point);
         }
-        self.last = (now, counts);
+        self.last = (now, counters);
         match malformed {
             Some(what) => Err(GatherError::Malformed { path, what }),
             None => Ok(()),

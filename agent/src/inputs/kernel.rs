@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
-use crate::host::cgroupfs::figures::Pressure;
+use crate::host::proc::pressure::Pressure;
+use crate::host::proc::stat;
 use crate::options::OptionError;
 use crate::point::Point;
 
@@ -94,12 +95,10 @@ impl Kernel {
 
     fn add_stat(&self, point: &mut Point) -> Result<(), GatherError> {
         for line in read_text(&self.stat)?.lines() {
-            let mut words = line.split_ascii_whitespace();
-            let Some(name) = words.next() else { continue };
+            let Some((name, mut numbers)) = stat::parse_counters(line) else { continue };
             let fields = STAT.iter().find(|(line, _)| *line == name).map_or(&[][..], |(_, fields)| fields);
             for field in fields {
-                let number = words.next().and_then(|word| word.parse::<i64>().ok());
-                let number = number.ok_or_else(|| GatherError::Malformed {
+                let number = numbers.next().flatten().ok_or_else(|| GatherError::Malformed {
                     path: self.stat.clone(),
                     // The line of interrupts can have thousands of numbers.
                     what: line.chars().take(80).collect(),

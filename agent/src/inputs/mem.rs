@@ -1,6 +1,5 @@
 //! `[[inputs.mem]]`: the machine's memory, from proc(5) `meminfo`.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +7,8 @@ use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::meminfo::{self, Meminfo};
+use crate::host::proc::zoneinfo;
 
 /// The section `[[inputs.mem]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -81,73 +82,32 @@ impl Mem {
     ///
     /// That is what is free beyond the low watermarks, and the half of file cache and reclaimable slab that can be
     /// taken without swapping; or all the cache where these are unknown.
-    fn estimate_available(&self, meminfo: &Meminfo) -> u64 {
-        let free_and_cached = meminfo.bytes("MemFree").saturating_add(meminfo.cached());
+    fn estimate_available(&self, meminfo: &Meminfo<'_>) -> u64 {
+        let free_and_cached = meminfo.bytes("MemFree").saturating_add(cached(meminfo));
         let lines = [meminfo.get("Active(file)"), meminfo.get("Inactive(file)"), meminfo.get("SReclaimable")];
         let [Some(active_file), Some(inactive_file), Some(reclaimable)] = lines else {
             return free_and_cached;
         };
-        let Ok(zoneinfo) = read_text(&self.zoneinfo) else { return free_and_cached };
-        let pages = zoneinfo.lines().filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            words.next().filter(|word| word.starts_with("low"))?;
-            words.next()?.parse::<u64>().ok()
-        });
-        let watermark = pages.sum::<u64>().saturating_mul(rustix::param::page_size() as u64);
-        let page_cache = kib(active_file).saturating_add(kib(inactive_file));
+        let Ok(text) = read_text(&self.zoneinfo) else { return free_and_cached };
+        let watermark = zoneinfo::low_watermarks(&text).saturating_mul(rustix::param::page_size() as u64);
+        let page_cache = meminfo::bytes(active_file).saturating_add(meminfo::bytes(inactive_file));
         let beyond = |amount: u64| amount - watermark.min(amount / 2);
         // Added first and taken off last: what is free may be less than the watermarks.
-        (meminfo.bytes("MemFree").saturating_add(beyond(page_cache)).saturating_add(beyond(kib(reclaimable))))
+        let reclaimable = beyond(meminfo::bytes(reclaimable));
+        (meminfo.bytes("MemFree").saturating_add(beyond(page_cache)).saturating_add(reclaimable))
             .saturating_sub(watermark)
     }
 }
 
-/// The lines of `meminfo` by their names, the unit left out.
-///
-/// Not procfs's parser: that one refuses a file in which a line is missing that it expects, where Telegraf says 0.
-struct Meminfo<'a>(HashMap<&'a str, u64>);
-
-impl<'a> Meminfo<'a> {
-    /// Takes the lines that are read here, and leaves the others alone; the error is the first that has no number.
-    fn parse(text: &'a str) -> Result<Self, String> {
-        let lines = text.lines().filter_map(|line| Some((line, line.split_once(':')?)));
-        let lines = lines
-            .map(|(line, (name, value))| (line, name.trim(), value))
-            .filter(|(_, name, _)| is_read(name));
-        let lines = lines.map(|(line, name, value)| {
-            let value = value.split_ascii_whitespace().next().and_then(|value| value.parse().ok());
-            value.map(|value| (name, value)).ok_or_else(|| line.to_owned())
-        });
-        let lines = lines.collect::<Result<HashMap<_, _>, _>>()?;
-        if lines.get("MemTotal").is_none_or(|total| *total == 0) {
-            return Err("no MemTotal".to_owned());
-        }
-        Ok(Self(lines))
-    }
-
-    fn get(&self, name: &str) -> Option<u64> {
-        self.0.get(name).copied()
-    }
-
-    /// A line in bytes; 0 where the kernel lacks it.
-    fn bytes(&self, name: &str) -> u64 {
-        kib(self.get(name).unwrap_or_default())
-    }
-
-    /// The page cache and the slab that can be given back, which Telegraf counts as cached too.
-    fn cached(&self) -> u64 {
-        self.bytes("Cached").saturating_add(self.bytes("SReclaimable"))
-    }
-}
-
+/// Whether a line of `meminfo` becomes a field, or a part of one.
 fn is_read(name: &str) -> bool {
     let lines = BYTES.iter().chain(&PAGES).chain(&EXTENDED).map(|(_, line)| *line);
     lines.chain(["MemAvailable", "Cached"]).any(|line| line == name)
 }
 
-/// Bytes. `kB` in `meminfo` means 1,024 of them.
-fn kib(amount: u64) -> u64 {
-    amount.saturating_mul(1024)
+/// The page cache and the slab that can be given back, which Telegraf counts as cached too.
+fn cached(meminfo: &Meminfo<'_>) -> u64 {
+    meminfo.bytes("Cached").saturating_add(meminfo.bytes("SReclaimable"))
 }
 
 impl InputPlugin for Options {
@@ -164,11 +124,11 @@ impl Input for Mem {
 
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let text = read_text(&self.meminfo)?;
-        let meminfo = Meminfo::parse(&text)
+        let meminfo = Meminfo::parse(&text, is_read)
             .map_err(|what| GatherError::Malformed { path: self.meminfo.clone(), what })?;
         let total = meminfo.bytes("MemTotal");
         let available = match meminfo.get("MemAvailable") {
-            Some(available) => kib(available),
+            Some(available) => meminfo::bytes(available),
             None => self.estimate_available(&meminfo),
         };
         // In some containers `meminfo` is made up and the parts can be more than the whole.
@@ -182,7 +142,7 @@ impl Input for Mem {
         for (field, line) in PAGES {
             point.set_field(field, meminfo.get(line).unwrap_or_default());
         }
-        point.set_field("cached", meminfo.cached());
+        point.set_field("cached", cached(&meminfo));
         point.set_field("available", available);
         point.set_field("used", used);
         point.set_field("used_percent", percent(used));

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use self::flags::Interfaces;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::net_dev::{self, InterfaceLine};
 use crate::options::filter::GlobList;
 
 /// The section `[[inputs.net]]`.
@@ -26,20 +27,6 @@ pub struct Options {
     /// Without effect, as in Telegraf since 1.37: there are no protocol counters to leave out any more.
     pub ignore_protocol_stats: Option<bool>,
 }
-
-/// The columns of `net/dev` that are fields, by their place after the name.
-const COLUMNS: [(usize, &str); 8] = [
-    (0, "bytes_recv"),
-    (1, "packets_recv"),
-    (2, "err_in"),
-    (3, "drop_in"),
-    (8, "bytes_sent"),
-    (9, "packets_sent"),
-    (10, "err_out"),
-    (11, "drop_out"),
-];
-/// The columns of `net/dev` that anybody reads.
-pub(crate) const N_COLUMNS: usize = 12;
 
 /// The input.
 #[derive(Debug)]
@@ -86,18 +73,6 @@ impl Net {
     }
 }
 
-/// A line of proc(5) `net/dev`: the interface, and its columns; `None` when it is malformed, or a heading.
-pub(crate) fn parse(line: &str) -> Option<(&str, [u64; N_COLUMNS])> {
-    // The name of an alias has a colon in it.
-    let (interface, numbers) = line.rsplit_once(':')?;
-    let mut columns = [0; N_COLUMNS];
-    let mut numbers = numbers.split_ascii_whitespace();
-    for column in &mut columns {
-        *column = numbers.next()?.parse().ok()?;
-    }
-    Some((interface.trim(), columns)).filter(|(interface, _)| !interface.is_empty())
-}
-
 impl InputPlugin for Options {
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Net::new(*self, &shared.host)))
@@ -122,7 +97,7 @@ impl Input for Net {
         let mut malformed = None;
         // Two lines of headings.
         for line in text.lines().skip(2) {
-            let Some((interface, columns)) = parse(line) else {
+            let Some(InterfaceLine { name: interface, rx, tx }) = net_dev::parse_line(line) else {
                 malformed = malformed.or_else(|| Some(line.to_owned()));
                 continue;
             };
@@ -135,9 +110,14 @@ impl Input for Net {
                 continue;
             }
             let mut point = gathered.point("net").tag("interface", interface);
-            for (column, field) in COLUMNS {
-                point.set_field(field, columns[column]);
-            }
+            point.set_field("bytes_recv", rx.bytes);
+            point.set_field("packets_recv", rx.packets);
+            point.set_field("err_in", rx.errors);
+            point.set_field("drop_in", rx.dropped);
+            point.set_field("bytes_sent", tx.bytes);
+            point.set_field("packets_sent", tx.packets);
+            point.set_field("err_out", tx.errors);
+            point.set_field("drop_out", tx.dropped);
             point.set_field("speed", self.speed(interface));
             gathered.push(point);
         }

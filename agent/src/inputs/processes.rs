@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
+use crate::host::proc::pid_stat;
 
 /// The section `[[inputs.processes]]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -50,7 +51,7 @@ struct Counts {
 impl Counts {
     /// Counts a process; `false` when its `stat` could not be understood.
     fn add(&mut self, stat: &[u8]) -> bool {
-        let Some((state, threads)) = parse(stat) else { return false };
+        let Some((state, threads)) = pid_stat::parse(stat) else { return false };
         match state {
             b'R' => self.running += 1,
             b'S' => self.sleeping += 1,
@@ -68,15 +69,6 @@ impl Counts {
         self.total_threads += threads;
         true
     }
-}
-
-/// State and number of threads: the first and the 18th column after the name, which may contain anything.
-fn parse(stat: &[u8]) -> Option<(u8, i64)> {
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut columns = stat[name_end + 1..].split(|byte| *byte == b' ').filter(|column| !column.is_empty());
-    let state = *columns.next()?.first()?;
-    let threads = std::str::from_utf8(columns.nth(16)?).ok()?.parse().ok()?;
-    Some((state, threads))
 }
 
 impl Processes {

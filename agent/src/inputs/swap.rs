@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::vmstat;
 
 /// The section `[[inputs.swap]]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -34,21 +35,10 @@ impl Swap {
     /// Bytes swapped in and out since boot; 0 where the kernel has no such line, as one without swap.
     fn read_traffic(&self) -> Result<(u64, u64), GatherError> {
         let text = read_text(&self.vmstat)?;
-        let (mut bytes_in, mut bytes_out) = (0, 0);
-        for line in text.lines() {
-            let bytes = match line.split_once(' ') {
-                Some(("pswpin", pages)) => (&mut bytes_in, pages),
-                Some(("pswpout", pages)) => (&mut bytes_out, pages),
-                _ => continue,
-            };
-            let pages: u64 = bytes
-                .1
-                .trim()
-                .parse()
-                .map_err(|_| GatherError::Malformed { path: self.vmstat.clone(), what: line.to_owned() })?;
-            *bytes.0 = pages.saturating_mul(PAGE_BYTES);
-        }
-        Ok((bytes_in, bytes_out))
+        let swapped = vmstat::swapped(&text)
+            .map_err(|line| GatherError::Malformed { path: self.vmstat.clone(), what: line.to_owned() })?;
+        let bytes = |pages: u64| pages.saturating_mul(PAGE_BYTES);
+        Ok((bytes(swapped.pages_in), bytes(swapped.pages_out)))
     }
 }
 

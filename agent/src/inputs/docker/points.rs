@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use super::{Area, Options, StorageObject};
 use crate::host::cgroupfs::figures::{Activity, Cpu, DeviceIo, IO_KINDS, Memory, Throttling};
+use crate::host::proc::net_dev::{self, InterfaceLine};
+use crate::host::proc::{pid_cgroup, stat};
 use crate::identity::docker::api::{DiskUsage, Info};
 use crate::identity::docker::{Container, Engine};
 use crate::identity::names::cut;
-use crate::inputs::{Gathered, net};
+use crate::inputs::Gathered;
 use crate::point::{FieldValue, Name, Point, Timestamp};
 
 /// Keys that a label cannot have, since the point itself may: a container must not pass for another one.
@@ -65,22 +67,20 @@ const IO_OPERATIONS: [&str; IO_KINDS.len()] = [
     "io_serviced_recursive_discard",
     "io_serviced_recursive_total",
 ];
-/// Columns of `/proc/PID/net/dev` and their fields.
-const NET_FIELDS: [(usize, &str); 8] = [
-    (0, "rx_bytes"),
-    (1, "rx_packets"),
-    (2, "rx_errors"),
-    (3, "rx_dropped"),
-    (8, "tx_bytes"),
-    (9, "tx_packets"),
-    (10, "tx_errors"),
-    (11, "tx_dropped"),
+/// Fields of an interface.
+const NET_FIELDS: [&str; 8] = [
+    "rx_bytes",
+    "rx_packets",
+    "rx_errors",
+    "rx_dropped",
+    "tx_bytes",
+    "tx_packets",
+    "tx_errors",
+    "tx_dropped",
 ];
 /// Interfaces that the kernel makes in every namespace by itself.
 const OWN_INTERFACES: [&str; 10] =
     ["lo", "erspan0", "gre0", "gretap0", "ip6_vti0", "ip6gre0", "ip6tnl0", "ip_vti0", "sit0", "tunl0"];
-/// `USER_HZ`, in which `/proc/stat` counts.
-const NS_PER_TICK: u64 = 10_000_000;
 /// Digits of an id in the tags `source` and `image_id`.
 const SHORT_ID: usize = 12;
 
@@ -95,12 +95,9 @@ pub(super) struct Machine {
 
 impl Machine {
     /// From `/proc/stat`.
-    pub(super) fn new(stat: &str, memory_bytes: Option<u64>, now: Timestamp) -> Self {
-        let mut cpus = stat.lines().filter_map(|line| line.strip_prefix("cpu"));
-        // As docker has it: user, nice, system, idle, iowait, irq, softirq.
-        let all = cpus.next().unwrap_or_default().split_ascii_whitespace().take(7);
-        let ticks = all.filter_map(|ticks| ticks.parse().ok()).fold(0_u64, u64::saturating_add);
-        Self { cpu_ns: ticks.saturating_mul(NS_PER_TICK), n_cpus: cpus.count(), memory_bytes, now }
+    pub(super) fn new(text: &str, memory_bytes: Option<u64>, now: Timestamp) -> Self {
+        let cpu_ns = stat::machine(text).unwrap_or_default().total_ns();
+        Self { cpu_ns, n_cpus: stat::n_cpus(text), memory_bytes, now }
     }
 }
 
@@ -122,19 +119,21 @@ pub(super) struct Network {
 
 /// The interfaces in `/proc/PID/net/dev`, without those that the kernel makes by itself.
 pub(super) fn networks(text: &str) -> Arc<[Network]> {
-    let interfaces = text.lines().filter_map(net::parse);
+    let interfaces = text.lines().filter_map(net_dev::parse_line);
     interfaces
-        .filter(|(name, _)| !OWN_INTERFACES.contains(name))
-        .map(|(name, columns)| Network {
+        .filter(|line| !OWN_INTERFACES.contains(&line.name))
+        .map(|InterfaceLine { name, rx, tx }| Network {
             name: name.to_owned(),
-            counts: NET_FIELDS.map(|(column, _)| columns[column]),
+            counts: [
+                rx.bytes, rx.packets, rx.errors, rx.dropped, tx.bytes, tx.packets, tx.errors, tx.dropped,
+            ],
         })
         .collect()
 }
 
 /// The path of a container's own cgroup in the `cgroup` file of one of its processes, without what is nested in it.
 pub(super) fn cgroup_of<'a>(text: &'a str, id: &str) -> Option<&'a str> {
-    let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let paths = pid_cgroup::lines(text).map(|line| line.path);
     // One that begins with `/..` is seen from a cgroup namespace, and says nothing of the hierarchy's root.
     paths.filter(|path| !path.starts_with("/..")).find_map(|path| {
         let start = path.find(id)?;
@@ -366,7 +365,7 @@ impl Maker<'_> {
         let mut add = |name: &str, counts: &[u64; NET_FIELDS.len()]| {
             let mut point = point(gathered, "docker_container_net", tags, Some(("network", name)), 9);
             set(&mut point.fields, "container_id", id);
-            for ((_, field), count) in NET_FIELDS.iter().zip(counts) {
+            for (field, count) in NET_FIELDS.iter().zip(counts) {
                 set(&mut point.fields, field, *count);
             }
             gathered.push(point);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::host::Host;
 use crate::host::cgroupfs::figures;
+use crate::host::proc::pid_cgroup;
 use crate::identity::kubelet::answer::Pod;
 use crate::identity::path;
 use crate::inputs::{Shared, read_text};
@@ -214,8 +215,7 @@ impl Processes {
                 continue;
             };
             let Ok(text) = read_text(&entry.path().join("cgroup")) else { continue };
-            let mut paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-            let id = paths.find_map(|path| path::parse(path).container_id);
+            let id = pid_cgroup::lines(&text).find_map(|line| path::parse(line.path).container_id);
             if let Some(id) = id.as_deref().and_then(|id| wanted.get(id)) {
                 // The lowest is the container's first, which is in the pod's namespaces.
                 found.entry(*id).and_modify(|least| *least = pid.min(*least)).or_insert(pid);

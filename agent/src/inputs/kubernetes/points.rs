@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 
+use crate::host::proc::net_dev;
 use crate::identity::kubelet::Listing;
 use crate::identity::kubelet::answer::{
     Container, ContainerStats, CpuStats, Figure, FsStats, MemoryStats, NetworkStats, NodeStats, Pod,
     PodStats, Summary,
 };
 use crate::identity::names::cut;
-use crate::inputs::{Gathered, net};
+use crate::inputs::Gathered;
 use crate::point::Point;
 
 use super::live::{self, Figures};
@@ -243,13 +244,13 @@ fn labels(pod: &Pod) -> Vec<(String, String)> {
 
 /// An interface's line of proc(5) `net/dev`.
 fn interface(dev: &str, name: &str) -> Option<NetworkStats> {
-    let (_, columns) = dev.lines().filter_map(net::parse).find(|(interface, _)| *interface == name)?;
+    let line = dev.lines().filter_map(net_dev::parse_line).find(|line| line.name == name)?;
     Some(NetworkStats {
         name: name.to_owned(),
-        rx_bytes: figure(columns[0]),
-        rx_errors: figure(columns[2]),
-        tx_bytes: figure(columns[8]),
-        tx_errors: figure(columns[10]),
+        rx_bytes: figure(line.rx.bytes),
+        rx_errors: figure(line.rx.errors),
+        tx_bytes: figure(line.tx.bytes),
+        tx_errors: figure(line.tx.errors),
     })
 }
 

@@ -10,8 +10,6 @@ pub mod disk;
 pub mod diskio;
 pub mod docker;
 pub mod ebpf;
-#[cfg(test)]
-mod golden;
 pub mod internal;
 pub mod kernel;
 pub mod kubernetes;
@@ -20,6 +18,8 @@ pub mod net;
 pub mod processes;
 pub mod swap;
 pub mod system;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

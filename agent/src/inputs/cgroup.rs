@@ -111,7 +111,7 @@ impl Input for Cgroup {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use super::super::golden::{fields, gather, tags, write};
+    use super::super::testing::{fields, gather, tags, write};
     use super::*;
     use crate::point::FieldValue;
 

@@ -258,7 +258,7 @@ impl Input for Cpu {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, gather, write};
+    use super::super::testing::{self, gather, write};
     use super::*;
     use crate::point::{FieldValue, Timestamp};
 
@@ -271,10 +271,10 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
-        for case in golden::CASES {
-            let expected = golden::expected(case, "cpu");
-            let said = golden::replay(case, expected.len(), |host| Cpu::new(ALL, host)).await;
+    async fn matches_telegraf() {
+        for case in testing::CASES {
+            let expected = testing::expected(case, "cpu");
+            let said = testing::replay(case, expected.len(), |host| Cpu::new(ALL, host)).await;
             assert!(said.iter().flatten().count() >= 9, "{case}");
             // Also in Telegraf's order.
             assert_eq!(said, expected, "{case}");

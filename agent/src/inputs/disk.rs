@@ -147,7 +147,7 @@ impl Input for Disk {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{gather, write};
+    use super::super::testing::{gather, write};
     use super::*;
     use crate::point::{FieldValue, Point};
 

@@ -224,21 +224,21 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
-    use super::super::golden::{self, fields, gather, tags, write};
+    use super::super::testing::{self, fields, gather, tags, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test(start_paused = true)]
-    async fn says_what_telegraf_says() {
-        for case in golden::CASES {
-            let expected = golden::expected(case, "diskio");
+    async fn matches_telegraf() {
+        for case in testing::CASES {
+            let expected = testing::expected(case, "diskio");
             assert!(expected.iter().all(|round| round.len() == 1), "{case}");
             // Telegraf's own intervals, which were a little off 2 s, from what it made of 8 busy milliseconds.
             let interval = match expected.last().unwrap()[0].1["io_util"] {
                 FieldValue::Float(percent) => Duration::from_millis((800.0 / percent).round() as u64),
                 _ => panic!("{case}"),
             };
-            let machine = golden::Machine::new(case);
+            let machine = testing::Machine::new(case);
             let mut input = Diskio::new(Options::default(), &machine.host());
             let mut said = Vec::new();
             for round in 0..expected.len() {
@@ -246,7 +246,7 @@ mod tests {
                     machine.switch(1);
                 }
                 tokio::time::advance(interval).await;
-                said.push(gather(&mut input).await.unwrap().iter().map(golden::line).collect::<Vec<_>>());
+                said.push(gather(&mut input).await.unwrap().iter().map(testing::line).collect::<Vec<_>>());
             }
             assert_eq!(said, expected, "{case}");
         }

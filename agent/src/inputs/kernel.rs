@@ -195,7 +195,7 @@ impl Input for Kernel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{fields, gather, tags, write};
+    use super::super::testing::{fields, gather, tags, write};
     use super::*;
     use crate::point::FieldValue;
 

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use self::live::Live;
-use self::points::Said;
+use self::points::KubeletData;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 
 use crate::host::Host;
@@ -237,8 +237,8 @@ impl Input for Kubernetes {
         if listing.as_ref().map(Arc::as_ptr) != known.as_ref().map(Arc::as_ptr) {
             self.live.read(pods(listing.as_deref()), &self.shared);
         }
-        let said = Said { listing: listing.as_deref(), summary: summary.as_ref() };
-        points::add(&said, self.live.figures(), &self.node_metric_name, gathered);
+        let data = KubeletData { listing: listing.as_deref(), summary: summary.as_ref() };
+        points::add(&data, self.live.figures(), &self.node_metric_name, gathered);
         self.live.end(pods(listing.as_deref()));
         if summary.is_some() { Ok(()) } else { Err(GatherError::Counted) }
     }

@@ -159,15 +159,15 @@ impl Input for Mem {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, gather, write};
+    use super::super::testing::{self, gather, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
-        for case in golden::CASES {
-            let expected = golden::expected(case, "mem");
-            let said = golden::replay(case, expected.len(), |host| Mem::new(Options::default(), host)).await;
+    async fn matches_telegraf() {
+        for case in testing::CASES {
+            let expected = testing::expected(case, "mem");
+            let said = testing::replay(case, expected.len(), |host| Mem::new(Options::default(), host)).await;
             assert!(said.iter().flatten().count() >= 2, "{case}");
             assert_eq!(said, expected, "{case}");
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use self::flags::Interfaces;
+use self::flags::InterfaceFlags;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 use crate::host::proc::net_dev::{self, InterfaceLine};
@@ -90,8 +90,8 @@ impl Input for Net {
         let (path, text) = self.read()?;
         let patterns = self.options.interfaces.patterns();
         // What is up here says nothing about another namespace.
-        let interfaces = match patterns {
-            None if !self.host.is_proc_named() => Some(Interfaces::open()?),
+        let flags = match patterns {
+            None if !self.host.is_proc_named() => Some(InterfaceFlags::open()?),
             _ => None,
         };
         let mut malformed = None;
@@ -101,9 +101,9 @@ impl Input for Net {
                 malformed = malformed.or_else(|| Some(line.to_owned()));
                 continue;
             };
-            let is_wanted = match (patterns, &interfaces) {
+            let is_wanted = match (patterns, &flags) {
                 (Some(patterns), _) => patterns.matches(interface),
-                (None, Some(interfaces)) => interfaces.is_up_and_no_loopback(interface),
+                (None, Some(flags)) => flags.is_up_and_no_loopback(interface),
                 (None, None) => true,
             };
             if !is_wanted {
@@ -130,16 +130,16 @@ impl Input for Net {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, fields, gather, tags, write};
+    use super::super::testing::{self, fields, gather, tags, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
+    async fn matches_telegraf() {
         let options = Options { ignore_protocol_stats: Some(true), ..Options::default() };
-        for case in golden::CASES {
-            let expected = golden::expected(case, "net");
-            let said = golden::replay(case, expected.len(), |host| Net::new(options.clone(), host)).await;
+        for case in testing::CASES {
+            let expected = testing::expected(case, "net");
+            let said = testing::replay(case, expected.len(), |host| Net::new(options.clone(), host)).await;
             assert!(said.iter().all(|round| round.len() >= 16), "{case}");
             // Also in Telegraf's order.
             assert_eq!(said, expected, "{case}");

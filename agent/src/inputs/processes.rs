@@ -172,16 +172,16 @@ impl Input for Processes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, fields, gather, write};
+    use super::super::testing::{self, fields, gather, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
-        for case in golden::CASES {
-            let expected = golden::expected(case, "processes");
+    async fn matches_telegraf() {
+        for case in testing::CASES {
+            let expected = testing::expected(case, "processes");
             let said =
-                golden::replay(case, expected.len(), |host| Processes::new(Options::default(), host)).await;
+                testing::replay(case, expected.len(), |host| Processes::new(Options::default(), host)).await;
             assert!(said.iter().all(|round| round.len() == 1), "{case}");
             assert_eq!(said, expected, "{case}");
         }

@@ -82,20 +82,20 @@ impl Input for Swap {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, gather, write};
+    use super::super::testing::{self, gather, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
+    async fn matches_telegraf() {
         // How much swap there is comes from this machine, and is left to the end-to-end tests.
-        let traffic = |rounds: Vec<Vec<golden::Line>>| -> Vec<golden::Line> {
+        let traffic = |rounds: Vec<Vec<testing::Line>>| -> Vec<testing::Line> {
             rounds.into_iter().flatten().filter(|(_, fields)| fields.contains_key("in")).collect()
         };
-        for case in golden::CASES {
-            let expected = golden::expected(case, "swap");
+        for case in testing::CASES {
+            let expected = testing::expected(case, "swap");
             assert!(expected.iter().all(|round| round.len() == 2), "{case}");
-            let said = golden::replay(case, expected.len(), |host| Swap::new(Options {}, host)).await;
+            let said = testing::replay(case, expected.len(), |host| Swap::new(Options {}, host)).await;
             assert!(said.iter().all(|round| round.len() == 2), "{case}");
             assert_eq!(traffic(said), traffic(expected), "{case}");
         }

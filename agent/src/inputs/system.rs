@@ -198,14 +198,14 @@ impl Input for System {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, gather, write};
+    use super::super::testing::{self, gather, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
+    async fn matches_telegraf() {
         // The uptime is the machine's, so it is put in both, and the text of it is compared by itself.
-        let replace = |rounds: &mut Vec<Vec<golden::Line>>| {
+        let replace = |rounds: &mut Vec<Vec<testing::Line>>| {
             for (_, fields) in rounds.iter_mut().flatten() {
                 for (name, value) in fields {
                     match (name.as_str(), &value) {
@@ -216,15 +216,15 @@ mod tests {
                 }
             }
         };
-        for case in golden::CASES {
-            let mut expected = golden::expected(case, "system");
+        for case in testing::CASES {
+            let mut expected = testing::expected(case, "system");
             for round in &expected {
                 let FieldValue::Int(uptime) = round[1].1["uptime"] else { panic!("{round:?}") };
                 let text = format_uptime(uptime.cast_unsigned());
                 assert_eq!(round[2].1["uptime_format"], FieldValue::Text(text));
             }
             let mut said =
-                golden::replay(case, expected.len(), |host| System::new(Options::default(), host)).await;
+                testing::replay(case, expected.len(), |host| System::new(Options::default(), host)).await;
             replace(&mut expected);
             replace(&mut said);
             assert_eq!(said, expected, "{case}");

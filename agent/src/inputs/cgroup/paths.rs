@@ -94,7 +94,7 @@ impl PathGlob {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use super::super::super::golden::write;
+    use super::super::super::testing::write;
     use super::*;
 
     fn glob(text: &str) -> PathGlob {

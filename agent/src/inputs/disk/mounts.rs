@@ -160,7 +160,7 @@ fn text(bytes: &[u8]) -> String {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use super::super::super::golden::write;
+    use super::super::super::testing::write;
     use super::*;
 
     fn one(line: &str, host: &Host) -> Mount {

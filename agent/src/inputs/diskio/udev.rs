@@ -133,7 +133,7 @@ fn key(text: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::golden::write;
+    use super::super::super::testing::write;
     use super::*;
     use crate::host::proc::diskstats;
 

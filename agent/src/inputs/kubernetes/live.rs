@@ -13,7 +13,7 @@ use crate::inputs::{Shared, read_text};
 
 /// The figures of one gather.
 #[derive(Debug, Default)]
-pub struct Figures {
+pub struct LiveFigures {
     /// By container id; `None` when it had a cgroup before and has none now: it has ended.
     pub containers: HashMap<String, Option<Figure>>,
     /// proc(5) `net/dev` of a pod's network namespace, by the first of the pod's UIDs.
@@ -63,13 +63,13 @@ impl From<&figures::Memory> for Memory {
 /// Reads them, and keeps what the next gather needs.
 #[derive(Debug, Default)]
 pub struct Live {
-    figures: Figures,
+    figures: LiveFigures,
     /// How many of the containers that run by the list have a cgroup here, and how many have none.
     here: usize,
     missing: usize,
     /// The latest CPU time of each container, by its id, and when it was read.
     readings: HashMap<String, (u64, Instant)>,
-    processes: Processes,
+    processes: ContainerProcesses,
 }
 
 impl Live {
@@ -161,13 +161,13 @@ impl Live {
 
     /// The figures so far.
     #[must_use]
-    pub fn figures(&self) -> &Figures {
+    pub fn figures(&self) -> &LiveFigures {
         &self.figures
     }
 
     /// Ends a gather: forgets what is not listed any more.
     pub fn end(&mut self, pods: &[Pod]) {
-        self.figures = Figures::default();
+        self.figures = LiveFigures::default();
         let containers = pods.iter().flat_map(|pod| &pod.containers);
         let listed: HashSet<&str> = containers.filter_map(|container| container.id.as_deref()).collect();
         self.readings.retain(|id, _| listed.contains(id.as_str()));
@@ -190,14 +190,14 @@ fn net_dev(host: &Host, pid: u32) -> Option<Arc<str>> {
 /// A process of each container, where cgroupfs does not say: to an agent in a PID namespace of its own, as in a pod, all
 /// processes of others are 0 there. The host's `/proc` has them all, each with its cgroups.
 #[derive(Debug, Default)]
-struct Processes {
+struct ContainerProcesses {
     /// By container id.
     known: HashMap<String, u32>,
     /// Those that no process was found of.
     unknown: HashSet<String>,
 }
 
-impl Processes {
+impl ContainerProcesses {
     /// A process that is known to be of this container, and still is.
     fn known(&self, id: &str, host: &Host) -> Option<u32> {
         let pid = *self.known.get(id)?;
@@ -272,7 +272,7 @@ mod tests {
         write(30, &format!("{pod}/{ID}"));
         write(7, &format!("/../..{pod}/{ID}/nested"));
         std::fs::create_dir_all(host.proc("self")).unwrap();
-        let mut processes = Processes::default();
+        let mut processes = ContainerProcesses::default();
         processes.find(HashSet::from([ID, "other"]), &host);
         assert_eq!(processes.known(ID, &host), Some(7));
         assert_eq!(processes.known("other", &host), None);

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::env::Environment;
 use crate::config::file::{self, PluginFilter};
 use crate::config::reader::Source;
-use crate::inputs::golden::gather;
+use crate::inputs::testing::gather;
 use crate::plugins::InputOptions;
 
 fn options(url: &str) -> Options {

@@ -6,12 +6,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketType, socket};
 
-use super::GatherError;
+use crate::inputs::GatherError;
 
 /// A socket to ask through.
-pub(super) struct Interfaces(OwnedFd);
+pub(super) struct InterfaceFlags(OwnedFd);
 
-impl Interfaces {
+impl InterfaceFlags {
     /// Opens the socket; it is never connected.
     pub(super) fn open() -> Result<Self, GatherError> {
         let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None).map_err(|error| {

@@ -93,7 +93,7 @@ pub(super) fn read(host: &Host) -> Vec<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::golden::write;
+    use super::super::super::testing::write;
     use super::*;
 
     #[test]

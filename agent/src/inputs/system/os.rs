@@ -101,7 +101,7 @@ fn family(platform: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::golden::write;
+    use super::super::super::testing::write;
     use super::*;
 
     #[test]

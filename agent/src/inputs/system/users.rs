@@ -46,7 +46,7 @@ fn users(utmp: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::golden::write;
+    use crate::inputs::testing::write;
 
     fn record(kind: i16, user: &str) -> Vec<u8> {
         let mut record = vec![0; if cfg!(target_arch = "aarch64") { 400 } else { 384 }];

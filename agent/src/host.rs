@@ -1,4 +1,4 @@
-//! Where this host's files are: `/proc`, `/sys` and the rest, or what the `HOST_*` variables say.
+//! Where this host's files are: `/proc`, `/sys` and the rest, or where the `HOST_*` variables point.
 //!
 //! Owns the variables that Telegraf knows and their rules; reads no file. In a container the host's file systems are
 //! mounted somewhere else, and these variables say where. They are resolved once, from values that are passed in, so
@@ -40,14 +40,14 @@ struct BlockRoots {
 }
 
 impl Default for Host {
-    /// The host that the agent itself runs on, without any variable.
+    /// The host that the agent itself runs on, with no variable set.
     fn default() -> Self {
         Self::from_variables(|_| None)
     }
 }
 
 impl Host {
-    /// Resolves the variables; `variable` gives the value of one by its name. An empty value counts as none.
+    /// Resolves the variables; `variable` gives the value of one by its name. An empty value counts as unset.
     ///
     /// | variable | default | what is there |
     /// |---|---|---|
@@ -134,7 +134,7 @@ impl Host {
         below(&self.block.dev, path.as_ref())
     }
 
-    /// Whether `HOST_PROC` names a place: then what the agent sees of itself says nothing about the host.
+    /// Whether `HOST_PROC` names a place: then what the agent sees of itself is not the host's.
     #[must_use]
     pub fn is_proc_named(&self) -> bool {
         self.is_proc_named
@@ -167,7 +167,7 @@ impl Host {
         below(Path::new("/"), mountpoint.strip_prefix(prefix).unwrap_or(mountpoint))
     }
 
-    /// The node's address, where it is told.
+    /// The node's address, where a variable has it.
     #[must_use]
     pub fn node_ip(&self) -> Option<&str> {
         self.node_ip.as_deref()

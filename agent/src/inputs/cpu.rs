@@ -1,7 +1,7 @@
 //! `[[inputs.cpu]]`: time of each CPU and of the machine, from proc(5) `stat`.
 //!
-//! Keeps the times of the gather before, and gives the share of each kind of time since then. The arithmetic is
-//! Telegraf's, in its order, down to the last bit: a dashboard that changes agents shall not see a step.
+//! Keeps the times of the previous gather, and gives the share of each kind of time since then. The arithmetic is
+//! Telegraf's, in its order, down to the last bit: a dashboard must not show a step when the agent is replaced.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -92,7 +92,7 @@ impl Times {
         self.user + self.system + self.nice + self.iowait + self.irq + self.softirq + self.steal + self.idle
     }
 
-    /// All time but the idle; waiting for I/O counts as active, as in Telegraf.
+    /// All time but idle; waiting for I/O counts as active, as in Telegraf.
     fn active(&self) -> f64 {
         self.total() - self.idle
     }
@@ -171,7 +171,7 @@ impl Cpu {
             }
             let percent = |amount: f64| 100.0 * amount / total;
             let mut point = self.add_tags(cpu, gathered.point("cpu"));
-            // Guest time is shown by itself, so it is taken out of the kind that the kernel counted it as.
+            // Guest time is a field of its own, so it is subtracted from the kind that the kernel counted it as.
             point.set_field("usage_user", percent(now.user - last.user - (now.guest - last.guest)));
             point.set_field("usage_system", percent(now.system - last.system));
             point.set_field("usage_idle", percent(now.idle - last.idle));
@@ -240,7 +240,7 @@ impl Input for Cpu {
         true
     }
 
-    /// Adds two points for a CPU: its times (when asked for) and its usage since the gather before.
+    /// Adds two points for a CPU: its times (when asked for) and its usage since the previous gather.
     ///
     /// A `stat` that cannot be read is an error here, where Telegraf silently gathers nothing.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
@@ -274,10 +274,10 @@ mod tests {
     async fn matches_telegraf() {
         for case in testing::CASES {
             let expected = testing::expected(case, "cpu");
-            let said = testing::replay(case, expected.len(), |host| Cpu::new(ALL, host)).await;
-            assert!(said.iter().flatten().count() >= 9, "{case}");
+            let actual = testing::replay(case, expected.len(), |host| Cpu::new(ALL, host)).await;
+            assert!(actual.iter().flatten().count() >= 9, "{case}");
             // Also in Telegraf's order.
-            assert_eq!(said, expected, "{case}");
+            assert_eq!(actual, expected, "{case}");
         }
     }
 
@@ -293,7 +293,7 @@ mod tests {
         let root = machine("cpu  10000 0 0 10000 0 0 0 0 0 0\ncpu0 10000 0 0 10000 0 0 0 0 0 0\nintr 1\n");
         let mut input = Cpu::new(Options::default(), &Host::at(root.path()));
         assert_eq!(gather(&mut input).await.unwrap(), []);
-        // Of 100 s 60 were user time, 20 of these for a guest. The other CPU is new, and waits for its turn.
+        // Of 100 s 60 were user time, 20 of these for a guest. The other CPU is new, and has no previous times.
         let lines = "cpu  16000 0 0 14000 0 0 0 0 2000 0\ncpu0 16000 0 0 14000 0 0 0 0 2000 0\ncpu7 1 0 0 1 0 0 0 0 0 0\n";
         write(root.path(), "proc/stat", lines);
         let points = gather(&mut input).await.unwrap();
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(points[0].field_value("usage_guest"), Some(&FieldValue::Float(20.0)));
         assert_eq!(points[0].field_value("usage_idle"), Some(&FieldValue::Float(40.0)));
         assert_eq!(points[0].field_value("usage_active"), None);
-        // No time passed: nothing to say.
+        // No time passed: no points.
         assert_eq!(gather(&mut input).await.unwrap(), []);
     }
 

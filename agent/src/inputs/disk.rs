@@ -1,7 +1,7 @@
 //! `[[inputs.disk]]`: space and inodes of each mounted filesystem, from proc(5) `mountinfo` and statfs(2).
 //!
-//! Which file systems there are is read from the mount table of process 1 (`mounts`); how full they are is asked of
-//! each. That question can hang for as long as a network server is away, so it is asked on threads of its own (`ask`).
+//! Which file systems there are is read from the mount table of process 1 (`mounts`). statfs(2) says how full each is; it can
+//! hang for as long as a network server is down, so it is called on threads of its own (`ask`).
 
 mod ask;
 mod mounts;
@@ -44,10 +44,10 @@ impl Disk {
         Self { options, host: host.clone(), asker: Asker::default() }
     }
 
-    /// Whether the options let this mount pass.
+    /// Whether the options select this mount.
     fn is_wanted(&self, mount: &Mount) -> bool {
         let Options { mount_points, ignore_fs, ignore_mount_opts } = &self.options;
-        // To look into an autofs would mount it; what is mounted there has a line of its own.
+        // Asking an autofs would mount it; what is mounted there has its own line.
         mount.fstype != "autofs"
             && !ignore_fs.contains(&mount.fstype)
             && !mount.options.iter().any(|option| ignore_mount_opts.contains(option))
@@ -110,7 +110,7 @@ impl Disk {
     }
 }
 
-/// Used of used and free together, so that what is kept back for root does not count.
+/// Used of used and free together, so that what is reserved for root does not count.
 fn percent(used: u64, free: u64) -> f64 {
     let (used, free) = (used as f64, free as f64);
     if used + free > 0.0 { used / (used + free) * 100.0 } else { 0.0 }
@@ -128,7 +128,7 @@ impl Input for Disk {
         "disk"
     }
 
-    /// Adds a point for each mount that answers. One that does not costs a warning and its own point.
+    /// Adds a point for each mount that responds. One that does not is logged and skipped.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let (mounts, malformed) = mounts::read(&self.host)?;
         let mounts = self.select(mounts);
@@ -230,8 +230,8 @@ mod tests {
             (Options { ignore_mount_opts: list(&["bind"]), ..Options::default() }, vec!["/", "/run"]),
         ] {
             let points = gather(&mut disk(options.clone(), &Host::at(root.path()))).await.unwrap();
-            let said: Vec<_> = points.iter().map(|point| point.tag_value("path").unwrap()).collect();
-            assert_eq!(said, paths, "{options:?}");
+            let actual: Vec<_> = points.iter().map(|point| point.tag_value("path").unwrap()).collect();
+            assert_eq!(actual, paths, "{options:?}");
         }
     }
 
@@ -258,7 +258,7 @@ mod tests {
         );
         write(root.path(), "sys/block/dm-0/dm/name", "vg-root\n");
         write(root.path(), "run/udev/data/b1:3", "S:x\nE:ID_FS_LABEL_ENC=no\nE:ID_FS_LABEL=DATA\n");
-        // A node with a number that this machine has in any case.
+        // A device node that every machine has.
         let host = Host::with(root.path(), &[("HOST_DEV", "/dev")]);
         let points = gather(&mut disk(Options::default(), &host)).await.unwrap();
         let labels: Vec<_> = points.iter().map(|point| point.tag_value("label")).collect();

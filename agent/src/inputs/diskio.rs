@@ -1,6 +1,6 @@
 //! `[[inputs.diskio]]`: operations, bytes and times of each disk, from proc(5) `diskstats`.
 //!
-//! What a disk is called besides is read from udev's data and from sysfs (`udev`), and only when an option asks for it.
+//! Other names of a disk are read from udev's data and from sysfs (`udev`), and only when an option needs them.
 //! The arithmetic of the `io_*` fields is Telegraf's, to the last bit.
 
 mod udev;
@@ -50,9 +50,9 @@ impl Default for Options {
 pub struct Diskio {
     options: Options,
     host: Host,
-    /// The counters of the gather before, by name, and when that was.
+    /// The counters of the previous gather, by name, and when that was.
     last: (Instant, HashMap<String, DiskCounters>),
-    /// Devices about which it was said already that udev says nothing.
+    /// Devices without udev data, each of which was logged once.
     without_udev: HashSet<String>,
 }
 
@@ -79,20 +79,20 @@ impl Diskio {
         path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// What udev and sysfs say about a device; nothing is said once.
+    /// A device's properties from udev and sysfs; logs once when there are none.
     fn properties(&mut self, device: &DiskLine<'_>) -> Properties {
         match Properties::read(device, &self.host) {
             Ok(properties) => properties,
             Err(error) => {
                 if self.without_udev.insert(device.name.to_owned()) {
-                    tracing::warn!(device = device.name, %error, "udev says nothing about this device");
+                    tracing::warn!(device = device.name, %error, "udev has no data about this device");
                 }
                 Properties::default()
             }
         }
     }
 
-    /// Whether `devices` lets it pass, as globs.
+    /// Whether the globs in `devices` select it.
     fn matches(&self, device: &DiskLine<'_>, properties: &Properties) -> bool {
         match self.options.devices.patterns() {
             Some(globs @ Patterns::Globs(_)) => {
@@ -122,7 +122,7 @@ impl Diskio {
         }
     }
 
-    /// Whether anything of udev's is needed.
+    /// Whether an option needs udev's properties.
     fn asks_udev(&self) -> bool {
         let Options { devices, device_tags, name_templates, skip_serial_number } = &self.options;
         matches!(devices.patterns(), Some(Patterns::Globs(_)))
@@ -178,7 +178,7 @@ impl Input for Diskio {
         "diskio"
     }
 
-    /// Adds a point for each device that has ever done anything; a line that is not understood costs only itself.
+    /// Adds a point for each device that has ever done anything; a malformed line costs only itself.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let path = self.host.proc("diskstats");
         let text = read_text(&path)?;
@@ -233,22 +233,22 @@ mod tests {
         for case in testing::CASES {
             let expected = testing::expected(case, "diskio");
             assert!(expected.iter().all(|round| round.len() == 1), "{case}");
-            // Telegraf's own intervals, which were a little off 2 s, from what it made of 8 busy milliseconds.
+            // Telegraf's own intervals, which were a little off 2 s, from the percentage that it printed for 8 busy milliseconds.
             let interval = match expected.last().unwrap()[0].1["io_util"] {
                 FieldValue::Float(percent) => Duration::from_millis((800.0 / percent).round() as u64),
                 _ => panic!("{case}"),
             };
             let machine = testing::Machine::new(case);
             let mut input = Diskio::new(Options::default(), &machine.host());
-            let mut said = Vec::new();
+            let mut actual = Vec::new();
             for round in 0..expected.len() {
                 if round == expected.len() - 1 {
                     machine.switch(1);
                 }
                 tokio::time::advance(interval).await;
-                said.push(gather(&mut input).await.unwrap().iter().map(testing::line).collect::<Vec<_>>());
+                actual.push(gather(&mut input).await.unwrap().iter().map(testing::line).collect::<Vec<_>>());
             }
-            assert_eq!(said, expected, "{case}");
+            assert_eq!(actual, expected, "{case}");
         }
     }
 
@@ -312,10 +312,10 @@ mod tests {
         let rates = [("io_await", 3.0), ("io_svctm", 2.0), ("io_util", 0.6)]
             .map(|(key, value)| (key, FieldValue::Float(value)));
         assert_eq!(fields(&points[0])[11..], rates);
-        // Nothing happened: there is no time of one operation to tell.
+        // Without an operation there is no time per operation.
         assert_eq!(fields(&points[1])[11..], [("io_util", FieldValue::Float(0.0))]);
 
-        // At once: no share of no time.
+        // Immediately after: no time has passed, so there is no share of it.
         let points = gather(&mut input).await.unwrap();
         assert_eq!(points[1].fields.len(), 11);
     }
@@ -416,8 +416,8 @@ mod tests {
             symlink(format!("../../devices/host0/block/{device}"), link).unwrap();
         }
         let points = gather(&mut Diskio::new(Options::default(), &Host::at(root.path()))).await.unwrap();
-        let said: Vec<_> = points.iter().map(tags).collect();
-        assert_eq!(said, ["name=sda", "name=sda1", "name=nvme0n1,wwid=eui.0025"]);
+        let actual: Vec<_> = points.iter().map(tags).collect();
+        assert_eq!(actual, ["name=sda", "name=sda1", "name=nvme0n1,wwid=eui.0025"]);
         let options = Options { skip_serial_number: false, ..Options::default() };
         let points = gather(&mut Diskio::new(options, &Host::at(root.path()))).await.unwrap();
         let serials: Vec<_> = points.iter().map(|point| point.tag_value("serial").unwrap()).collect();

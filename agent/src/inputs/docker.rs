@@ -1,8 +1,8 @@
 //! `[[inputs.docker]]`: the containers of a docker daemon, or of podman's compatible socket.
 //!
-//! Figures come from cgroupfs and from the network namespace of a container, so a gather asks the daemon for nothing but
-//! `/info`, and does not wait long for that. Which containers there are, and their states, [`identity::docker`] keeps up to
-//! date from the daemon's events. While the daemon is away or hangs, figures go on.
+//! Figures come from cgroupfs and from the network namespace of a container, so a gather requests nothing but `/info` from the
+//! daemon, and does not wait long for that. Which containers there are, and their states, [`identity::docker`] keeps up to
+//! date from the daemon's events. While the daemon is down or hangs, figures continue.
 //!
 //! [`identity::docker`]: crate::identity::docker
 
@@ -53,7 +53,7 @@ pub struct Docker {
     followed: HashMap<String, Followed>,
     info: Request<Info>,
     disk_usage: Request<DiskUsage>,
-    /// The last answer to that was none.
+    /// The last request for it failed.
     has_no_disk_usage: bool,
     has_gathered: bool,
 }
@@ -65,7 +65,7 @@ struct Followed {
     /// `None` when it is not selected.
     tags: Option<Vec<(Name, String)>>,
     place: Place,
-    /// CPU time of the container and of the machine at the gather before.
+    /// CPU time of the container and of the machine at the previous gather.
     before: Option<(u64, u64)>,
 }
 
@@ -84,7 +84,7 @@ impl Docker {
     /// Checks the options, and begins to watch the daemon. Call it within the runtime.
     ///
     /// # Errors
-    /// The option that cannot be worked with. That there is no daemon is no error.
+    /// The invalid option. A daemon that cannot be reached is no error.
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
         let mut docker = Self::unwatched(options, shared)?;
         let Options { docker_label_include: include, docker_label_exclude: exclude, tag_env, .. } =
@@ -131,7 +131,7 @@ impl Docker {
         })
     }
 
-    /// The points of all containers, from what is known and what the kernel says; nothing here waits.
+    /// Adds the points of all containers, from what is known and what the kernel says; nothing here waits.
     fn containers(&mut self, gathered: &mut Gathered, now: Instant) {
         let daemon = Arc::clone(&self.daemon);
         let known = daemon.known();
@@ -159,7 +159,7 @@ impl Docker {
                 followed.place = locate(&mut self.proc, &self.shared, container, now);
             }
             let Some(cgroup) = &followed.place.cgroup else {
-                // Its cgroup cannot be seen from here: the daemon's word is all there is, for as long as it stands by it.
+                // Its cgroup is not visible from here: its state is all there is, for as long as the daemon can be reached.
                 if known.is_up {
                     points.state(gathered, tags, container);
                 }
@@ -178,7 +178,7 @@ impl Docker {
                     .and_then(|network| read_network(&mut self.proc, &mut namespaces, network)),
             };
             if figures.memory.is_none() && figures.activity.is_none() {
-                // It has ended, and the daemon has not said so yet.
+                // It has ended, and the daemon's event has not arrived yet.
                 followed.place.cgroup = None;
                 continue;
             }
@@ -206,7 +206,7 @@ impl Input for Docker {
             self.daemon.ready(FIRST_WAIT.min(self.options.timeout)).await;
         }
         let time = gathered.time;
-        // Late answers first: then there is room for the next question.
+        // Late responses first: a new request needs the previous one to be done.
         self.answered(gathered).await;
         if self.client.version().is_some() {
             let client = Arc::clone(&self.client);
@@ -227,21 +227,21 @@ impl Input for Docker {
 }
 
 impl Docker {
-    /// Adds the points of what the daemon answered.
+    /// Adds the points of the daemon's responses.
     async fn answered(&mut self, gathered: &mut Gathered) {
         let (info, disk_usage) =
             (self.info.response(gathered.time).await, self.disk_usage.response(gathered.time).await);
         match &info {
             Some((_, Ok(_))) => self.daemon.reached(),
             Some((_, Err(error))) if !error.is_about_one_answer() => self.daemon.lost(error),
-            Some((_, Err(error))) => tracing::debug!(%error, "docker does not describe itself"),
+            Some((_, Err(error))) => tracing::debug!(%error, "no /info from docker"),
             None => {}
         }
         if let Some((_, usage)) = &disk_usage {
-            // Says nothing of the daemon: to find this out can take it long.
+            // The daemon may be fine all the same: measuring disk usage can take it long.
             let failed_before = std::mem::replace(&mut self.has_no_disk_usage, usage.is_err());
             if let (Err(error), false) = (usage, failed_before) {
-                tracing::warn!(%error, "there is no docker_disk_usage: raise `timeout` or leave `storage_objects` out");
+                tracing::warn!(%error, "no docker_disk_usage: raise `timeout` or remove `storage_objects`");
             }
         }
         let known = self.daemon.known();

@@ -2,7 +2,7 @@
 //! merging, from sysfs `kernel/mm/ksm`, and stalls, from proc(5) `pressure`.
 //!
 //! Telegraf reads its own `/proc` and `/sys` here, whatever `HOST_*` says. In this input the variables count too: the
-//! figures are the kernel's, the same in every mount of it, and a container may not have one of its own.
+//! figures are the kernel's, the same in every mount of proc, and a container may not have one of its own.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::point::Point;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Also `ksm`, `psi`. Other names are taken and mean nothing, as in Telegraf.
+    /// Also `ksm`, `psi`. Other names are accepted and ignored, as in Telegraf.
     pub collect: Vec<String>,
 }
 
@@ -177,7 +177,7 @@ impl Input for Kernel {
         "kernel"
     }
 
-    /// What cannot be read costs its own fields, where Telegraf gives up the whole point.
+    /// A file that cannot be read costs its own fields, where Telegraf drops the whole point.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let mut point = gathered.point("kernel");
         let mut result = self.add_stat(&mut point);
@@ -286,19 +286,19 @@ mod tests {
             expected.push((series.clone(), averages.to_vec()));
             expected.push((series, vec![("total", n)]));
         }
-        let said: Vec<_> = points[1..].iter().map(|point| (tags(point), fields(point))).collect();
-        assert_eq!(said, expected);
+        let actual: Vec<_> = points[1..].iter().map(|point| (tags(point), fields(point))).collect();
+        assert_eq!(actual, expected);
 
-        // Before 5.13 the CPU has no second line; one that is not understood costs only itself.
+        // Before 5.13 the CPU has no second line; a malformed one costs only itself.
         write(root.path(), "proc/pressure/cpu", format!("some {}", line(1)));
         write(root.path(), "proc/pressure/memory", format!("some avg10=x\nfull {}", line(3)));
         std::fs::remove_file(root.path().join("proc/pressure/io")).unwrap();
         let (error, points) = gather(&mut input).await.unwrap_err();
         assert!(error.ends_with("/proc/pressure/memory: some avg10=x"), "{error}");
-        let said: Vec<_> = points[1..].iter().map(tags).collect();
+        let actual: Vec<_> = points[1..].iter().map(tags).collect();
         let cpu = "resource=cpu,type=some";
         let memory = "resource=memory,type=full";
-        assert_eq!(said, [cpu, cpu, memory, memory]);
+        assert_eq!(actual, [cpu, cpu, memory, memory]);
     }
 
     #[tokio::test]

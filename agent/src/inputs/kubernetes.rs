@@ -1,9 +1,9 @@
 //! `[[inputs.kubernetes]]`: this node's pods and containers, from the kubelet and from the kernel.
 //!
-//! The kubelet says which there are; what it says of CPU time, memory and network is up to 15 s old, so for what runs here
-//! these are read from the containers' own cgroups and network namespaces, at the time of the gather. The rest (the node,
-//! volumes, file systems) is the kubelet's. A gather waits for it only for a part of its interval: one that is slow, down
-//! or wrong takes away its own figures and nothing else, and is logged when that begins and when it is over.
+//! The kubelet lists them. Its figures of CPU time, memory and network are up to 15 s old, so for containers that run here
+//! these are read from their own cgroups and network namespaces, at the time of the gather. The rest (the node, volumes, file
+//! systems) is the kubelet's. A gather waits for it only for a part of its interval: a kubelet that is slow, down or wrong
+//! costs its own figures and nothing else, and is logged when that begins and when it is over.
 //!
 //! Measurements: `kubernetes_node`, `kubernetes_system_container`, `kubernetes_pod_container`, `kubernetes_pod_volume`,
 //! `kubernetes_pod_network`, Telegraf's to the letter.
@@ -33,9 +33,9 @@ use crate::options::tls::Tls;
 
 /// The kubelet's port with TLS and authorisation.
 const PORT: u16 = 10250;
-/// Telegraf's, and what it takes a shorter one for.
+/// Telegraf's; it also replaces one below a second.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the first gather waits for the kubelet at the most; its interval is not known yet.
+/// How long the first gather waits for the kubelet; its interval is not known yet.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// The section `[[inputs.kubernetes]]`.
@@ -78,14 +78,14 @@ impl Default for Options {
 }
 
 impl Options {
-    /// A client of the kubelet that the options mean, on this host.
+    /// A client of the kubelet that the options name, on this host.
     ///
     /// # Errors
-    /// The option that cannot be worked with.
+    /// The invalid option.
     pub fn client(&self, host: &Host) -> Result<Client, OptionError> {
         let mut tls = self.tls.clone();
         let url = if self.url.is_empty() {
-            // The kubelet of a node is no more than its address, and its certificate mostly signed by itself.
+            // Only the address of this node's kubelet is known, and its certificate is mostly self-signed.
             tls.insecure_skip_verify = true;
             own_node(host.node_ip())
         } else {
@@ -121,7 +121,7 @@ pub struct Kubernetes {
     node_metric_name: String,
     timeout: Duration,
     live: Live,
-    /// The request for the kubelet's statistics, when one is under way; it may outlast a gather.
+    /// The pending request for the kubelet's statistics; it may outlast a gather.
     fetch: JoinSet<Fetched>,
     last_gather: Option<Instant>,
     _names: NameKeeper,
@@ -131,7 +131,7 @@ impl Kubernetes {
     /// Starts to list pods and to name them. Call it within the runtime.
     ///
     /// # Errors
-    /// The option that cannot be worked with. A kubelet that does not answer is no error.
+    /// The invalid option. A kubelet that does not answer is no error.
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
         let (include, exclude) = (&options.label_include, &options.label_exclude);
         let labels = IncludeExclude::new(("label_include", include), ("label_exclude", exclude))?;
@@ -139,7 +139,7 @@ impl Kubernetes {
         if options.url.is_empty() {
             tracing::info!(
                 kubelet = client.url(),
-                "`url` is empty: this node's kubelet is asked, and its certificate not checked"
+                "`url` is empty: this node's kubelet is used, and its certificate not checked"
             );
         }
         let kubelet = Kubelet::new(client, &shared.names, move |key| labels.takes(key));
@@ -164,7 +164,7 @@ impl Kubernetes {
         }
         let fetched = tokio::time::timeout_at(start + wait, self.fetch.join_next()).await.ok()??.ok()?;
         if fetched.took > wait {
-            // It never comes in time: the next gather takes what is asked for now.
+            // It never comes in time: the next gather takes the response to this request.
             self.ask();
         }
         // What failed has been logged.
@@ -177,31 +177,31 @@ impl Kubernetes {
     }
 }
 
-/// What the kubelet said of its statistics, and how long that took.
+/// The kubelet's response to a request for statistics, and how long it took.
 struct Fetched {
     summary: Result<Summary, Error>,
     took: Duration,
 }
 
-/// Asks for the statistics, and for the pods again where the list `is_stale` or does not go with them.
+/// Requests the statistics, and the pods again where the list `is_stale` or does not match them.
 async fn fetch(kubelet: Arc<Kubelet>, is_stale: bool) -> Fetched {
-    let asked = Instant::now();
+    let requested = Instant::now();
     let is_stale = is_stale || kubelet.is_failing();
     let summary = kubelet.summary().await;
     if let Ok(summary) = &summary
         && (is_stale || kubelet.latest().is_none_or(|listing| !has_all(&listing, summary)))
     {
-        // Logged where it failed; the statistics are good all the same.
-        let _ = kubelet.list(asked).await;
+        // Logged where it failed; the statistics are valid all the same.
+        let _ = kubelet.list(requested).await;
     }
-    Fetched { summary, took: asked.elapsed() }
+    Fetched { summary, took: requested.elapsed() }
 }
 
 fn pods(listing: Option<&Listing>) -> &[Pod] {
     listing.map_or(&[], |listing| &listing.pods)
 }
 
-/// Whether each container that has statistics runs by the list.
+/// Whether each container that has statistics is listed as running.
 fn has_all(listing: &Listing, summary: &Summary) -> bool {
     let pods = points::by_name(Some(listing));
     summary.pods.iter().all(|PodStats { pod_ref, containers, .. }| {

@@ -78,10 +78,10 @@ impl Mem {
         Self { options, meminfo: host.proc("meminfo"), zoneinfo: host.proc("zoneinfo") }
     }
 
-    /// What the kernel calls available since Linux 3.14, for one that does not say so.
+    /// What the kernel calls available since Linux 3.14, for older ones.
     ///
-    /// That is what is free beyond the low watermarks, and the half of file cache and reclaimable slab that can be
-    /// taken without swapping; or all the cache where these are unknown.
+    /// That is what is free beyond the low watermarks, and the half of file cache and reclaimable slab that can be reclaimed
+    /// without swapping; or all of the cache where these are unknown.
     fn estimate_available(&self, meminfo: &Meminfo<'_>) -> u64 {
         let free_and_cached = meminfo.bytes("MemFree").saturating_add(cached(meminfo));
         let lines = [meminfo.get("Active(file)"), meminfo.get("Inactive(file)"), meminfo.get("SReclaimable")];
@@ -92,7 +92,7 @@ impl Mem {
         let watermark = zoneinfo::low_watermarks(&text).saturating_mul(rustix::param::page_size() as u64);
         let page_cache = meminfo::bytes(active_file).saturating_add(meminfo::bytes(inactive_file));
         let beyond = |amount: u64| amount - watermark.min(amount / 2);
-        // Added first and taken off last: what is free may be less than the watermarks.
+        // Added first and subtracted last: what is free may be less than the watermarks.
         let reclaimable = beyond(meminfo::bytes(reclaimable));
         (meminfo.bytes("MemFree").saturating_add(beyond(page_cache)).saturating_add(reclaimable))
             .saturating_sub(watermark)
@@ -131,7 +131,7 @@ impl Input for Mem {
             Some(available) => meminfo::bytes(available),
             None => self.estimate_available(&meminfo),
         };
-        // In some containers `meminfo` is made up and the parts can be more than the whole.
+        // In some containers `meminfo` is synthetic, and the parts can exceed the whole.
         let used = total.saturating_sub(available);
         let percent = |amount: u64| 100.0 * amount as f64 / total as f64;
 
@@ -167,9 +167,10 @@ mod tests {
     async fn matches_telegraf() {
         for case in testing::CASES {
             let expected = testing::expected(case, "mem");
-            let said = testing::replay(case, expected.len(), |host| Mem::new(Options::default(), host)).await;
-            assert!(said.iter().flatten().count() >= 2, "{case}");
-            assert_eq!(said, expected, "{case}");
+            let actual =
+                testing::replay(case, expected.len(), |host| Mem::new(Options::default(), host)).await;
+            assert!(actual.iter().flatten().count() >= 2, "{case}");
+            assert_eq!(actual, expected, "{case}");
         }
     }
 

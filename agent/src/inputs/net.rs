@@ -24,7 +24,7 @@ pub struct Options {
     /// Globs on interfaces: exactly these, whatever their state. Empty means all that are up, without the loopback;
     /// and where `HOST_PROC` is set, all there are.
     pub interfaces: GlobList,
-    /// Without effect, as in Telegraf since 1.37: there are no protocol counters to leave out any more.
+    /// Without effect, as in Telegraf since 1.37: there are no protocol counters any more.
     pub ignore_protocol_stats: Option<bool>,
 }
 
@@ -33,7 +33,7 @@ pub struct Options {
 pub struct Net {
     options: Options,
     host: Host,
-    /// Whether it was said already that these are the agent's own interfaces and not the host's.
+    /// Whether it was logged that these are the agent's own interfaces and not the host's.
     has_warned: bool,
 }
 
@@ -56,7 +56,7 @@ impl Net {
         read_text(&path).map(|text| (path, text))
     }
 
-    /// That these are not the host's interfaces. Where there is no process 1, `HOST_PROC` is no whole `/proc`, on purpose.
+    /// Warns that these are not the host's interfaces. Where there is no process 1, `HOST_PROC` is a part of `/proc` on purpose.
     fn warn_once(&mut self, error: &GatherError) {
         let is_missing =
             matches!(error, GatherError::Read { error, .. } if error.kind() == ErrorKind::NotFound);
@@ -85,11 +85,11 @@ impl Input for Net {
         "net"
     }
 
-    /// Adds a point for each interface; a line that is not understood costs only itself.
+    /// Adds a point for each interface; a malformed line costs only itself.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let (path, text) = self.read()?;
         let patterns = self.options.interfaces.patterns();
-        // What is up here says nothing about another namespace.
+        // The flags here are not those of another namespace.
         let flags = match patterns {
             None if !self.host.is_proc_named() => Some(InterfaceFlags::open()?),
             _ => None,
@@ -139,10 +139,10 @@ mod tests {
         let options = Options { ignore_protocol_stats: Some(true), ..Options::default() };
         for case in testing::CASES {
             let expected = testing::expected(case, "net");
-            let said = testing::replay(case, expected.len(), |host| Net::new(options.clone(), host)).await;
-            assert!(said.iter().all(|round| round.len() >= 16), "{case}");
+            let actual = testing::replay(case, expected.len(), |host| Net::new(options.clone(), host)).await;
+            assert!(actual.iter().all(|round| round.len() >= 16), "{case}");
             // Also in Telegraf's order.
-            assert_eq!(said, expected, "{case}");
+            assert_eq!(actual, expected, "{case}");
         }
     }
 
@@ -203,8 +203,8 @@ mod tests {
             (&[], vec!["lo", "eth0", "eth10", "veth1", "wlan0"]),
         ] {
             let points = gather(&mut Net::new(options(globs), &Host::at(root.path()))).await.unwrap();
-            let said: Vec<_> = points.iter().map(|point| point.tag_value("interface").unwrap()).collect();
-            assert_eq!(said, expected, "{globs:?}");
+            let actual: Vec<_> = points.iter().map(|point| point.tag_value("interface").unwrap()).collect();
+            assert_eq!(actual, expected, "{globs:?}");
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
         assert!(!input.has_warned, "there is no process 1, as below HOST_PROC=/host/proc/1");
         write(root.path(), "proc/1/net/dev", line("hosts"));
         assert_eq!(tags(&gather(&mut input).await.unwrap()[0]), "interface=hosts");
-        // There, and not to be read by any kind of user.
+        // It exists, and no user can read it.
         std::fs::remove_file(root.path().join("proc/1/net/dev")).unwrap();
         std::fs::create_dir(root.path().join("proc/1/net/dev")).unwrap();
         assert_eq!(tags(&gather(&mut input).await.unwrap()[0]), "interface=mine");

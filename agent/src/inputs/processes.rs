@@ -1,7 +1,7 @@
 //! `[[inputs.processes]]`: how many processes are in which state, from proc(5) `PID/stat`.
 //!
-//! The one input whose work grows with the machine's processes, since each has a file of its own. So a process costs
-//! three system calls on paths of two components, and nothing is allocated.
+//! The one input whose cost grows with the number of processes, because each has a file of its own. So a process costs three
+//! system calls on paths of two components, and no allocation.
 
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
@@ -49,7 +49,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Counts a process; `false` when its `stat` could not be understood.
+    /// Counts a process; `false` when its `stat` is malformed.
     fn add(&mut self, stat: &[u8]) -> bool {
         let Some((state, threads)) = pid_stat::parse(stat) else { return false };
         match state {
@@ -78,7 +78,7 @@ impl Processes {
         Self { proc: host.proc("") }
     }
 
-    /// Counts them all; with the first whose `stat` was not understood.
+    /// Counts them all; with the first whose `stat` is malformed.
     fn count(&self) -> Result<(Counts, Option<GatherError>), GatherError> {
         let failed = |path: PathBuf, error: Errno| GatherError::Read { path, error: error.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -101,7 +101,7 @@ impl Processes {
                         malformed = Some(GatherError::Malformed { path: path(), what });
                     }
                 }
-                // It has ended in between, or is no process at all.
+                // It has exited meanwhile, or is no process at all.
                 Err(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => {}
                 Err(error) => return Err(failed(path(), error)),
             }
@@ -158,7 +158,7 @@ impl Input for Processes {
         ] {
             point.set_field(field, count);
         }
-        // Telegraf has it only when there is one, and then always says 1; here it is how many there are.
+        // Telegraf has it only when there is one, and then it is always 1; here it is how many there are.
         if counts.parked > 0 {
             point.set_field("parked", counts.parked);
         }
@@ -180,10 +180,10 @@ mod tests {
     async fn matches_telegraf() {
         for case in testing::CASES {
             let expected = testing::expected(case, "processes");
-            let said =
+            let actual =
                 testing::replay(case, expected.len(), |host| Processes::new(Options::default(), host)).await;
-            assert!(said.iter().all(|round| round.len() == 1), "{case}");
-            assert_eq!(said, expected, "{case}");
+            assert!(actual.iter().all(|round| round.len() == 1), "{case}");
+            assert_eq!(actual, expected, "{case}");
         }
     }
 
@@ -256,7 +256,7 @@ mod tests {
         let (error, points) = gather(&mut input).await.unwrap_err();
         assert!(error.ends_with("/proc: No such file or directory (os error 2)"), "{error}");
         assert_eq!(points, []);
-        // Reading a folder is an error of every kind of user.
+        // Reading a folder fails for every user.
         std::fs::create_dir_all(root.path().join("proc/5/stat")).unwrap();
         let (error, points) = gather(&mut input).await.unwrap_err();
         assert!(error.contains("/proc/5/stat: Is a directory"), "{error}");

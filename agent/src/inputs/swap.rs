@@ -1,4 +1,4 @@
-//! `[[inputs.swap]]`: swap space, from sysinfo(2), and what went through it, from proc(5) `vmstat`.
+//! `[[inputs.swap]]`: swap space, from sysinfo(2), and traffic to and from it, from proc(5) `vmstat`.
 //!
 //! sysinfo(2) is about the machine, in a container too, whatever `HOST_PROC` says.
 
@@ -16,7 +16,7 @@ use crate::host::proc::vmstat;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {}
 
-/// What a page of `vmstat` counts for: Telegraf's constant, also where a page is larger.
+/// Bytes of a page in `vmstat`: Telegraf's constant, also where pages are larger.
 const PAGE_BYTES: u64 = 4096;
 
 /// The input.
@@ -61,7 +61,7 @@ impl Input for Swap {
         "swap"
     }
 
-    /// Adds two points, as Telegraf does: how full it is, and what went through.
+    /// Adds two points, as Telegraf does: how full it is, and the traffic.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let info = rustix::system::sysinfo();
         let unit = u64::from(info.mem_unit);
@@ -95,9 +95,9 @@ mod tests {
         for case in testing::CASES {
             let expected = testing::expected(case, "swap");
             assert!(expected.iter().all(|round| round.len() == 2), "{case}");
-            let said = testing::replay(case, expected.len(), |host| Swap::new(Options {}, host)).await;
-            assert!(said.iter().all(|round| round.len() == 2), "{case}");
-            assert_eq!(traffic(said), traffic(expected), "{case}");
+            let actual = testing::replay(case, expected.len(), |host| Swap::new(Options {}, host)).await;
+            assert!(actual.iter().all(|round| round.len() == 2), "{case}");
+            assert_eq!(traffic(actual), traffic(expected), "{case}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `[[inputs.system]]`: load, uptime, and how many CPUs and users; on request what the machine is and what runs on it.
+//! `[[inputs.system]]`: load, uptime, and how many CPUs and users; on request hardware and operating system.
 //!
 //! Sources: proc(5) `loadavg`; sysinfo(2) for the uptime, which is therefore always that of the machine the agent runs on;
 //! and those of the modules below.
@@ -23,9 +23,9 @@ use crate::point::Point;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// What to gather; nothing means the default.
+    /// What to gather; empty means the default.
     pub include: Vec<Group>,
-    /// How long what `os` says is kept; 0 reads it each time.
+    /// How long the fields of `os` are cached; 0 reads them each time.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub os_cache_ttl: Duration,
     /// The same for `dmi`.
@@ -35,7 +35,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        /// Telegraf's. What these groups say changes with an upgrade or a restart.
+        /// Telegraf's. These groups change with an upgrade or a restart.
         const CACHE_TTL: Duration = Duration::from_secs(8 * 3600);
         Self { include: vec![Group::Legacy], os_cache_ttl: CACHE_TTL, dmi_cache_ttl: CACHE_TTL }
     }
@@ -223,11 +223,11 @@ mod tests {
                 let text = format_uptime(uptime.cast_unsigned());
                 assert_eq!(round[2].1["uptime_format"], FieldValue::Text(text));
             }
-            let mut said =
+            let mut actual =
                 testing::replay(case, expected.len(), |host| System::new(Options::default(), host)).await;
             replace(&mut expected);
-            replace(&mut said);
-            assert_eq!(said, expected, "{case}");
+            replace(&mut actual);
+            assert_eq!(actual, expected, "{case}");
         }
     }
 
@@ -330,7 +330,7 @@ mod tests {
     async fn what_hardly_changes_is_kept() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::at(root.path());
-        let said = |points: Vec<Point>| {
+        let texts = |points: Vec<Point>| {
             assert_eq!(points.len(), 1);
             ["platform", "bios_vendor"].map(|field| match points[0].field_value(field) {
                 Some(FieldValue::Text(text)) => text.clone(),
@@ -346,11 +346,11 @@ mod tests {
         let ttl = Duration::ZERO;
         let mut reading = System::new(Options { include, os_cache_ttl: ttl, dmi_cache_ttl: ttl }, &host);
         state("a");
-        assert_eq!(said(gather(&mut keeping).await.unwrap()), ["a", "a"]);
-        assert_eq!(said(gather(&mut reading).await.unwrap()), ["a", "a"]);
+        assert_eq!(texts(gather(&mut keeping).await.unwrap()), ["a", "a"]);
+        assert_eq!(texts(gather(&mut reading).await.unwrap()), ["a", "a"]);
         state("b");
-        assert_eq!(said(gather(&mut keeping).await.unwrap()), ["a", "a"]);
-        assert_eq!(said(gather(&mut reading).await.unwrap()), ["b", "b"]);
+        assert_eq!(texts(gather(&mut keeping).await.unwrap()), ["a", "a"]);
+        assert_eq!(texts(gather(&mut reading).await.unwrap()), ["b", "b"]);
     }
 
     #[test]

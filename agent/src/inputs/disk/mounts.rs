@@ -1,4 +1,4 @@
-//! The mount table: proc(5) `mountinfo`, or `mounts` where there is none, and what is behind each mount.
+//! The mount table: proc(5) `mountinfo`, or `mounts` where there is none, and the file system of each mount.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::inputs::GatherError;
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// What tells one file system from another: the device number.
+    /// The file system: its device number.
     pub(super) id: String,
     /// Where it is mounted, as the table says.
     pub(super) point: PathBuf,
@@ -43,7 +43,7 @@ impl Mount {
     }
 }
 
-/// Reads the first table that can be read; with the first line that could not be understood, which is left out.
+/// Reads the first table that can be read; with the first malformed line, which is skipped.
 ///
 /// # Errors
 /// When there is no table: about the first place where one should be.

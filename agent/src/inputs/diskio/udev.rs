@@ -1,7 +1,7 @@
 //! What udev knows about a device, from its data in `/run/udev/data` and the device's `uevent` in sysfs.
 //!
 //! udev keeps a file for each device under its number, which `diskstats` has; so no device node is needed, and a container
-//! needs no `/dev` of the host. Read anew each time: udev replaces the files when something changes.
+//! needs no `/dev` of the host. Read at each gather: udev replaces the files when something changes.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ impl Properties {
         Ok(properties)
     }
 
-    /// A line is a link (`S:disk/by-id/x`), a property (`E:ID_FS_TYPE=ext4`), or of udev's own business.
+    /// A line is a link (`S:disk/by-id/x`), a property (`E:ID_FS_TYPE=ext4`), or internal to udev.
     fn parse(data: &str) -> Self {
         let (mut properties, mut links) = (HashMap::new(), Vec::new());
         for line in data.lines() {
@@ -48,7 +48,7 @@ impl Properties {
         Self(properties)
     }
 
-    /// Adds what the kernel says itself, and udev therefore does not keep: `DEVNAME`, `DEVTYPE`, `DEVPATH`.
+    /// Adds what the kernel has itself, so that udev does not store it: `DEVNAME`, `DEVTYPE`, `DEVPATH`.
     fn add_uevent(&mut self, device: &DiskLine<'_>, host: &Host) {
         let folder = host.block_sys("class/block").join(device.name);
         let Ok(uevent) = read_text(&folder.join("uevent")) else { return };
@@ -83,7 +83,7 @@ impl Properties {
 
     /// The serial number: udev's, or else model and number of the disk in sysfs.
     ///
-    /// A partition has those of its disk. Telegraf takes the driver's first disk for that, whichever this one is.
+    /// A partition has those of its disk. Telegraf takes the driver's first disk for that, whichever disk this is.
     pub(super) fn serial(&self, device: &DiskLine<'_>, host: &Host) -> Option<String> {
         let serial = self.get("ID_SERIAL").map(str::to_owned).or_else(|| {
             let folder = host.block_sys("dev/block").join(format!("{}:{}", device.major, device.minor));

@@ -1,4 +1,4 @@
-//! From what the daemon says of itself to points; pure.
+//! The points of the daemon itself, from its responses; pure.
 
 use super::options::{DockerOptions, StorageObject};
 use super::tags::{point, set, set_engine, set_image, short};
@@ -32,7 +32,7 @@ pub(super) fn info(gathered: &mut Gathered, engine: &Engine, info: &Info) {
     device_mapper(gathered, &tags, &info.driver_status);
 }
 
-/// What the storage driver `devicemapper` says of itself; docker had it until version 24.
+/// The status of the storage driver `devicemapper`, which docker had until version 24.
 fn device_mapper(gathered: &mut Gathered, tags: &[(Name, String)], status: &[Vec<String>]) {
     let bytes = Some(("unit", "bytes"));
     let mut data = point(gathered, "docker_data", tags, bytes, 3);

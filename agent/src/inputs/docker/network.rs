@@ -17,7 +17,7 @@ pub(super) const NET_FIELDS: [&str; 8] = [
     "tx_errors",
     "tx_dropped",
 ];
-/// Interfaces that the kernel makes in every namespace by itself.
+/// Interfaces that the kernel creates in every namespace by itself.
 const OWN_INTERFACES: [&str; 10] =
     ["lo", "erspan0", "gre0", "gretap0", "ip6_vti0", "ip6gre0", "ip6tnl0", "ip_vti0", "sit0", "tunl0"];
 
@@ -39,7 +39,7 @@ pub(super) fn read_network(
     namespaces.entry(namespace).or_insert_with(read).clone()
 }
 
-/// The interfaces in `/proc/PID/net/dev`, without those that the kernel makes by itself.
+/// The interfaces in `/proc/PID/net/dev`, without those that the kernel creates by itself.
 fn networks(text: &str) -> Arc<[Network]> {
     let interfaces = text.lines().filter_map(net_dev::parse_line);
     interfaces

@@ -50,7 +50,7 @@ fn namespace(host: &Host, process: &str) -> Option<u64> {
 /// The path of a container's own cgroup in the `cgroup` file of one of its processes, without what is nested in it.
 fn cgroup_of<'a>(text: &'a str, id: &str) -> Option<&'a str> {
     let paths = pid_cgroup::lines(text).map(|line| line.path);
-    // One that begins with `/..` is seen from a cgroup namespace, and says nothing of the hierarchy's root.
+    // One that begins with `/..` is seen from a cgroup namespace, and is not below the hierarchy's root.
     paths.filter(|path| !path.starts_with("/..")).find_map(|path| {
         let start = path.find(id)?;
         let end = path[start..].find('/').map_or(path.len(), |length| start + length);

@@ -1,6 +1,6 @@
-//! From what is known of containers to points; pure.
+//! The points of containers; pure.
 //!
-//! Names and rules are Telegraf's. What the kernel does not say is left out, where Telegraf has a zero; a container that
+//! Names and rules are Telegraf's. A figure that the kernel does not have is left out, where Telegraf has a zero; a container that
 //! does not run has Telegraf's zeros.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::identity::docker::{Container, Engine};
 use crate::inputs::Gathered;
 use crate::point::{Name, Timestamp};
 
-/// Keys that a label cannot have, since the point itself may: a container must not pass for another one.
+/// Keys that a label cannot have, because the point itself may: a container must not pass for another one.
 const RESERVED: [&str; 4] = ["cpu", "device", "host", "network"];
 /// The keys of `memory.stat` that are fields, sorted.
 const MEMORY_KEYS: [&str; 29] = [
@@ -76,7 +76,7 @@ pub(super) struct HostTotals {
 }
 
 impl HostTotals {
-    /// From proc(5) `stat`; without CPU time where that says nothing.
+    /// From proc(5) `stat`; 0 where it cannot be read.
     pub(super) fn new(stat: &str, memory_bytes: Option<u64>, now: Timestamp) -> Self {
         let cpu_ns = stat::machine(stat).unwrap_or_default().total_ns();
         Self { cpu_ns, n_cpus: stat::n_cpus(stat), memory_bytes, now }
@@ -176,7 +176,7 @@ impl ContainerPoints<'_> {
         self.blkio(gathered, tags, id, &[]);
     }
 
-    /// The figures of a container that runs. `before` is its CPU time and the machine's at the gather before.
+    /// The figures of a container that runs. `before` is its CPU time and the machine's at the previous gather.
     pub(super) fn figures(
         &self,
         gathered: &mut Gathered,
@@ -217,7 +217,7 @@ impl ContainerPoints<'_> {
                 set(fields, MEMORY_KEYS[at], value);
             }
         }
-        // What the page cache holds and could give back; which figure says so depends on the cgroup's version.
+        // The page cache that can be reclaimed; which figure has it depends on the cgroup's version.
         let mut reclaimable = [cache, total_inactive_file, inactive_file].into_iter().flatten();
         let reclaimable = reclaimable.find(|bytes| *bytes < memory.usage);
         let usage = memory.usage - reclaimable.unwrap_or_default();
@@ -228,7 +228,7 @@ impl ContainerPoints<'_> {
         if let Some(fail_count) = memory.fail_count.filter(|count| *count > 0) {
             set(fields, "fail_count", fail_count);
         }
-        // Without a limit of its own it is the machine's memory.
+        // Without a limit it is the machine's memory.
         let limit = [memory.limit, self.host.memory_bytes].into_iter().flatten().min();
         if let Some(limit) = limit {
             set(fields, "limit", limit);
@@ -272,7 +272,7 @@ impl ContainerPoints<'_> {
             gathered.push(point);
         }
         if self.options.perdevice_include.contains(&Area::Cpu) {
-            // The kernel has a figure for every CPU that there could be.
+            // The kernel has a figure for every possible CPU.
             for (number, usage) in cpu.per_cpu_ns.iter().enumerate().take(self.host.n_cpus) {
                 let mut point =
                     point(gathered, "docker_container_cpu", tags, Some(("cpu", &format!("cpu{number}"))), 2);

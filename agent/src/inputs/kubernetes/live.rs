@@ -1,4 +1,4 @@
-//! What this node's kernel says of its containers and pods right now: their cgroups and network namespaces.
+//! The kernel's own figures of this node's containers and pods, from their cgroups and network namespaces.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::inputs::{Shared, read_text};
 /// The figures of one gather.
 #[derive(Debug, Default)]
 pub struct LiveFigures {
-    /// By container id; `None` when it had a cgroup before and has none now: it has ended.
+    /// By container id; `None` when its cgroup is gone: it has ended.
     pub containers: HashMap<String, Option<Figure>>,
     /// proc(5) `net/dev` of a pod's network namespace, by the first of the pod's UIDs.
     pub networks: HashMap<String, Arc<str>>,
@@ -25,7 +25,7 @@ pub struct LiveFigures {
 pub struct Figure {
     /// CPU time in nanoseconds, since the cgroup was made.
     pub cpu_ns: Option<u64>,
-    /// Billionths of a core, since the gather before; `None` in the first.
+    /// Billionths of a core, since the previous gather; `None` in the first.
     pub cpu_nanocores: Option<u64>,
     /// Memory.
     pub memory: Option<Memory>,
@@ -64,7 +64,7 @@ impl From<&figures::Memory> for Memory {
 #[derive(Debug, Default)]
 pub struct Live {
     figures: LiveFigures,
-    /// How many of the containers that run by the list have a cgroup here, and how many have none.
+    /// How many of the containers that are listed as running have a cgroup here, and how many have none.
     here: usize,
     missing: usize,
     /// The latest CPU time of each container, by its id, and when it was read.
@@ -151,9 +151,9 @@ impl Live {
         self.figures.networks.extend(net_dev(host, pid).map(|text| (uid.to_owned(), text)));
     }
 
-    /// Whether the list is out of date: some of what runs by it does so here, and some does not.
+    /// Whether the list is out of date: some of the containers that are listed as running have a cgroup here, and some do not.
     ///
-    /// Where none at all does, they are somewhere else, or their cgroups are of a layout that is not known.
+    /// Where none has one, they are not visible from here, or their cgroups have an unknown layout.
     #[must_use]
     pub fn disagrees(&self) -> bool {
         self.here > 0 && self.missing > 0
@@ -175,7 +175,7 @@ impl Live {
     }
 }
 
-/// The rate between two readings; `None` when no time has passed, or the counter is another one.
+/// The rate between two readings; `None` when no time has passed, or the counter was reset.
 fn nanocores(before: (u64, Instant), now: (u64, Instant)) -> Option<u64> {
     let passed_ns = now.1.checked_duration_since(before.1)?.as_nanos();
     let used_ns = u128::from(now.0.checked_sub(before.0)?);
@@ -187,13 +187,13 @@ fn net_dev(host: &Host, pid: u32) -> Option<Arc<str>> {
     read_text(&host.proc(format!("{pid}/net/dev"))).ok().map(Into::into)
 }
 
-/// A process of each container, where cgroupfs does not say: to an agent in a PID namespace of its own, as in a pod, all
+/// A process of each container, where cgroupfs does not have it: to an agent in a PID namespace of its own, as in a pod, the
 /// processes of others are 0 there. The host's `/proc` has them all, each with its cgroups.
 #[derive(Debug, Default)]
 struct ContainerProcesses {
     /// By container id.
     known: HashMap<String, u32>,
-    /// Those that no process was found of.
+    /// Those for which no process was found.
     unknown: HashSet<String>,
 }
 
@@ -204,7 +204,7 @@ impl ContainerProcesses {
         read_text(&host.proc(format!("{pid}/cgroup"))).is_ok_and(|text| text.contains(id)).then_some(pid)
     }
 
-    /// Goes through all processes of the host, when one is wanted that has not been looked for in vain before.
+    /// Goes through all processes of the host, when one is wanted that was not looked for before.
     fn find(&mut self, wanted: HashSet<&str>, host: &Host) {
         if wanted.iter().all(|id| self.unknown.contains(*id)) {
             return;

@@ -1,8 +1,7 @@
-//! From what the kubelet and the kernel say to points. Pure.
+//! The points of nodes, pods and containers, from the figures of the kubelet and the kernel. Pure.
 //!
 //! Telegraf's rules: what a summary lacks is 0; `version` is there when the image has exactly one colon; the images are
-//! those of a pod's main containers. Where a container has figures of the kernel's, these come in the place of the
-//! kubelet's, which are older.
+//! those of a pod's main containers. Where the kernel has figures of a container, they replace the kubelet's, which are older.
 
 use std::collections::HashMap;
 
@@ -18,13 +17,13 @@ use crate::point::{Point, Timestamp};
 
 use super::live::{self, LiveFigures};
 
-/// The interface of a pod, where the kubelet names none; also what the kubelet itself goes by.
+/// The interface of a pod, where the kubelet names none; also the kubelet's own default.
 const DEFAULT_INTERFACE: &str = "eth0";
-/// More labels of a pod than this are not made tags, nor are more bytes: InfluxDB refuses a series key above 64 KiB.
+/// No more labels of a pod than this become tags, nor more bytes: InfluxDB rejects a series key above 64 KiB.
 const MOST_LABELS: usize = 200;
 const MOST_LABEL_BYTES: usize = 32 << 10;
 
-/// What the kubelet said, as far as it did.
+/// The kubelet's data, as far as there is any.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KubeletData<'a> {
     /// The pods.
@@ -309,9 +308,9 @@ mod tests {
         (listing(answer::pods(PODS).unwrap()), answer::summary(SUMMARY).unwrap())
     }
 
-    fn points(said: &KubeletData<'_>, figures: &LiveFigures) -> Vec<Point> {
+    fn points(data: &KubeletData<'_>, figures: &LiveFigures) -> Vec<Point> {
         let mut gathered = Gathered::at(Timestamp(1));
-        add(said, figures, "kubernetes_node", &mut gathered);
+        add(data, figures, "kubernetes_node", &mut gathered);
         for point in &gathered.points {
             schema::check(point).unwrap();
         }
@@ -336,12 +335,12 @@ mod tests {
             for pod in &mut listing.pods {
                 pod.labels.retain(|key, _| labels.takes(key));
             }
-            let said = KubeletData { listing: Some(&listing), summary: Some(&summary) };
-            let points = points(&said, &LiveFigures::default());
-            let said = sorted(points.iter().map(|point| (&*point.measurement, testing::line(point))));
+            let data = KubeletData { listing: Some(&listing), summary: Some(&summary) };
+            let points = points(&data, &LiveFigures::default());
+            let actual = sorted(points.iter().map(|point| (&*point.measurement, testing::line(point))));
             let expected = sorted(expected.lines().map(testing::parse).map(|(name, _, line)| (name, line)));
             assert_eq!(expected.len(), 22);
-            assert_eq!(said, expected);
+            assert_eq!(actual, expected);
         }
     }
 
@@ -376,14 +375,14 @@ mod tests {
     #[test]
     fn the_kernels_figures_come_in_the_place_of_the_kubelets() {
         let (listing, summary) = recorded();
-        let said = KubeletData { listing: Some(&listing), summary: Some(&summary) };
+        let data = KubeletData { listing: Some(&listing), summary: Some(&summary) };
         let pod = listing.pods.iter().find(|pod| pod.name == "guaranteed").unwrap();
         let dev = "Inter-| Receive\n face |bytes\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n  eth0: 100 2 3 0 0 0 0 0 200 4 5 0 0 0 0 0\n eth01: 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9\n";
         let figures = LiveFigures {
             containers: HashMap::from([(GUARANTEED.to_owned(), live(5, Some(6)))]),
             networks: HashMap::from([(pod.uids[0].clone(), dev.into())]),
         };
-        let points = points(&said, &figures);
+        let points = points(&data, &figures);
         let container = of(&points, "kubernetes_pod_container", &[("pod_name", "guaranteed")]);
         let [container] = container.as_slice() else { panic!("{container:?}") };
         for (key, expected) in [
@@ -393,7 +392,7 @@ mod tests {
             ("memory_working_set_bytes", 9),
             ("memory_rss_bytes", 8),
             ("memory_page_faults", 7),
-            // What the kernel does not say, and what is the kubelet's alone.
+            // What the kernel does not have, and what only the kubelet has.
             ("memory_major_page_faults", 0),
             ("rootfs_used_bytes", 28_672),
         ] {
@@ -408,12 +407,12 @@ mod tests {
     #[test]
     fn in_the_first_gather_the_rate_is_the_kubelets() {
         let (listing, summary) = recorded();
-        let said = KubeletData { listing: Some(&listing), summary: Some(&summary) };
+        let data = KubeletData { listing: Some(&listing), summary: Some(&summary) };
         let figures = LiveFigures {
             containers: HashMap::from([(GUARANTEED.to_owned(), live(5, None))]),
             ..LiveFigures::default()
         };
-        let points = points(&said, &figures);
+        let points = points(&data, &figures);
         let container = of(&points, "kubernetes_pod_container", &[("pod_name", "guaranteed")])[0];
         assert_eq!(int(container, "cpu_usage_nanocores"), Some(99_537_354));
         assert_eq!(int(container, "cpu_usage_core_nanoseconds"), Some(5));
@@ -448,12 +447,12 @@ mod tests {
     #[test]
     fn one_that_has_ended_is_not_taken_back_to_older_figures() {
         let (listing, summary) = recorded();
-        let said = KubeletData { listing: Some(&listing), summary: Some(&summary) };
+        let data = KubeletData { listing: Some(&listing), summary: Some(&summary) };
         let ended = LiveFigures {
             containers: HashMap::from([(GUARANTEED.to_owned(), None)]),
             ..LiveFigures::default()
         };
-        let points = points(&said, &ended);
+        let points = points(&data, &ended);
         assert!(of(&points, "kubernetes_pod_container", &[("pod_name", "guaranteed")]).is_empty());
         assert_eq!(points.len(), 21);
     }

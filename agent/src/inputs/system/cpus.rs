@@ -21,9 +21,9 @@ pub(super) struct Cpus {
 }
 
 impl Cpus {
-    /// Counts them, if others are online than before.
+    /// Counts them, unless the same are online as before.
     ///
-    /// The kernel asks each CPU for its frequency when `cpuinfo` is read, so doing that every time is not cheap.
+    /// Reading `cpuinfo` is expensive: the kernel asks each CPU for its frequency.
     pub(super) fn count(&mut self, host: &Host) -> Result<CpuCounts, GatherError> {
         let online = read_text(&host.sys("devices/system/cpu/online")).ok();
         match (&self.kept, &online) {

@@ -1,4 +1,4 @@
-//! What the daemon recorded, against what Telegraf made of it.
+//! Recorded responses of a daemon, and what Telegraf made of them.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use super::*;
 const NO_LIMIT: u64 = 0x7fff_ffff_ffff_f000;
 
 impl Machine {
-    /// The files of a running container under v1 from what the daemon's `stats` said; `cpu` is the key of its CPU's part.
+    /// The files of a running container under v1 from what the daemon's `stats` actual; `cpu` is the key of its CPU's part.
     fn play(&self, inspected: &Value, stats: &Value, cpu: &str) {
         let (id, pid) = (inspected["Id"].as_str().unwrap(), inspected["State"]["Pid"].as_i64().unwrap());
         let file = |name: &str, text: String| {
@@ -40,7 +40,7 @@ impl Machine {
         file("cpuacct.stat", format!("user {user}\nsystem {system}\n"));
         let per_cpu: Vec<String> =
             usage["percpu_usage"].as_array().unwrap().iter().map(Value::to_string).collect();
-        // As many as there could be.
+        // As many as are possible.
         file("cpuacct.usage_percpu", format!("{} 0 0 \n", per_cpu.join(" ")));
         file(
             "cpu.stat",
@@ -101,12 +101,12 @@ async fn replay(config: &str, expected: &str) -> (Vec<Line>, Vec<Line>) {
     let machine = Machine::new(true);
     let inspected = ["c1", "k1", "limited"].map(|name| json(&format!("inspect-{name}.json")));
     let mut docker = machine.docker(&recorded(config), inspected.clone());
-    let mut said = Vec::new();
+    let mut actual = Vec::new();
     for cpu in ["precpu_stats", "cpu_stats"] {
         // The last one's time of the machine is everyone's.
         machine.play(&inspected[0], &json("stats-c1.json"), cpu);
         machine.play(&inspected[2], &json("stats-limited.json"), cpu);
-        said = gather(&mut docker).await.unwrap();
+        actual = gather(&mut docker).await.unwrap();
     }
     let mut gathered = Gathered::at(Timestamp(1));
     let known = docker.daemon.known();
@@ -122,14 +122,14 @@ async fn replay(config: &str, expected: &str) -> (Vec<Line>, Vec<Line>) {
         {"Id":"e03f8dd17309a4f5983273903670ed9d99d34d58852620caa94a99edbf267913","Names":["/limited"],"Image":"bb:1","SizeRw":655360,"SizeRootFs":2637728}],
         "Volumes":null}"#;
     engine::disk_usage(&mut gathered, engine, &docker.options, &serde_json::from_str(usage).unwrap());
-    said.append(&mut gathered.points);
+    actual.append(&mut gathered.points);
     let others = ["c2", "c3", "never"];
     let expected = recorded(expected);
     let expected = expected.lines().map(parse);
     let expected = expected.filter(|(_, tags, _)| {
         !tags.get("container_name").is_some_and(|name| others.contains(&name.as_str()))
     });
-    (lines(&said), expected.collect())
+    (lines(&actual), expected.collect())
 }
 
 #[rstest]
@@ -137,9 +137,9 @@ async fn replay(config: &str, expected: &str) -> (Vec<Line>, Vec<Line>) {
 #[case::all_options("telegraf-1.conf", "expected-1.lp", 28)]
 #[tokio::test]
 async fn matches_telegraf(#[case] config: &str, #[case] expected: &str, #[case] n: usize) {
-    let (said, expected) = replay(config, expected).await;
-    assert_eq!(shapes(&said), shapes(&expected));
-    assert_eq!((said.len(), expected.len()), (n, n));
+    let (actual, expected) = replay(config, expected).await;
+    assert_eq!(shapes(&actual), shapes(&expected));
+    assert_eq!((actual.len(), expected.len()), (n, n));
 
     // Containers that did nothing between the answers and Telegraf's gather: every value, but for what is the clock's.
     let is_still = |line: &&Line| {
@@ -158,14 +158,14 @@ async fn matches_telegraf(#[case] config: &str, #[case] expected: &str, #[case] 
         });
         lines.collect()
     };
-    assert_eq!(values(&said), values(&expected));
+    assert_eq!(values(&actual), values(&expected));
 }
 
 #[tokio::test]
 async fn figures_are_what_the_daemon_says_they_are() {
-    let (said, _) = replay("telegraf-1.conf", "expected-1.lp").await;
+    let (actual, _) = replay("telegraf-1.conf", "expected-1.lp").await;
     let limited = ("container_name", "limited");
-    let of = |measurement, field| value(&said, measurement, &[limited], field).to_owned();
+    let of = |measurement, field| value(&actual, measurement, &[limited], field).to_owned();
     let memory = |field| of("docker_container_mem", field);
     assert_eq!(memory("usage"), format!("{}i", 1_937_408 - 1_232_896));
     assert_eq!(memory("limit"), "67108864i");
@@ -177,7 +177,7 @@ async fn figures_are_what_the_daemon_says_they_are() {
             assert_eq!(memory(key), format!("{count}i"), "{key}");
         }
     }
-    let cpu = |cpu, field| value(&said, "docker_container_cpu", &[limited, ("cpu", cpu)], field).to_owned();
+    let cpu = |cpu, field| value(&actual, "docker_container_cpu", &[limited, ("cpu", cpu)], field).to_owned();
     assert_eq!(cpu("cpu-total", "usage_total"), "81165457i");
     assert_eq!(cpu("cpu0", "usage_total"), "23467398i");
     assert_eq!(cpu("cpu1", "usage_total"), "57698059i");
@@ -188,7 +188,7 @@ async fn figures_are_what_the_daemon_says_they_are() {
     let percent: f64 = cpu("cpu-total", "usage_percent").parse().unwrap();
     let expected = 100.0 * 2.0 * (81_165_457.0 - 70_839_718.0) / 1.96e9;
     assert!((percent - expected).abs() < 1e-9, "{percent}, not {expected}");
-    let info = |field| value(&said, "docker", &[], field);
+    let info = |field| value(&actual, "docker", &[], field);
     for (field, expected) in [
         ("n_containers", "7i"),
         ("n_containers_running", "4i"),
@@ -223,12 +223,12 @@ fn the_device_mapper_is_told_in_bytes() {
         &Engine::new(&Info { name: "h".into(), server_version: "1".into(), ..Info::default() }),
         &info,
     );
-    let said = lines(&gathered.points);
-    assert_eq!(value(&said, "docker", &[("unit", "bytes")], "pool_blocksize"), "65540i");
-    assert_eq!(value(&said, "docker_data", &[("unit", "bytes")], "used"), "1500000000i");
-    assert_eq!(value(&said, "docker_data", &[], "total"), "107400000000i");
-    assert_eq!(value(&said, "docker_metadata", &[], "available"), "2000000000000i");
-    let mapper = |field| value(&said, "docker_devicemapper", &[("pool_name", "docker-pool")], field);
+    let actual = lines(&gathered.points);
+    assert_eq!(value(&actual, "docker", &[("unit", "bytes")], "pool_blocksize"), "65540i");
+    assert_eq!(value(&actual, "docker_data", &[("unit", "bytes")], "used"), "1500000000i");
+    assert_eq!(value(&actual, "docker_data", &[], "total"), "107400000000i");
+    assert_eq!(value(&actual, "docker_metadata", &[], "available"), "2000000000000i");
+    let mapper = |field| value(&actual, "docker_devicemapper", &[("pool_name", "docker-pool")], field);
     assert_eq!(mapper("base_device_size_bytes"), "10740000000i");
     assert_eq!(mapper("thin_pool_minimum_free_space_bytes"), "10i");
     assert_eq!(mapper("data_space_used_bytes"), "1500000000i");

@@ -29,10 +29,11 @@ async fn what_cgroup2_does_not_say_is_absent() {
     machine.process(7, ID, "\n\n");
     let config = "[[inputs.docker]]\nperdevice_include = [\"cpu\", \"blkio\", \"network\"]\n";
     let mut docker = machine.docker(config, [running(ID, 7, Value::Object(Default::default()))]);
-    let said = lines(&gather(&mut docker).await.unwrap());
+    let actual = lines(&gather(&mut docker).await.unwrap());
     let fields = |measurement: &str, tag: (&str, &str)| -> BTreeMap<String, String> {
-        let mut found =
-            said.iter().filter(|line| line.0 == measurement && line.1.get(tag.0).is_some_and(|v| v == tag.1));
+        let mut found = actual
+            .iter()
+            .filter(|line| line.0 == measurement && line.1.get(tag.0).is_some_and(|v| v == tag.1));
         let fields = found.next().unwrap().2.clone();
         assert!(found.next().is_none());
         fields.into_iter().filter(|(key, _)| key != "container_id").collect()
@@ -70,8 +71,8 @@ async fn what_cgroup2_does_not_say_is_absent() {
     }
     assert_eq!(fields("docker_container_blkio", ("device", "total")), total);
     assert_eq!(fields("docker_container_blkio", ("device", "259:0"))["io_serviced_recursive_write"], "40i");
-    assert!(said.iter().all(|line| line.0 != "docker_container_net"), "no interface of its own");
-    let tags = &said.iter().find(|line| line.0 == "docker_container_status").unwrap().1;
+    assert!(actual.iter().all(|line| line.0 != "docker_container_net"), "no interface of its own");
+    let tags = &actual.iter().find(|line| line.0 == "docker_container_status").unwrap().1;
     assert_eq!((tags["container_image"].as_str(), tags["container_version"].as_str()), ("r:5000/a/b", "1.2"));
 }
 
@@ -87,8 +88,8 @@ async fn networks_are_those_of_the_namespace_and_the_hosts_are_left_out() {
     let proc = machine.root.path().join("proc");
     let config = "[[inputs.docker]]\nperdevice_include = [\"network\"]\n";
     let networks = async |inspected: Vec<Value>| -> Vec<(String, String, String)> {
-        let said = lines(&gather(&mut machine.docker(config, inspected)).await.unwrap());
-        let of = said.iter().filter(|line| line.0 == "docker_container_net");
+        let actual = lines(&gather(&mut machine.docker(config, inspected)).await.unwrap());
+        let of = actual.iter().filter(|line| line.0 == "docker_container_net");
         of.map(|(_, tags, fields)| {
             (
                 tags["container_name"].clone(),
@@ -131,8 +132,8 @@ async fn one_whose_cgroup_is_gone_is_left_out_and_one_that_is_never_seen_has_its
     let mut docker =
         machine.docker("[[inputs.docker]]", [running(ID, 7, none()), running(OTHER_ID, 8, none())]);
     let count = async |docker: &mut Docker| {
-        let said = lines(&gather(docker).await.unwrap());
-        ["n0123", "nfedc"].map(|name| said.iter().filter(|line| line.1["container_name"] == name).count())
+        let actual = lines(&gather(docker).await.unwrap());
+        ["n0123", "nfedc"].map(|name| actual.iter().filter(|line| line.1["container_name"] == name).count())
     };
     assert_eq!(count(&mut docker).await, [4, 1]);
     docker.daemon.known().is_up = false;

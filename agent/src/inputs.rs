@@ -4,20 +4,20 @@
 //! struct that is its section of the configuration file. The pipeline calls `gather` on the input's schedule, names the points
 //! and passes them on; an input knows nothing about outputs.
 
-pub mod cgroup;
-pub mod cpu;
-pub mod disk;
-pub mod diskio;
-pub mod docker;
-pub mod ebpf;
-pub mod internal;
-pub mod kernel;
-pub mod kubernetes;
-pub mod mem;
-pub mod net;
-pub mod processes;
-pub mod swap;
-pub mod system;
+pub(crate) mod cgroup;
+pub(crate) mod cpu;
+pub(crate) mod disk;
+pub(crate) mod diskio;
+pub(crate) mod docker;
+pub(crate) mod ebpf;
+pub(crate) mod internal;
+pub(crate) mod kernel;
+pub(crate) mod kubernetes;
+pub(crate) mod mem;
+pub(crate) mod net;
+pub(crate) mod processes;
+pub(crate) mod swap;
+pub(crate) mod system;
 #[cfg(test)]
 mod testing;
 
@@ -41,15 +41,15 @@ use crate::service::telemetry::Telemetry;
 #[derive(Debug)]
 pub struct Shared {
     /// Where the host's files are.
-    pub host: Host,
+    pub(crate) host: Host,
     /// The cgroups as cgroupfs shows them.
-    pub cgroupfs: Cgroupfs,
+    pub(crate) cgroupfs: Cgroupfs,
     /// Where the cgroup of each container is.
-    pub containers: Containers,
+    pub(crate) containers: Containers,
     /// The names of containers and pods, from the inputs that fetch them.
-    pub names: Arc<Names>,
+    pub(crate) names: Arc<Names>,
     /// The agent's counters.
-    pub telemetry: Arc<Telemetry>,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl Shared {
@@ -100,7 +100,7 @@ pub struct Gathered {
     /// What was gathered so far.
     pub points: Vec<Point>,
     /// This is the last gather: nothing may be held back for the next.
-    pub is_last: bool,
+    pub(crate) is_last: bool,
 }
 
 impl Gathered {
@@ -111,12 +111,12 @@ impl Gathered {
     }
 
     /// A new point at the time of this gather; add it with `push`.
-    pub fn point(&self, measurement: &'static str) -> Point {
+    pub(crate) fn point(&self, measurement: &'static str) -> Point {
         Point::new(measurement, self.time)
     }
 
     /// Adds a point, unless it has no fields.
-    pub fn push(&mut self, point: Point) {
+    pub(crate) fn push(&mut self, point: Point) {
         if !point.fields.is_empty() {
             self.points.push(point);
         }

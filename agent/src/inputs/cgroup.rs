@@ -22,14 +22,14 @@ use crate::point::Point;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Globs on directories, such as `/sys/fs/cgroup/system.slice/*`; a star does not cross a slash.
-    pub paths: Vec<PathGlob>,
+    paths: Vec<PathGlob>,
     /// Globs on the names of files in them, such as `memory.*`; a folder before the name is ignored.
-    pub files: Vec<PathGlob>,
+    files: Vec<PathGlob>,
 }
 
 /// The input.
 #[derive(Debug)]
-pub struct Cgroup {
+pub(super) struct Cgroup {
     options: Options,
     /// Files that failed at the previous gather, and were logged then.
     failing: HashSet<PathBuf>,
@@ -38,7 +38,7 @@ pub struct Cgroup {
 impl Cgroup {
     /// An input for these files. The paths are used as they are written: `HOST_*` variables do not apply.
     #[must_use]
-    pub fn new(options: Options, _: &Host) -> Self {
+    pub(super) fn new(options: Options, _: &Host) -> Self {
         Self { options, failing: HashSet::new() }
     }
 

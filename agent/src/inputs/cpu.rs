@@ -20,15 +20,15 @@ use crate::point::Point;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// One point for each CPU.
-    pub percpu: bool,
+    pub(super) percpu: bool,
     /// One point for the machine, `cpu-total`.
-    pub totalcpu: bool,
+    pub(super) totalcpu: bool,
     /// Also the cumulative `time_*` fields.
-    pub collect_cpu_time: bool,
+    pub(super) collect_cpu_time: bool,
     /// Also `usage_active` and `time_active`.
-    pub report_active: bool,
+    pub(super) report_active: bool,
     /// Tags `core_id` and `physical_id`.
-    pub core_tags: bool,
+    pub(super) core_tags: bool,
 }
 
 impl Default for Options {
@@ -39,7 +39,7 @@ impl Default for Options {
 
 /// The input.
 #[derive(Debug)]
-pub struct Cpu {
+pub(super) struct Cpu {
     options: Options,
     stat: PathBuf,
     topology: HashMap<String, Topology>,
@@ -101,7 +101,7 @@ impl Times {
 impl Cpu {
     /// An input that reads `stat` of this host. With `core_tags`, `cpuinfo` is read here, once.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         let topology = if options.core_tags { topology(host) } else { HashMap::new() };
         Self { options, stat: host.proc("stat"), topology, last: HashMap::new() }
     }

@@ -22,16 +22,16 @@ use crate::host::Host;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Only these mount points; empty means all.
-    pub mount_points: Vec<String>,
+    pub(crate) mount_points: Vec<String>,
     /// Filesystem types to leave out.
-    pub ignore_fs: Vec<String>,
+    pub(super) ignore_fs: Vec<String>,
     /// Mount options that leave a mount out; `bind` stands for a bind mount.
-    pub ignore_mount_opts: Vec<String>,
+    pub(super) ignore_mount_opts: Vec<String>,
 }
 
 /// The input.
 #[derive(Debug)]
-pub struct Disk {
+pub(super) struct Disk {
     options: Options,
     host: Host,
     asker: Asker,
@@ -40,7 +40,7 @@ pub struct Disk {
 impl Disk {
     /// An input for the mounts of this host. It gathers on a tokio runtime that has a blocking pool.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         Self { options, host: host.clone(), asker: Asker::default() }
     }
 

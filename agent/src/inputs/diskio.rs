@@ -25,13 +25,13 @@ use crate::point::Point;
 pub struct Options {
     /// Only these: names or paths, also links such as `/dev/disk/by-label/home`. When one of them is a glob, all are, and
     /// are held against the name and the links that udev made, without `/dev/`. Empty means all.
-    pub devices: GlobList,
+    pub(super) devices: GlobList,
     /// udev's properties that become tags, such as `ID_FS_TYPE`; also `DEVNAME`, `DEVTYPE`, `DEVPATH`, `DEVLINKS`.
-    pub device_tags: Vec<String>,
+    pub(super) device_tags: Vec<String>,
     /// Templates of the tag `name`, of which the first is taken whose properties are all there: `$ID_FS_LABEL`.
-    pub name_templates: Vec<String>,
+    pub(super) name_templates: Vec<String>,
     /// No tag `serial`.
-    pub skip_serial_number: bool,
+    pub(super) skip_serial_number: bool,
 }
 
 impl Default for Options {
@@ -47,7 +47,7 @@ impl Default for Options {
 
 /// The input.
 #[derive(Debug)]
-pub struct Diskio {
+pub(super) struct Diskio {
     options: Options,
     host: Host,
     /// The counters of the previous gather, by name, and when that was.
@@ -59,7 +59,7 @@ pub struct Diskio {
 impl Diskio {
     /// An input for the disks of this host.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         let last = (Instant::now(), HashMap::new());
         Self { options, host: host.clone(), last, without_udev: HashSet::new() }
     }

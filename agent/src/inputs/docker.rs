@@ -40,7 +40,7 @@ use crate::point::{Name, Timestamp};
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// The input.
-pub struct Docker {
+pub(super) struct Docker {
     options: Options,
     names: IncludeExclude,
     states: IncludeExclude,
@@ -85,7 +85,7 @@ impl Docker {
     ///
     /// # Errors
     /// The invalid option. A daemon that cannot be reached is no error.
-    pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
+    pub(super) fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
         let mut docker = Self::unwatched(options, shared)?;
         let Options { docker_label_include: include, docker_label_exclude: exclude, tag_env, .. } =
             &docker.options;

@@ -18,14 +18,14 @@ use crate::service::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// A point for each instance of a plugin, with the tag `_id`, instead of their sum.
-    pub per_instance: bool,
+    pub(super) per_instance: bool,
 }
 
 /// The value of the tag `version`.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The agent's own counters.
-pub struct Internal {
+pub(super) struct Internal {
     options: Options,
     telemetry: Arc<Telemetry>,
     /// The mean times of the last gather, by series: they are kept when nothing new was measured.
@@ -55,7 +55,7 @@ impl Mean {
 impl Internal {
     /// Reads the counters of `telemetry` at each gather.
     #[must_use]
-    pub fn new(options: Options, telemetry: &Arc<Telemetry>) -> Self {
+    pub(super) fn new(options: Options, telemetry: &Arc<Telemetry>) -> Self {
         Self { options, telemetry: Arc::clone(telemetry), means: BTreeMap::new() }
     }
 

@@ -21,7 +21,7 @@ use crate::point::Point;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Also `ksm`, `psi`. Other names are accepted and ignored, as in Telegraf.
-    pub collect: Vec<String>,
+    pub(super) collect: Vec<String>,
 }
 
 impl Options {
@@ -62,7 +62,7 @@ const KSM_PROFIT: (&str, &str) = ("general_profit", "ksm_general_profit");
 
 /// The input.
 #[derive(Debug)]
-pub struct Kernel {
+pub(super) struct Kernel {
     stat: PathBuf,
     entropy: PathBuf,
     ksm: Option<PathBuf>,
@@ -74,7 +74,7 @@ impl Kernel {
     ///
     /// # Errors
     /// When KSM is asked for and the kernel has none.
-    pub fn new(options: &Options, host: &Host) -> Result<Self, OptionError> {
+    pub(super) fn new(options: &Options, host: &Host) -> Result<Self, OptionError> {
         let ksm = options.has("ksm").then(|| host.sys("kernel/mm/ksm"));
         if let Some(path) = ksm.as_ref().filter(|path| !path.is_dir()) {
             let path = path.display();

@@ -44,22 +44,22 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 pub struct Options {
     /// The kubelet; empty means port 10250 of `$NODE_IP`, `$HOST_IP` or this machine, whose certificate is then not
     /// checked.
-    pub url: String,
+    pub(super) url: String,
     /// A file with the token, read for each request; empty means the pod's own.
-    pub bearer_token: String,
+    pub(super) bearer_token: String,
     /// The token itself, where no file is named.
-    pub bearer_token_string: String,
+    pub(super) bearer_token_string: String,
     /// The name of the measurement `kubernetes_node`.
-    pub node_metric_name: String,
+    pub(super) node_metric_name: String,
     /// Labels of pods that become tags; empty means all.
-    pub label_include: Vec<String>,
+    pub(super) label_include: Vec<String>,
     /// Labels of pods that do not.
-    pub label_exclude: Vec<String>,
+    pub(super) label_exclude: Vec<String>,
     /// For one request; less than 1 s means 5 s.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub response_timeout: Duration,
+    pub(super) response_timeout: Duration,
     /// For `https`.
-    pub tls: Tls,
+    pub(super) tls: Tls,
 }
 
 impl Default for Options {
@@ -82,7 +82,7 @@ impl Options {
     ///
     /// # Errors
     /// The invalid option.
-    pub fn client(&self, host: &Host) -> Result<Client, OptionError> {
+    pub(crate) fn client(&self, host: &Host) -> Result<Client, OptionError> {
         let mut tls = self.tls.clone();
         let url = if self.url.is_empty() {
             // Only the address of this node's kubelet is known, and its certificate is mostly self-signed.
@@ -115,7 +115,7 @@ fn own_node(ip: Option<&str>) -> String {
 }
 
 /// The input.
-pub struct Kubernetes {
+pub(super) struct Kubernetes {
     kubelet: Arc<Kubelet>,
     shared: Arc<Shared>,
     node_metric_name: String,
@@ -132,7 +132,7 @@ impl Kubernetes {
     ///
     /// # Errors
     /// The invalid option. A kubelet that does not answer is no error.
-    pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
+    pub(super) fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
         let (include, exclude) = (&options.label_include, &options.label_exclude);
         let labels = IncludeExclude::new(("label_include", include), ("label_exclude", exclude))?;
         let client = options.client(&shared.host)?;

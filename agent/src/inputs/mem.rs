@@ -15,7 +15,7 @@ use crate::host::proc::zoneinfo;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Also `active_file`, `inactive_file`, `active_anon`, `inactive_anon`, `unevictable` and `percpu`.
-    pub collect_extended: bool,
+    pub(super) collect_extended: bool,
 }
 
 /// The fields that are one line of `meminfo`, in bytes. `cached`, `available` and `used` are not: see `gather`.
@@ -65,7 +65,7 @@ const EXTENDED: [(&str, &str); 6] = [
 
 /// The input.
 #[derive(Debug)]
-pub struct Mem {
+pub(super) struct Mem {
     options: Options,
     meminfo: PathBuf,
     zoneinfo: PathBuf,
@@ -74,7 +74,7 @@ pub struct Mem {
 impl Mem {
     /// An input that reads `meminfo` of this host.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         Self { options, meminfo: host.proc("meminfo"), zoneinfo: host.proc("zoneinfo") }
     }
 

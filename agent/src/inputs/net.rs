@@ -23,14 +23,14 @@ use crate::options::filter::GlobList;
 pub struct Options {
     /// Globs on interfaces: exactly these, whatever their state. Empty means all that are up, without the loopback;
     /// and where `HOST_PROC` is set, all there are.
-    pub interfaces: GlobList,
+    pub(super) interfaces: GlobList,
     /// Without effect, as in Telegraf since 1.37: there are no protocol counters any more.
-    pub ignore_protocol_stats: Option<bool>,
+    pub(super) ignore_protocol_stats: Option<bool>,
 }
 
 /// The input.
 #[derive(Debug)]
-pub struct Net {
+pub(super) struct Net {
     options: Options,
     host: Host,
     /// Whether it was logged that these are the agent's own interfaces and not the host's.
@@ -40,7 +40,7 @@ pub struct Net {
 impl Net {
     /// An input for the interfaces of this host.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         Self { options, host: host.clone(), has_warned: false }
     }
 

@@ -23,12 +23,12 @@ use crate::host::proc::pid_stat;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// For the BSDs, where Telegraf asks `ps`; without effect on Linux.
-    pub use_sudo: bool,
+    pub(super) use_sudo: bool,
 }
 
 /// The input.
 #[derive(Debug)]
-pub struct Processes {
+pub(super) struct Processes {
     proc: PathBuf,
 }
 
@@ -74,7 +74,7 @@ impl Counts {
 impl Processes {
     /// An input for the processes of this host.
     #[must_use]
-    pub fn new(_: Options, host: &Host) -> Self {
+    pub(super) fn new(_: Options, host: &Host) -> Self {
         Self { proc: host.proc("") }
     }
 

@@ -21,14 +21,14 @@ const PAGE_BYTES: u64 = 4096;
 
 /// The input.
 #[derive(Debug)]
-pub struct Swap {
+pub(super) struct Swap {
     vmstat: PathBuf,
 }
 
 impl Swap {
     /// An input that reads `vmstat` of this host.
     #[must_use]
-    pub fn new(_: Options, host: &Host) -> Self {
+    pub(super) fn new(_: Options, host: &Host) -> Self {
         Self { vmstat: host.proc("vmstat") }
     }
 

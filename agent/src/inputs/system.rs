@@ -24,13 +24,13 @@ use crate::point::Point;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// What to gather; empty means the default.
-    pub include: Vec<Group>,
+    pub(super) include: Vec<Group>,
     /// How long the fields of `os` are cached; 0 reads them each time.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub os_cache_ttl: Duration,
+    pub(super) os_cache_ttl: Duration,
     /// The same for `dmi`.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub dmi_cache_ttl: Duration,
+    pub(super) dmi_cache_ttl: Duration,
 }
 
 impl Default for Options {
@@ -44,7 +44,7 @@ impl Default for Options {
 /// A group of fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Group {
+pub(super) enum Group {
     /// Load, CPUs, users and uptime in three points, as Telegraf has always done.
     Legacy,
     /// `n_cpus`, `n_physical_cpus`.
@@ -63,7 +63,7 @@ pub enum Group {
 
 /// The input.
 #[derive(Debug)]
-pub struct System {
+pub(super) struct System {
     options: Options,
     host: Host,
     cpus: Cpus,
@@ -95,7 +95,7 @@ impl Kept {
 impl System {
     /// An input for this host.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         let mut options = options;
         if options.include.is_empty() {
             options.include = Options::default().include;

@@ -9,13 +9,13 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pressure {
     /// Share of the last 10 s in which tasks stood still, in percent.
-    pub avg10: f64,
+    pub(crate) avg10: f64,
     /// Of the last minute.
-    pub avg60: f64,
+    pub(crate) avg60: f64,
     /// Of the last five minutes.
-    pub avg300: f64,
+    pub(crate) avg300: f64,
     /// Time in which tasks stood still, in microseconds.
-    pub total_us: u64,
+    pub(crate) total_us: u64,
 }
 
 impl Pressure {
@@ -26,13 +26,13 @@ impl Pressure {
 
     /// Reads a file: `some` (at least one task stood still), and where there is one `full` (all of them did).
     #[must_use]
-    pub fn parse(text: &str) -> Vec<(&'static str, Self)> {
+    pub(crate) fn parse(text: &str) -> Vec<(&'static str, Self)> {
         text.lines().filter_map(Self::parse_line).collect()
     }
 
     /// Reads a line: `some avg10=0.12 avg60=0.05 avg300=0.01 total=11220657`; `None` when it is malformed.
     #[must_use]
-    pub fn parse_line(line: &str) -> Option<(&'static str, Self)> {
+    pub(crate) fn parse_line(line: &str) -> Option<(&'static str, Self)> {
         let (kind, values) = line.split_once(' ')?;
         let kind = ["some", "full"].into_iter().find(|known| *known == kind)?;
         let mut pressure = Self::default();

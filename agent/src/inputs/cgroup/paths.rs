@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// A glob on a path, compiled when the configuration is read, so that a bad one is named with its line.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
-pub struct PathGlob {
+pub(super) struct PathGlob {
     written: String,
     is_absolute: bool,
     parts: Vec<Part>,

@@ -11,7 +11,7 @@ use crate::options::tls::Tls;
 /// What can be split by device and CPU, or summed up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Area {
+pub(super) enum Area {
     /// `docker_container_cpu`
     Cpu,
     /// `docker_container_blkio`
@@ -23,7 +23,7 @@ pub enum Area {
 /// What `docker_disk_usage` is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum StorageObject {
+pub(super) enum StorageObject {
     /// Containers' own files.
     Container,
     /// Images, and all layers together.
@@ -47,45 +47,45 @@ impl StorageObject {
 #[serde(default, deny_unknown_fields)]
 pub struct DockerOptions {
     /// The daemon: `unix://`, `tcp://`, `http://`, `https://`, or `ENV` for docker's own variables.
-    pub endpoint: String,
+    pub(super) endpoint: String,
     /// Swarm services; refused.
-    pub gather_services: bool,
+    pub(super) gather_services: bool,
     /// Add the tag `source`: the first 12 digits of the container's id.
-    pub source_tag: bool,
+    pub(super) source_tag: bool,
     /// Only containers whose name matches one of these globs; empty means all.
-    pub container_name_include: Vec<String>,
+    pub(super) container_name_include: Vec<String>,
     /// No containers whose name matches one of these.
-    pub container_name_exclude: Vec<String>,
+    pub(super) container_name_exclude: Vec<String>,
     /// Only containers in a state that matches one of these; with the next one empty too, those that run.
-    pub container_state_include: Vec<String>,
+    pub(super) container_state_include: Vec<String>,
     /// No containers in a state that matches one of these.
-    pub container_state_exclude: Vec<String>,
+    pub(super) container_state_exclude: Vec<String>,
     /// Measure the disk's use by these.
-    pub storage_objects: Vec<StorageObject>,
+    pub(super) storage_objects: Vec<StorageObject>,
     /// For one answer of the daemon.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub timeout: Duration,
+    pub(super) timeout: Duration,
     /// What is split by CPU, device and interface.
-    pub perdevice_include: Vec<Area>,
+    pub(super) perdevice_include: Vec<Area>,
     /// What is summed up.
-    pub total_include: Vec<Area>,
+    pub(super) total_include: Vec<Area>,
     /// Labels that become tags; with the next one empty too, all.
-    pub docker_label_include: Vec<String>,
+    pub(super) docker_label_include: Vec<String>,
     /// Labels that do not.
-    pub docker_label_exclude: Vec<String>,
+    pub(super) docker_label_exclude: Vec<String>,
     /// Variables of a container's environment that become tags.
-    pub tag_env: Vec<String>,
+    pub(super) tag_env: Vec<String>,
     /// Taken and not used: podman's figures come from the kernel as docker's do.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub podman_cache_ttl: Duration,
+    pub(super) podman_cache_ttl: Duration,
     /// Telegraf's until 1.35: names that are added to `container_name_include`.
-    pub container_names: Vec<String>,
+    pub(super) container_names: Vec<String>,
     /// Telegraf's until 1.35: `true` adds `network` and `blkio` to `perdevice_include`.
-    pub perdevice: Option<bool>,
+    pub(super) perdevice: Option<bool>,
     /// Telegraf's until 1.35: `false` leaves `cpu` alone in `total_include`.
-    pub total: Option<bool>,
+    pub(super) total: Option<bool>,
     /// For `https` and encrypted `tcp`.
-    pub tls: Tls,
+    pub(super) tls: Tls,
 }
 
 impl Default for DockerOptions {
@@ -135,7 +135,7 @@ impl DockerOptions {
     ///
     /// # Errors
     /// The option that cannot be worked with.
-    pub fn client(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Client, OptionError> {
+    pub(crate) fn client(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Client, OptionError> {
         Client::new(&self.endpoint, &self.tls, self.timeout, variable)
     }
 }

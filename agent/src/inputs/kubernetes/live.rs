@@ -13,37 +13,37 @@ use crate::inputs::{Shared, read_text};
 
 /// The figures of one gather.
 #[derive(Debug, Default)]
-pub struct LiveFigures {
+pub(super) struct LiveFigures {
     /// By container id; `None` when its cgroup is gone: it has ended.
-    pub containers: HashMap<String, Option<Figure>>,
+    pub(super) containers: HashMap<String, Option<Figure>>,
     /// proc(5) `net/dev` of a pod's network namespace, by the first of the pod's UIDs.
-    pub networks: HashMap<String, Arc<str>>,
+    pub(super) networks: HashMap<String, Arc<str>>,
 }
 
 /// One container's figures. What could not be read is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Figure {
+pub(super) struct Figure {
     /// CPU time in nanoseconds, since the cgroup was made.
-    pub cpu_ns: Option<u64>,
+    pub(super) cpu_ns: Option<u64>,
     /// Billionths of a core, since the previous gather; `None` in the first.
-    pub cpu_nanocores: Option<u64>,
+    pub(super) cpu_nanocores: Option<u64>,
     /// Memory.
-    pub memory: Option<Memory>,
+    pub(super) memory: Option<Memory>,
 }
 
 /// Memory as the kubelet defines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub(super) struct Memory {
     /// All that is charged to the cgroup, page cache included.
-    pub usage: u64,
+    pub(super) usage: u64,
     /// Of these, all but the page cache that has not been used for long.
-    pub working_set: u64,
+    pub(super) working_set: u64,
     /// Anonymous memory.
-    pub rss: Option<u64>,
+    pub(super) rss: Option<u64>,
     /// Page faults; under v1 without those of nested cgroups.
-    pub page_faults: Option<u64>,
+    pub(super) page_faults: Option<u64>,
     /// Of these, the ones that read from a disk.
-    pub major_page_faults: Option<u64>,
+    pub(super) major_page_faults: Option<u64>,
 }
 
 impl From<&figures::Memory> for Memory {
@@ -62,7 +62,7 @@ impl From<&figures::Memory> for Memory {
 
 /// Reads them, and keeps what the next gather needs.
 #[derive(Debug, Default)]
-pub struct Live {
+pub(super) struct Live {
     figures: LiveFigures,
     /// How many of the containers that are listed as running have a cgroup here, and how many have none.
     here: usize,
@@ -74,7 +74,7 @@ pub struct Live {
 
 impl Live {
     /// Reads what has not been read in this gather yet.
-    pub fn read(&mut self, pods: &[Pod], shared: &Shared) {
+    pub(super) fn read(&mut self, pods: &[Pod], shared: &Shared) {
         (self.here, self.missing) = (0, 0);
         let mut of_the_node = None;
         let mut hidden: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -155,18 +155,18 @@ impl Live {
     ///
     /// Where none has one, they are not visible from here, or their cgroups have an unknown layout.
     #[must_use]
-    pub fn disagrees(&self) -> bool {
+    pub(super) fn disagrees(&self) -> bool {
         self.here > 0 && self.missing > 0
     }
 
     /// The figures so far.
     #[must_use]
-    pub fn figures(&self) -> &LiveFigures {
+    pub(super) fn figures(&self) -> &LiveFigures {
         &self.figures
     }
 
     /// Ends a gather: forgets what is not listed any more.
-    pub fn end(&mut self, pods: &[Pod]) {
+    pub(super) fn end(&mut self, pods: &[Pod]) {
         self.figures = LiveFigures::default();
         let containers = pods.iter().flat_map(|pod| &pod.containers);
         let listed: HashSet<&str> = containers.filter_map(|container| container.id.as_deref()).collect();

@@ -25,21 +25,26 @@ const MOST_LABEL_BYTES: usize = 32 << 10;
 
 /// The kubelet's data, as far as there is any.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct KubeletData<'a> {
+pub(super) struct KubeletData<'a> {
     /// The pods.
-    pub listing: Option<&'a Listing>,
+    pub(super) listing: Option<&'a Listing>,
     /// The statistics.
-    pub summary: Option<&'a Summary>,
+    pub(super) summary: Option<&'a Summary>,
 }
 
 /// The listed pods by namespace and name.
-pub fn by_name(listing: Option<&Listing>) -> HashMap<(&str, &str), &Pod> {
+pub(super) fn by_name(listing: Option<&Listing>) -> HashMap<(&str, &str), &Pod> {
     let pods = listing.into_iter().flat_map(|listing| &listing.pods);
     pods.map(|pod| ((pod.namespace.as_str(), pod.name.as_str()), pod)).collect()
 }
 
 /// Adds all points of a gather.
-pub fn add(data: &KubeletData<'_>, figures: &LiveFigures, node_metric_name: &str, gathered: &mut Gathered) {
+pub(super) fn add(
+    data: &KubeletData<'_>,
+    figures: &LiveFigures,
+    node_metric_name: &str,
+    gathered: &mut Gathered,
+) {
     let mut listed = by_name(data.listing);
     if let Some(Summary { node, pods }) = data.summary {
         add_node(node, node_metric_name, gathered);

@@ -200,7 +200,7 @@ impl Host {
         Self::with(root, &[])
     }
 
-    /// As [`Self::at`], with some variables besides.
+    /// As [`Self::at`], with some variables set.
     pub(crate) fn with(root: &Path, variables: &[(&str, &str)]) -> Self {
         Self::from_variables(|name| {
             if let Some((_, value)) = variables.iter().find(|(key, _)| *key == name) {

@@ -1,7 +1,7 @@
 //! The files of proc(5), each parsed in one place. Pure: the text of a file or line in, figures out.
 //!
-//! Opens nothing: whoever needs a file reads it below [`Host::proc`](super::Host::proc), in the way that is cheapest for
-//! him. Columns keep their kernel units, and each module says which these are, since which Linux a column is there, and
+//! Opens nothing: callers read the file below [`Host::proc`](super::Host::proc), in the way that is cheapest for them. Columns
+//! keep their kernel units, and each module says which these are, since which Linux a column is there, and
 //! what it means when it is not. A malformed line is `None`: it costs itself, never the lines around it.
 //!
 //! | file | module | parser |
@@ -34,7 +34,7 @@ pub(crate) mod stat;
 pub(crate) mod vmstat;
 pub(crate) mod zoneinfo;
 
-/// Clock ticks in a second, in which the kernel tells CPU time to programs: `USER_HZ`, which Linux has fixed at 100 for all
+/// Clock ticks in a second, the unit in which the kernel exports CPU time: `USER_HZ`, which Linux has fixed at 100 for all
 /// architectures that BPF runs on, whatever its own timer's frequency is.
 pub(crate) const USER_HZ: u64 = 100;
 

@@ -22,7 +22,7 @@ pub(crate) struct CpuPlace {
 /// The CPUs that have a number, in the order of the file.
 ///
 /// # Errors
-/// What procfs does not understand.
+/// What procfs cannot parse.
 pub(crate) fn places(text: &str) -> Result<Vec<CpuPlace>, ProcError> {
     let cpuinfo = CpuInfo::from_buf_read(text.as_bytes())?;
     let field = |cpu, name| cpuinfo.get_field(cpu, name).filter(|id| !id.is_empty()).map(str::to_owned);
@@ -50,7 +50,7 @@ pub(crate) fn n_cpus(text: &str) -> usize {
 /// How many cores there are in all packages; 0 where the file does not say.
 ///
 /// # Errors
-/// What procfs does not understand.
+/// What procfs cannot parse.
 pub(crate) fn n_cores(text: &str) -> Result<i64, ProcError> {
     let cpuinfo = CpuInfo::from_buf_read(text.as_bytes())?;
     let number = |cpu, name| cpuinfo.get_field(cpu, name)?.parse::<i64>().ok();

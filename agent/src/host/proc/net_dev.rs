@@ -20,7 +20,7 @@ pub(crate) struct InterfaceCounters {
     pub(crate) bytes: u64,
     pub(crate) packets: u64,
     pub(crate) errors: u64,
-    /// Packets that were dropped for want of room, or for an unknown protocol.
+    /// Packets that were dropped, because a queue was full or the protocol unknown.
     pub(crate) dropped: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Pressure stall information: for how long tasks stood still for want of a resource. `/proc/pressure/*` for the machine, and
+//! Pressure stall information: for how long tasks stalled because a resource was busy. `/proc/pressure/*` for the machine, and
 //! with the same lines `*.pressure` for a cgroup.
 //!
 //! Source: [Documentation/accounting/psi.rst](https://docs.kernel.org/accounting/psi.html), since Linux 4.20, where the kernel
@@ -8,23 +8,23 @@
 /// Pressure stall information of one kind: a line of such a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pressure {
-    /// Share of the last 10 s in which tasks stood still, in percent.
+    /// Share of the last 10 s in which tasks stalled, in percent.
     pub(crate) avg10: f64,
     /// Of the last minute.
     pub(crate) avg60: f64,
     /// Of the last five minutes.
     pub(crate) avg300: f64,
-    /// Time in which tasks stood still, in microseconds.
+    /// Time in which tasks stalled since boot, or since the cgroup was made, in microseconds.
     pub(crate) total_us: u64,
 }
 
 impl Pressure {
-    /// Nothing stood still for the last five minutes.
+    /// Nothing stalled for the last five minutes.
     pub(crate) fn is_still(&self) -> bool {
         self.avg10 == 0.0 && self.avg60 == 0.0 && self.avg300 == 0.0
     }
 
-    /// Reads a file: `some` (at least one task stood still), and where there is one `full` (all of them did).
+    /// Reads a file: `some` (at least one task stalled), and where there is one `full` (all of them did).
     #[must_use]
     pub(crate) fn parse(text: &str) -> Vec<(&'static str, Self)> {
         text.lines().filter_map(Self::parse_line).collect()

@@ -106,7 +106,7 @@ fn mount(line: MountLine<'_>, devices: &mut HashMap<String, String>, host: &Host
     if source.starts_with('/') && root != "/" && subvolume != Some(&root) {
         options.push("bind".to_owned());
     }
-    // What file systems without storage have for a source is anything, so the root tells more, as in `net:[4026]`.
+    // File systems without storage have an arbitrary source, so the root says more, as in `net:[4026]`.
     let device = if source.starts_with('/') || root == "/" { source } else { root };
     let device = devices.entry(id.clone()).or_insert(device).clone();
     let device = resolve(device, &id, host);

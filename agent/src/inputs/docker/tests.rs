@@ -66,7 +66,7 @@ impl Machine {
         Self { root, shared }
     }
 
-    /// An input that knows these containers, as if a daemon had told them.
+    /// An input that knows these containers, as if a daemon had listed them.
     fn docker(&self, text: &str, inspected: impl IntoIterator<Item = Value>) -> Docker {
         let options = options(text).unwrap();
         let selection = Selection {

@@ -1,4 +1,4 @@
-//! Where this host's files are: `/proc`, `/sys` and the rest, or what the `HOST_*` variables say.
+//! Where this host's files are: `/proc`, `/sys` and the rest, or where the `HOST_*` variables point.
 //!
 //! Owns the variables that Telegraf knows and their rules; reads no file. In a container the host's file systems are
 //! mounted somewhere else, and these variables say where. They are resolved once, from values that are passed in, so
@@ -6,8 +6,14 @@
 
 pub mod cgroupfs;
 pub mod hierarchies;
+pub(crate) mod proc;
 
 use std::path::{Path, PathBuf};
+
+/// The type of a cgroup2 file system in statfs(2): `CGROUP2_SUPER_MAGIC` in `include/uapi/linux/magic.h`.
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+/// The type of the file system of a v1 hierarchy: `CGROUP_SUPER_MAGIC`.
+const CGROUP_MAGIC: i64 = 0x0027_e0eb;
 
 /// The roots of this host's file systems as the agent sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +40,14 @@ struct BlockRoots {
 }
 
 impl Default for Host {
-    /// The host that the agent itself runs on, without any variable.
+    /// The host that the agent itself runs on, with no variable set.
     fn default() -> Self {
         Self::from_variables(|_| None)
     }
 }
 
 impl Host {
-    /// Resolves the variables; `variable` gives the value of one by its name. An empty value counts as none.
+    /// Resolves the variables; `variable` gives the value of one by its name. An empty value counts as unset.
     ///
     /// | variable | default | what is there |
     /// |---|---|---|
@@ -82,7 +88,7 @@ impl Host {
     }
 
     /// A file of proc(5), by its path below `/proc`.
-    pub fn proc(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn proc(&self, path: impl AsRef<Path>) -> PathBuf {
         below(&self.proc, path.as_ref())
     }
 
@@ -92,45 +98,45 @@ impl Host {
     }
 
     /// A file by its path below `/etc`.
-    pub fn etc(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn etc(&self, path: impl AsRef<Path>) -> PathBuf {
         below(&self.etc, path.as_ref())
     }
 
     /// A file by its path below `/var`.
-    pub fn var(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn var(&self, path: impl AsRef<Path>) -> PathBuf {
         below(&self.var, path.as_ref())
     }
 
     /// A file by its path below `/run`.
-    pub fn run(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn run(&self, path: impl AsRef<Path>) -> PathBuf {
         below(&self.run, path.as_ref())
     }
 
     /// A device node by its path below `/dev`.
-    pub fn dev(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn dev(&self, path: impl AsRef<Path>) -> PathBuf {
         below(&self.dev, path.as_ref())
     }
 
     /// A file of sysfs(5) about disks, by its path below `/sys`.
     ///
     /// This and the next two are also found below `HOST_ROOT`, or else `HOST_MOUNT_PREFIX`, where no variable names them.
-    pub fn block_sys(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn block_sys(&self, path: impl AsRef<Path>) -> PathBuf {
         below(&self.block.sys, path.as_ref())
     }
 
     /// A file of udev about disks, by its path below `/run`.
-    pub fn block_run(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn block_run(&self, path: impl AsRef<Path>) -> PathBuf {
         below(&self.block.run, path.as_ref())
     }
 
     /// The node of a disk, by its path below `/dev`.
-    pub fn block_dev(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn block_dev(&self, path: impl AsRef<Path>) -> PathBuf {
         below(&self.block.dev, path.as_ref())
     }
 
-    /// Whether `HOST_PROC` names a place: then what the agent sees of itself says nothing about the host.
+    /// Whether `HOST_PROC` names a place: then what the agent sees of itself is not the host's.
     #[must_use]
-    pub fn is_proc_named(&self) -> bool {
+    pub(crate) fn is_proc_named(&self) -> bool {
         self.is_proc_named
     }
 
@@ -139,7 +145,7 @@ impl Host {
     /// `/proc/net` is a link to `self/net`, so below a `HOST_PROC` it leads to the agent's own network namespace. The host's
     /// is that of its process 1, which anybody may read, unless proc is mounted with `hidepid`.
     #[must_use]
-    pub fn proc_net(&self, path: &str) -> Option<PathBuf> {
+    pub(crate) fn proc_net(&self, path: &str) -> Option<PathBuf> {
         self.is_proc_named.then(|| self.proc("1/net").join(path))
     }
 
@@ -147,7 +153,7 @@ impl Host {
     ///
     /// Whole components count: with the prefix `/host`, `/hostage` is a mount point of the host.
     #[must_use]
-    pub fn mounted(&self, mountpoint: &Path) -> PathBuf {
+    pub(crate) fn mounted(&self, mountpoint: &Path) -> PathBuf {
         match &self.mount_prefix {
             Some(prefix) if !mountpoint.starts_with(prefix) => below(prefix, mountpoint),
             _ => mountpoint.to_owned(),
@@ -156,14 +162,14 @@ impl Host {
 
     /// The name a mount point has on the host itself: without the prefix. The reverse of [`Self::mounted`].
     #[must_use]
-    pub fn unmounted(&self, mountpoint: &Path) -> PathBuf {
+    pub(crate) fn unmounted(&self, mountpoint: &Path) -> PathBuf {
         let prefix = self.mount_prefix.as_deref().unwrap_or(Path::new("/"));
         below(Path::new("/"), mountpoint.strip_prefix(prefix).unwrap_or(mountpoint))
     }
 
-    /// The node's address, where it is told.
+    /// The node's address, where a variable has it.
     #[must_use]
-    pub fn node_ip(&self) -> Option<&str> {
+    pub(crate) fn node_ip(&self) -> Option<&str> {
         self.node_ip.as_deref()
     }
 
@@ -172,7 +178,7 @@ impl Host {
     /// Process 1 sees the mounts of the host, the agent only its own; reading those of process 1 takes privileges.
     /// A table named by `HOST_PROC_MOUNTINFO` is the only one.
     #[must_use]
-    pub fn mount_tables(&self) -> Vec<PathBuf> {
+    pub(crate) fn mount_tables(&self) -> Vec<PathBuf> {
         match &self.mountinfo {
             Some(path) => vec![path.parent().unwrap_or(Path::new("/")).to_owned()],
             None => vec![self.proc("1"), self.proc("self")],
@@ -194,7 +200,7 @@ impl Host {
         Self::with(root, &[])
     }
 
-    /// As [`Self::at`], with some variables besides.
+    /// As [`Self::at`], with some variables set.
     pub(crate) fn with(root: &Path, variables: &[(&str, &str)]) -> Self {
         Self::from_variables(|name| {
             if let Some((_, value)) = variables.iter().find(|(key, _)| *key == name) {

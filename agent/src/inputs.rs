@@ -1,25 +1,25 @@
 //! The inputs: what turns a source (the kernel's ledger, `/proc`) into points.
 //!
 //! Owns the `Input` trait, and what all inputs share. Each input is one module of Telegraf's name for it, with an `Options`
-//! struct that is its section of the configuration file. The pipeline calls `gather` on the
-//! input's schedule, names the points and passes them on; an input knows nothing of outputs.
+//! struct that is its section of the configuration file. The pipeline calls `gather` on the input's schedule, names the points
+//! and passes them on; an input knows nothing about outputs.
 
-pub mod cgroup;
-pub mod cpu;
-pub mod disk;
-pub mod diskio;
-pub mod docker;
-pub mod ebpf;
+pub(crate) mod cgroup;
+pub(crate) mod cpu;
+pub(crate) mod disk;
+pub(crate) mod diskio;
+pub(crate) mod docker;
+pub(crate) mod ebpf;
+pub(crate) mod internal;
+pub(crate) mod kernel;
+pub(crate) mod kubernetes;
+pub(crate) mod mem;
+pub(crate) mod net;
+pub(crate) mod processes;
+pub(crate) mod swap;
+pub(crate) mod system;
 #[cfg(test)]
-mod golden;
-pub mod internal;
-pub mod kernel;
-pub mod kubernetes;
-pub mod mem;
-pub mod net;
-pub mod processes;
-pub mod swap;
-pub mod system;
+mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,19 +37,19 @@ use crate::point::{Point, Timestamp};
 use crate::service::logging;
 use crate::service::telemetry::Telemetry;
 
-/// What all inputs of a process share. It outlives them when the configuration is read again.
+/// What all inputs of a process share. It outlives them when the configuration is reloaded.
 #[derive(Debug)]
 pub struct Shared {
     /// Where the host's files are.
-    pub host: Host,
+    pub(crate) host: Host,
     /// The cgroups as cgroupfs shows them.
-    pub cgroupfs: Cgroupfs,
+    pub(crate) cgroupfs: Cgroupfs,
     /// Where the cgroup of each container is.
-    pub containers: Containers,
-    /// The names of containers and pods, from the inputs that ask for them.
-    pub names: Arc<Names>,
+    pub(crate) containers: Containers,
+    /// The names of containers and pods, from the inputs that fetch them.
+    pub(crate) names: Arc<Names>,
     /// The agent's counters.
-    pub telemetry: Arc<Telemetry>,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl Shared {
@@ -77,11 +77,11 @@ pub trait InputPlugin {
     /// Makes the input. Call it within the runtime.
     ///
     /// # Errors
-    /// Why it cannot start at all.
+    /// Why it cannot start.
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError>;
 }
 
-/// Why an input cannot start at all.
+/// Why an input cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An option that it cannot work with.
@@ -99,8 +99,8 @@ pub struct Gathered {
     pub time: Timestamp,
     /// What was gathered so far.
     pub points: Vec<Point>,
-    /// No gather comes after this one: nothing may be held back for the next.
-    pub is_last: bool,
+    /// This is the last gather: nothing may be held back for the next.
+    pub(crate) is_last: bool,
 }
 
 impl Gathered {
@@ -110,13 +110,13 @@ impl Gathered {
         Self { time, points: Vec::new(), is_last: false }
     }
 
-    /// A new point at the time of this gather; hand it back with `push`.
-    pub fn point(&self, measurement: &'static str) -> Point {
+    /// A new point at the time of this gather; add it with `push`.
+    pub(crate) fn point(&self, measurement: &'static str) -> Point {
         Point::new(measurement, self.time)
     }
 
-    /// Adds a point. One without fields carries nothing and is left out.
-    pub fn push(&mut self, point: Point) {
+    /// Adds a point, unless it has no fields.
+    pub(crate) fn push(&mut self, point: Point) {
         if !point.fields.is_empty() {
             self.points.push(point);
         }
@@ -131,18 +131,18 @@ pub enum GatherError {
     Read {
         /// The file.
         path: std::path::PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// A file was read, and does not say what proc(5) says it should.
-    #[error("cannot understand {path}: {what}")]
+    /// A file is not of the format that proc(5) documents.
+    #[error("cannot parse {path}: {what}")]
     Malformed {
         /// The file.
         path: std::path::PathBuf,
-        /// The part that was not understood.
+        /// The part that is malformed.
         what: String,
     },
-    /// Something that lasts: it was logged when it began, and is counted at each gather.
+    /// A lasting failure: it was logged when it began, and is counted at each gather.
     #[error("still incomplete")]
     Counted,
     /// Anything else, in words.
@@ -150,21 +150,21 @@ pub enum GatherError {
     Other(String),
 }
 
-/// Reads a file whole. For the files of proc(5) and sysfs(5): the kernel answers at once, so it is done on the spot.
+/// Reads a file whole. For the files of proc(5) and sysfs(5): the kernel answers at once, so this may block.
 ///
 /// # Errors
-/// [`GatherError::Read`] names the file. Bytes that are not UTF-8 are replaced, not refused.
+/// [`GatherError::Read`] names the file. Bytes that are not UTF-8 are replaced.
 pub(crate) fn read_text(path: &std::path::Path) -> Result<String, GatherError> {
     let bytes = std::fs::read(path).map_err(|error| GatherError::Read { path: path.to_owned(), error })?;
     Ok(String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// Between two gathers of a run that gathers once, for the inputs whose figures are differences; Telegraf's.
+/// Telegraf's delay between the two gathers of a run that gathers once, for the inputs whose figures are differences.
 pub(crate) const FIRST_READING: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Gathers once, and nothing may be held back when it `is_last`: the points as the input's options and the global tags have them, and whether that is all there should be.
-/// What is missing is logged.
+/// Gathers once; nothing may be held back when it `is_last`. Gives the points, with the input's common options and the global
+/// tags applied, and whether they are complete. What is missing is logged.
 pub(crate) async fn gather(
     input: &mut dyn Input,
     common: &InputCommon,
@@ -184,7 +184,7 @@ pub(crate) async fn gather(
     (points.filter_map(|point| common.process(global_tags, point)).collect(), result.is_ok())
 }
 
-/// In which an input works, so that the log says whose its lines are.
+/// The span in which an input works, so that its lines in the log have its name.
 pub(crate) fn span(name: &str, common: &InputCommon) -> tracing::Span {
     logging::plugin("inputs", name, common.alias.as_deref(), common.log_level)
 }
@@ -198,18 +198,18 @@ pub trait Input: Send {
     /// Reads the source once and adds its points.
     ///
     /// # Errors
-    /// Says what could not be read. Points added before the error are sent all the same.
+    /// What could not be read. Points added before the error are still sent.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError>;
 
-    /// Whether a first gather has less to say than the second, because figures are differences. Where the agent gathers once
-    /// such an input is asked twice, half a second apart.
+    /// Whether the first gather gives less than the second, because figures are differences. Where the agent gathers once,
+    /// such an input gathers twice, half a second apart.
     fn needs_two_readings(&self) -> bool {
         false
     }
 
-    /// Does what has to be done between two gathers, for as long as nothing else is asked of the input.
+    /// Does what has to be done between two gathers.
     ///
-    /// Cancelled at each gather, so it may only wait where that is safe. The default waits for ever.
+    /// Cancelled at each gather, so it must be cancel-safe. The default waits forever.
     async fn between(&mut self) {
         std::future::pending::<()>().await;
     }

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId, Layout};
+use crate::host::proc::pid_status;
 use crate::inputs::{docker, ebpf, kubernetes};
 use crate::kernel::load::Probes;
 use crate::kernel::plan::{Group, GroupState, Probe, ProbeOptions};
@@ -144,10 +145,7 @@ fn layout(layout: Layout) -> &'static str {
 /// Which of the capabilities this process holds (`CapEff` in proc(5) `PID/status`).
 fn capabilities() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let Some(bits) = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()) else {
-        return String::new();
-    };
+    let Some(bits) = pid_status::effective_capabilities(&status) else { return String::new() };
     let part = |held: bool| {
         let names =
             CAPABILITIES.iter().filter(|(bit, _)| (bits >> bit & 1 == 1) == held).map(|(_, name)| *name);

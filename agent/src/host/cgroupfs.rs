@@ -10,11 +10,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::figures::{
-    Activity, Cpu, DeviceIo, Memory, Pressure, RESOURCES, Throttling, add_io, io_stat, value,
-};
+use self::figures::{Activity, Cpu, DeviceIo, Memory, RESOURCES, Throttling, add_io, io_stat, value};
 use self::reader::Reader;
 use super::hierarchies::{Hierarchies, HierarchyId};
+use super::proc::pressure::Pressure;
 use crate::point::Timestamp;
 
 /// What v1 reports without a limit: the largest multiple of a page.

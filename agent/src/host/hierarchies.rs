@@ -6,7 +6,8 @@
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use super::Host;
+use super::proc::{pid_cgroup, pid_mountinfo};
+use super::{CGROUP_MAGIC, CGROUP2_MAGIC, Host};
 
 /// Where CPU time is accounted: decides which of a task's cgroups is charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +28,6 @@ impl HierarchyId {
     /// The one hierarchy of cgroup2.
     pub const UNIFIED: Self = Self(0);
 }
-
-/// `CGROUP2_SUPER_MAGIC` in `include/uapi/linux/magic.h`.
-const CGROUP2_MAGIC: i64 = 0x6367_7270;
-/// `CGROUP_SUPER_MAGIC`, likewise.
-const CGROUP_MAGIC: i64 = 0x0027_e0eb;
 
 /// The cgroup hierarchies of this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,35 +72,29 @@ impl Hierarchies {
     /// Combines the two files; pure.
     #[must_use]
     pub fn parse(cgroup: &str, mountinfo: &str) -> Self {
-        let all: Vec<(HierarchyId, Vec<String>)> = cgroup
-            .lines()
-            .filter_map(|line| {
-                let mut parts = line.splitn(3, ':');
-                let id = HierarchyId(parts.next()?.parse().ok()?);
-                let controllers = parts.next()?.split(',').filter(|c| !c.is_empty()).map(str::to_owned);
-                Some((id, controllers.collect()))
+        let all: Vec<(HierarchyId, Vec<String>)> = pid_cgroup::lines(cgroup)
+            .map(|line| {
+                let controllers = line.controllers.split(',').filter(|c| !c.is_empty()).map(str::to_owned);
+                (HierarchyId(line.hierarchy), controllers.collect())
             })
             .collect();
         let mut mounts: Vec<(HierarchyId, PathBuf)> = Vec::new();
         for line in mountinfo.lines() {
-            let Some((before, after)) = line.split_once(" - ") else { continue };
-            let before: Vec<&str> = before.split(' ').collect();
-            let after: Vec<&str> = after.split(' ').collect();
-            let ([_, _, _, root, mount, ..], [kind, _, options]) = (before.as_slice(), after.as_slice())
-            else {
-                continue;
-            };
+            let Some(line) = pid_mountinfo::parse_line(line.as_bytes()) else { continue };
+            let Some(options) = line.super_options else { continue };
             // From a container with its own cgroup namespace, the hierarchy's root is some levels up: `/../..`.
-            if root.split('/').any(|part| !matches!(part, "" | "..")) {
+            if line.root.split(|byte| *byte == b'/').any(|part| !matches!(part, b"" | b"..")) {
                 continue;
             }
-            let id = match *kind {
-                "cgroup2" => Some(HierarchyId::UNIFIED),
-                "cgroup" => all
+            let has = |controller: &str| {
+                options.split(|byte| *byte == b',').any(|option| option == controller.as_bytes())
+            };
+            let id = match line.fstype {
+                b"cgroup2" => Some(HierarchyId::UNIFIED),
+                b"cgroup" => all
                     .iter()
                     .find(|(_, controllers)| {
-                        !controllers.is_empty()
-                            && controllers.iter().all(|c| options.split(',').any(|o| o == c))
+                        !controllers.is_empty() && controllers.iter().all(|controller| has(controller))
                     })
                     .map(|(id, _)| *id),
                 _ => None,
@@ -112,7 +102,7 @@ impl Hierarchies {
             if let Some(id) = id
                 && !mounts.iter().any(|(known, _)| *known == id)
             {
-                mounts.push((id, PathBuf::from(unescape(mount))));
+                mounts.push((id, pid_mountinfo::unescape(line.point)));
             }
         }
         Self { all, mounts }
@@ -205,11 +195,6 @@ fn walk_directory(directory: &Path, at: &str, depth: usize, visit: &mut impl FnM
             walk_directory(&entry.path(), &path, depth + 1, visit);
         }
     }
-}
-
-/// mountinfo writes space, tab, newline and backslash in octal.
-fn unescape(path: &str) -> String {
-    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 /// The first of some files of proc that can be read; empty when none can.

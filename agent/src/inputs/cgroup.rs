@@ -1,7 +1,6 @@
-//! `[[inputs.cgroup]]`: whatever the files of cgroup directories say, of v1 and v2 alike.
+//! `[[inputs.cgroup]]`: every value in the files of cgroup directories, v1 and v2 alike.
 //!
-//! Which directories and files is told by globs (`paths`); what is in a file is understood by its shape alone
-//! (`shape`). No file is known by its name here, so a new kernel's are gathered too.
+//! Globs select the directories and files (`paths`); a file is parsed by its shape alone (`shape`). No file is known by its name here, so a new kernel's are gathered too.
 
 mod paths;
 mod shape;
@@ -23,27 +22,27 @@ use crate::point::Point;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Globs on directories, such as `/sys/fs/cgroup/system.slice/*`; a star does not cross a slash.
-    pub paths: Vec<PathGlob>,
-    /// Globs on the names of files in them, such as `memory.*`; a folder before the name means nothing.
-    pub files: Vec<PathGlob>,
+    paths: Vec<PathGlob>,
+    /// Globs on the names of files in them, such as `memory.*`; a folder before the name is ignored.
+    files: Vec<PathGlob>,
 }
 
 /// The input.
 #[derive(Debug)]
-pub struct Cgroup {
+pub(super) struct Cgroup {
     options: Options,
-    /// Files that gave nothing at the gather before, which was said then.
+    /// Files that failed at the previous gather, and were logged then.
     failing: HashSet<PathBuf>,
 }
 
 impl Cgroup {
-    /// An input for these files. The paths are taken as they are written: no `HOST_*` variable counts.
+    /// An input for these files. The paths are used as they are written: `HOST_*` variables do not apply.
     #[must_use]
-    pub fn new(options: Options, _: &Host) -> Self {
+    pub(super) fn new(options: Options, _: &Host) -> Self {
         Self { options, failing: HashSet::new() }
     }
 
-    /// A directory's files as fields; those that give nothing are added to `failing`.
+    /// A directory's files as fields; those that fail are added to `failing`.
     fn add_files(&self, directory: &Path, point: &mut Point, failing: &mut HashSet<PathBuf>) {
         for path in self.options.files.iter().flat_map(|glob| glob.names_in(directory)) {
             if path.is_dir() {
@@ -51,7 +50,7 @@ impl Cgroup {
             }
             if let Err(error) = add_file(&path, point) {
                 if !self.failing.contains(&path) {
-                    tracing::warn!(%error, "this file is left out");
+                    tracing::warn!(%error, "skipping this file");
                 }
                 failing.insert(path);
             }
@@ -59,7 +58,7 @@ impl Cgroup {
     }
 }
 
-/// One file's fields. Without an error when the cgroup is gone by now, as cgroups go.
+/// One file's fields. No error when the cgroup was removed meanwhile.
 fn add_file(path: &Path, point: &mut Point) -> Result<(), GatherError> {
     let text = match read_text(path) {
         Ok(text) => text,
@@ -93,8 +92,8 @@ impl Input for Cgroup {
         "cgroup"
     }
 
-    /// Adds a point for each directory. A file that cannot be read or understood costs only itself, and a warning when that
-    /// begins; Telegraf gives up the whole directory.
+    /// Adds a point for each directory. A file that cannot be read or parsed is skipped, with a warning when that
+    /// begins; Telegraf skips the whole directory.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let mut failing = HashSet::new();
         for directory in self.options.paths.iter().flat_map(PathGlob::expand).filter(|path| path.is_dir()) {
@@ -111,7 +110,7 @@ impl Input for Cgroup {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use super::super::golden::{fields, gather, tags, write};
+    use super::super::testing::{fields, gather, tags, write};
     use super::*;
     use crate::point::FieldValue;
 
@@ -169,7 +168,7 @@ mod tests {
             let failing = ["a/cgroup.controllers", "a/loop"].map(|path| root.path().join(path));
             assert_eq!(input.failing, HashSet::from(failing));
         }
-        // What is gone is not kept in mind, however many cgroups come and go.
+        // Files that are gone are forgotten, however many cgroups come and go.
         std::fs::remove_dir_all(root.path().join("a")).unwrap();
         assert_eq!(gather(&mut input).await.unwrap(), []);
         assert_eq!(input.failing, HashSet::new());

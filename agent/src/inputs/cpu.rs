@@ -1,17 +1,18 @@
 //! `[[inputs.cpu]]`: time of each CPU and of the machine, from proc(5) `stat`.
 //!
-//! Keeps the times of the gather before, and gives the share of each kind of time since then. The arithmetic is
-//! Telegraf's, in its order, down to the last bit: a dashboard that changes agents shall not see a step.
+//! Keeps the times of the previous gather, and gives the share of each kind of time since then. The arithmetic is
+//! Telegraf's, in its order, down to the last bit: a dashboard must not show a step when the agent is replaced.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use procfs::FromRead;
 use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::stat::{self, CpuTicks};
+use crate::host::proc::{USER_HZ, cpuinfo};
 use crate::point::Point;
 
 /// The section `[[inputs.cpu]]`.
@@ -19,15 +20,15 @@ use crate::point::Point;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// One point for each CPU.
-    pub percpu: bool,
+    pub(super) percpu: bool,
     /// One point for the machine, `cpu-total`.
-    pub totalcpu: bool,
+    pub(super) totalcpu: bool,
     /// Also the cumulative `time_*` fields.
-    pub collect_cpu_time: bool,
+    pub(super) collect_cpu_time: bool,
     /// Also `usage_active` and `time_active`.
-    pub report_active: bool,
+    pub(super) report_active: bool,
     /// Tags `core_id` and `physical_id`.
-    pub core_tags: bool,
+    pub(super) core_tags: bool,
 }
 
 impl Default for Options {
@@ -38,10 +39,9 @@ impl Default for Options {
 
 /// The input.
 #[derive(Debug)]
-pub struct Cpu {
+pub(super) struct Cpu {
     options: Options,
     stat: PathBuf,
-    ticks_per_second: f64,
     topology: HashMap<String, Topology>,
     last: HashMap<String, Times>,
 }
@@ -53,7 +53,7 @@ struct Topology {
     physical_id: Option<String>,
 }
 
-/// The columns of one line, in seconds since boot.
+/// Times of one CPU, in seconds since boot.
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
     user: f64,
@@ -68,13 +68,31 @@ struct Times {
     guest_nice: f64,
 }
 
+impl From<CpuTicks> for Times {
+    fn from(ticks: CpuTicks) -> Self {
+        let seconds = |ticks: u64| ticks as f64 / USER_HZ as f64;
+        Self {
+            user: seconds(ticks.user),
+            nice: seconds(ticks.nice),
+            system: seconds(ticks.system),
+            idle: seconds(ticks.idle),
+            iowait: seconds(ticks.iowait),
+            irq: seconds(ticks.irq),
+            softirq: seconds(ticks.softirq),
+            steal: seconds(ticks.steal),
+            guest: seconds(ticks.guest),
+            guest_nice: seconds(ticks.guest_nice),
+        }
+    }
+}
+
 impl Times {
     /// All time that has passed. Guest time is left out: the kernel counts it as user time already.
     fn total(&self) -> f64 {
         self.user + self.system + self.nice + self.iowait + self.irq + self.softirq + self.steal + self.idle
     }
 
-    /// All time but the idle; waiting for I/O counts as active, as in Telegraf.
+    /// All time but idle; waiting for I/O counts as active, as in Telegraf.
     fn active(&self) -> f64 {
         self.total() - self.idle
     }
@@ -83,58 +101,30 @@ impl Times {
 impl Cpu {
     /// An input that reads `stat` of this host. With `core_tags`, `cpuinfo` is read here, once.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         let topology = if options.core_tags { topology(host) } else { HashMap::new() };
-        Self {
-            options,
-            stat: host.proc("stat"),
-            ticks_per_second: rustix::param::clock_ticks_per_second() as f64,
-            topology,
-            last: HashMap::new(),
-        }
+        Self { options, stat: host.proc("stat"), topology, last: HashMap::new() }
     }
 
-    /// The lines of the CPUs, then that of the machine; and the first line that was not understood.
-    ///
-    /// Not procfs's parser: that one numbers the CPUs by their place in the file, which is wrong when one is
-    /// offline, and one bad line there costs them all.
-    fn parse(&self, stat: &str) -> (Vec<(String, Times)>, Option<String>) {
-        let mut lines = stat.lines().take_while(|line| line.starts_with("cpu"));
+    /// The times of the CPUs, then those of the machine; and the first line that is malformed.
+    fn parse(&self, text: &str) -> (Vec<(String, Times)>, Option<String>) {
+        let mut lines = stat::cpu_lines(text);
         let total = lines.next().filter(|_| self.options.totalcpu);
         let each = lines.filter(|_| self.options.percpu);
         let mut malformed = None;
         let mut times = Vec::new();
         for line in each.chain(total) {
-            match self.parse_line(line) {
-                Some(parsed) => times.push(parsed),
+            match stat::parse_cpu_line(line) {
+                Some(("cpu", ticks)) => times.push(("cpu-total".to_owned(), ticks.into())),
+                Some((name, ticks)) => times.push((name.to_owned(), ticks.into())),
                 None => malformed = malformed.or_else(|| Some(line.to_owned())),
             }
         }
-        if !stat.starts_with("cpu ") {
+        if !text.starts_with("cpu ") {
             malformed =
-                Some(format!("no line `cpu` at the start, but {:?}", stat.lines().next().unwrap_or("")));
+                Some(format!("no line `cpu` at the start, but {:?}", text.lines().next().unwrap_or("")));
         }
         (times, malformed)
-    }
-
-    /// One line. The first seven columns have been there since Linux 2.6; steal, guest and nice guest time came later.
-    fn parse_line(&self, line: &str) -> Option<(String, Times)> {
-        let mut columns = line.split_ascii_whitespace();
-        let name = match columns.next()? {
-            "cpu" => "cpu-total",
-            name => name,
-        };
-        let mut seconds = Vec::with_capacity(10);
-        for column in columns.take(10) {
-            seconds.push(column.parse::<u64>().ok()? as f64 / self.ticks_per_second);
-        }
-        let &[user, nice, system, idle, iowait, irq, softirq, ref newer @ ..] = seconds.as_slice() else {
-            return None;
-        };
-        let newer = |index| newer.get(index).copied().unwrap_or_default();
-        let (steal, guest, guest_nice) = (newer(0), newer(1), newer(2));
-        let times = Times { user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice };
-        Some((name.to_owned(), times))
     }
 
     fn add_tags(&self, cpu: &str, mut point: Point) -> Point {
@@ -181,7 +171,7 @@ impl Cpu {
             }
             let percent = |amount: f64| 100.0 * amount / total;
             let mut point = self.add_tags(cpu, gathered.point("cpu"));
-            // Guest time is shown by itself, so it is taken out of the kind that the kernel counted it as.
+            // Guest time is a field of its own, so it is subtracted from the kind that the kernel counted it as.
             point.set_field("usage_user", percent(now.user - last.user - (now.guest - last.guest)));
             point.set_field("usage_system", percent(now.system - last.system));
             point.set_field("usage_idle", percent(now.idle - last.idle));
@@ -207,21 +197,23 @@ impl Cpu {
 /// Whether there are tags at all is decided by the first CPU, as in Telegraf.
 fn topology(host: &Host) -> HashMap<String, Topology> {
     let path = host.proc("cpuinfo");
-    let cpuinfo = match procfs::CpuInfo::from_file(&path) {
-        Ok(cpuinfo) => cpuinfo,
+    let places = read_text(&path).and_then(|text| {
+        cpuinfo::places(&text).map_err(|error| GatherError::Malformed { path, what: error.to_string() })
+    });
+    let places = match places {
+        Ok(places) => places,
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "no tags core_id and physical_id: cannot read cpuinfo");
+            tracing::warn!(%error, "no tags core_id and physical_id: cannot read cpuinfo");
             return HashMap::new();
         }
     };
-    let field = |cpu, name| cpuinfo.get_field(cpu, name).filter(|id| !id.is_empty()).map(str::to_owned);
-    let cpus = (0..cpuinfo.num_cores()).filter_map(|cpu| {
-        let name = format!("cpu{}", field(cpu, "processor")?);
-        let core_id = field(cpu, "core id").or_else(|| {
+    let cpus = places.into_iter().map(|place| {
+        let name = format!("cpu{}", place.number);
+        let core_id = place.core_id.or_else(|| {
             let text = read_text(&host.sys(format!("devices/system/cpu/{name}/topology/core_id"))).ok()?;
             Some(text.trim().to_owned())
         });
-        Some((name, Topology { core_id, physical_id: field(cpu, "physical id") }))
+        (name, Topology { core_id, physical_id: place.physical_id })
     });
     let mut cpus: Vec<_> = cpus.collect();
     let Some((_, first)) = cpus.first().cloned() else { return HashMap::new() };
@@ -248,7 +240,7 @@ impl Input for Cpu {
         true
     }
 
-    /// Adds two points for a CPU: its times (when asked for) and its usage since the gather before.
+    /// Adds two points for a CPU: its times (when asked for) and its usage since the previous gather.
     ///
     /// A `stat` that cannot be read is an error here, where Telegraf silently gathers nothing.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
@@ -266,7 +258,7 @@ impl Input for Cpu {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, gather, write};
+    use super::super::testing::{self, gather, write};
     use super::*;
     use crate::point::{FieldValue, Timestamp};
 
@@ -279,13 +271,13 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
-        for case in golden::CASES {
-            let expected = golden::expected(case, "cpu");
-            let said = golden::replay(case, expected.len(), |host| Cpu::new(ALL, host)).await;
-            assert!(said.iter().flatten().count() >= 9, "{case}");
+    async fn matches_telegraf() {
+        for case in testing::CASES {
+            let expected = testing::expected(case, "cpu");
+            let actual = testing::replay(case, expected.len(), |host| Cpu::new(ALL, host)).await;
+            assert!(actual.iter().flatten().count() >= 9, "{case}");
             // Also in Telegraf's order.
-            assert_eq!(said, expected, "{case}");
+            assert_eq!(actual, expected, "{case}");
         }
     }
 
@@ -301,7 +293,7 @@ mod tests {
         let root = machine("cpu  10000 0 0 10000 0 0 0 0 0 0\ncpu0 10000 0 0 10000 0 0 0 0 0 0\nintr 1\n");
         let mut input = Cpu::new(Options::default(), &Host::at(root.path()));
         assert_eq!(gather(&mut input).await.unwrap(), []);
-        // Of 100 s 60 were user time, 20 of these for a guest. The other CPU is new, and waits for its turn.
+        // Of 100 s 60 were user time, 20 of these for a guest. The other CPU is new, and has no previous times.
         let lines = "cpu  16000 0 0 14000 0 0 0 0 2000 0\ncpu0 16000 0 0 14000 0 0 0 0 2000 0\ncpu7 1 0 0 1 0 0 0 0 0 0\n";
         write(root.path(), "proc/stat", lines);
         let points = gather(&mut input).await.unwrap();
@@ -311,7 +303,7 @@ mod tests {
         assert_eq!(points[0].field_value("usage_guest"), Some(&FieldValue::Float(20.0)));
         assert_eq!(points[0].field_value("usage_idle"), Some(&FieldValue::Float(40.0)));
         assert_eq!(points[0].field_value("usage_active"), None);
-        // No time passed: nothing to say.
+        // No time passed: no points.
         assert_eq!(gather(&mut input).await.unwrap(), []);
     }
 

@@ -1,7 +1,7 @@
 //! `[[inputs.disk]]`: space and inodes of each mounted filesystem, from proc(5) `mountinfo` and statfs(2).
 //!
-//! Which file systems there are is read from the mount table of process 1 (`mounts`); how full they are is asked of
-//! each. That question can hang for as long as a network server is away, so it is asked on threads of its own (`ask`).
+//! Which file systems there are is read from the mount table of process 1 (`mounts`). statfs(2) says how full each is; it can
+//! hang for as long as a network server is down, so it is called on threads of its own (`ask`).
 
 mod ask;
 mod mounts;
@@ -22,16 +22,16 @@ use crate::host::Host;
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Only these mount points; empty means all.
-    pub mount_points: Vec<String>,
+    pub(crate) mount_points: Vec<String>,
     /// Filesystem types to leave out.
-    pub ignore_fs: Vec<String>,
+    pub(super) ignore_fs: Vec<String>,
     /// Mount options that leave a mount out; `bind` stands for a bind mount.
-    pub ignore_mount_opts: Vec<String>,
+    pub(super) ignore_mount_opts: Vec<String>,
 }
 
 /// The input.
 #[derive(Debug)]
-pub struct Disk {
+pub(super) struct Disk {
     options: Options,
     host: Host,
     asker: Asker,
@@ -40,14 +40,14 @@ pub struct Disk {
 impl Disk {
     /// An input for the mounts of this host. It gathers on a tokio runtime that has a blocking pool.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         Self { options, host: host.clone(), asker: Asker::default() }
     }
 
-    /// Whether the options let this mount pass.
+    /// Whether the options select this mount.
     fn is_wanted(&self, mount: &Mount) -> bool {
         let Options { mount_points, ignore_fs, ignore_mount_opts } = &self.options;
-        // To look into an autofs would mount it; what is mounted there has a line of its own.
+        // Asking an autofs would mount it; what is mounted there has its own line.
         mount.fstype != "autofs"
             && !ignore_fs.contains(&mount.fstype)
             && !mount.options.iter().any(|option| ignore_mount_opts.contains(option))
@@ -110,7 +110,7 @@ impl Disk {
     }
 }
 
-/// Used of used and free together, so that what is kept back for root does not count.
+/// Used of used and free together, so that what is reserved for root does not count.
 fn percent(used: u64, free: u64) -> f64 {
     let (used, free) = (used as f64, free as f64);
     if used + free > 0.0 { used / (used + free) * 100.0 } else { 0.0 }
@@ -128,7 +128,7 @@ impl Input for Disk {
         "disk"
     }
 
-    /// Adds a point for each mount that answers. One that does not costs a warning and its own point.
+    /// Adds a point for each mount that responds. One that does not is logged and skipped.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let (mounts, malformed) = mounts::read(&self.host)?;
         let mounts = self.select(mounts);
@@ -147,7 +147,7 @@ impl Input for Disk {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{gather, write};
+    use super::super::testing::{gather, write};
     use super::*;
     use crate::point::{FieldValue, Point};
 
@@ -230,8 +230,8 @@ mod tests {
             (Options { ignore_mount_opts: list(&["bind"]), ..Options::default() }, vec!["/", "/run"]),
         ] {
             let points = gather(&mut disk(options.clone(), &Host::at(root.path()))).await.unwrap();
-            let said: Vec<_> = points.iter().map(|point| point.tag_value("path").unwrap()).collect();
-            assert_eq!(said, paths, "{options:?}");
+            let actual: Vec<_> = points.iter().map(|point| point.tag_value("path").unwrap()).collect();
+            assert_eq!(actual, paths, "{options:?}");
         }
     }
 
@@ -258,7 +258,7 @@ mod tests {
         );
         write(root.path(), "sys/block/dm-0/dm/name", "vg-root\n");
         write(root.path(), "run/udev/data/b1:3", "S:x\nE:ID_FS_LABEL_ENC=no\nE:ID_FS_LABEL=DATA\n");
-        // A node with a number that this machine has in any case.
+        // A device node that every machine has.
         let host = Host::with(root.path(), &[("HOST_DEV", "/dev")]);
         let points = gather(&mut disk(Options::default(), &host)).await.unwrap();
         let labels: Vec<_> = points.iter().map(|point| point.tag_value("label")).collect();

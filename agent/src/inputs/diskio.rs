@@ -1,6 +1,6 @@
 //! `[[inputs.diskio]]`: operations, bytes and times of each disk, from proc(5) `diskstats`.
 //!
-//! What a disk is called besides is read from udev's data and from sysfs (`udev`), and only when an option asks for it.
+//! Other names of a disk are read from udev's data and from sysfs (`udev`), and only when an option needs them.
 //! The arithmetic of the `io_*` fields is Telegraf's, to the last bit.
 
 mod udev;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use self::udev::Properties;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::diskstats::{self, DiskCounters, DiskLine, SECTOR_BYTES};
 use crate::options::filter::{GlobList, Patterns};
 use crate::point::Point;
 
@@ -24,13 +25,13 @@ use crate::point::Point;
 pub struct Options {
     /// Only these: names or paths, also links such as `/dev/disk/by-label/home`. When one of them is a glob, all are, and
     /// are held against the name and the links that udev made, without `/dev/`. Empty means all.
-    pub devices: GlobList,
+    pub(super) devices: GlobList,
     /// udev's properties that become tags, such as `ID_FS_TYPE`; also `DEVNAME`, `DEVTYPE`, `DEVPATH`, `DEVLINKS`.
-    pub device_tags: Vec<String>,
+    pub(super) device_tags: Vec<String>,
     /// Templates of the tag `name`, of which the first is taken whose properties are all there: `$ID_FS_LABEL`.
-    pub name_templates: Vec<String>,
+    pub(super) name_templates: Vec<String>,
     /// No tag `serial`.
-    pub skip_serial_number: bool,
+    pub(super) skip_serial_number: bool,
 }
 
 impl Default for Options {
@@ -44,48 +45,21 @@ impl Default for Options {
     }
 }
 
-/// The unit of `diskstats`, whatever the disk's own is.
-const SECTOR_BYTES: u64 = 512;
-
-/// A line of `diskstats`: its counters since boot, times in ms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counters {
-    reads: u64,
-    merged_reads: u64,
-    sectors_read: u64,
-    read_time: u64,
-    writes: u64,
-    merged_writes: u64,
-    sectors_written: u64,
-    write_time: u64,
-    in_progress: u64,
-    io_time: u64,
-    weighted_io_time: u64,
-}
-
-/// A disk or partition with a line in `diskstats`.
-#[derive(Clone, Copy, Debug)]
-struct Device<'a> {
-    name: &'a str,
-    major: u32,
-    minor: u32,
-}
-
 /// The input.
 #[derive(Debug)]
-pub struct Diskio {
+pub(super) struct Diskio {
     options: Options,
     host: Host,
-    /// The counters of the gather before, by name, and when that was.
-    last: (Instant, HashMap<String, Counters>),
-    /// Devices about which it was said already that udev says nothing.
+    /// The counters of the previous gather, by name, and when that was.
+    last: (Instant, HashMap<String, DiskCounters>),
+    /// Devices without udev data, each of which was logged once.
     without_udev: HashSet<String>,
 }
 
 impl Diskio {
     /// An input for the disks of this host.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         let last = (Instant::now(), HashMap::new());
         Self { options, host: host.clone(), last, without_udev: HashSet::new() }
     }
@@ -105,21 +79,21 @@ impl Diskio {
         path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// What udev and sysfs say about a device; nothing is said once.
-    fn properties(&mut self, device: Device<'_>) -> Properties {
+    /// A device's properties from udev and sysfs; logs once when there are none.
+    fn properties(&mut self, device: &DiskLine<'_>) -> Properties {
         match Properties::read(device, &self.host) {
             Ok(properties) => properties,
             Err(error) => {
                 if self.without_udev.insert(device.name.to_owned()) {
-                    tracing::warn!(device = device.name, %error, "udev says nothing about this device");
+                    tracing::warn!(device = device.name, %error, "udev has no data about this device");
                 }
                 Properties::default()
             }
         }
     }
 
-    /// Whether `devices` lets it pass, as globs.
-    fn matches(&self, device: Device<'_>, properties: &Properties) -> bool {
+    /// Whether the globs in `devices` select it.
+    fn matches(&self, device: &DiskLine<'_>, properties: &Properties) -> bool {
         match self.options.devices.patterns() {
             Some(globs @ Patterns::Globs(_)) => {
                 globs.matches(device.name) || properties.links().any(|link| globs.matches(link))
@@ -128,7 +102,7 @@ impl Diskio {
         }
     }
 
-    fn add_tags(&self, device: Device<'_>, properties: &Properties, point: &mut Point) {
+    fn add_tags(&self, device: &DiskLine<'_>, properties: &Properties, point: &mut Point) {
         let mut names = self.options.name_templates.iter().filter_map(|template| properties.fill(template));
         point.set_tag("name", names.next().unwrap_or_else(|| device.name.to_owned()));
         if let Ok(wwid) = read_text(&self.host.block_sys("block").join(device.name).join("wwid")) {
@@ -148,7 +122,7 @@ impl Diskio {
         }
     }
 
-    /// Whether anything of udev's is needed.
+    /// Whether an option needs udev's properties.
     fn asks_udev(&self) -> bool {
         let Options { devices, device_tags, name_templates, skip_serial_number } = &self.options;
         matches!(devices.patterns(), Some(Patterns::Globs(_)))
@@ -158,62 +132,37 @@ impl Diskio {
     }
 }
 
-/// A line of `diskstats`; `None` when it is malformed. One with fewer columns is of a partition before Linux 2.6.25.
-fn parse(line: &str) -> Option<(Device<'_>, Counters)> {
-    let mut columns = line.split_ascii_whitespace();
-    let major = columns.next()?.parse().ok()?;
-    let minor = columns.next()?.parse().ok()?;
-    let device = Device { major, minor, name: columns.next()? };
-    let mut next = || columns.next()?.parse::<u64>().ok();
-    let counters = Counters {
-        reads: next()?,
-        merged_reads: next()?,
-        sectors_read: next()?,
-        read_time: next()?,
-        writes: next()?,
-        merged_writes: next()?,
-        sectors_written: next()?,
-        write_time: next()?,
-        in_progress: next()?,
-        io_time: next()?,
-        weighted_io_time: next()?,
-    };
-    Some((device, counters))
+fn add_fields(counters: &DiskCounters, point: &mut Point) {
+    point.set_field("reads", counters.reads);
+    point.set_field("writes", counters.writes);
+    point.set_field("read_bytes", counters.sectors_read.saturating_mul(SECTOR_BYTES));
+    point.set_field("write_bytes", counters.sectors_written.saturating_mul(SECTOR_BYTES));
+    point.set_field("read_time", counters.read_time);
+    point.set_field("write_time", counters.write_time);
+    point.set_field("io_time", counters.io_time);
+    point.set_field("weighted_io_time", counters.weighted_io_time);
+    point.set_field("iops_in_progress", counters.in_progress);
+    point.set_field("merged_reads", counters.merged_reads);
+    point.set_field("merged_writes", counters.merged_writes);
 }
 
-impl Counters {
-    fn add_fields(&self, point: &mut Point) {
-        point.set_field("reads", self.reads);
-        point.set_field("writes", self.writes);
-        point.set_field("read_bytes", self.sectors_read.saturating_mul(SECTOR_BYTES));
-        point.set_field("write_bytes", self.sectors_written.saturating_mul(SECTOR_BYTES));
-        point.set_field("read_time", self.read_time);
-        point.set_field("write_time", self.write_time);
-        point.set_field("io_time", self.io_time);
-        point.set_field("weighted_io_time", self.weighted_io_time);
-        point.set_field("iops_in_progress", self.in_progress);
-        point.set_field("merged_reads", self.merged_reads);
-        point.set_field("merged_writes", self.merged_writes);
+/// What happened since the previous gather; nothing when a counter ran backwards, as when a disk was replaced.
+fn add_rates(now: &DiskCounters, last: &DiskCounters, interval: Duration, point: &mut Point) {
+    let deltas = || {
+        let delta = |now: u64, last: u64| now.checked_sub(last).map(|delta| delta as f64);
+        let operations = delta(now.reads, last.reads)? + delta(now.writes, last.writes)?;
+        let waited = delta(now.read_time, last.read_time)? + delta(now.write_time, last.write_time)?;
+        Some((operations, waited, delta(now.io_time, last.io_time)?))
+    };
+    let Some((operations, waited, busy)) = deltas() else { return };
+    if operations > 0.0 {
+        point.set_field("io_await", waited / operations);
+        point.set_field("io_svctm", busy / operations);
     }
-
-    /// What happened since the gather before; nothing when a counter ran backwards, as when a disk was replaced.
-    fn add_rates(&self, last: &Self, interval: Duration, point: &mut Point) {
-        let deltas = || {
-            let delta = |now: u64, last: u64| now.checked_sub(last).map(|delta| delta as f64);
-            let operations = delta(self.reads, last.reads)? + delta(self.writes, last.writes)?;
-            let waited = delta(self.read_time, last.read_time)? + delta(self.write_time, last.write_time)?;
-            Some((operations, waited, delta(self.io_time, last.io_time)?))
-        };
-        let Some((operations, waited, busy)) = deltas() else { return };
-        if operations > 0.0 {
-            point.set_field("io_await", waited / operations);
-            point.set_field("io_svctm", busy / operations);
-        }
-        // Whole milliseconds, as Telegraf takes them.
-        let interval_ms = interval.as_millis() as f64;
-        if interval_ms > 0.0 {
-            point.set_field("io_util", 100.0 * busy / interval_ms);
-        }
+    // Whole milliseconds, as Telegraf takes them.
+    let interval_ms = interval.as_millis() as f64;
+    if interval_ms > 0.0 {
+        point.set_field("io_util", 100.0 * busy / interval_ms);
     }
 }
 
@@ -229,40 +178,40 @@ impl Input for Diskio {
         "diskio"
     }
 
-    /// Adds a point for each device that has ever done anything; a line that is not understood costs only itself.
+    /// Adds a point for each device that has ever done anything; a malformed line costs only itself.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
-        /// What a line has had since Linux 2.6, and for partitions since 2.6.25. Shorter ones are left out.
-        const N_COLUMNS: usize = 14;
         let path = self.host.proc("diskstats");
         let text = read_text(&path)?;
         let now = Instant::now();
         let interval = now - self.last.0;
         let (names, asks_udev) = (self.names(), self.asks_udev());
-        let (mut counts, mut malformed) = (HashMap::new(), None);
-        for line in text.lines().filter(|line| line.split_ascii_whitespace().nth(N_COLUMNS - 1).is_some()) {
-            let Some((device, counters)) = parse(line) else {
-                malformed = malformed.or_else(|| Some(line.to_owned()));
+        let (mut counters, mut malformed) = (HashMap::new(), None);
+        for line in text.lines() {
+            let Some(device) = diskstats::parse_line(line) else {
+                if !diskstats::is_short(line) {
+                    malformed = malformed.or_else(|| Some(line.to_owned()));
+                }
                 continue;
             };
             let is_named = names.as_ref().is_none_or(|names| names.iter().any(|name| name == device.name));
-            if !is_named || counters == Counters::default() {
+            if !is_named || device.counters == DiskCounters::default() {
                 continue;
             }
             let last = self.last.1.get(device.name).copied();
-            counts.insert(device.name.to_owned(), counters);
-            let properties = if asks_udev { self.properties(device) } else { Properties::default() };
-            if !self.matches(device, &properties) {
+            counters.insert(device.name.to_owned(), device.counters);
+            let properties = if asks_udev { self.properties(&device) } else { Properties::default() };
+            if !self.matches(&device, &properties) {
                 continue;
             }
             let mut point = gathered.point("diskio");
-            self.add_tags(device, &properties, &mut point);
-            counters.add_fields(&mut point);
+            self.add_tags(&device, &properties, &mut point);
+            add_fields(&device.counters, &mut point);
             if let Some(last) = last {
-                counters.add_rates(&last, interval, &mut point);
+                add_rates(&device.counters, &last, interval, &mut point);
             }
             gathered.push(point);
         }
-        self.last = (now, counts);
+        self.last = (now, counters);
         match malformed {
             Some(what) => Err(GatherError::Malformed { path, what }),
             None => Ok(()),
@@ -275,31 +224,31 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
-    use super::super::golden::{self, fields, gather, tags, write};
+    use super::super::testing::{self, fields, gather, tags, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test(start_paused = true)]
-    async fn says_what_telegraf_says() {
-        for case in golden::CASES {
-            let expected = golden::expected(case, "diskio");
+    async fn matches_telegraf() {
+        for case in testing::CASES {
+            let expected = testing::expected(case, "diskio");
             assert!(expected.iter().all(|round| round.len() == 1), "{case}");
-            // Telegraf's own intervals, which were a little off 2 s, from what it made of 8 busy milliseconds.
+            // Telegraf's own intervals, which were a little off 2 s, from the percentage that it printed for 8 busy milliseconds.
             let interval = match expected.last().unwrap()[0].1["io_util"] {
                 FieldValue::Float(percent) => Duration::from_millis((800.0 / percent).round() as u64),
                 _ => panic!("{case}"),
             };
-            let machine = golden::Machine::new(case);
+            let machine = testing::Machine::new(case);
             let mut input = Diskio::new(Options::default(), &machine.host());
-            let mut said = Vec::new();
+            let mut actual = Vec::new();
             for round in 0..expected.len() {
                 if round == expected.len() - 1 {
                     machine.switch(1);
                 }
                 tokio::time::advance(interval).await;
-                said.push(gather(&mut input).await.unwrap().iter().map(golden::line).collect::<Vec<_>>());
+                actual.push(gather(&mut input).await.unwrap().iter().map(testing::line).collect::<Vec<_>>());
             }
-            assert_eq!(said, expected, "{case}");
+            assert_eq!(actual, expected, "{case}");
         }
     }
 
@@ -363,10 +312,10 @@ mod tests {
         let rates = [("io_await", 3.0), ("io_svctm", 2.0), ("io_util", 0.6)]
             .map(|(key, value)| (key, FieldValue::Float(value)));
         assert_eq!(fields(&points[0])[11..], rates);
-        // Nothing happened: there is no time of one operation to tell.
+        // Without an operation there is no time per operation.
         assert_eq!(fields(&points[1])[11..], [("io_util", FieldValue::Float(0.0))]);
 
-        // At once: no share of no time.
+        // Immediately after: no time has passed, so there is no share of it.
         let points = gather(&mut input).await.unwrap();
         assert_eq!(points[1].fields.len(), 11);
     }
@@ -467,8 +416,8 @@ mod tests {
             symlink(format!("../../devices/host0/block/{device}"), link).unwrap();
         }
         let points = gather(&mut Diskio::new(Options::default(), &Host::at(root.path()))).await.unwrap();
-        let said: Vec<_> = points.iter().map(tags).collect();
-        assert_eq!(said, ["name=sda", "name=sda1", "name=nvme0n1,wwid=eui.0025"]);
+        let actual: Vec<_> = points.iter().map(tags).collect();
+        assert_eq!(actual, ["name=sda", "name=sda1", "name=nvme0n1,wwid=eui.0025"]);
         let options = Options { skip_serial_number: false, ..Options::default() };
         let points = gather(&mut Diskio::new(options, &Host::at(root.path()))).await.unwrap();
         let serials: Vec<_> = points.iter().map(|point| point.tag_value("serial").unwrap()).collect();

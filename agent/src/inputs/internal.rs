@@ -1,7 +1,7 @@
 //! `[[inputs.internal]]`: the agent about itself, under Telegraf's names.
 //!
-//! Source: the counters of `telemetry`. What Telegraf tells of the Go runtime (`internal_memstats`, `internal_gostats`, the
-//! tag `go_version`) is not here: there is no Go runtime to tell of. `seismograf` has the memory and CPU time.
+//! Source: the counters of `telemetry`. Telegraf's figures of the Go runtime (`internal_memstats`, `internal_gostats`, the
+//! tag `go_version`) have no counterpart here. `seismograf` has the memory and CPU time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use crate::service::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// A point for each instance of a plugin, with the tag `_id`, instead of their sum.
-    pub per_instance: bool,
+    pub(super) per_instance: bool,
 }
 
-/// What Telegraf's tag `version` says here.
+/// The value of the tag `version`.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The agent's own counters.
-pub struct Internal {
+pub(super) struct Internal {
     options: Options,
     telemetry: Arc<Telemetry>,
-    /// The mean times of the last gather, by series: they stay when nothing new was measured.
+    /// The mean times of the last gather, by series: they are kept when nothing new was measured.
     means: BTreeMap<Series, Mean>,
 }
 
 /// Measurement, plugin, alias and instance.
 type Series = (&'static str, &'static str, String, String);
 
-/// A mean since the gather before.
+/// A mean since the previous gather.
 #[derive(Clone, Copy, Default)]
 struct Mean {
     sum: u64,
@@ -55,7 +55,7 @@ impl Mean {
 impl Internal {
     /// Reads the counters of `telemetry` at each gather.
     #[must_use]
-    pub fn new(options: Options, telemetry: &Arc<Telemetry>) -> Self {
+    pub(super) fn new(options: Options, telemetry: &Arc<Telemetry>) -> Self {
         Self { options, telemetry: Arc::clone(telemetry), means: BTreeMap::new() }
     }
 
@@ -74,7 +74,7 @@ impl Internal {
         series
     }
 
-    /// The mean time of one thing that was done since the gather before.
+    /// The mean time of one thing that was done since the previous gather.
     fn mean(&mut self, series: &Series, sum: i64, n: i64) -> i64 {
         let mean = self.means.entry(series.clone()).or_default();
         let count = |value: i64| u64::try_from(value).unwrap_or(0);

@@ -2,7 +2,7 @@
 //! merging, from sysfs `kernel/mm/ksm`, and stalls, from proc(5) `pressure`.
 //!
 //! Telegraf reads its own `/proc` and `/sys` here, whatever `HOST_*` says. In this input the variables count too: the
-//! figures are the kernel's, the same in every mount of it, and a container may not have one of its own.
+//! figures are the kernel's, the same in every mount of proc, and a container may not have one of its own.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
-use crate::host::cgroupfs::figures::Pressure;
+use crate::host::proc::pressure::Pressure;
+use crate::host::proc::stat;
 use crate::options::OptionError;
 use crate::point::Point;
 
@@ -19,8 +20,8 @@ use crate::point::Point;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Also `ksm`, `psi`. Other names are taken and mean nothing, as in Telegraf.
-    pub collect: Vec<String>,
+    /// Also `ksm`, `psi`. Other names are accepted and ignored, as in Telegraf.
+    pub(super) collect: Vec<String>,
 }
 
 impl Options {
@@ -61,7 +62,7 @@ const KSM_PROFIT: (&str, &str) = ("general_profit", "ksm_general_profit");
 
 /// The input.
 #[derive(Debug)]
-pub struct Kernel {
+pub(super) struct Kernel {
     stat: PathBuf,
     entropy: PathBuf,
     ksm: Option<PathBuf>,
@@ -73,7 +74,7 @@ impl Kernel {
     ///
     /// # Errors
     /// When KSM is asked for and the kernel has none.
-    pub fn new(options: &Options, host: &Host) -> Result<Self, OptionError> {
+    pub(super) fn new(options: &Options, host: &Host) -> Result<Self, OptionError> {
         let ksm = options.has("ksm").then(|| host.sys("kernel/mm/ksm"));
         if let Some(path) = ksm.as_ref().filter(|path| !path.is_dir()) {
             let path = path.display();
@@ -94,12 +95,10 @@ impl Kernel {
 
     fn add_stat(&self, point: &mut Point) -> Result<(), GatherError> {
         for line in read_text(&self.stat)?.lines() {
-            let mut words = line.split_ascii_whitespace();
-            let Some(name) = words.next() else { continue };
+            let Some((name, mut numbers)) = stat::parse_counters(line) else { continue };
             let fields = STAT.iter().find(|(line, _)| *line == name).map_or(&[][..], |(_, fields)| fields);
             for field in fields {
-                let number = words.next().and_then(|word| word.parse::<i64>().ok());
-                let number = number.ok_or_else(|| GatherError::Malformed {
+                let number = numbers.next().flatten().ok_or_else(|| GatherError::Malformed {
                     path: self.stat.clone(),
                     // The line of interrupts can have thousands of numbers.
                     what: line.chars().take(80).collect(),
@@ -178,7 +177,7 @@ impl Input for Kernel {
         "kernel"
     }
 
-    /// What cannot be read costs its own fields, where Telegraf gives up the whole point.
+    /// A file that cannot be read costs its own fields, where Telegraf drops the whole point.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let mut point = gathered.point("kernel");
         let mut result = self.add_stat(&mut point);
@@ -196,7 +195,7 @@ impl Input for Kernel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{fields, gather, tags, write};
+    use super::super::testing::{fields, gather, tags, write};
     use super::*;
     use crate::point::FieldValue;
 
@@ -287,19 +286,19 @@ mod tests {
             expected.push((series.clone(), averages.to_vec()));
             expected.push((series, vec![("total", n)]));
         }
-        let said: Vec<_> = points[1..].iter().map(|point| (tags(point), fields(point))).collect();
-        assert_eq!(said, expected);
+        let actual: Vec<_> = points[1..].iter().map(|point| (tags(point), fields(point))).collect();
+        assert_eq!(actual, expected);
 
-        // Before 5.13 the CPU has no second line; one that is not understood costs only itself.
+        // Before 5.13 the CPU has no second line; a malformed one costs only itself.
         write(root.path(), "proc/pressure/cpu", format!("some {}", line(1)));
         write(root.path(), "proc/pressure/memory", format!("some avg10=x\nfull {}", line(3)));
         std::fs::remove_file(root.path().join("proc/pressure/io")).unwrap();
         let (error, points) = gather(&mut input).await.unwrap_err();
         assert!(error.ends_with("/proc/pressure/memory: some avg10=x"), "{error}");
-        let said: Vec<_> = points[1..].iter().map(tags).collect();
+        let actual: Vec<_> = points[1..].iter().map(tags).collect();
         let cpu = "resource=cpu,type=some";
         let memory = "resource=memory,type=full";
-        assert_eq!(said, [cpu, cpu, memory, memory]);
+        assert_eq!(actual, [cpu, cpu, memory, memory]);
     }
 
     #[tokio::test]

@@ -1,9 +1,9 @@
 //! `[[inputs.kubernetes]]`: this node's pods and containers, from the kubelet and from the kernel.
 //!
-//! The kubelet says which there are; what it says of CPU time, memory and network is up to 15 s old, so for what runs here
-//! these are read from the containers' own cgroups and network namespaces, at the time of the gather. The rest (the node,
-//! volumes, file systems) is the kubelet's. A gather waits for it only for a part of its interval: one that is slow, down
-//! or wrong takes away its own figures and nothing else, and is logged when that begins and when it is over.
+//! The kubelet lists them. Its figures of CPU time, memory and network are up to 15 s old, so for containers that run here
+//! these are read from their own cgroups and network namespaces, at the time of the gather. The rest (the node, volumes, file
+//! systems) is the kubelet's. A gather waits for it only for a part of its interval: a kubelet that is slow, down or wrong
+//! costs its own figures and nothing else, and is logged when that begins and when it is over.
 //!
 //! Measurements: `kubernetes_node`, `kubernetes_system_container`, `kubernetes_pod_container`, `kubernetes_pod_volume`,
 //! `kubernetes_pod_network`, Telegraf's to the letter.
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use self::live::Live;
-use self::points::Said;
+use self::points::KubeletData;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 
 use crate::host::Host;
@@ -34,9 +34,9 @@ use crate::options::tls::Tls;
 
 /// The kubelet's port with TLS and authorisation.
 const PORT: u16 = 10250;
-/// Telegraf's, and what it takes a shorter one for.
+/// Telegraf's; it also replaces one below a second.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the first gather waits for the kubelet at the most; its interval is not known yet.
+/// How long the first gather waits for the kubelet; its interval is not known yet.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// The section `[[inputs.kubernetes]]`.
@@ -45,22 +45,22 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 pub struct Options {
     /// The kubelet; empty means port 10250 of `$NODE_IP`, `$HOST_IP` or this machine, whose certificate is then not
     /// checked.
-    pub url: String,
+    pub(super) url: String,
     /// A file with the token, read for each request; empty means the pod's own.
-    pub bearer_token: String,
+    pub(super) bearer_token: String,
     /// The token itself, where no file is named.
-    pub bearer_token_string: String,
+    pub(super) bearer_token_string: String,
     /// The name of the measurement `kubernetes_node`.
-    pub node_metric_name: String,
+    pub(super) node_metric_name: String,
     /// Labels of pods that become tags; empty means all.
-    pub label_include: Vec<String>,
+    pub(super) label_include: Vec<String>,
     /// Labels of pods that do not.
-    pub label_exclude: Vec<String>,
+    pub(super) label_exclude: Vec<String>,
     /// For one request; less than 1 s means 5 s.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub response_timeout: Duration,
+    pub(super) response_timeout: Duration,
     /// For `https`.
-    pub tls: Tls,
+    pub(super) tls: Tls,
 }
 
 impl Default for Options {
@@ -79,14 +79,14 @@ impl Default for Options {
 }
 
 impl Options {
-    /// A client of the kubelet that the options mean, on this host.
+    /// A client of the kubelet that the options name, on this host.
     ///
     /// # Errors
-    /// The option that cannot be worked with.
-    pub fn client(&self, host: &Host) -> Result<KubeletClient, OptionError> {
+    /// The invalid option.
+    pub(crate) fn client(&self, host: &Host) -> Result<KubeletClient, OptionError> {
         let mut tls = self.tls.clone();
         let url = if self.url.is_empty() {
-            // The kubelet of a node is no more than its address, and its certificate mostly signed by itself.
+            // Only the address of this node's kubelet is known, and its certificate is mostly self-signed.
             tls.insecure_skip_verify = true;
             own_node(host.node_ip())
         } else {
@@ -116,13 +116,13 @@ fn own_node(ip: Option<&str>) -> String {
 }
 
 /// The input.
-pub struct Kubernetes {
+pub(super) struct Kubernetes {
     kubelet: Arc<Kubelet>,
     shared: Arc<Shared>,
     node_metric_name: String,
     timeout: Duration,
     live: Live,
-    /// The request for the kubelet's statistics, when one is under way; it may outlast a gather.
+    /// The pending request for the kubelet's statistics; it may outlast a gather.
     fetch: JoinSet<Fetched>,
     last_gather: Option<Instant>,
     _names: NameKeeper,
@@ -132,15 +132,15 @@ impl Kubernetes {
     /// Starts to list pods and to name them. Call it within the runtime.
     ///
     /// # Errors
-    /// The option that cannot be worked with. A kubelet that does not answer is no error.
-    pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
+    /// The invalid option. A kubelet that does not answer is no error.
+    pub(super) fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
         let (include, exclude) = (&options.label_include, &options.label_exclude);
         let labels = IncludeExclude::new(("label_include", include), ("label_exclude", exclude))?;
         let client = options.client(&shared.host)?;
         if options.url.is_empty() {
             tracing::info!(
                 kubelet = client.url(),
-                "`url` is empty: this node's kubelet is asked, and its certificate not checked"
+                "`url` is empty: this node's kubelet is used, and its certificate not checked"
             );
         }
         let kubelet = Kubelet::new(client, &shared.names, move |key| labels.takes(key));
@@ -165,7 +165,7 @@ impl Kubernetes {
         }
         let fetched = tokio::time::timeout_at(start + wait, self.fetch.join_next()).await.ok()??.ok()?;
         if fetched.took > wait {
-            // It never comes in time: the next gather takes what is asked for now.
+            // It never comes in time: the next gather takes the response to this request.
             self.ask();
         }
         // What failed has been logged.
@@ -178,31 +178,31 @@ impl Kubernetes {
     }
 }
 
-/// What the kubelet said of its statistics, and how long that took.
+/// The kubelet's response to a request for statistics, and how long it took.
 struct Fetched {
     summary: Result<Summary, Error>,
     took: Duration,
 }
 
-/// Asks for the statistics, and for the pods again where the list `is_stale` or does not go with them.
+/// Requests the statistics, and the pods again where the list `is_stale` or does not match them.
 async fn fetch(kubelet: Arc<Kubelet>, is_stale: bool) -> Fetched {
-    let asked = Instant::now();
+    let requested = Instant::now();
     let is_stale = is_stale || kubelet.is_failing();
     let summary = kubelet.summary().await;
     if let Ok(summary) = &summary
         && (is_stale || kubelet.latest().is_none_or(|listing| !has_all(&listing, summary)))
     {
-        // Logged where it failed; the statistics are good all the same.
-        let _ = kubelet.list(asked).await;
+        // Logged where it failed; the statistics are valid all the same.
+        let _ = kubelet.list(requested).await;
     }
-    Fetched { summary, took: asked.elapsed() }
+    Fetched { summary, took: requested.elapsed() }
 }
 
 fn pods(listing: Option<&Listing>) -> &[Pod] {
     listing.map_or(&[], |listing| &listing.pods)
 }
 
-/// Whether each container that has statistics runs by the list.
+/// Whether each container that has statistics is listed as running.
 fn has_all(listing: &Listing, summary: &Summary) -> bool {
     let pods = points::by_name(Some(listing));
     summary.pods.iter().all(|PodStats { pod_ref, containers, .. }| {
@@ -238,8 +238,8 @@ impl Input for Kubernetes {
         if listing.as_ref().map(Arc::as_ptr) != known.as_ref().map(Arc::as_ptr) {
             self.live.read(pods(listing.as_deref()), &self.shared);
         }
-        let said = Said { listing: listing.as_deref(), summary: summary.as_ref() };
-        points::add(&said, self.live.figures(), &self.node_metric_name, gathered);
+        let data = KubeletData { listing: listing.as_deref(), summary: summary.as_ref() };
+        points::add(&data, self.live.figures(), &self.node_metric_name, gathered);
         self.live.end(pods(listing.as_deref()));
         if summary.is_some() { Ok(()) } else { Err(GatherError::Counted) }
     }

@@ -1,6 +1,5 @@
 //! `[[inputs.mem]]`: the machine's memory, from proc(5) `meminfo`.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,13 +7,15 @@ use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::meminfo::{self, Meminfo};
+use crate::host::proc::zoneinfo;
 
 /// The section `[[inputs.mem]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Also `active_file`, `inactive_file`, `active_anon`, `inactive_anon`, `unevictable` and `percpu`.
-    pub collect_extended: bool,
+    pub(super) collect_extended: bool,
 }
 
 /// The fields that are one line of `meminfo`, in bytes. `cached`, `available` and `used` are not: see `gather`.
@@ -64,7 +65,7 @@ const EXTENDED: [(&str, &str); 6] = [
 
 /// The input.
 #[derive(Debug)]
-pub struct Mem {
+pub(super) struct Mem {
     options: Options,
     meminfo: PathBuf,
     zoneinfo: PathBuf,
@@ -73,81 +74,40 @@ pub struct Mem {
 impl Mem {
     /// An input that reads `meminfo` of this host.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         Self { options, meminfo: host.proc("meminfo"), zoneinfo: host.proc("zoneinfo") }
     }
 
-    /// What the kernel calls available since Linux 3.14, for one that does not say so.
+    /// What the kernel calls available since Linux 3.14, for older ones.
     ///
-    /// That is what is free beyond the low watermarks, and the half of file cache and reclaimable slab that can be
-    /// taken without swapping; or all the cache where these are unknown.
-    fn estimate_available(&self, meminfo: &Meminfo) -> u64 {
-        let free_and_cached = meminfo.bytes("MemFree").saturating_add(meminfo.cached());
+    /// That is what is free beyond the low watermarks, and the half of file cache and reclaimable slab that can be reclaimed
+    /// without swapping; or all of the cache where these are unknown.
+    fn estimate_available(&self, meminfo: &Meminfo<'_>) -> u64 {
+        let free_and_cached = meminfo.bytes("MemFree").saturating_add(cached(meminfo));
         let lines = [meminfo.get("Active(file)"), meminfo.get("Inactive(file)"), meminfo.get("SReclaimable")];
         let [Some(active_file), Some(inactive_file), Some(reclaimable)] = lines else {
             return free_and_cached;
         };
-        let Ok(zoneinfo) = read_text(&self.zoneinfo) else { return free_and_cached };
-        let pages = zoneinfo.lines().filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            words.next().filter(|word| word.starts_with("low"))?;
-            words.next()?.parse::<u64>().ok()
-        });
-        let watermark = pages.sum::<u64>().saturating_mul(rustix::param::page_size() as u64);
-        let page_cache = kib(active_file).saturating_add(kib(inactive_file));
+        let Ok(text) = read_text(&self.zoneinfo) else { return free_and_cached };
+        let watermark = zoneinfo::low_watermarks(&text).saturating_mul(rustix::param::page_size() as u64);
+        let page_cache = meminfo::bytes(active_file).saturating_add(meminfo::bytes(inactive_file));
         let beyond = |amount: u64| amount - watermark.min(amount / 2);
-        // Added first and taken off last: what is free may be less than the watermarks.
-        (meminfo.bytes("MemFree").saturating_add(beyond(page_cache)).saturating_add(beyond(kib(reclaimable))))
+        // Added first and subtracted last: what is free may be less than the watermarks.
+        let reclaimable = beyond(meminfo::bytes(reclaimable));
+        (meminfo.bytes("MemFree").saturating_add(beyond(page_cache)).saturating_add(reclaimable))
             .saturating_sub(watermark)
     }
 }
 
-/// The lines of `meminfo` by their names, the unit left out.
-///
-/// Not procfs's parser: that one refuses a file in which a line is missing that it expects, where Telegraf says 0.
-struct Meminfo<'a>(HashMap<&'a str, u64>);
-
-impl<'a> Meminfo<'a> {
-    /// Takes the lines that are read here, and leaves the others alone; the error is the first that has no number.
-    fn parse(text: &'a str) -> Result<Self, String> {
-        let lines = text.lines().filter_map(|line| Some((line, line.split_once(':')?)));
-        let lines = lines
-            .map(|(line, (name, value))| (line, name.trim(), value))
-            .filter(|(_, name, _)| is_read(name));
-        let lines = lines.map(|(line, name, value)| {
-            let value = value.split_ascii_whitespace().next().and_then(|value| value.parse().ok());
-            value.map(|value| (name, value)).ok_or_else(|| line.to_owned())
-        });
-        let lines = lines.collect::<Result<HashMap<_, _>, _>>()?;
-        if lines.get("MemTotal").is_none_or(|total| *total == 0) {
-            return Err("no MemTotal".to_owned());
-        }
-        Ok(Self(lines))
-    }
-
-    fn get(&self, name: &str) -> Option<u64> {
-        self.0.get(name).copied()
-    }
-
-    /// A line in bytes; 0 where the kernel lacks it.
-    fn bytes(&self, name: &str) -> u64 {
-        kib(self.get(name).unwrap_or_default())
-    }
-
-    /// The page cache and the slab that can be given back, which Telegraf counts as cached too.
-    fn cached(&self) -> u64 {
-        self.bytes("Cached").saturating_add(self.bytes("SReclaimable"))
-    }
-}
-
+/// Whether a line of `meminfo` becomes a field, or a part of one.
 fn is_read(name: &str) -> bool {
     let lines = BYTES.iter().chain(&PAGES).chain(&EXTENDED).map(|(_, line)| *line);
     lines.chain(["MemAvailable", "Cached"]).any(|line| line == name)
 }
 
-/// Bytes. `kB` in `meminfo` means 1,024 of them.
-fn kib(amount: u64) -> u64 {
-    amount.saturating_mul(1024)
+/// The page cache and the slab that can be given back, which Telegraf counts as cached too.
+fn cached(meminfo: &Meminfo<'_>) -> u64 {
+    meminfo.bytes("Cached").saturating_add(meminfo.bytes("SReclaimable"))
 }
 
 impl InputPlugin for Options {
@@ -164,14 +124,14 @@ impl Input for Mem {
 
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let text = read_text(&self.meminfo)?;
-        let meminfo = Meminfo::parse(&text)
+        let meminfo = Meminfo::parse(&text, is_read)
             .map_err(|what| GatherError::Malformed { path: self.meminfo.clone(), what })?;
         let total = meminfo.bytes("MemTotal");
         let available = match meminfo.get("MemAvailable") {
-            Some(available) => kib(available),
+            Some(available) => meminfo::bytes(available),
             None => self.estimate_available(&meminfo),
         };
-        // In some containers `meminfo` is made up and the parts can be more than the whole.
+        // In some containers `meminfo` is synthetic, and the parts can exceed the whole.
         let used = total.saturating_sub(available);
         let percent = |amount: u64| 100.0 * amount as f64 / total as f64;
 
@@ -182,7 +142,7 @@ impl Input for Mem {
         for (field, line) in PAGES {
             point.set_field(field, meminfo.get(line).unwrap_or_default());
         }
-        point.set_field("cached", meminfo.cached());
+        point.set_field("cached", cached(&meminfo));
         point.set_field("available", available);
         point.set_field("used", used);
         point.set_field("used_percent", percent(used));
@@ -199,17 +159,18 @@ impl Input for Mem {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, gather, write};
+    use super::super::testing::{self, gather, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
-        for case in golden::CASES {
-            let expected = golden::expected(case, "mem");
-            let said = golden::replay(case, expected.len(), |host| Mem::new(Options::default(), host)).await;
-            assert!(said.iter().flatten().count() >= 2, "{case}");
-            assert_eq!(said, expected, "{case}");
+    async fn matches_telegraf() {
+        for case in testing::CASES {
+            let expected = testing::expected(case, "mem");
+            let actual =
+                testing::replay(case, expected.len(), |host| Mem::new(Options::default(), host)).await;
+            assert!(actual.iter().flatten().count() >= 2, "{case}");
+            assert_eq!(actual, expected, "{case}");
         }
     }
 

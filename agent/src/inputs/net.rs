@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use self::flags::Interfaces;
+use self::flags::InterfaceFlags;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::net_dev::{self, InterfaceLine};
 use crate::options::filter::GlobList;
 
 /// The section `[[inputs.net]]`.
@@ -22,38 +23,24 @@ use crate::options::filter::GlobList;
 pub struct Options {
     /// Globs on interfaces: exactly these, whatever their state. Empty means all that are up, without the loopback;
     /// and where `HOST_PROC` is set, all there are.
-    pub interfaces: GlobList,
-    /// Without effect, as in Telegraf since 1.37: there are no protocol counters to leave out any more.
-    pub ignore_protocol_stats: Option<bool>,
+    pub(super) interfaces: GlobList,
+    /// Without effect, as in Telegraf since 1.37: there are no protocol counters any more.
+    pub(super) ignore_protocol_stats: Option<bool>,
 }
-
-/// The columns of `net/dev` that are fields, by their place after the name.
-const COLUMNS: [(usize, &str); 8] = [
-    (0, "bytes_recv"),
-    (1, "packets_recv"),
-    (2, "err_in"),
-    (3, "drop_in"),
-    (8, "bytes_sent"),
-    (9, "packets_sent"),
-    (10, "err_out"),
-    (11, "drop_out"),
-];
-/// The columns of `net/dev` that anybody reads.
-pub(crate) const N_COLUMNS: usize = 12;
 
 /// The input.
 #[derive(Debug)]
-pub struct Net {
+pub(super) struct Net {
     options: Options,
     host: Host,
-    /// Whether it was said already that these are the agent's own interfaces and not the host's.
+    /// Whether it was logged that these are the agent's own interfaces and not the host's.
     has_warned: bool,
 }
 
 impl Net {
     /// An input for the interfaces of this host.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         Self { options, host: host.clone(), has_warned: false }
     }
 
@@ -69,7 +56,7 @@ impl Net {
         read_text(&path).map(|text| (path, text))
     }
 
-    /// That these are not the host's interfaces. Where there is no process 1, `HOST_PROC` is no whole `/proc`, on purpose.
+    /// Warns that these are not the host's interfaces. Where there is no process 1, `HOST_PROC` is a part of `/proc` on purpose.
     fn warn_once(&mut self, error: &GatherError) {
         let is_missing =
             matches!(error, GatherError::Read { error, .. } if error.kind() == ErrorKind::NotFound);
@@ -86,18 +73,6 @@ impl Net {
     }
 }
 
-/// A line of proc(5) `net/dev`: the interface, and its columns; `None` when it is malformed, or a heading.
-pub(crate) fn parse(line: &str) -> Option<(&str, [u64; N_COLUMNS])> {
-    // The name of an alias has a colon in it.
-    let (interface, numbers) = line.rsplit_once(':')?;
-    let mut columns = [0; N_COLUMNS];
-    let mut numbers = numbers.split_ascii_whitespace();
-    for column in &mut columns {
-        *column = numbers.next()?.parse().ok()?;
-    }
-    Some((interface.trim(), columns)).filter(|(interface, _)| !interface.is_empty())
-}
-
 impl InputPlugin for Options {
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Net::new(*self, &shared.host)))
@@ -110,34 +85,39 @@ impl Input for Net {
         "net"
     }
 
-    /// Adds a point for each interface; a line that is not understood costs only itself.
+    /// Adds a point for each interface; a malformed line costs only itself.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let (path, text) = self.read()?;
         let patterns = self.options.interfaces.patterns();
-        // What is up here says nothing about another namespace.
-        let interfaces = match patterns {
-            None if !self.host.is_proc_named() => Some(Interfaces::open()?),
+        // The flags here are not those of another namespace.
+        let flags = match patterns {
+            None if !self.host.is_proc_named() => Some(InterfaceFlags::open()?),
             _ => None,
         };
         let mut malformed = None;
         // Two lines of headings.
         for line in text.lines().skip(2) {
-            let Some((interface, columns)) = parse(line) else {
+            let Some(InterfaceLine { name: interface, rx, tx }) = net_dev::parse_line(line) else {
                 malformed = malformed.or_else(|| Some(line.to_owned()));
                 continue;
             };
-            let is_wanted = match (patterns, &interfaces) {
+            let is_wanted = match (patterns, &flags) {
                 (Some(patterns), _) => patterns.matches(interface),
-                (None, Some(interfaces)) => interfaces.is_up_and_no_loopback(interface),
+                (None, Some(flags)) => flags.is_up_and_no_loopback(interface),
                 (None, None) => true,
             };
             if !is_wanted {
                 continue;
             }
             let mut point = gathered.point("net").tag("interface", interface);
-            for (column, field) in COLUMNS {
-                point.set_field(field, columns[column]);
-            }
+            point.set_field("bytes_recv", rx.bytes);
+            point.set_field("packets_recv", rx.packets);
+            point.set_field("err_in", rx.errors);
+            point.set_field("drop_in", rx.dropped);
+            point.set_field("bytes_sent", tx.bytes);
+            point.set_field("packets_sent", tx.packets);
+            point.set_field("err_out", tx.errors);
+            point.set_field("drop_out", tx.dropped);
             point.set_field("speed", self.speed(interface));
             gathered.push(point);
         }
@@ -150,19 +130,19 @@ impl Input for Net {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, fields, gather, tags, write};
+    use super::super::testing::{self, fields, gather, tags, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
+    async fn matches_telegraf() {
         let options = Options { ignore_protocol_stats: Some(true), ..Options::default() };
-        for case in golden::CASES {
-            let expected = golden::expected(case, "net");
-            let said = golden::replay(case, expected.len(), |host| Net::new(options.clone(), host)).await;
-            assert!(said.iter().all(|round| round.len() >= 16), "{case}");
+        for case in testing::CASES {
+            let expected = testing::expected(case, "net");
+            let actual = testing::replay(case, expected.len(), |host| Net::new(options.clone(), host)).await;
+            assert!(actual.iter().all(|round| round.len() >= 16), "{case}");
             // Also in Telegraf's order.
-            assert_eq!(said, expected, "{case}");
+            assert_eq!(actual, expected, "{case}");
         }
     }
 
@@ -223,8 +203,8 @@ mod tests {
             (&[], vec!["lo", "eth0", "eth10", "veth1", "wlan0"]),
         ] {
             let points = gather(&mut Net::new(options(globs), &Host::at(root.path()))).await.unwrap();
-            let said: Vec<_> = points.iter().map(|point| point.tag_value("interface").unwrap()).collect();
-            assert_eq!(said, expected, "{globs:?}");
+            let actual: Vec<_> = points.iter().map(|point| point.tag_value("interface").unwrap()).collect();
+            assert_eq!(actual, expected, "{globs:?}");
         }
     }
 
@@ -237,7 +217,7 @@ mod tests {
         assert!(!input.has_warned, "there is no process 1, as below HOST_PROC=/host/proc/1");
         write(root.path(), "proc/1/net/dev", line("hosts"));
         assert_eq!(tags(&gather(&mut input).await.unwrap()[0]), "interface=hosts");
-        // There, and not to be read by any kind of user.
+        // It exists, and no user can read it.
         std::fs::remove_file(root.path().join("proc/1/net/dev")).unwrap();
         std::fs::create_dir(root.path().join("proc/1/net/dev")).unwrap();
         assert_eq!(tags(&gather(&mut input).await.unwrap()[0]), "interface=mine");

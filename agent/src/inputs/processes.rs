@@ -1,7 +1,7 @@
 //! `[[inputs.processes]]`: how many processes are in which state, from proc(5) `PID/stat`.
 //!
-//! The one input whose work grows with the machine's processes, since each has a file of its own. So a process costs
-//! three system calls on paths of two components, and nothing is allocated.
+//! The one input whose cost grows with the number of processes, because each has a file of its own. So a process costs three
+//! system calls on paths of two components, and no allocation.
 
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
@@ -16,18 +16,19 @@ use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
+use crate::host::proc::pid_stat;
 
 /// The section `[[inputs.processes]]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// For the BSDs, where Telegraf asks `ps`; without effect on Linux.
-    pub use_sudo: bool,
+    pub(super) use_sudo: bool,
 }
 
 /// The input.
 #[derive(Debug)]
-pub struct Processes {
+pub(super) struct Processes {
     proc: PathBuf,
 }
 
@@ -48,9 +49,9 @@ struct Counts {
 }
 
 impl Counts {
-    /// Counts a process; `false` when its `stat` could not be understood.
+    /// Counts a process; `false` when its `stat` is malformed.
     fn add(&mut self, stat: &[u8]) -> bool {
-        let Some((state, threads)) = parse(stat) else { return false };
+        let Some((state, threads)) = pid_stat::parse(stat) else { return false };
         match state {
             b'R' => self.running += 1,
             b'S' => self.sleeping += 1,
@@ -70,23 +71,14 @@ impl Counts {
     }
 }
 
-/// State and number of threads: the first and the 18th column after the name, which may contain anything.
-fn parse(stat: &[u8]) -> Option<(u8, i64)> {
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut columns = stat[name_end + 1..].split(|byte| *byte == b' ').filter(|column| !column.is_empty());
-    let state = *columns.next()?.first()?;
-    let threads = std::str::from_utf8(columns.nth(16)?).ok()?.parse().ok()?;
-    Some((state, threads))
-}
-
 impl Processes {
     /// An input for the processes of this host.
     #[must_use]
-    pub fn new(_: Options, host: &Host) -> Self {
+    pub(super) fn new(_: Options, host: &Host) -> Self {
         Self { proc: host.proc("") }
     }
 
-    /// Counts them all; with the first whose `stat` was not understood.
+    /// Counts them all; with the first whose `stat` is malformed.
     fn count(&self) -> Result<(Counts, Option<GatherError>), GatherError> {
         let failed = |path: PathBuf, error: Errno| GatherError::Read { path, error: error.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -109,7 +101,7 @@ impl Processes {
                         malformed = Some(GatherError::Malformed { path: path(), what });
                     }
                 }
-                // It has ended in between, or is no process at all.
+                // It has exited meanwhile, or is no process at all.
                 Err(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => {}
                 Err(error) => return Err(failed(path(), error)),
             }
@@ -166,7 +158,7 @@ impl Input for Processes {
         ] {
             point.set_field(field, count);
         }
-        // Telegraf has it only when there is one, and then always says 1; here it is how many there are.
+        // Telegraf has it only when there is one, and then it is always 1; here it is how many there are.
         if counts.parked > 0 {
             point.set_field("parked", counts.parked);
         }
@@ -180,18 +172,18 @@ impl Input for Processes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, fields, gather, write};
+    use super::super::testing::{self, fields, gather, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
-        for case in golden::CASES {
-            let expected = golden::expected(case, "processes");
-            let said =
-                golden::replay(case, expected.len(), |host| Processes::new(Options::default(), host)).await;
-            assert!(said.iter().all(|round| round.len() == 1), "{case}");
-            assert_eq!(said, expected, "{case}");
+    async fn matches_telegraf() {
+        for case in testing::CASES {
+            let expected = testing::expected(case, "processes");
+            let actual =
+                testing::replay(case, expected.len(), |host| Processes::new(Options::default(), host)).await;
+            assert!(actual.iter().all(|round| round.len() == 1), "{case}");
+            assert_eq!(actual, expected, "{case}");
         }
     }
 
@@ -264,7 +256,7 @@ mod tests {
         let (error, points) = gather(&mut input).await.unwrap_err();
         assert!(error.ends_with("/proc: No such file or directory (os error 2)"), "{error}");
         assert_eq!(points, []);
-        // Reading a folder is an error of every kind of user.
+        // Reading a folder fails for every user.
         std::fs::create_dir_all(root.path().join("proc/5/stat")).unwrap();
         let (error, points) = gather(&mut input).await.unwrap_err();
         assert!(error.contains("/proc/5/stat: Is a directory"), "{error}");

@@ -1,4 +1,4 @@
-//! `[[inputs.swap]]`: swap space, from sysinfo(2), and what went through it, from proc(5) `vmstat`.
+//! `[[inputs.swap]]`: swap space, from sysinfo(2), and traffic to and from it, from proc(5) `vmstat`.
 //!
 //! sysinfo(2) is about the machine, in a container too, whatever `HOST_PROC` says.
 
@@ -9,46 +9,36 @@ use serde::Deserialize;
 
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::vmstat;
 
 /// The section `[[inputs.swap]]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {}
 
-/// What a page of `vmstat` counts for: Telegraf's constant, also where a page is larger.
+/// Bytes of a page in `vmstat`: Telegraf's constant, also where pages are larger.
 const PAGE_BYTES: u64 = 4096;
 
 /// The input.
 #[derive(Debug)]
-pub struct Swap {
+pub(super) struct Swap {
     vmstat: PathBuf,
 }
 
 impl Swap {
     /// An input that reads `vmstat` of this host.
     #[must_use]
-    pub fn new(_: Options, host: &Host) -> Self {
+    pub(super) fn new(_: Options, host: &Host) -> Self {
         Self { vmstat: host.proc("vmstat") }
     }
 
     /// Bytes swapped in and out since boot; 0 where the kernel has no such line, as one without swap.
     fn read_traffic(&self) -> Result<(u64, u64), GatherError> {
         let text = read_text(&self.vmstat)?;
-        let (mut bytes_in, mut bytes_out) = (0, 0);
-        for line in text.lines() {
-            let bytes = match line.split_once(' ') {
-                Some(("pswpin", pages)) => (&mut bytes_in, pages),
-                Some(("pswpout", pages)) => (&mut bytes_out, pages),
-                _ => continue,
-            };
-            let pages: u64 = bytes
-                .1
-                .trim()
-                .parse()
-                .map_err(|_| GatherError::Malformed { path: self.vmstat.clone(), what: line.to_owned() })?;
-            *bytes.0 = pages.saturating_mul(PAGE_BYTES);
-        }
-        Ok((bytes_in, bytes_out))
+        let swapped = vmstat::swapped(&text)
+            .map_err(|line| GatherError::Malformed { path: self.vmstat.clone(), what: line.to_owned() })?;
+        let bytes = |pages: u64| pages.saturating_mul(PAGE_BYTES);
+        Ok((bytes(swapped.pages_in), bytes(swapped.pages_out)))
     }
 }
 
@@ -71,7 +61,7 @@ impl Input for Swap {
         "swap"
     }
 
-    /// Adds two points, as Telegraf does: how full it is, and what went through.
+    /// Adds two points, as Telegraf does: how full it is, and the traffic.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let info = rustix::system::sysinfo();
         let unit = u64::from(info.mem_unit);
@@ -92,22 +82,22 @@ impl Input for Swap {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, gather, write};
+    use super::super::testing::{self, gather, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
+    async fn matches_telegraf() {
         // How much swap there is comes from this machine, and is left to the end-to-end tests.
-        let traffic = |rounds: Vec<Vec<golden::Line>>| -> Vec<golden::Line> {
+        let traffic = |rounds: Vec<Vec<testing::Line>>| -> Vec<testing::Line> {
             rounds.into_iter().flatten().filter(|(_, fields)| fields.contains_key("in")).collect()
         };
-        for case in golden::CASES {
-            let expected = golden::expected(case, "swap");
+        for case in testing::CASES {
+            let expected = testing::expected(case, "swap");
             assert!(expected.iter().all(|round| round.len() == 2), "{case}");
-            let said = golden::replay(case, expected.len(), |host| Swap::new(Options {}, host)).await;
-            assert!(said.iter().all(|round| round.len() == 2), "{case}");
-            assert_eq!(traffic(said), traffic(expected), "{case}");
+            let actual = testing::replay(case, expected.len(), |host| Swap::new(Options {}, host)).await;
+            assert!(actual.iter().all(|round| round.len() == 2), "{case}");
+            assert_eq!(traffic(actual), traffic(expected), "{case}");
         }
     }
 

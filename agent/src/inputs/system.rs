@@ -1,39 +1,41 @@
-//! `[[inputs.system]]`: load, uptime, and how many CPUs and users; on request what the machine is and what runs on it.
+//! `[[inputs.system]]`: load, uptime, and how many CPUs and users; on request hardware and operating system.
 //!
-//! Sources: proc(5) `loadavg` and `cpuinfo`, sysfs `devices/system/cpu`, utmp(5), and sysinfo(2) for the uptime, which
-//! is therefore always that of the machine the agent runs on; `/etc` and uname(2) (`os`), sysfs `class/dmi` (`dmi`).
+//! Sources: proc(5) `loadavg`; sysinfo(2) for the uptime, which is therefore always that of the machine the agent runs on;
+//! and those of the modules below.
 
+mod cpus;
 mod dmi;
 mod os;
+mod users;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procfs::FromRead;
 use serde::Deserialize;
 
+use self::cpus::Cpus;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::host::proc::loadavg;
 use crate::point::Point;
 
 /// The section `[[inputs.system]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// What to gather; nothing means the default.
-    pub include: Vec<Group>,
-    /// How long what `os` says is kept; 0 reads it each time.
+    /// What to gather; empty means the default.
+    pub(super) include: Vec<Group>,
+    /// How long the fields of `os` are cached; 0 reads them each time.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub os_cache_ttl: Duration,
+    pub(super) os_cache_ttl: Duration,
     /// The same for `dmi`.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub dmi_cache_ttl: Duration,
+    pub(super) dmi_cache_ttl: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        /// Telegraf's. What these groups say changes with an upgrade or a restart.
+        /// Telegraf's. These groups change with an upgrade or a restart.
         const CACHE_TTL: Duration = Duration::from_secs(8 * 3600);
         Self { include: vec![Group::Legacy], os_cache_ttl: CACHE_TTL, dmi_cache_ttl: CACHE_TTL }
     }
@@ -42,7 +44,7 @@ impl Default for Options {
 /// A group of fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Group {
+pub(super) enum Group {
     /// Load, CPUs, users and uptime in three points, as Telegraf has always done.
     Legacy,
     /// `n_cpus`, `n_physical_cpus`.
@@ -61,11 +63,10 @@ pub enum Group {
 
 /// The input.
 #[derive(Debug)]
-pub struct System {
+pub(super) struct System {
     options: Options,
     host: Host,
-    /// The list of CPUs that are online, and how many CPUs and cores were counted when it was read.
-    cpus: Option<(String, CpuCounts)>,
+    cpus: Cpus,
     os: Kept,
     dmi: Kept,
 }
@@ -91,33 +92,22 @@ impl Kept {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct CpuCounts {
-    logical: i64,
-    physical: i64,
-}
-
 impl System {
     /// An input for this host.
     #[must_use]
-    pub fn new(options: Options, host: &Host) -> Self {
+    pub(super) fn new(options: Options, host: &Host) -> Self {
         let mut options = options;
         if options.include.is_empty() {
             options.include = Options::default().include;
         }
         let (os, dmi) = (Kept::new(options.os_cache_ttl), Kept::new(options.dmi_cache_ttl));
-        Self { options, host: host.clone(), cpus: None, os, dmi }
+        Self { options, host: host.clone(), cpus: Cpus::default(), os, dmi }
     }
 
     /// Load averages from `loadavg`, or else from sysinfo(2).
-    ///
-    /// Not procfs's parser: it has them in single precision, which shows in the digits.
     fn add_load(&self, point: &mut Point) {
         let path = self.host.proc("loadavg");
-        let parsed = read_text(&path).ok().and_then(|text| {
-            let mut columns = text.split_ascii_whitespace().map(str::parse::<f64>);
-            Some([columns.next()?.ok()?, columns.next()?.ok()?, columns.next()?.ok()?])
-        });
+        let parsed = read_text(&path).ok().and_then(|text| loadavg::parse(&text));
         let loads = parsed.unwrap_or_else(|| {
             tracing::debug!(path = %path.display(), "no load averages there, taken from sysinfo(2)");
             // 16 bits of fraction, sysinfo(2).
@@ -128,77 +118,10 @@ impl System {
         }
     }
 
-    /// Counts the CPUs, and keeps the counts for as long as the same CPUs are online.
-    ///
-    /// The kernel asks each CPU for its frequency when `cpuinfo` is read, so doing that every time is not cheap.
-    fn count_cpus(&mut self) -> Result<CpuCounts, GatherError> {
-        let online = read_text(&self.host.sys("devices/system/cpu/online")).ok();
-        match (&self.cpus, &online) {
-            (Some((then, counts)), Some(online)) if then == online => return Ok(*counts),
-            _ => {}
-        }
-        let counts = CpuCounts { logical: self.count_logical()?, physical: self.count_physical()? };
-        self.cpus = online.map(|online| (online, counts));
-        Ok(counts)
-    }
-
-    /// The CPUs in `cpuinfo`, or else those in `stat`.
-    fn count_logical(&self) -> Result<i64, GatherError> {
-        let cpuinfo = read_text(&self.host.proc("cpuinfo")).unwrap_or_default();
-        // The name is capitalised on some architectures, and without a number it is the model's name.
-        let is_cpu = |line: &&str| {
-            line.get(.."processor".len()).is_some_and(|name| name.eq_ignore_ascii_case("processor"))
-                && line.split_once(':').is_some_and(|(_, number)| number.trim().parse::<u32>().is_ok())
-        };
-        let count = cpuinfo.lines().filter(is_cpu).count();
-        if count > 0 {
-            return Ok(saturated(count));
-        }
-        let stat = read_text(&self.host.proc("stat"))?;
-        let is_cpu = |line: &&str| {
-            line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        };
-        Ok(saturated(stat.lines().filter(is_cpu).count()))
-    }
-
-    /// The cores: distinct sets of siblings in sysfs, or else the cores of each package in `cpuinfo`.
-    fn count_physical(&self) -> Result<i64, GatherError> {
-        // The second is the name before Linux 5.3.
-        for name in ["core_cpus_list", "thread_siblings_list"] {
-            let folder =
-                std::fs::read_dir(self.host.sys("devices/system/cpu")).into_iter().flatten().flatten();
-            let cpus = folder.filter(|entry| {
-                let name = entry.file_name();
-                let number = name.to_str().and_then(|name| name.strip_prefix("cpu"));
-                number.is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
-            });
-            let siblings = cpus.filter_map(|cpu| read_text(&cpu.path().join("topology").join(name)).ok());
-            let cores: HashSet<_> = siblings.collect();
-            if !cores.is_empty() {
-                return Ok(saturated(cores.len()));
-            }
-        }
-        let path = self.host.proc("cpuinfo");
-        let cpuinfo = procfs::CpuInfo::from_file(&path)
-            .map_err(|error| GatherError::Malformed { path, what: format!("no number of cores: {error}") })?;
-        let number = |cpu, name| cpuinfo.get_field(cpu, name)?.parse::<i64>().ok();
-        let cpus = (0..cpuinfo.num_cores())
-            .filter_map(|cpu| Some((number(cpu, "physical id")?, number(cpu, "cpu cores")?)));
-        let packages: std::collections::HashMap<_, _> = cpus.collect();
-        Ok(packages.values().sum())
-    }
-
-    /// Logged-in users; nothing where utmp cannot be read, as on systems that have none.
     fn add_users(&self, point: &mut Point) {
-        let path = self.host.var("run/utmp");
-        // `/var/run` is mostly a link to `/run`, which from a container leads to the container's own.
-        match std::fs::read(&path).or_else(|_| std::fs::read(self.host.run("utmp"))) {
-            Ok(utmp) => {
-                let users: Vec<_> = users(&utmp).collect();
-                point.set_field("n_users", saturated(users.len()));
-                point.set_field("n_unique_users", saturated(users.into_iter().collect::<HashSet<_>>().len()));
-            }
-            Err(error) => tracing::debug!(path = %path.display(), %error, "no number of users"),
+        if let Some(users) = users::count(&self.host) {
+            point.set_field("n_users", saturated(users.sessions));
+            point.set_field("n_unique_users", saturated(users.unique));
         }
     }
 
@@ -215,7 +138,7 @@ impl System {
     }
 
     fn add_cpus(&mut self, point: &mut Point) -> Result<(), GatherError> {
-        let counts = self.count_cpus()?;
+        let counts = self.cpus.count(&self.host)?;
         point.set_field("n_cpus", counts.logical);
         point.set_field("n_physical_cpus", counts.physical);
         Ok(())
@@ -240,19 +163,6 @@ fn format_uptime(seconds: u64) -> String {
         1 => format!("1 day, {hours:2}:{minutes:02}"),
         days => format!("{days} days, {hours:2}:{minutes:02}"),
     }
-}
-
-/// The user of each session in a utmp file.
-///
-/// The records are as glibc writes them, utmp(5), whatever C library the agent itself has: the type at the start, the
-/// user's name in 32 bytes from byte 44. A piece of a record at the end is left out.
-fn users(utmp: &[u8]) -> impl Iterator<Item = &[u8]> {
-    /// Size of a record. Where glibc never had to share the file with 32-bit programs, its times are longer.
-    const RECORD: usize = if cfg!(target_arch = "aarch64") { 400 } else { 384 };
-    const USER_PROCESS: i16 = 7;
-    let sessions =
-        utmp.chunks_exact(RECORD).filter(|record| i16::from_ne_bytes([record[0], record[1]]) == USER_PROCESS);
-    sessions.map(|record| record[44..76].split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
 impl InputPlugin for Options {
@@ -288,14 +198,14 @@ impl Input for System {
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden::{self, gather, write};
+    use super::super::testing::{self, gather, write};
     use super::*;
     use crate::point::FieldValue;
 
     #[tokio::test]
-    async fn says_what_telegraf_says() {
+    async fn matches_telegraf() {
         // The uptime is the machine's, so it is put in both, and the text of it is compared by itself.
-        let replace = |rounds: &mut Vec<Vec<golden::Line>>| {
+        let replace = |rounds: &mut Vec<Vec<testing::Line>>| {
             for (_, fields) in rounds.iter_mut().flatten() {
                 for (name, value) in fields {
                     match (name.as_str(), &value) {
@@ -306,18 +216,18 @@ mod tests {
                 }
             }
         };
-        for case in golden::CASES {
-            let mut expected = golden::expected(case, "system");
+        for case in testing::CASES {
+            let mut expected = testing::expected(case, "system");
             for round in &expected {
                 let FieldValue::Int(uptime) = round[1].1["uptime"] else { panic!("{round:?}") };
                 let text = format_uptime(uptime.cast_unsigned());
                 assert_eq!(round[2].1["uptime_format"], FieldValue::Text(text));
             }
-            let mut said =
-                golden::replay(case, expected.len(), |host| System::new(Options::default(), host)).await;
+            let mut actual =
+                testing::replay(case, expected.len(), |host| System::new(Options::default(), host)).await;
             replace(&mut expected);
-            replace(&mut said);
-            assert_eq!(said, expected, "{case}");
+            replace(&mut actual);
+            assert_eq!(actual, expected, "{case}");
         }
     }
 
@@ -335,44 +245,17 @@ mod tests {
         }
     }
 
-    fn record(kind: i16, user: &str) -> Vec<u8> {
-        let mut record = vec![0; if cfg!(target_arch = "aarch64") { 400 } else { 384 }];
-        record[..2].copy_from_slice(&kind.to_ne_bytes());
-        record[44..44 + user.len()].copy_from_slice(user.as_bytes());
-        record
-    }
-
     #[tokio::test]
-    async fn users_are_the_sessions_in_utmp() {
+    async fn users_are_two_fields() {
         let root = tempfile::tempdir().unwrap();
-        let long = "a_name_that_fills_the_whole_field";
-        let piece = &record(7, "half")[..100];
-        let utmp = [
-            &record(2, "reboot")[..],
-            &record(7, "ann"),
-            &record(7, "bob"),
-            &record(7, "ann"),
-            &record(7, &long[..32]),
-            &record(8, "gone"),
-            piece,
-        ];
-        write(root.path(), "var/run/utmp", utmp.concat());
+        let mut session = [0; 1024];
+        session[..2].copy_from_slice(&7_i16.to_ne_bytes());
+        write(root.path(), "var/run/utmp", session);
         let options = Options { include: vec![Group::Users], ..Options::default() };
         let points = gather(&mut System::new(options, &Host::at(root.path()))).await.unwrap();
         assert_eq!(points.len(), 1);
-        assert_eq!(points[0].field_value("n_users"), Some(&FieldValue::Int(4)));
-        assert_eq!(points[0].field_value("n_unique_users"), Some(&FieldValue::Int(3)));
-    }
-
-    #[tokio::test]
-    async fn users_are_found_where_var_run_leads_elsewhere() {
-        let root = tempfile::tempdir().unwrap();
-        write(root.path(), "run/utmp", record(7, "ann"));
-        std::fs::create_dir(root.path().join("var")).unwrap();
-        std::os::unix::fs::symlink("/not/there", root.path().join("var/run")).unwrap();
-        let options = Options { include: vec![Group::Users], ..Options::default() };
-        let points = gather(&mut System::new(options, &Host::at(root.path()))).await.unwrap();
         assert_eq!(points[0].field_value("n_users"), Some(&FieldValue::Int(1)));
+        assert_eq!(points[0].field_value("n_unique_users"), Some(&FieldValue::Int(1)));
     }
 
     #[tokio::test]
@@ -447,7 +330,7 @@ mod tests {
     async fn what_hardly_changes_is_kept() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::at(root.path());
-        let said = |points: Vec<Point>| {
+        let texts = |points: Vec<Point>| {
             assert_eq!(points.len(), 1);
             ["platform", "bios_vendor"].map(|field| match points[0].field_value(field) {
                 Some(FieldValue::Text(text)) => text.clone(),
@@ -463,11 +346,11 @@ mod tests {
         let ttl = Duration::ZERO;
         let mut reading = System::new(Options { include, os_cache_ttl: ttl, dmi_cache_ttl: ttl }, &host);
         state("a");
-        assert_eq!(said(gather(&mut keeping).await.unwrap()), ["a", "a"]);
-        assert_eq!(said(gather(&mut reading).await.unwrap()), ["a", "a"]);
+        assert_eq!(texts(gather(&mut keeping).await.unwrap()), ["a", "a"]);
+        assert_eq!(texts(gather(&mut reading).await.unwrap()), ["a", "a"]);
         state("b");
-        assert_eq!(said(gather(&mut keeping).await.unwrap()), ["a", "a"]);
-        assert_eq!(said(gather(&mut reading).await.unwrap()), ["b", "b"]);
+        assert_eq!(texts(gather(&mut keeping).await.unwrap()), ["a", "a"]);
+        assert_eq!(texts(gather(&mut reading).await.unwrap()), ["b", "b"]);
     }
 
     #[test]

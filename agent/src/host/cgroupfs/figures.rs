@@ -3,8 +3,7 @@
 //! Source: Documentation/admin-guide/cgroup-v2.rst and Documentation/admin-guide/cgroup-v1. What a file or the kernel
 //! lacks is `None`. Pure: texts in, figures out.
 
-/// Ticks of `cpuacct.stat` in a second: `USER_HZ`, which Linux has fixed for all architectures that BPF runs on.
-const USER_HZ: u64 = 100;
+use crate::host::proc::NS_PER_TICK;
 
 /// Memory of a cgroup and everything below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,53 +79,9 @@ pub struct Throttling {
     pub throttled_ns: u64,
 }
 
-/// Pressure stall information (Documentation/accounting/psi.rst): one line of such a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Pressure {
-    /// Share of the last 10 s in which tasks stalled, in percent.
-    pub avg10: f64,
-    /// Of the last minute.
-    pub avg60: f64,
-    /// Of the last five minutes.
-    pub avg300: f64,
-    /// Time in which tasks stalled, in microseconds.
-    pub total_us: u64,
-}
-
 /// The resources of pressure stall information, and their files.
 pub(super) const RESOURCES: [(&str, &str); 3] =
     [("cpu", "cpu.pressure"), ("memory", "memory.pressure"), ("io", "io.pressure")];
-
-impl Pressure {
-    /// Nothing stalled in the last five minutes.
-    pub(super) fn is_zero(&self) -> bool {
-        self.avg10 == 0.0 && self.avg60 == 0.0 && self.avg300 == 0.0
-    }
-
-    /// Parses a file: `some` (at least one task stalled), and `full` (all of them did) if the file has it.
-    #[must_use]
-    pub fn parse(text: &str) -> Vec<(&'static str, Self)> {
-        text.lines().filter_map(Self::parse_line).collect()
-    }
-
-    /// Parses a line: `some avg10=0.12 avg60=0.05 avg300=0.01 total=11220657`; `None` when it is malformed.
-    #[must_use]
-    pub fn parse_line(line: &str) -> Option<(&'static str, Self)> {
-        let (kind, values) = line.split_once(' ')?;
-        let kind = ["some", "full"].into_iter().find(|known| *known == kind)?;
-        let mut pressure = Self::default();
-        for value in values.split_ascii_whitespace() {
-            match value.split_once('=')? {
-                ("avg10", value) => pressure.avg10 = value.parse().ok()?,
-                ("avg60", value) => pressure.avg60 = value.parse().ok()?,
-                ("avg300", value) => pressure.avg300 = value.parse().ok()?,
-                ("total", value) => pressure.total_us = value.parse().ok()?,
-                _ => {}
-            }
-        }
-        Some((kind, pressure))
-    }
-}
 
 /// Block I/O of a cgroup and everything below it, on one device, since the cgroup was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,7 +111,7 @@ pub const IO_KINDS: [&str; 6] = ["read", "write", "sync", "async", "discard", "t
 impl Cpu {
     /// From v1's `cpuacct.usage_percpu`, and the text of `cpuacct.stat`.
     pub(super) fn of_v1(stat: &str, per_cpu_ns: Vec<u64>) -> Self {
-        let ns = |key: &str| value(stat, key).map(|ticks| ticks.saturating_mul(1_000_000_000 / USER_HZ));
+        let ns = |key: &str| value(stat, key).map(|ticks| ticks.saturating_mul(NS_PER_TICK));
         Self {
             usage_ns: per_cpu_ns.iter().fold(0, |sum, ns| sum.saturating_add(*ns)),
             user_ns: ns("user"),

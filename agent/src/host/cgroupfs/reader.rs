@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::host::{CGROUP_MAGIC, CGROUP2_MAGIC};
+
 /// The buffer's initial size, which is nearly always enough; a larger file makes it grow for good.
 const BUFFER_BYTES: usize = 8 << 10;
 /// A read of fewer bytes has the whole file, so there is no need to read up to its end: the kernel's `seq_file` fills a page
@@ -27,8 +29,6 @@ const MAX_OPEN: u64 = 32 << 10;
 const OTHERS: u64 = 512;
 /// About how many readers there are at most.
 const READERS: u64 = 6;
-/// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` in `include/uapi/linux/magic.h`.
-const CGROUP_MAGICS: [i64; 2] = [0x0027_e0eb, 0x6367_7270];
 
 /// Reads files below one directory.
 #[derive(Debug)]
@@ -116,8 +116,9 @@ impl Reader {
         let path = self.root.join(directory.trim_start_matches('/'));
         let fd = rustix::fs::openat(CWD, &path, flags, Mode::empty()).ok()?;
         let has_room = self.n_open < max_open();
-        let keeps_files =
-            has_room && rustix::fs::fstatfs(&fd).is_ok_and(|stat| CGROUP_MAGICS.contains(&stat.f_type));
+        let keeps_files = has_room
+            && rustix::fs::fstatfs(&fd)
+                .is_ok_and(|stat| [CGROUP_MAGIC, CGROUP2_MAGIC].contains(&stat.f_type));
         let mut opened = Directory { fd, keeps_files, files: Vec::new(), is_used: true };
         let filled = opened.fill(file, &mut self.buffer);
         if has_room {

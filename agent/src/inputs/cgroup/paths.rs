@@ -1,7 +1,7 @@
 //! Globs on paths, and the paths that they match.
 //!
-//! A `*` or `?` stops at a slash and `[a-c]` is one character, as in a shell; there is no `**` and no `{a,b}`. That is the
-//! kind Telegraf takes here, other than in its filters.
+//! A `*` or `?` stops at a slash and `[a-c]` is one character, as in a shell; there is no `**` and no `{a,b}`. Telegraf
+//! has this syntax here, unlike in its filters.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// A glob on a path, compiled when the configuration is read, so that a bad one is named with its line.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
-pub struct PathGlob {
+pub(super) struct PathGlob {
     written: String,
     is_absolute: bool,
     parts: Vec<Part>,
@@ -47,19 +47,19 @@ impl Part {
         if !text.contains(['*', '?', '[', '\\']) {
             return Ok(Self::Plain(text.to_owned()));
         }
-        // Braces mean themselves here.
+        // Braces are literal here.
         let text: String =
             text.chars().map(|c| if "{}".contains(c) { format!("[{c}]") } else { c.into() }).collect();
         let glob = GlobBuilder::new(&text).literal_separator(true).backslash_escape(true).build()?;
         Ok(Self::Glob(glob.compile_matcher()))
     }
 
-    /// The paths in a folder that are called so, in the order of their names.
+    /// The paths in a folder that match, sorted by name.
     fn expand(&self, folder: &Path) -> Vec<PathBuf> {
         match self {
             Self::Plain(name) => {
                 let path = folder.join(name);
-                // Also what is a dangling link.
+                // A dangling link counts too.
                 if path.symlink_metadata().is_ok() { vec![path] } else { Vec::new() }
             }
             Self::Glob(glob) => {
@@ -76,7 +76,7 @@ impl Part {
 }
 
 impl PathGlob {
-    /// The paths that are there and match.
+    /// The existing paths that match.
     pub(super) fn expand(&self) -> Vec<PathBuf> {
         let start = if self.is_absolute { PathBuf::from("/") } else { PathBuf::new() };
         self.parts.iter().fold(vec![start], |folders, part| {
@@ -94,7 +94,7 @@ impl PathGlob {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use super::super::super::golden::write;
+    use super::super::super::testing::write;
     use super::*;
 
     fn glob(text: &str) -> PathGlob {

@@ -1,6 +1,6 @@
-//! What a cgroup file says, by the shape of its text. Pure.
+//! The values in a cgroup file, by the shape of its text. Pure.
 //!
-//! A file is of the first shape that it has from its first to its last line:
+//! A file has the first of these shapes that fits all of its lines:
 //!
 //! | text | keys |
 //! |---|---|
@@ -12,12 +12,12 @@
 
 use crate::point::FieldValue;
 
-/// The values of a text with their keys; `None` when it is of no shape. An empty text has no values.
+/// The values of a text with their keys; `None` when no shape fits. An empty text has no values.
 pub(super) fn parse(text: &str) -> Option<Vec<(String, FieldValue)>> {
     if text.is_empty() {
         return Some(Vec::new());
     }
-    // A line that is not ended is half a file.
+    // Without the final newline, the file is truncated.
     let lines: Vec<&str> = text.strip_suffix('\n')?.split('\n').collect();
     single(&lines)
         .or_else(|| value_lines(&lines))
@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    fn said(text: &str) -> Option<String> {
+    fn parsed(text: &str) -> Option<String> {
         let entry = |(key, value): (String, FieldValue)| match value {
             FieldValue::Int(value) => format!("{key}={value}i"),
             FieldValue::Float(value) => format!("{key}={value}"),
@@ -145,7 +145,7 @@ mod tests {
     #[case::one_pair("total=12 \n", "total=12i")]
     #[case::empty("", "")]
     fn files_of_each_shape(#[case] text: &str, #[case] expected: &str) {
-        assert_eq!(said(text).as_deref(), Some(expected));
+        assert_eq!(parsed(text).as_deref(), Some(expected));
     }
 
     #[rstest]
@@ -164,6 +164,6 @@ mod tests {
     #[case::pair_lines("total=1 N0=1\nfile=2 N0=2\n")]
     #[case::carriage_return("1\r\n")]
     fn files_of_no_shape(#[case] text: &str) {
-        assert_eq!(said(text), None);
+        assert_eq!(parsed(text), None);
     }
 }

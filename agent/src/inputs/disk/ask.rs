@@ -1,9 +1,9 @@
 //! Asks file systems for their space, and does not wait for those that hang.
 //!
-//! statfs(2) on a network mount whose server is away sleeps in the kernel until it is back, and nothing can end that.
-//! So one blocking task asks all mounts in turn, and when it makes no progress it is left behind: it keeps its thread
-//! until the call returns, and another task goes on with the rest. The file system is asked again only then, so that a
-//! dead server holds one thread, and not one more with each gather.
+//! statfs(2) on a network mount whose server is down sleeps in the kernel until it is back, and nothing can interrupt that.
+//! So one blocking task asks all mounts in turn. When it makes no progress it is abandoned: it keeps its thread until the
+//! call returns, and another task goes on with the rest. The file system is asked again only then, so that a dead server
+//! holds one thread, and not one more with each gather.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -16,11 +16,11 @@ use tokio::task::JoinHandle;
 
 use super::mounts::Mount;
 
-/// How long one file system may take. A local one takes microseconds, a server on the other side of the world a part of
-/// a second; and the usual interval of 10 s must have room for several that hang anew.
-const LIMIT: Duration = Duration::from_secs(2);
+/// How long one file system may take. A local one takes microseconds, a server on the other side of the world a fraction of
+/// a second; and the usual interval of 10 s must have room for several that begin to hang.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What statfs(2) says.
+/// What statfs(2) returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Space {
     pub(super) block_size: u64,
@@ -43,7 +43,7 @@ impl Space {
         self.blocks_available.saturating_mul(self.block_size)
     }
 
-    /// Bytes that are taken; what is kept back for root is neither used nor free.
+    /// Bytes in use; what is reserved for root is neither used nor free.
     pub(super) fn used(&self) -> u64 {
         self.blocks.saturating_sub(self.blocks_free).saturating_mul(self.block_size)
     }
@@ -72,26 +72,29 @@ type Statfs = dyn Fn(&Path) -> io::Result<Space> + Send + Sync;
 /// Asks, and remembers which file systems have not answered yet.
 pub(super) struct Asker {
     statfs: Arc<Statfs>,
-    limit: Duration,
+    timeout: Duration,
     /// By the id of the file system: the task that waits for it.
     hung: HashMap<String, JoinHandle<()>>,
-    /// Paths that may not be asked, each of which was said once.
+    /// Paths without permission, each of which was logged once.
     forbidden: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl fmt::Debug for Asker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asker").field("limit", &self.limit).field("hung", &self.hung).finish_non_exhaustive()
+        f.debug_struct("Asker")
+            .field("timeout", &self.timeout)
+            .field("hung", &self.hung)
+            .finish_non_exhaustive()
     }
 }
 
 impl Default for Asker {
     fn default() -> Self {
-        Self::with(statfs, LIMIT)
+        Self::with(statfs, TIMEOUT)
     }
 }
 
-/// How far a task has come.
+/// The progress of a task.
 #[derive(Default)]
 struct Progress {
     answers: Vec<Option<Space>>,
@@ -102,14 +105,14 @@ struct Progress {
 impl Asker {
     pub(super) fn with(
         statfs: impl Fn(&Path) -> io::Result<Space> + Send + Sync + 'static,
-        limit: Duration,
+        timeout: Duration,
     ) -> Self {
-        Self { statfs: Arc::new(statfs), limit, hung: HashMap::new(), forbidden: Arc::default() }
+        Self { statfs: Arc::new(statfs), timeout, hung: HashMap::new(), forbidden: Arc::default() }
     }
 
     /// The space of each mount, asked at the path beside it, in their order; `None` where there was no answer.
     ///
-    /// Takes at most two limits for each file system that hangs anew, and nothing for one that still does.
+    /// Takes at most two timeouts for each file system that begins to hang, and nothing for one that still does.
     pub(super) async fn ask(&mut self, mounts: &[(Mount, PathBuf)]) -> Vec<Option<Space>> {
         self.hung.retain(|_, task| !task.is_finished());
         let mut answers = Vec::with_capacity(mounts.len());
@@ -121,12 +124,12 @@ impl Asker {
             if is_stuck && let Some((mount, path)) = mounts.get(answers.len()) {
                 tracing::warn!(
                     path = %path.display(), fstype = mount.fstype, device = mount.device,
-                    "the file system does not answer: left out until it does"
+                    "the file system does not respond: left out until it does"
                 );
                 self.hung.insert(mount.id.clone(), task);
                 answers.push(None);
             } else {
-                // All there, or the task has died: then there is nothing to wait for.
+                // All there, unless the runtime shuts down.
                 answers.resize(mounts.len(), None);
             }
         }
@@ -169,10 +172,10 @@ impl Asker {
         (task, progress)
     }
 
-    /// Waits until the task is done, or has made no progress for as long as the limit; then it is abandoned.
+    /// Waits until the task is done, or has made no progress for as long as the timeout; then it is abandoned.
     async fn is_stuck(&self, task: &mut JoinHandle<()>, progress: &Mutex<Progress>, n_mounts: usize) -> bool {
         let mut n_seen = 0;
-        while tokio::time::timeout(self.limit, &mut *task).await.is_err() {
+        while tokio::time::timeout(self.timeout, &mut *task).await.is_err() {
             let mut progress = locked(progress);
             if progress.answers.len() == n_mounts {
                 return false;
@@ -188,7 +191,7 @@ impl Asker {
     }
 }
 
-/// The progress. Also after a panic of the task: a list that was pushed to is whole.
+/// What is locked. It would be whole after a panic too.
 fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -212,19 +215,36 @@ mod tests {
     const SPACE: Space =
         Space { block_size: 1, blocks: 2, blocks_free: 1, blocks_available: 1, inodes: 1, inodes_free: 3 };
 
-    #[tokio::test]
+    /// Waits until so many calls were made, and the calls before are answered. The clock stands still while a call is made.
+    async fn called(calls: &AtomicUsize, n: usize) {
+        let start = std::time::Instant::now();
+        while calls.load(Ordering::SeqCst) < n {
+            assert!(start.elapsed() < Duration::from_secs(30), "call {n} was never made");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Lets time pass, and whoever waited for it go on.
+    async fn pass(time: Duration) {
+        tokio::time::advance(time).await;
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_hung_mount_costs_only_itself() {
         let server = Arc::new((Mutex::new(false), Condvar::new()));
-        let n_waiting = Arc::new(AtomicUsize::new(0));
-        let (up, waiting) = (Arc::clone(&server), Arc::clone(&n_waiting));
+        let n_hung = Arc::new(AtomicUsize::new(0));
+        let (up, hung) = (Arc::clone(&server), Arc::clone(&n_hung));
         let statfs = move |path: &Path| {
             if path.starts_with("/dead") {
-                waiting.fetch_add(1, Ordering::SeqCst);
+                hung.fetch_add(1, Ordering::SeqCst);
                 drop(up.1.wait_while(up.0.lock().unwrap(), |is_up| !*is_up).unwrap());
             }
             if path.starts_with("/gone") { Err(io::ErrorKind::NotFound.into()) } else { Ok(SPACE) }
         };
-        let mut asker = Asker::with(statfs, Duration::from_millis(200));
+        let mut asker = Asker::with(statfs, TIMEOUT);
         // `/dead/2` is another mount of the same file system, `/dead/3` one of another.
         let list = [
             ("1", "/"),
@@ -237,44 +257,52 @@ mod tests {
         ];
         let list = mounts(&list);
         let alive = [Some(SPACE), None, Some(SPACE), None, None, None, Some(SPACE)];
-        for _ in 0..3 {
-            assert_eq!(asker.ask(&list).await, alive);
-            assert_eq!(n_waiting.load(Ordering::SeqCst), 2, "one call for each file system, and no more");
-        }
-        *server.0.lock().unwrap() = true;
-        server.1.notify_all();
-        let back = async {
-            while asker.ask(&list).await.iter().flatten().count() < 6 {
-                tokio::task::yield_now().await;
+        let two_timeouts_each = async {
+            for n in 1..=2 {
+                called(&n_hung, n).await;
+                // In the first there was progress: the mount before answered.
+                pass(TIMEOUT).await;
+                pass(TIMEOUT).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), back).await.unwrap();
+        let (answers, ()) = tokio::join!(asker.ask(&list), two_timeouts_each);
+        assert_eq!(answers, alive);
+        // Those that still hang take no time at all.
+        assert_eq!(asker.ask(&list).await, alive);
+        assert_eq!(n_hung.load(Ordering::SeqCst), 2, "one call for each file system, and no more");
+        *server.0.lock().unwrap() = true;
+        server.1.notify_all();
+        let start = std::time::Instant::now();
+        while asker.ask(&list).await.iter().flatten().count() < 6 {
+            assert!(start.elapsed() < Duration::from_secs(30), "not asked again");
+        }
         assert!(asker.hung.is_empty());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_slow_but_moving_walk_is_waited_for() {
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
-        let receiver = Mutex::new(receiver);
-        // Each call takes less than the limit, all together more.
+        let (receiver, n_calls) = (Mutex::new(receiver), Arc::new(AtomicUsize::new(0)));
+        let calls = Arc::clone(&n_calls);
         let statfs = move |_: &Path| {
-            let _ = receiver.lock().unwrap().recv_timeout(Duration::from_millis(60));
+            calls.fetch_add(1, Ordering::SeqCst);
+            receiver.lock().unwrap().recv().unwrap();
             Ok(SPACE)
         };
-        let mut asker = Asker::with(statfs, Duration::from_millis(500));
+        let mut asker = Asker::with(statfs, TIMEOUT);
         let list: Vec<_> = (0..10).map(|id| (id.to_string(), format!("/{id}"))).collect();
         let list: Vec<_> = list.iter().map(|(id, point)| (id.as_str(), point.as_str())).collect();
-        assert_eq!(asker.ask(&mounts(&list)).await, vec![Some(SPACE); 10]);
-        drop(sender);
-    }
-
-    #[tokio::test]
-    async fn a_task_that_dies_leaves_the_rest_unanswered() {
-        let statfs = |path: &Path| if path == Path::new("/b") { panic!("a test") } else { Ok(SPACE) };
-        let mut asker = Asker::with(statfs, Duration::from_secs(60));
-        let answers = asker.ask(&mounts(&[("1", "/"), ("2", "/b"), ("3", "/c")])).await;
-        assert_eq!(answers, [Some(SPACE), None, None]);
-        assert_eq!(asker.ask(&[]).await, []);
+        let list = mounts(&list);
+        // Each call takes less than the timeout, all together more.
+        let slow_answers = async {
+            for n in 1..=10 {
+                called(&n_calls, n).await;
+                pass(TIMEOUT * 9 / 10).await;
+                sender.send(()).unwrap();
+            }
+        };
+        let (answers, ()) = tokio::join!(asker.ask(&list), slow_answers);
+        assert_eq!(answers, vec![Some(SPACE); 10]);
     }
 
     #[test]

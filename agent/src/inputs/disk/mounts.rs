@@ -1,20 +1,16 @@
-//! The mount table: proc(5) `mountinfo`, or `mounts` where there is none.
-//!
-//! Not procfs's parser: that one keeps no order of the options, leaves the escapes in the paths, and refuses the whole
-//! table for one line.
+//! The mount table: proc(5) `mountinfo`, or `mounts` where there is none, and the file system of each mount.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::GatherError;
 use crate::host::Host;
+use crate::host::proc::pid_mountinfo::{self, FstabLine, MountLine, unescape};
+use crate::inputs::GatherError;
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// What tells one file system from another: the device number.
+    /// The file system: its device number.
     pub(super) id: String,
     /// Where it is mounted, as the table says.
     pub(super) point: PathBuf,
@@ -47,7 +43,7 @@ impl Mount {
     }
 }
 
-/// Reads the first table that can be read; with the first line that could not be understood, which is left out.
+/// Reads the first table that can be read; with the first malformed line, which is skipped.
 ///
 /// # Errors
 /// When there is no table: about the first place where one should be.
@@ -74,7 +70,11 @@ fn parse(table: &[u8], is_mountinfo: bool, host: &Host) -> (Vec<Mount>, Option<S
     let mut malformed = None;
     let mut mounts = Vec::new();
     for line in table.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let mount = if is_mountinfo { parse_mountinfo(line, &mut devices, host) } else { parse_mounts(line) };
+        let mount = if is_mountinfo {
+            pid_mountinfo::parse_line(line).map(|line| mount(line, &mut devices, host))
+        } else {
+            pid_mountinfo::parse_fstab_line(line).map(fstab_mount)
+        };
         match mount {
             Some(mount) => mounts.push(mount),
             None => malformed = malformed.or_else(|| Some(text(line))),
@@ -83,44 +83,34 @@ fn parse(table: &[u8], is_mountinfo: bool, host: &Host) -> (Vec<Mount>, Option<S
     (mounts, malformed)
 }
 
-/// A line of `mounts`: device, mount point, type, options.
-fn parse_mounts(line: &[u8]) -> Option<Mount> {
-    let mut columns = line.split(|byte| *byte == b' ');
-    let (device, point, fstype) = (text(columns.next()?), unescaped(columns.next()?), text(columns.next()?));
-    let options = split_options(columns.next()?);
-    // There are no device numbers here, so every mount counts as a file system of its own.
-    Some(Mount { id: point.to_string_lossy().into_owned(), point, device, fstype, options })
+/// A line of `mounts`. It has no device number, so every mount counts as a file system of its own.
+fn fstab_mount(line: FstabLine<'_>) -> Mount {
+    let point = unescape(line.point);
+    Mount {
+        id: point.to_string_lossy().into_owned(),
+        point,
+        device: text(line.source),
+        fstype: text(line.fstype),
+        options: split_options(line.options),
+    }
 }
 
-/// A line of `mountinfo`:
-///
-/// ```text
-/// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
-///       id   root  point options               type  source    options of the file system
-/// ```
-///
-/// `devices` has the device of each id that has come by: a bind mount goes by that of the first mount.
-fn parse_mountinfo(line: &[u8], devices: &mut HashMap<String, String>, host: &Host) -> Option<Mount> {
-    let separator = line.windows(3).position(|window| window == b" - ")?;
-    let (mount, filesystem) = (&line[..separator], &line[separator + 3..]);
-    let mut columns = mount.split(|byte| *byte == b' ').skip(2);
-    let (id, root, point) = (text(columns.next()?), text(columns.next()?), unescaped(columns.next()?));
-    let options = columns.next().map(split_options).unwrap_or_default();
-    let mut columns = filesystem.split(|byte| *byte == b' ');
-    let (fstype, source) = (text(columns.next()?), text(columns.next()?));
-    let super_options = columns.next().map(split_options).unwrap_or_default();
-
-    let mut options = effective(options, &super_options);
+/// A line of `mountinfo`. `devices` has the device of each id so far: a bind mount goes by that of the first mount.
+fn mount(line: MountLine<'_>, devices: &mut HashMap<String, String>, host: &Host) -> Mount {
+    let (id, root, point) = (text(line.id), text(line.root), unescape(line.point));
+    let (fstype, source) = (text(line.fstype), text(line.source));
+    let super_options = line.super_options.map(split_options).unwrap_or_default();
+    let mut options = effective(line.options.map(split_options).unwrap_or_default(), &super_options);
     // The root of a btrfs subvolume is its path, which makes it no bind mount.
     let subvolume = super_options.iter().find_map(|option| option.strip_prefix("subvol="));
     if source.starts_with('/') && root != "/" && subvolume != Some(&root) {
         options.push("bind".to_owned());
     }
-    // What file systems without storage have for a source is anything, so the root tells more, as in `net:[4026]`.
+    // File systems without storage have an arbitrary source, so the root says more, as in `net:[4026]`.
     let device = if source.starts_with('/') || root == "/" { source } else { root };
     let device = devices.entry(id.clone()).or_insert(device).clone();
     let device = resolve(device, &id, host);
-    Some(Mount { id, point, device, fstype, options })
+    Mount { id, point, device, fstype, options }
 }
 
 /// The options with one `ro` or `rw`, at the first place of either: read-only if the mount or the file system is.
@@ -166,48 +156,17 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A path without the kernel's escapes: three octal digits for blank, tab, newline, backslash and `#`.
-fn unescaped(bytes: &[u8]) -> PathBuf {
-    let mut path = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let [first, tail @ ..] = rest {
-        let escape = match rest {
-            [b'\\', digits @ ..] => digits.get(..3).and_then(|digits| {
-                let digits = std::str::from_utf8(digits).ok()?;
-                u8::from_str_radix(digits, 8).ok()
-            }),
-            _ => None,
-        };
-        path.push(escape.unwrap_or(*first));
-        rest = if escape.is_some() { &rest[4..] } else { tail };
-    }
-    PathBuf::from(OsString::from_vec(path))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use super::super::super::golden::write;
+    use super::super::super::testing::write;
     use super::*;
 
     fn one(line: &str, host: &Host) -> Mount {
         let (mounts, malformed) = parse(line.as_bytes(), true, host);
         assert_eq!((mounts.len(), malformed), (1, None), "{line}");
         mounts.into_iter().next().unwrap()
-    }
-
-    #[test]
-    fn escapes_are_undone() {
-        for (escaped, plain) in [
-            (r"/a\040b\011c\134d", "/a b\tc\\d"),
-            (r"/a\04", r"/a\04"),
-            (r"/\999x", r"/\999x"),
-            (r"/x\", r"/x\"),
-        ] {
-            assert_eq!(unescaped(escaped.as_bytes()), Path::new(plain));
-        }
-        assert_eq!(unescaped(b"/\\777\xff"), PathBuf::from(OsString::from_vec(b"/\\777\xff".to_vec())));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What udev knows about a device, from its data in `/run/udev/data` and the device's `uevent` in sysfs.
 //!
 //! udev keeps a file for each device under its number, which `diskstats` has; so no device node is needed, and a container
-//! needs no `/dev` of the host. Read anew each time: udev replaces the files when something changes.
+//! needs no `/dev` of the host. Read at each gather: udev replaces the files when something changes.
 
 use std::collections::HashMap;
 
-use super::{Device, GatherError, read_text};
 use crate::host::Host;
+use crate::host::proc::diskstats::DiskLine;
+use crate::inputs::{GatherError, read_text};
 
 /// The properties of a device by their names.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ impl Properties {
     ///
     /// # Errors
     /// When udev has no data about the device.
-    pub(super) fn read(device: Device<'_>, host: &Host) -> Result<Self, GatherError> {
+    pub(super) fn read(device: &DiskLine<'_>, host: &Host) -> Result<Self, GatherError> {
         let path = host.block_run("udev/data").join(format!("b{}:{}", device.major, device.minor));
         // The second place is that of udev before it became a part of systemd.
         let old = || read_text(&host.block_dev(".udev/db").join(format!("block:{}", device.name)));
@@ -27,7 +28,7 @@ impl Properties {
         Ok(properties)
     }
 
-    /// A line is a link (`S:disk/by-id/x`), a property (`E:ID_FS_TYPE=ext4`), or of udev's own business.
+    /// A line is a link (`S:disk/by-id/x`), a property (`E:ID_FS_TYPE=ext4`), or internal to udev.
     fn parse(data: &str) -> Self {
         let (mut properties, mut links) = (HashMap::new(), Vec::new());
         for line in data.lines() {
@@ -47,8 +48,8 @@ impl Properties {
         Self(properties)
     }
 
-    /// Adds what the kernel says itself, and udev therefore does not keep: `DEVNAME`, `DEVTYPE`, `DEVPATH`.
-    fn add_uevent(&mut self, device: Device<'_>, host: &Host) {
+    /// Adds what the kernel has itself, so that udev does not store it: `DEVNAME`, `DEVTYPE`, `DEVPATH`.
+    fn add_uevent(&mut self, device: &DiskLine<'_>, host: &Host) {
         let folder = host.block_sys("class/block").join(device.name);
         let Ok(uevent) = read_text(&folder.join("uevent")) else { return };
         for (key, value) in uevent.lines().filter_map(|line| line.split_once('=')) {
@@ -82,8 +83,8 @@ impl Properties {
 
     /// The serial number: udev's, or else model and number of the disk in sysfs.
     ///
-    /// A partition has those of its disk. Telegraf takes the driver's first disk for that, whichever this one is.
-    pub(super) fn serial(&self, device: Device<'_>, host: &Host) -> Option<String> {
+    /// A partition has those of its disk. Telegraf takes the driver's first disk for that, whichever disk this is.
+    pub(super) fn serial(&self, device: &DiskLine<'_>, host: &Host) -> Option<String> {
         let serial = self.get("ID_SERIAL").map(str::to_owned).or_else(|| {
             let folder = host.block_sys("dev/block").join(format!("{}:{}", device.major, device.minor));
             let part = |file| {
@@ -132,8 +133,9 @@ fn key(text: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::golden::write;
+    use super::super::super::testing::write;
     use super::*;
+    use crate::host::proc::diskstats;
 
     #[test]
     fn templates_are_filled_when_everything_is_there() {
@@ -167,7 +169,7 @@ mod tests {
     fn data_is_looked_for_in_both_places() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::at(root.path());
-        let device = Device { name: "sda", major: 8, minor: 0 };
+        let device = &diskstats::parse_line("8 0 sda 1 2 3 4 5 6 7 8 9 10 11").unwrap();
         let error = Properties::read(device, &host).unwrap_err().to_string();
         assert!(error.contains("/run/udev/data/b8:0: No such file"), "{error}");
         write(root.path(), "dev/.udev/db/block:sda", "E:A=old\n");

@@ -1,18 +1,20 @@
-//! From what is known of containers to points; pure.
+//! The points of containers; pure.
 //!
-//! Names and rules are Telegraf's. What the kernel does not say is left out, where Telegraf has a zero; a container that
+//! Names and rules are Telegraf's. A figure that the kernel does not have is left out, where Telegraf has a zero; a container that
 //! does not run has Telegraf's zeros.
 
 use std::sync::Arc;
 
-use super::{Area, Options, StorageObject};
+use super::network::{NET_FIELDS, Network};
+use super::options::{Area, DockerOptions};
+use super::tags::{point, set, set_engine, set_image, short};
 use crate::host::cgroupfs::figures::{Activity, Cpu, DeviceIo, IO_KINDS, Memory, Throttling};
-use crate::identity::docker::{Container, DiskUsage, Engine, Info};
-use crate::inputs::{Gathered, net};
-use crate::line_protocol::truncated;
-use crate::point::{FieldValue, Name, Point, Timestamp};
+use crate::host::proc::stat;
+use crate::identity::docker::{Container, Engine};
+use crate::inputs::Gathered;
+use crate::point::{Name, Timestamp};
 
-/// Keys that a label cannot have, since the point itself may: a container must not pass for another one.
+/// Keys that a label cannot have, because the point itself may: a container must not pass for another one.
 const RESERVED: [&str; 4] = ["cpu", "device", "host", "network"];
 /// The keys of `memory.stat` that are fields, sorted.
 const MEMORY_KEYS: [&str; 29] = [
@@ -64,27 +66,8 @@ const IO_OPERATIONS: [&str; IO_KINDS.len()] = [
     "io_serviced_recursive_discard",
     "io_serviced_recursive_total",
 ];
-/// Columns of `/proc/PID/net/dev` and their fields.
-const NET_FIELDS: [(usize, &str); 8] = [
-    (0, "rx_bytes"),
-    (1, "rx_packets"),
-    (2, "rx_errors"),
-    (3, "rx_dropped"),
-    (8, "tx_bytes"),
-    (9, "tx_packets"),
-    (10, "tx_errors"),
-    (11, "tx_dropped"),
-];
-/// Interfaces that the kernel makes in every namespace by itself.
-const OWN_INTERFACES: [&str; 10] =
-    ["lo", "erspan0", "gre0", "gretap0", "ip6_vti0", "ip6gre0", "ip6tnl0", "ip_vti0", "sit0", "tunl0"];
-/// `USER_HZ`, in which `/proc/stat` counts.
-const NS_PER_TICK: u64 = 10_000_000;
-/// Digits of an id in the tags `source` and `image_id`.
-const SHORT_ID: usize = 12;
-
 /// What a container's figures are compared with.
-pub(super) struct Machine {
+pub(super) struct HostCapacity {
     /// Time of all CPUs, idle or not, in nanoseconds.
     pub(super) cpu_ns: u64,
     n_cpus: usize,
@@ -92,91 +75,30 @@ pub(super) struct Machine {
     now: Timestamp,
 }
 
-impl Machine {
-    /// From `/proc/stat`.
+impl HostCapacity {
+    /// From proc(5) `stat`; 0 where it cannot be read.
     pub(super) fn new(stat: &str, memory_bytes: Option<u64>, now: Timestamp) -> Self {
-        let mut cpus = stat.lines().filter_map(|line| line.strip_prefix("cpu"));
-        // As docker has it: user, nice, system, idle, iowait, irq, softirq.
-        let all = cpus.next().unwrap_or_default().split_ascii_whitespace().take(7);
-        let ticks = all.filter_map(|ticks| ticks.parse().ok()).fold(0_u64, u64::saturating_add);
-        Self { cpu_ns: ticks.saturating_mul(NS_PER_TICK), n_cpus: cpus.count(), memory_bytes, now }
+        let cpu_ns = stat::machine(stat).unwrap_or_default().total_ns();
+        Self { cpu_ns, n_cpus: stat::n_cpus(stat), memory_bytes, now }
     }
 }
 
-/// What the kernel says of one container.
+/// What the kernel knows about one container.
 #[derive(Debug, Default)]
-pub(super) struct Figures {
+pub(super) struct ContainerFigures {
     pub(super) memory: Option<Arc<Memory>>,
     pub(super) activity: Option<Arc<Activity>>,
     pub(super) networks: Option<Arc<[Network]>>,
 }
 
-/// An interface in a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Network {
-    name: String,
-    /// By [`NET_FIELDS`].
-    counts: [u64; NET_FIELDS.len()],
-}
-
-/// The interfaces in `/proc/PID/net/dev`, without those that the kernel makes by itself.
-pub(super) fn networks(text: &str) -> Arc<[Network]> {
-    let interfaces = text.lines().filter_map(net::parse);
-    interfaces
-        .filter(|(name, _)| !OWN_INTERFACES.contains(name))
-        .map(|(name, columns)| Network {
-            name: name.to_owned(),
-            counts: NET_FIELDS.map(|(column, _)| columns[column]),
-        })
-        .collect()
-}
-
-/// The path of a container's own cgroup in the `cgroup` file of one of its processes, without what is nested in it.
-pub(super) fn cgroup_of<'a>(text: &'a str, id: &str) -> Option<&'a str> {
-    let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    // One that begins with `/..` is seen from a cgroup namespace, and says nothing of the hierarchy's root.
-    paths.filter(|path| !path.starts_with("/..")).find_map(|path| {
-        let start = path.find(id)?;
-        let end = path[start..].find('/').map_or(path.len(), |length| start + length);
-        Some(&path[..end])
-    })
-}
-
-/// An image's name and version; what comes before the first slash may be a registry with a port.
-fn image(reference: &str) -> (&str, &str) {
-    let registry = match reference.split_once('/') {
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first.len() + 1,
-        _ => 0,
-    };
-    match reference[registry..].rfind(':') {
-        Some(colon) => (&reference[..registry + colon], &reference[registry + colon + 1..]),
-        None => (reference, "unknown"),
-    }
-}
-
-fn set_engine(tags: &mut Vec<(Name, String)>, engine: &Engine) {
-    tags.push(("engine_host".into(), engine.host.clone()));
-    tags.push(("server_version".into(), engine.server_version.clone()));
-}
-
-fn set_image(tags: &mut Vec<(Name, String)>, names: (&'static str, &'static str), reference: &str) {
-    let (name, version) = image(reference);
-    tags.push((names.0.into(), truncated(name.to_owned())));
-    tags.push((names.1.into(), truncated(version.to_owned())));
-}
-
-fn short(id: &str) -> &str {
-    &id[..id.floor_char_boundary(SHORT_ID)]
-}
-
 /// Makes the points of containers.
-pub(super) struct Maker<'a> {
-    pub(super) options: &'a Options,
+pub(super) struct ContainerPoints<'a> {
+    pub(super) options: &'a DockerOptions,
     pub(super) engine: &'a Engine,
-    pub(super) machine: &'a Machine,
+    pub(super) host: &'a HostCapacity,
 }
 
-impl Maker<'_> {
+impl ContainerPoints<'_> {
     /// The tags of every point of a container, sorted by key.
     pub(super) fn tags(&self, container: &Container) -> Vec<(Name, String)> {
         let mut tags = Vec::with_capacity(7 + container.tags.len());
@@ -199,8 +121,8 @@ impl Maker<'_> {
 
     /// `docker_container_status` and `docker_container_health`
     pub(super) fn state(&self, gathered: &mut Gathered, tags: &[(Name, String)], container: &Container) {
-        let mut point = point(gathered, "docker_container_status", tags, None, 8);
-        let fields = &mut point.fields;
+        let mut state = point(gathered, "docker_container_status", tags, None, 8);
+        let fields = &mut state.fields;
         set(fields, "container_id", container.id.as_str());
         set(fields, "oomkilled", container.oom_killed);
         set(fields, "pid", i64::from(container.pid.unwrap_or_default()));
@@ -212,11 +134,11 @@ impl Maker<'_> {
         if let Some(started) = container.started_at {
             set(fields, "started_at", started.0);
             let finished = container.finished_at.filter(|finished| *finished >= started);
-            set(fields, "uptime_ns", finished.unwrap_or(self.machine.now).0.saturating_sub(started.0));
+            set(fields, "uptime_ns", finished.unwrap_or(self.host.now).0.saturating_sub(started.0));
         }
-        gathered.push(point);
+        gathered.push(state);
         if let Some(health) = &container.health {
-            let mut point = self::point(gathered, "docker_container_health", tags, None, 2);
+            let mut point = point(gathered, "docker_container_health", tags, None, 2);
             set(&mut point.fields, "health_status", health.status.as_str());
             set(&mut point.fields, "failing_streak", health.failing_streak);
             gathered.push(point);
@@ -254,13 +176,13 @@ impl Maker<'_> {
         self.blkio(gathered, tags, id, &[]);
     }
 
-    /// The figures of a container that runs. `before` is its CPU time and the machine's at the gather before.
+    /// The figures of a container that runs. `before` is its CPU time and the machine's at the previous gather.
     pub(super) fn figures(
         &self,
         gathered: &mut Gathered,
         tags: &[(Name, String)],
         container: &Container,
-        figures: &Figures,
+        figures: &ContainerFigures,
         before: Option<(u64, u64)>,
     ) {
         let id = container.id.as_str();
@@ -295,7 +217,7 @@ impl Maker<'_> {
                 set(fields, MEMORY_KEYS[at], value);
             }
         }
-        // What the page cache holds and could give back; which figure says so depends on the cgroup's version.
+        // The page cache that can be reclaimed; which figure has it depends on the cgroup's version.
         let mut reclaimable = [cache, total_inactive_file, inactive_file].into_iter().flatten();
         let reclaimable = reclaimable.find(|bytes| *bytes < memory.usage);
         let usage = memory.usage - reclaimable.unwrap_or_default();
@@ -306,8 +228,8 @@ impl Maker<'_> {
         if let Some(fail_count) = memory.fail_count.filter(|count| *count > 0) {
             set(fields, "fail_count", fail_count);
         }
-        // Without a limit of its own it is the machine's memory.
-        let limit = [memory.limit, self.machine.memory_bytes].into_iter().flatten().min();
+        // Without a limit it is the machine's memory.
+        let limit = [memory.limit, self.host.memory_bytes].into_iter().flatten().min();
         if let Some(limit) = limit {
             set(fields, "limit", limit);
             set(fields, "usage_percent", if limit == 0 { 0.0 } else { 100.0 * usage as f64 / limit as f64 });
@@ -335,7 +257,7 @@ impl Maker<'_> {
             if let Some(kernel) = cpu.system_ns {
                 set(fields, "usage_in_kernelmode", kernel);
             }
-            set(fields, "usage_system", self.machine.cpu_ns);
+            set(fields, "usage_system", self.host.cpu_ns);
             if let Some(throttling) = throttling {
                 set(fields, "throttling_periods", throttling.nr_periods);
                 set(fields, "throttling_throttled_periods", throttling.nr_throttled);
@@ -343,15 +265,15 @@ impl Maker<'_> {
             }
             if let Some((own, all)) = before {
                 let own = cpu.usage_ns.saturating_sub(own) as f64;
-                let all = self.machine.cpu_ns.saturating_sub(all) as f64;
-                let percent = if all > 0.0 { 100.0 * own / all * self.machine.n_cpus as f64 } else { 0.0 };
+                let all = self.host.cpu_ns.saturating_sub(all) as f64;
+                let percent = if all > 0.0 { 100.0 * own / all * self.host.n_cpus as f64 } else { 0.0 };
                 set(fields, "usage_percent", percent);
             }
             gathered.push(point);
         }
         if self.options.perdevice_include.contains(&Area::Cpu) {
-            // The kernel has a figure for every CPU that there could be.
-            for (number, usage) in cpu.per_cpu_ns.iter().enumerate().take(self.machine.n_cpus) {
+            // The kernel has a figure for every possible CPU.
+            for (number, usage) in cpu.per_cpu_ns.iter().enumerate().take(self.host.n_cpus) {
                 let mut point =
                     point(gathered, "docker_container_cpu", tags, Some(("cpu", &format!("cpu{number}"))), 2);
                 set(&mut point.fields, "usage_total", *usage);
@@ -365,7 +287,7 @@ impl Maker<'_> {
         let mut add = |name: &str, counts: &[u64; NET_FIELDS.len()]| {
             let mut point = point(gathered, "docker_container_net", tags, Some(("network", name)), 9);
             set(&mut point.fields, "container_id", id);
-            for ((_, field), count) in NET_FIELDS.iter().zip(counts) {
+            for (field, count) in NET_FIELDS.iter().zip(counts) {
                 set(&mut point.fields, field, *count);
             }
             gathered.push(point);
@@ -416,156 +338,5 @@ impl Maker<'_> {
             }
             add("total", &total);
         }
-    }
-}
-
-/// A point with a container's tags, and room for so many fields.
-fn point(
-    gathered: &Gathered,
-    measurement: &'static str,
-    tags: &[(Name, String)],
-    part: Option<(&'static str, &str)>,
-    n_fields: usize,
-) -> Point {
-    // One of its own, and `host` or another that is added to every point.
-    let mut all = Vec::with_capacity(tags.len() + 3);
-    all.extend_from_slice(tags);
-    if let Some((key, value)) = part {
-        all.push((key.into(), value.to_owned()));
-    }
-    Point { tags: all, fields: Vec::with_capacity(n_fields), ..gathered.point(measurement) }
-}
-
-/// Adds a field that is not there yet: `Point::set_field` would look for it among all of them.
-fn set(fields: &mut Vec<(Name, FieldValue)>, field: &'static str, value: impl Into<FieldValue>) {
-    fields.push((field.into(), value.into()));
-}
-
-/// The measurement `docker`, and those of the device mapper.
-pub(super) fn engine(gathered: &mut Gathered, engine: &Engine, info: &Info) {
-    let mut tags = Vec::new();
-    set_engine(&mut tags, engine);
-    let mut counts = point(gathered, "docker", &tags, None, 9);
-    for (field, count) in [
-        ("n_cpus", info.n_cpu),
-        ("n_used_file_descriptors", info.n_fd),
-        ("n_containers", info.containers),
-        ("n_containers_running", info.containers_running),
-        ("n_containers_stopped", info.containers_stopped),
-        ("n_containers_paused", info.containers_paused),
-        ("n_images", info.images),
-        ("n_goroutines", info.n_goroutines),
-        ("n_listener_events", info.n_events_listener),
-    ] {
-        set(&mut counts.fields, field, count);
-    }
-    gathered.push(counts);
-    let memory = point(gathered, "docker", &tags, None, 1).field("memory_total", info.mem_total);
-    gathered.push(memory);
-    device_mapper(gathered, &tags, &info.driver_status);
-}
-
-/// What the storage driver `devicemapper` says of itself; docker had it until version 24.
-fn device_mapper(gathered: &mut Gathered, tags: &[(Name, String)], status: &[Vec<String>]) {
-    let bytes = Some(("unit", "bytes"));
-    let mut data = point(gathered, "docker_data", tags, bytes, 3);
-    let mut metadata = point(gathered, "docker_metadata", tags, bytes, 3);
-    let mut mapper = point(gathered, "docker_devicemapper", tags, None, 9);
-    for pair in status {
-        let [name, value] = pair.as_slice() else { continue };
-        if name == "Pool Name" {
-            mapper.set_tag("pool_name", truncated(value.clone()));
-        }
-        let Some(value) = size(value) else { continue };
-        match name.as_str() {
-            "Pool Blocksize" => {
-                let block = point(gathered, "docker", tags, bytes, 1).field("pool_blocksize", value);
-                gathered.push(block);
-                mapper.set_field("pool_blocksize_bytes", value);
-            }
-            "Base Device Size" => mapper.set_field("base_device_size_bytes", value),
-            "Thin Pool Minimum Free Space" => mapper.set_field("thin_pool_minimum_free_space_bytes", value),
-            "Data Space Used" => {
-                data.set_field("used", value);
-                mapper.set_field("data_space_used_bytes", value);
-            }
-            "Data Space Total" => {
-                data.set_field("total", value);
-                mapper.set_field("data_space_total_bytes", value);
-            }
-            "Data Space Available" => {
-                data.set_field("available", value);
-                mapper.set_field("data_space_available_bytes", value);
-            }
-            "Metadata Space Used" => {
-                metadata.set_field("used", value);
-                mapper.set_field("metadata_space_used_bytes", value);
-            }
-            "Metadata Space Total" => {
-                metadata.set_field("total", value);
-                mapper.set_field("metadata_space_total_bytes", value);
-            }
-            "Metadata Space Available" => {
-                metadata.set_field("available", value);
-                mapper.set_field("metadata_space_available_bytes", value);
-            }
-            _ => {}
-        }
-    }
-    for point in [data, metadata, mapper] {
-        gathered.push(point);
-    }
-}
-
-/// A size as docker prints it: `65.54 kB`, by thousands.
-fn size(text: &str) -> Option<i64> {
-    let unit = text.find(|letter: char| letter.is_ascii_alphabetic())?;
-    let number: f64 = text[..unit].trim().parse().ok()?;
-    let factor = match text[unit..].to_ascii_lowercase().as_str() {
-        "b" => 1e0,
-        "kb" => 1e3,
-        "mb" => 1e6,
-        "gb" => 1e9,
-        "tb" => 1e12,
-        "pb" => 1e15,
-        _ => return None,
-    };
-    Some((number * factor) as i64)
-}
-
-/// The measurement `docker_disk_usage`.
-pub(super) fn disk_usage(gathered: &mut Gathered, engine: &Engine, options: &Options, usage: &DiskUsage) {
-    let wants = |object| options.storage_objects.contains(&object);
-    let mut tags = Vec::new();
-    set_engine(&mut tags, engine);
-    let start = |gathered: &Gathered| point(gathered, "docker_disk_usage", &tags, None, 2);
-    if wants(StorageObject::Image) {
-        gathered.push(start(gathered).field("layers_size", usage.layers_size));
-        for image in &usage.images {
-            let mut point = start(gathered).field("size", image.size).field("shared_size", image.shared_size);
-            let id = image.id.split_once(':').map_or(image.id.as_str(), |(_, digits)| digits);
-            point.set_tag("image_id", short(id));
-            if let Some(name) = image.repo_tags.first() {
-                set_image(&mut point.tags, ("image_name", "image_version"), name);
-            }
-            gathered.push(point);
-        }
-    }
-    for container in usage.containers.iter().filter(|_| wants(StorageObject::Container)) {
-        let mut point =
-            start(gathered).field("size_rw", container.size_rw).field("size_root_fs", container.size_root_fs);
-        let mut names = container.names.iter().map(|name| name.trim_start_matches('/'));
-        if let Some(name) = names.find(|name| !name.contains('/')) {
-            point.set_tag("container_name", truncated(name.to_owned()));
-        }
-        set_image(&mut point.tags, ("container_image", "container_version"), &container.image);
-        if options.source_tag {
-            point.set_tag("source", short(&container.id));
-        }
-        gathered.push(point);
-    }
-    for volume in usage.volumes.iter().filter(|_| wants(StorageObject::Volume)) {
-        let point = start(gathered).field("size", volume.usage_data.size);
-        gathered.push(point.tag("volume_name", truncated(volume.name.clone())));
     }
 }

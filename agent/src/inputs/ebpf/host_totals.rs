@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::inputs::net;
+use crate::host::proc::diskstats::{self, SECTOR_BYTES};
+use crate::host::proc::net_dev;
 use crate::ledger::blkio::Device;
 
-/// Bytes of a sector in `/proc/diskstats`, whatever the disk's own are.
-const SECTOR_BYTES: u64 = 512;
 /// Bytes of an Ethernet header, which interface counters include and IP bytes do not.
 const ETHERNET_BYTES: u64 = 14;
 
@@ -62,32 +61,23 @@ impl HostTotals {
     }
 }
 
-/// Busy time in proc(5) `stat`: user, nice, system.
-pub(super) fn busy_ns(stat: &str, ticks_per_second: u64) -> Option<u64> {
-    let mut columns = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
-    let ticks: u64 = columns.by_ref().take(3).map(|column| column.parse::<u64>().unwrap_or(0)).sum();
-    Some(ticks * (1_000_000_000 / ticks_per_second.max(1)))
-}
-
 /// The disks of `/proc/diskstats`.
 pub(super) fn disks(diskstats: &str) -> BTreeMap<Device, DiskTotals> {
     diskstats
         .lines()
         .filter_map(|line| {
-            let columns: Vec<&str> = line.split_whitespace().collect();
-            let number = |i: usize| columns.get(i).and_then(|c| c.parse::<u64>().ok());
-            let device =
-                Device { major: u32::try_from(number(0)?).ok()?, minor: u32::try_from(number(1)?).ok()? };
+            let line = diskstats::parse_line(line)?;
+            let (counters, discards) = (line.counters, line.discards.unwrap_or_default());
             let disk = DiskTotals {
-                name: (*columns.get(2)?).to_owned(),
-                reads: number(3)?,
-                read_bytes: number(5)?.wrapping_mul(SECTOR_BYTES),
-                writes: number(7)?,
-                write_bytes: number(9)?.wrapping_mul(SECTOR_BYTES),
-                discards: number(14).unwrap_or(0),
-                discard_bytes: number(16).unwrap_or(0).wrapping_mul(SECTOR_BYTES),
+                name: line.name.to_owned(),
+                reads: counters.reads,
+                read_bytes: counters.sectors_read.wrapping_mul(SECTOR_BYTES),
+                writes: counters.writes,
+                write_bytes: counters.sectors_written.wrapping_mul(SECTOR_BYTES),
+                discards: discards.completed,
+                discard_bytes: discards.sectors.wrapping_mul(SECTOR_BYTES),
             };
-            Some((device, disk))
+            Some((Device { major: line.major, minor: line.minor }, disk))
         })
         .collect()
 }
@@ -95,11 +85,10 @@ pub(super) fn disks(diskstats: &str) -> BTreeMap<Device, DiskTotals> {
 /// The sum over the interfaces of proc(5) `net/dev` that `counts` accepts.
 pub(super) fn interfaces(dev: &str, counts: impl Fn(&str) -> bool) -> InterfaceTotals {
     let mut sum = InterfaceTotals::default();
-    let all = dev.lines().filter_map(net::parse);
-    for (_, columns) in all.filter(|(name, _)| counts(name)) {
-        let [rx_bytes, rx_packets, _, _, _, _, _, _, tx_bytes, tx_packets, ..] = columns;
-        sum.rx_bytes += rx_bytes.saturating_sub(rx_packets * ETHERNET_BYTES);
-        sum.tx_bytes += tx_bytes.saturating_sub(tx_packets * ETHERNET_BYTES);
+    let all = dev.lines().filter_map(net_dev::parse_line);
+    for line in all.filter(|line| counts(line.name)) {
+        sum.rx_bytes += line.rx.bytes.saturating_sub(line.rx.packets * ETHERNET_BYTES);
+        sum.tx_bytes += line.tx.bytes.saturating_sub(line.tx.packets * ETHERNET_BYTES);
     }
     sum
 }
@@ -129,11 +118,5 @@ mod tests {
             interfaces(text, |name| name == "lo"),
             InterfaceTotals { rx_bytes: 1_000, tx_bytes: 2_000 }
         );
-    }
-
-    #[test]
-    fn reads_busy_time() {
-        assert_eq!(busy_ns("cpu  1 2 3 4 5\ncpu0 9\n", 100), Some(60_000_000));
-        assert_eq!(busy_ns("", 100), None);
     }
 }

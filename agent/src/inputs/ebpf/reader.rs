@@ -14,6 +14,7 @@ use super::readings::{MemoryAmounts, MemoryReading, PressureReading, Readings};
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
+use crate::host::proc::stat;
 use crate::identity::Identity;
 use crate::point::Timestamp;
 
@@ -156,7 +157,7 @@ fn cpu_ns(host: &Host, hierarchies: &Hierarchies) -> Option<u64> {
         CpuController::Cpu => None,
     }
     .or_else(|| {
-        let stat = std::fs::read_to_string(host.proc("stat")).ok()?;
-        host_totals::busy_ns(&stat, rustix::param::clock_ticks_per_second())
+        let text = std::fs::read_to_string(host.proc("stat")).ok()?;
+        Some(stat::machine(&text)?.tasks_ns())
     })
 }

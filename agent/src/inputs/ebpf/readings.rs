@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::host::cgroupfs::figures::{Memory, Pressure, Throttling};
+use crate::host::cgroupfs::figures::{Memory, Throttling};
+use crate::host::proc::pressure::Pressure;
 use crate::identity::Identity;
 
 /// The readings of one gather. What the options do not ask for is empty.

@@ -1,4 +1,4 @@
-//! What this node's kernel says of its containers and pods right now: their cgroups and network namespaces.
+//! The kernel's own figures of this node's containers and pods, from their cgroups and network namespaces.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -6,43 +6,44 @@ use std::time::Instant;
 
 use crate::host::Host;
 use crate::host::cgroupfs::figures;
+use crate::host::proc::pid_cgroup;
 use crate::identity::kubelet::pods::Pod;
 use crate::identity::path;
 use crate::inputs::{Shared, read_text};
 
 /// The figures of one gather.
 #[derive(Debug, Default)]
-pub struct Figures {
-    /// By container id; `None` when it had a cgroup before and has none now: it has ended.
-    pub containers: HashMap<String, Option<Figure>>,
+pub(super) struct LiveFigures {
+    /// By container id; `None` when its cgroup is gone: it has ended.
+    pub(super) containers: HashMap<String, Option<Figure>>,
     /// proc(5) `net/dev` of a pod's network namespace, by the first of the pod's UIDs.
-    pub networks: HashMap<String, Arc<str>>,
+    pub(super) networks: HashMap<String, Arc<str>>,
 }
 
 /// One container's figures. What could not be read is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Figure {
+pub(super) struct Figure {
     /// CPU time in nanoseconds, since the cgroup was made.
-    pub cpu_ns: Option<u64>,
-    /// Billionths of a core, since the gather before; `None` in the first.
-    pub cpu_nanocores: Option<u64>,
+    pub(super) cpu_ns: Option<u64>,
+    /// Billionths of a core, since the previous gather; `None` in the first.
+    pub(super) cpu_nanocores: Option<u64>,
     /// Memory.
-    pub memory: Option<Memory>,
+    pub(super) memory: Option<Memory>,
 }
 
 /// Memory as the kubelet defines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub(super) struct Memory {
     /// All that is charged to the cgroup, page cache included.
-    pub usage: u64,
+    pub(super) usage: u64,
     /// Of these, all but the page cache that has not been used for long.
-    pub working_set: u64,
+    pub(super) working_set: u64,
     /// Anonymous memory.
-    pub rss: Option<u64>,
+    pub(super) rss: Option<u64>,
     /// Page faults; under v1 without those of nested cgroups.
-    pub page_faults: Option<u64>,
+    pub(super) page_faults: Option<u64>,
     /// Of these, the ones that read from a disk.
-    pub major_page_faults: Option<u64>,
+    pub(super) major_page_faults: Option<u64>,
 }
 
 impl From<&figures::Memory> for Memory {
@@ -61,19 +62,19 @@ impl From<&figures::Memory> for Memory {
 
 /// Reads them, and keeps what the next gather needs.
 #[derive(Debug, Default)]
-pub struct Live {
-    figures: Figures,
-    /// How many of the containers that run by the list have a cgroup here, and how many have none.
+pub(super) struct Live {
+    figures: LiveFigures,
+    /// How many of the containers that are listed as running have a cgroup here, and how many have none.
     here: usize,
     missing: usize,
     /// The latest CPU time of each container, by its id, and when it was read.
     readings: HashMap<String, (u64, Instant)>,
-    processes: Processes,
+    processes: ContainerProcesses,
 }
 
 impl Live {
     /// Reads what has not been read in this gather yet.
-    pub fn read(&mut self, pods: &[Pod], shared: &Shared) {
+    pub(super) fn read(&mut self, pods: &[Pod], shared: &Shared) {
         (self.here, self.missing) = (0, 0);
         let mut of_the_node = None;
         let mut hidden: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -150,23 +151,23 @@ impl Live {
         self.figures.networks.extend(net_dev(host, pid).map(|text| (uid.to_owned(), text)));
     }
 
-    /// Whether the list is out of date: some of what runs by it does so here, and some does not.
+    /// Whether the list is out of date: some of the containers that are listed as running have a cgroup here, and some do not.
     ///
-    /// Where none at all does, they are somewhere else, or their cgroups are of a layout that is not known.
+    /// Where none has one, they are not visible from here, or their cgroups have an unknown layout.
     #[must_use]
-    pub fn disagrees(&self) -> bool {
+    pub(super) fn disagrees(&self) -> bool {
         self.here > 0 && self.missing > 0
     }
 
     /// The figures so far.
     #[must_use]
-    pub fn figures(&self) -> &Figures {
+    pub(super) fn figures(&self) -> &LiveFigures {
         &self.figures
     }
 
     /// Ends a gather: forgets what is not listed any more.
-    pub fn end(&mut self, pods: &[Pod]) {
-        self.figures = Figures::default();
+    pub(super) fn end(&mut self, pods: &[Pod]) {
+        self.figures = LiveFigures::default();
         let containers = pods.iter().flat_map(|pod| &pod.containers);
         let listed: HashSet<&str> = containers.filter_map(|container| container.id.as_deref()).collect();
         self.readings.retain(|id, _| listed.contains(id.as_str()));
@@ -174,7 +175,7 @@ impl Live {
     }
 }
 
-/// The rate between two readings; `None` when no time has passed, or the counter is another one.
+/// The rate between two readings; `None` when no time has passed, or the counter was reset.
 fn nanocores(before: (u64, Instant), now: (u64, Instant)) -> Option<u64> {
     let passed_ns = now.1.checked_duration_since(before.1)?.as_nanos();
     let used_ns = u128::from(now.0.checked_sub(before.0)?);
@@ -186,24 +187,24 @@ fn net_dev(host: &Host, pid: u32) -> Option<Arc<str>> {
     read_text(&host.proc(format!("{pid}/net/dev"))).ok().map(Into::into)
 }
 
-/// A process of each container, where cgroupfs does not say: to an agent in a PID namespace of its own, as in a pod, all
+/// A process of each container, where cgroupfs does not have it: to an agent in a PID namespace of its own, as in a pod, the
 /// processes of others are 0 there. The host's `/proc` has them all, each with its cgroups.
 #[derive(Debug, Default)]
-struct Processes {
+struct ContainerProcesses {
     /// By container id.
     known: HashMap<String, u32>,
-    /// Those that no process was found of.
+    /// Those for which no process was found.
     unknown: HashSet<String>,
 }
 
-impl Processes {
+impl ContainerProcesses {
     /// A process that is known to be of this container, and still is.
     fn known(&self, id: &str, host: &Host) -> Option<u32> {
         let pid = *self.known.get(id)?;
         read_text(&host.proc(format!("{pid}/cgroup"))).is_ok_and(|text| text.contains(id)).then_some(pid)
     }
 
-    /// Goes through all processes of the host, when one is wanted that has not been looked for in vain before.
+    /// Goes through all processes of the host, when one is wanted that was not looked for before.
     fn find(&mut self, wanted: HashSet<&str>, host: &Host) {
         if wanted.iter().all(|id| self.unknown.contains(*id)) {
             return;
@@ -214,8 +215,7 @@ impl Processes {
                 continue;
             };
             let Ok(text) = read_text(&entry.path().join("cgroup")) else { continue };
-            let mut paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-            let id = paths.find_map(|path| path::parse(path).container_id);
+            let id = pid_cgroup::lines(&text).find_map(|line| path::parse(line.path).container_id);
             if let Some(id) = id.as_deref().and_then(|id| wanted.get(id)) {
                 // The lowest is the container's first, which is in the pod's namespaces.
                 found.entry(*id).and_modify(|least| *least = pid.min(*least)).or_insert(pid);
@@ -272,7 +272,7 @@ mod tests {
         write(30, &format!("{pod}/{ID}"));
         write(7, &format!("/../..{pod}/{ID}/nested"));
         std::fs::create_dir_all(host.proc("self")).unwrap();
-        let mut processes = Processes::default();
+        let mut processes = ContainerProcesses::default();
         processes.find(HashSet::from([ID, "other"]), &host);
         assert_eq!(processes.known(ID, &host), Some(7));
         assert_eq!(processes.known("other", &host), None);

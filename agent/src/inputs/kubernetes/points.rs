@@ -1,47 +1,52 @@
-//! From what the kubelet and the kernel say to points. Pure.
+//! The points of nodes, pods and containers, from the figures of the kubelet and the kernel. Pure.
 //!
 //! Telegraf's rules: what a summary lacks is 0; `version` is there when the image has exactly one colon; the images are
-//! those of a pod's main containers. Where a container has figures of the kernel's, these come in the place of the
-//! kubelet's, which are older.
+//! those of a pod's main containers. Where the kernel has figures of a container, they replace the kubelet's, which are older.
 
 use std::collections::HashMap;
 
+use crate::host::proc::net_dev;
 use crate::identity::kubelet::Listing;
 use crate::identity::kubelet::pods::{Pod, PodContainer};
 use crate::identity::kubelet::summary::{
     ContainerStats, CpuStats, Figure, FsStats, MemoryStats, NetworkStats, NodeStats, PodStats, Summary,
 };
-use crate::inputs::{Gathered, net};
+use crate::inputs::Gathered;
 use crate::line_protocol::truncated;
-use crate::point::Point;
+use crate::point::{Point, Timestamp};
 
-use super::live::{self, Figures};
+use super::live::{self, LiveFigures};
 
-/// The interface of a pod, where the kubelet names none; also what the kubelet itself goes by.
+/// The interface of a pod, where the kubelet names none; also the kubelet's own default.
 const DEFAULT_INTERFACE: &str = "eth0";
-/// More labels of a pod than this are not made tags, nor are more bytes: InfluxDB refuses a series key above 64 KiB.
+/// No more labels of a pod than this become tags, nor more bytes: InfluxDB rejects a series key above 64 KiB.
 const MOST_LABELS: usize = 200;
 const MOST_LABEL_BYTES: usize = 32 << 10;
 
-/// What the kubelet said, as far as it did.
+/// The kubelet's data, as far as there is any.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Said<'a> {
+pub(super) struct KubeletData<'a> {
     /// The pods.
-    pub listing: Option<&'a Listing>,
+    pub(super) listing: Option<&'a Listing>,
     /// The statistics.
-    pub summary: Option<&'a Summary>,
+    pub(super) summary: Option<&'a Summary>,
 }
 
 /// The listed pods by namespace and name.
-pub fn by_name(listing: Option<&Listing>) -> HashMap<(&str, &str), &Pod> {
+pub(super) fn by_name(listing: Option<&Listing>) -> HashMap<(&str, &str), &Pod> {
     let pods = listing.into_iter().flat_map(|listing| &listing.pods);
     pods.map(|pod| ((pod.namespace.as_str(), pod.name.as_str()), pod)).collect()
 }
 
 /// Adds all points of a gather.
-pub fn add(said: &Said<'_>, figures: &Figures, node_metric_name: &str, gathered: &mut Gathered) {
-    let mut listed = by_name(said.listing);
-    if let Some(Summary { node, pods }) = said.summary {
+pub(super) fn add(
+    data: &KubeletData<'_>,
+    figures: &LiveFigures,
+    node_metric_name: &str,
+    gathered: &mut Gathered,
+) {
+    let mut listed = by_name(data.listing);
+    if let Some(Summary { node, pods }) = data.summary {
         add_node(node, node_metric_name, gathered);
         for stats in pods {
             let pod = listed.remove(&(stats.pod_ref.namespace.as_str(), stats.pod_ref.name.as_str()));
@@ -49,7 +54,7 @@ pub fn add(said: &Said<'_>, figures: &Figures, node_metric_name: &str, gathered:
         }
     }
     // The summary has a pod only some seconds after its start, and while the kubelet is down there is none at all.
-    for pod in said.listing.into_iter().flat_map(|listing| &listing.pods) {
+    for pod in data.listing.into_iter().flat_map(|listing| &listing.pods) {
         if listed.remove(&(pod.namespace.as_str(), pod.name.as_str())).is_some() {
             add_pod(&pod.node, Some(pod), None, figures, gathered);
         }
@@ -95,12 +100,21 @@ fn add_node(node: &NodeStats, node_metric_name: &str, gathered: &mut Gathered) {
     }
 }
 
-/// A pod that is listed, has statistics, or both.
+/// A pod that is listed, has statistics, or both: what is needed to make its points.
+struct PodPoints<'a> {
+    node_name: &'a str,
+    namespace: &'a str,
+    pod_name: &'a str,
+    /// Its labels as tags.
+    labels: Vec<(String, String)>,
+    time: Timestamp,
+}
+
 fn add_pod(
     node_name: &str,
     pod: Option<&Pod>,
     stats: Option<&PodStats>,
-    figures: &Figures,
+    figures: &LiveFigures,
     gathered: &mut Gathered,
 ) {
     let (namespace, pod_name) = match (pod, stats) {
@@ -108,68 +122,90 @@ fn add_pod(
         (None, Some(stats)) => (&stats.pod_ref.namespace, &stats.pod_ref.name),
         (None, None) => return,
     };
-    let time = gathered.time;
-    let labels: Vec<_> = pod.map(labels).unwrap_or_default();
-    let point = |measurement: &'static str, own: &[(&'static str, &str)]| {
-        let of_the_pod = [("node_name", node_name), ("namespace", namespace), ("pod_name", pod_name)];
-        let mut point = Point::new(measurement, time);
-        for (key, value) in of_the_pod.iter().chain(own) {
-            point.set_tag(*key, *value);
-        }
-        // A label never takes the place of a tag that says whose figures these are: whoever may start pods may label them.
-        for (key, value) in &labels {
-            if point.tag_value(key).is_none() {
-                point.set_tag(key.clone(), value.clone());
-            }
-        }
-        point
-    };
-
-    let listed = pod.map_or(&[][..], |pod| &pod.containers);
-    let known = stats.map_or(&[][..], |stats| &stats.containers);
-    let is_known = |container: &&PodContainer| known.iter().any(|stats| stats.name == container.name);
-    let both = known.iter().map(|stats| (listed.iter().find(|c| c.name == stats.name), Some(stats)));
-    let others =
-        listed.iter().filter(|container| !is_known(container)).map(|container| (Some(container), None));
-    for (container, stats) in both.chain(others) {
-        let live = container.and_then(|c| c.id.as_ref()).and_then(|id| figures.containers.get(id));
-        let live = match live {
-            // It has ended. The kubelet's figures are of some time before, and would go back behind our last.
-            Some(None) => continue,
-            Some(Some(figure)) => Some(figure),
-            None => None,
-        };
-        let name = container.map(|c| &c.name).or(stats.map(|stats| &stats.name));
-        let mut own = vec![("container_name", name.map_or("", String::as_str))];
-        let image = container.filter(|container| container.is_main).map(|container| container.image.as_str());
-        if let Some(image) = image {
-            own.push(("image", image));
-            let mut parts = image.split(':').skip(1);
-            if let (Some(version), None) = (parts.next(), parts.next()) {
-                own.push(("version", version));
-            }
-        }
-        gathered.push(container_fields(point("kubernetes_pod_container", &own), stats, live));
-    }
-
+    let labels = pod.map(labels).unwrap_or_default();
+    let points = PodPoints { node_name, namespace, pod_name, labels, time: gathered.time };
+    points.add_containers(pod, stats, figures, gathered);
     for volume in stats.map_or(&[][..], |stats| &stats.volumes) {
-        let mut point = point("kubernetes_pod_volume", &[("volume_name", &volume.name)]);
+        let mut point = points.point("kubernetes_pod_volume", &[("volume_name", &volume.name)]);
         set(&mut point, "available_bytes", Some(volume.available_bytes));
         set(&mut point, "capacity_bytes", Some(volume.capacity_bytes));
         set(&mut point, "used_bytes", Some(volume.used_bytes));
         gathered.push(point);
     }
+    points.add_network(pod, stats, figures, gathered);
+}
 
-    let name = stats.map(|stats| stats.network.name.as_str()).filter(|name| !name.is_empty());
-    let text = pod.and_then(|pod| pod.uids.first()).and_then(|uid| figures.networks.get(uid));
-    let live = text.and_then(|text| interface(text, name.unwrap_or(DEFAULT_INTERFACE)));
-    if let Some(network) = live.as_ref().or(stats.map(|stats| &stats.network)) {
-        let mut point = point("kubernetes_pod_network", &[]);
-        set(&mut point, "rx_bytes", Some(network.rx_bytes));
-        set(&mut point, "rx_errors", Some(network.rx_errors));
-        set(&mut point, "tx_bytes", Some(network.tx_bytes));
-        set(&mut point, "tx_errors", Some(network.tx_errors));
-        gathered.push(point);
+impl PodPoints<'_> {
+    fn point(&self, measurement: &'static str, own: &[(&'static str, &str)]) -> Point {
+        let of_the_pod =
+            [("node_name", self.node_name), ("namespace", self.namespace), ("pod_name", self.pod_name)];
+        let mut point = Point::new(measurement, self.time);
+        for (key, value) in of_the_pod.iter().chain(own) {
+            point.set_tag(*key, *value);
+        }
+        // A label never replaces a tag that identifies the pod: whoever may start pods may label them.
+        for (key, value) in &self.labels {
+            if point.tag_value(key).is_none() {
+                point.set_tag(key.clone(), value.clone());
+            }
+        }
+        point
+    }
+
+    /// Those with statistics, then those that are only listed.
+    fn add_containers(
+        &self,
+        pod: Option<&Pod>,
+        stats: Option<&PodStats>,
+        figures: &LiveFigures,
+        gathered: &mut Gathered,
+    ) {
+        let listed = pod.map_or(&[][..], |pod| &pod.containers);
+        let known = stats.map_or(&[][..], |stats| &stats.containers);
+        let is_known = |container: &&PodContainer| known.iter().any(|stats| stats.name == container.name);
+        let both = known.iter().map(|stats| (listed.iter().find(|c| c.name == stats.name), Some(stats)));
+        let others =
+            listed.iter().filter(|container| !is_known(container)).map(|container| (Some(container), None));
+        for (container, stats) in both.chain(others) {
+            let live = container.and_then(|c| c.id.as_ref()).and_then(|id| figures.containers.get(id));
+            let live = match live {
+                // It has ended. The kubelet's figures are older, and would fall below the last ones sent.
+                Some(None) => continue,
+                Some(Some(figure)) => Some(figure),
+                None => None,
+            };
+            let name = container.map(|c| &c.name).or(stats.map(|stats| &stats.name));
+            let mut own = vec![("container_name", name.map_or("", String::as_str))];
+            let image = container.filter(|container| container.is_main);
+            if let Some(image) = image.map(|container| container.image.as_str()) {
+                own.push(("image", image));
+                let mut parts = image.split(':').skip(1);
+                if let (Some(version), None) = (parts.next(), parts.next()) {
+                    own.push(("version", version));
+                }
+            }
+            gathered.push(container_fields(self.point("kubernetes_pod_container", &own), stats, live));
+        }
+    }
+
+    fn add_network(
+        &self,
+        pod: Option<&Pod>,
+        stats: Option<&PodStats>,
+        figures: &LiveFigures,
+        gathered: &mut Gathered,
+    ) {
+        let name = stats.map(|stats| stats.network.name.as_str()).filter(|name| !name.is_empty());
+        let text = pod.and_then(|pod| pod.uids.first()).and_then(|uid| figures.networks.get(uid));
+        let live = text.and_then(|text| interface(text, name.unwrap_or(DEFAULT_INTERFACE)));
+        if let Some(network) = live.as_ref().or(stats.map(|stats| &stats.network)) {
+            let mut point = self.point("kubernetes_pod_network", &[]);
+            set(&mut point, "rx_bytes", Some(network.rx_bytes));
+            set(&mut point, "rx_errors", Some(network.rx_errors));
+            set(&mut point, "tx_bytes", Some(network.tx_bytes));
+            set(&mut point, "tx_errors", Some(network.tx_errors));
+            gathered.push(point);
+        }
     }
 }
 
@@ -243,13 +279,13 @@ fn labels(pod: &Pod) -> Vec<(String, String)> {
 
 /// An interface's line of proc(5) `net/dev`.
 fn interface(dev: &str, name: &str) -> Option<NetworkStats> {
-    let (_, columns) = dev.lines().filter_map(net::parse).find(|(interface, _)| *interface == name)?;
+    let line = dev.lines().filter_map(net_dev::parse_line).find(|line| line.name == name)?;
     Some(NetworkStats {
         name: name.to_owned(),
-        rx_bytes: figure(columns[0]),
-        rx_errors: figure(columns[2]),
-        tx_bytes: figure(columns[8]),
-        tx_errors: figure(columns[10]),
+        rx_bytes: figure(line.rx.bytes),
+        rx_errors: figure(line.rx.errors),
+        tx_bytes: figure(line.tx.bytes),
+        tx_errors: figure(line.tx.errors),
     })
 }
 
@@ -261,9 +297,9 @@ mod tests {
 
     use super::*;
     use crate::identity::kubelet::{pods, summary};
-    use crate::inputs::golden::{self, Line};
+    use crate::inputs::testing::{self, Line};
     use crate::options::filter::IncludeExclude;
-    use crate::point::{FieldValue, Timestamp};
+    use crate::point::FieldValue;
     use crate::schema;
 
     const PODS: &[u8] = include_bytes!("../../../testdata/kubelet/pods.json");
@@ -277,9 +313,9 @@ mod tests {
         (listing(pods::parse(PODS).unwrap()), summary::parse(SUMMARY).unwrap())
     }
 
-    fn points(said: &Said<'_>, figures: &Figures) -> Vec<Point> {
+    fn points(data: &KubeletData<'_>, figures: &LiveFigures) -> Vec<Point> {
         let mut gathered = Gathered::at(Timestamp(1));
-        add(said, figures, "kubernetes_node", &mut gathered);
+        add(data, figures, "kubernetes_node", &mut gathered);
         for point in &gathered.points {
             schema::check(point).unwrap();
         }
@@ -294,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_telegraf_says() {
+    fn matches_telegraf() {
         for (expected, exclude) in [
             (include_str!("../../../testdata/kubelet/expected-0.lp"), ["*".to_owned()].as_slice()),
             (include_str!("../../../testdata/kubelet/expected-1.lp"), &[]),
@@ -304,12 +340,12 @@ mod tests {
             for pod in &mut listing.pods {
                 pod.labels.retain(|key, _| labels.takes(key));
             }
-            let said = Said { listing: Some(&listing), summary: Some(&summary) };
-            let points = points(&said, &Figures::default());
-            let said = sorted(points.iter().map(|point| (&*point.measurement, golden::line(point))));
-            let expected = sorted(expected.lines().map(golden::parse).map(|(name, _, line)| (name, line)));
+            let data = KubeletData { listing: Some(&listing), summary: Some(&summary) };
+            let points = points(&data, &LiveFigures::default());
+            let actual = sorted(points.iter().map(|point| (&*point.measurement, testing::line(point))));
+            let expected = sorted(expected.lines().map(testing::parse).map(|(name, _, line)| (name, line)));
             assert_eq!(expected.len(), 22);
-            assert_eq!(said, expected);
+            assert_eq!(actual, expected);
         }
     }
 
@@ -344,14 +380,14 @@ mod tests {
     #[test]
     fn the_kernels_figures_come_in_the_place_of_the_kubelets() {
         let (listing, summary) = recorded();
-        let said = Said { listing: Some(&listing), summary: Some(&summary) };
+        let data = KubeletData { listing: Some(&listing), summary: Some(&summary) };
         let pod = listing.pods.iter().find(|pod| pod.name == "guaranteed").unwrap();
         let dev = "Inter-| Receive\n face |bytes\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n  eth0: 100 2 3 0 0 0 0 0 200 4 5 0 0 0 0 0\n eth01: 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9\n";
-        let figures = Figures {
+        let figures = LiveFigures {
             containers: HashMap::from([(GUARANTEED.to_owned(), live(5, Some(6)))]),
             networks: HashMap::from([(pod.uids[0].clone(), dev.into())]),
         };
-        let points = points(&said, &figures);
+        let points = points(&data, &figures);
         let container = of(&points, "kubernetes_pod_container", &[("pod_name", "guaranteed")]);
         let [container] = container.as_slice() else { panic!("{container:?}") };
         for (key, expected) in [
@@ -361,7 +397,7 @@ mod tests {
             ("memory_working_set_bytes", 9),
             ("memory_rss_bytes", 8),
             ("memory_page_faults", 7),
-            // What the kernel does not say, and what is the kubelet's alone.
+            // What the kernel does not have, and what only the kubelet has.
             ("memory_major_page_faults", 0),
             ("rootfs_used_bytes", 28_672),
         ] {
@@ -376,12 +412,12 @@ mod tests {
     #[test]
     fn in_the_first_gather_the_rate_is_the_kubelets() {
         let (listing, summary) = recorded();
-        let said = Said { listing: Some(&listing), summary: Some(&summary) };
-        let figures = Figures {
+        let data = KubeletData { listing: Some(&listing), summary: Some(&summary) };
+        let figures = LiveFigures {
             containers: HashMap::from([(GUARANTEED.to_owned(), live(5, None))]),
-            ..Figures::default()
+            ..LiveFigures::default()
         };
-        let points = points(&said, &figures);
+        let points = points(&data, &figures);
         let container = of(&points, "kubernetes_pod_container", &[("pod_name", "guaranteed")])[0];
         assert_eq!(int(container, "cpu_usage_nanocores"), Some(99_537_354));
         assert_eq!(int(container, "cpu_usage_core_nanoseconds"), Some(5));
@@ -390,11 +426,11 @@ mod tests {
     #[test]
     fn without_statistics_a_container_has_what_its_cgroup_says() {
         let (listing, _) = recorded();
-        let figures = Figures {
+        let figures = LiveFigures {
             containers: HashMap::from([(GUARANTEED.to_owned(), live(5, None))]),
-            ..Figures::default()
+            ..LiveFigures::default()
         };
-        let points = points(&Said { listing: Some(&listing), summary: None }, &figures);
+        let points = points(&KubeletData { listing: Some(&listing), summary: None }, &figures);
         let [point] = points.as_slice() else { panic!("{points:?}") };
         assert_eq!(
             *point,
@@ -416,10 +452,12 @@ mod tests {
     #[test]
     fn one_that_has_ended_is_not_taken_back_to_older_figures() {
         let (listing, summary) = recorded();
-        let said = Said { listing: Some(&listing), summary: Some(&summary) };
-        let ended =
-            Figures { containers: HashMap::from([(GUARANTEED.to_owned(), None)]), ..Figures::default() };
-        let points = points(&said, &ended);
+        let data = KubeletData { listing: Some(&listing), summary: Some(&summary) };
+        let ended = LiveFigures {
+            containers: HashMap::from([(GUARANTEED.to_owned(), None)]),
+            ..LiveFigures::default()
+        };
+        let points = points(&data, &ended);
         assert!(of(&points, "kubernetes_pod_container", &[("pod_name", "guaranteed")]).is_empty());
         assert_eq!(points.len(), 21);
     }
@@ -427,7 +465,7 @@ mod tests {
     #[test]
     fn without_a_list_the_statistics_have_no_image() {
         let (_, summary) = recorded();
-        let points = points(&Said { listing: None, summary: Some(&summary) }, &Figures::default());
+        let points = points(&KubeletData { listing: None, summary: Some(&summary) }, &LiveFigures::default());
         assert_eq!(points.len(), 22);
         let containers = of(&points, "kubernetes_pod_container", &[]);
         assert!(containers.iter().all(|point| point.tag_value("image").is_none()));
@@ -448,11 +486,13 @@ mod tests {
             [("namespace", "kube-system"), ("pod_name", "other"), ("container_name", "x"), ("version", "2")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into();
-        let figures =
-            Figures { containers: HashMap::from([("i".to_owned(), live(1, None))]), ..Figures::default() };
+        let figures = LiveFigures {
+            containers: HashMap::from([("i".to_owned(), live(1, None))]),
+            ..LiveFigures::default()
+        };
         let tags = |pod: &Pod| {
             let listing = listing(vec![pod.clone()]);
-            points(&Said { listing: Some(&listing), summary: None }, &figures).remove(0).tags
+            points(&KubeletData { listing: Some(&listing), summary: None }, &figures).remove(0).tags
         };
         let read: BTreeSet<(String, String)> =
             tags(&pod).into_iter().map(|(key, value)| (key.into_owned(), value)).collect();

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::env::Environment;
 use crate::config::file::{self, PluginFilter};
 use crate::config::reader::Source;
-use crate::inputs::golden::gather;
+use crate::inputs::testing::gather;
 use crate::plugins::InputOptions;
 
 fn options(url: &str) -> Options {
@@ -21,7 +21,7 @@ fn options(url: &str) -> Options {
 #[case(Some("fd00::1"), "https://[fd00::1]:10250")]
 fn without_a_url_it_is_this_nodes_kubelet(#[case] ip: Option<&str>, #[case] expected: &str) {
     let host = Host::from_variables(|name| ip.filter(|_| name == "HOST_IP").map(str::to_owned));
-    // There is no `tls_ca`, and a certificate need not be believed.
+    // There is no `tls_ca`, and the certificate is not checked.
     assert_eq!(Options::default().client(&host).unwrap().url(), expected);
 }
 
@@ -75,7 +75,7 @@ async fn a_bad_glob_is_refused() {
 
 #[tokio::test]
 async fn a_kubelet_that_is_down_or_silent_holds_nothing_up() {
-    // Takes connections and never says a word.
+    // Accepts connections and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for url in [format!("http://{}", silent.local_addr().unwrap()), "http://127.0.0.1:1".into()] {
         let mut input = Kubernetes::new(options(&url), &Shared::new(Host::default())).unwrap();
@@ -113,12 +113,12 @@ async fn statistics_that_come_late_are_the_next_gathers() {
     });
     let mut input = Kubernetes::new(options(&url), &Shared::new(Host::default())).unwrap();
     assert!(gather(&mut input).await.is_err(), "it is not waited for that long");
-    // Taken by the second, which asks ahead; the third takes that, and sees that it came in time; the fourth asks anew.
+    // The second takes it and requests ahead; the third takes that, and sees that it came in time; the fourth requests again.
     for n_requests in [1, 2, 3] {
         tokio::time::sleep(Duration::from_millis(400)).await;
         let points = gather(&mut input).await.unwrap();
         assert_eq!(points[0].tag_value("node_name"), Some("n1"));
-        // What is asked ahead has not been sent yet.
+        // The request ahead has not been sent yet.
         assert_eq!(n_summaries.load(Ordering::Relaxed), n_requests);
     }
 }

@@ -1,33 +1,33 @@
 //! Which interfaces of the agent's own network namespace are up, and which are a loopback: netdevice(7).
 //!
-//! Asked of the kernel and not of sysfs, which shows the namespace of whoever mounted it.
+//! Read by ioctl(2) and not from sysfs, which shows the namespace of whoever mounted it.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketType, socket};
 
-use super::GatherError;
+use crate::inputs::GatherError;
 
-/// A socket to ask through.
-pub(super) struct Interfaces(OwnedFd);
+/// The flags, through a socket.
+pub(super) struct InterfaceFlags(OwnedFd);
 
-impl Interfaces {
+impl InterfaceFlags {
     /// Opens the socket; it is never connected.
     pub(super) fn open() -> Result<Self, GatherError> {
         let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None).map_err(|error| {
-            GatherError::Other(format!("cannot open a socket to ask for interfaces: {error}"))
+            GatherError::Other(format!("cannot open a socket for the flags of interfaces: {error}"))
         })?;
         Ok(Self(socket))
     }
 
-    /// `false` also for what is no interface any more.
+    /// `false` also for an interface that is gone.
     pub(super) fn is_up_and_no_loopback(&self, interface: &str) -> bool {
         let flags = self.flags(interface).unwrap_or(0);
         flags & libc::IFF_UP != 0 && flags & libc::IFF_LOOPBACK == 0
     }
 
     fn flags(&self, interface: &str) -> Option<i32> {
-        // SAFETY: an `ifreq` is integers and unions of them: any bytes are one.
+        // SAFETY: an `ifreq` is integers, and a union of integers and raw pointers: all zeros are valid.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
         // One byte is left for the zero at the end.
         let room = request.ifr_name.len() - 1;
@@ -37,7 +37,7 @@ impl Interfaces {
         }
         // SAFETY: the request is an `ifreq` with a terminated name, which is what this call reads and writes.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) };
-        // SAFETY: the kernel has filled in the flags when it says so.
+        // SAFETY: the kernel has filled in the flags when it returns 0.
         (result == 0).then(|| i32::from(unsafe { request.ifr_ifru.ifru_flags }))
     }
 }

@@ -1,4 +1,4 @@
-//! The group `dmi`: who made the machine and what it is, from sysfs `class/dmi/id`.
+//! The group `dmi`: vendor and model of the machine, from sysfs `class/dmi/id`.
 
 use crate::host::Host;
 use crate::inputs::read_text;
@@ -68,7 +68,7 @@ const CHASSIS_TYPES: [&str; 36] = [
     "Stick PC",
 ];
 
-/// The fields that can be read: serial numbers take root, and some machines have no DMI at all.
+/// The fields that can be read: serial numbers need root, and some machines have no DMI at all.
 pub(super) fn read(host: &Host) -> Vec<(&'static str, String)> {
     let folder = host.sys("class/dmi/id");
     let mut fields = Vec::new();
@@ -93,7 +93,7 @@ pub(super) fn read(host: &Host) -> Vec<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::golden::write;
+    use super::super::super::testing::write;
     use super::*;
 
     #[test]

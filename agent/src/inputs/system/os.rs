@@ -1,11 +1,11 @@
-//! The group `os`: which distribution of Linux runs, by the files in `/etc` that say so, and which kernel.
+//! The group `os`: the Linux distribution, by its files in `/etc`, and the kernel.
 //!
 //! Names and versions are those that Telegraf gives, which come from several files with an order of their own.
 
 use crate::host::Host;
 use crate::inputs::read_text;
 
-/// The fields, of which each is there, be it empty.
+/// All fields, also those that are empty.
 pub(super) fn read(host: &Host) -> Vec<(&'static str, String)> {
     let uname = rustix::system::uname();
     let (platform, version) = platform(host);
@@ -101,7 +101,7 @@ fn family(platform: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::golden::write;
+    use super::super::super::testing::write;
     use super::*;
 
     #[test]

@@ -1,4 +1,7 @@
-//! For tests: what Telegraf printed for a tree of `/proc`, and whether an input says the same.
+//! What the tests of the inputs share: the recorded machines, what Telegraf printed for each, and gathers to compare with it.
+//!
+//! A recorded machine is a tree of files below `testdata/telegraf` (Telegraf's own lines beside it) or `testdata/kernels`
+//! (lines worked out from the files of other kernels). Compiled for tests only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,8 +14,8 @@ use crate::schema;
 /// The recorded cases, by folder below `testdata/telegraf`.
 pub(super) const CASES: [&str; 5] = ["base", "cpu96", "oldkernel", "procs", "wrapped"];
 
-/// A point without its time. All integers are signed and end at the largest such, as Telegraf writes both kinds; which
-/// kind an input's are is held against the schema.
+/// A point without its time. All integers are signed, and those above the largest such become it, as Telegraf writes both
+/// kinds; which kind an input gives is checked against the schema.
 pub(super) type Line = (BTreeMap<String, String>, BTreeMap<String, FieldValue>);
 
 /// What Telegraf printed for a measurement, one list for each gather.
@@ -31,7 +34,7 @@ fn read_lines(folder: &Path, measurement: &str) -> Vec<Vec<Line>> {
     rounds.into_values().collect()
 }
 
-/// A line of what Telegraf printed: measurement, time, and the rest without the tags that its configuration added.
+/// A line that Telegraf printed: measurement, time, and the rest without the tags that its configuration added.
 pub(super) fn parse(line: &str) -> (&str, i64, Line) {
     let (series, rest) = line.split_once(' ').unwrap();
     let (fields, time) = rest.rsplit_once(' ').unwrap();
@@ -92,7 +95,7 @@ impl Machine {
         Host::at(self.root.path())
     }
 
-    /// Changes its state, under inputs that look at it.
+    /// Changes its state, while inputs read it.
     pub(super) fn switch(&self, state: usize) {
         let state = state.to_string();
         for (case, state) in [("base", "0"), ("base", &state), (self.case, "0"), (self.case, &state)] {
@@ -122,14 +125,14 @@ pub(super) async fn replay<I: Input>(
 ) -> Vec<Vec<Line>> {
     let machine = Machine::new(case);
     let mut input = input(&machine.host());
-    let mut said = Vec::new();
+    let mut actual = Vec::new();
     for round in 0..rounds {
         if round == rounds - 1 {
             machine.switch(1);
         }
-        said.push(gather(&mut input).await.unwrap().iter().map(line).collect());
+        actual.push(gather(&mut input).await.unwrap().iter().map(line).collect());
     }
-    said
+    actual
 }
 
 /// A point's fields, in its order.
@@ -163,7 +166,7 @@ pub(super) fn write(root: &Path, path: &str, text: impl AsRef<[u8]>) {
     std::fs::write(path, text).unwrap();
 }
 
-/// Every host input with all that it can say, by the measurements that it has.
+/// Every host input with all of its options on, by its measurements.
 fn everything(host: &Host) -> Vec<(&'static [&'static str], Box<dyn Input>)> {
     use super::{cpu, diskio, kernel, mem, net, processes, swap, system};
     let cpu = cpu::Options { collect_cpu_time: true, report_active: true, ..Default::default() };
@@ -187,7 +190,7 @@ fn everything(host: &Host) -> Vec<(&'static [&'static str], Box<dyn Input>)> {
 }
 
 #[tokio::test]
-async fn other_kernels_are_understood() {
+async fn files_of_other_kernels_are_parsed() {
     let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/kernels");
     for kernel in ["5.10", "6.1", "6.12"] {
         let root = tempfile::tempdir().unwrap();
@@ -196,34 +199,16 @@ async fn other_kernels_are_understood() {
         let mut n_compared = 0;
         for (measurements, mut input) in everything(&Host::at(root.path())) {
             let mut points = gather(&mut *input).await.unwrap();
-            // How much swap there is comes from this machine.
+            // How much swap there is comes from the machine that runs the test.
             points.retain(|point| !(point.measurement == "swap" && point.field_value("total").is_some()));
             for measurement in measurements {
                 let of = points.iter().filter(|point| point.measurement == *measurement);
-                let said: Vec<Line> = of.map(line).collect();
+                let actual: Vec<Line> = of.map(line).collect();
                 let expected = read_lines(&kernels.join(kernel), measurement).concat();
-                assert_eq!(said, expected, "{kernel}: {measurement}");
-                n_compared += said.len();
+                assert_eq!(actual, expected, "{kernel}: {measurement}");
+                n_compared += actual.len();
             }
         }
         assert!(n_compared > 10, "{kernel}");
-    }
-}
-
-#[tokio::test]
-async fn this_machine_is_gathered_and_the_time_printed() {
-    const ROUNDS: u32 = 200;
-    let host = Host::default();
-    let mut inputs = everything(&host);
-    inputs.push((&["disk"], Box::new(super::disk::Disk::new(Default::default(), &host))));
-    for (_, input) in &mut inputs {
-        let mut points = 0;
-        let start = std::time::Instant::now();
-        for _ in 0..ROUNDS {
-            let mut gathered = Gathered::at(Timestamp::now());
-            input.gather(&mut gathered).await.unwrap();
-            points = gathered.points.len();
-        }
-        println!("{}: {:?} a gather, {points} points in the last", input.name(), start.elapsed() / ROUNDS);
     }
 }

@@ -1,0 +1,42 @@
+//! The files of proc(5), each parsed in one place. Pure: the text of a file or line in, figures out.
+//!
+//! Opens nothing: callers read the file below [`Host::proc`](super::Host::proc), in the way that is cheapest for them. Columns
+//! keep their kernel units, and each module says which these are, since which Linux a column is there, and
+//! what it means when it is not. A malformed line is `None`: it costs itself, never the lines around it.
+//!
+//! | file | module | parser |
+//! |---|---|---|
+//! | `cpuinfo` | [`cpuinfo`] | procfs |
+//! | `diskstats` | [`diskstats`] | own: procfs copies the name on every line |
+//! | `loadavg` | [`loadavg`] | own: procfs has single precision, which shows in the digits |
+//! | `meminfo` | [`meminfo`] | own: procfs refuses the file when a line that it expects is missing |
+//! | `net/dev` | [`net_dev`] | own: procfs needs a blank after the colon, and one bad line costs it them all |
+//! | `pressure/*` | [`pressure`] | own: procfs has single precision, and refuses a file without `full` |
+//! | `stat` | [`stat`] | own: procfs numbers CPUs by their place in the file, wrong when one is offline |
+//! | `vmstat` | [`vmstat`] | own: procfs copies all of its 180 lines, and has signed numbers |
+//! | `zoneinfo` | [`zoneinfo`] | own: procfs has none |
+//! | `PID/cgroup` | [`pid_cgroup`] | own: procfs refuses the file for one bad line, and copies each |
+//! | `PID/mountinfo`, `PID/mounts` | [`pid_mountinfo`] | own: procfs loses the order of options and keeps most escapes |
+//! | `PID/stat` | [`pid_stat`] | own: procfs allocates, once for each process of the machine |
+//! | `PID/status` | [`pid_status`] | own: procfs needs lines that a sandbox's kernel leaves out |
+
+pub(crate) mod cpuinfo;
+pub(crate) mod diskstats;
+pub(crate) mod loadavg;
+pub(crate) mod meminfo;
+pub(crate) mod net_dev;
+pub(crate) mod pid_cgroup;
+pub(crate) mod pid_mountinfo;
+pub(crate) mod pid_stat;
+pub(crate) mod pid_status;
+pub(crate) mod pressure;
+pub(crate) mod stat;
+pub(crate) mod vmstat;
+pub(crate) mod zoneinfo;
+
+/// Clock ticks in a second, the unit in which the kernel exports CPU time: `USER_HZ`, which Linux has fixed at 100 for all
+/// architectures that BPF runs on, whatever its own timer's frequency is.
+pub(crate) const USER_HZ: u64 = 100;
+
+/// Nanoseconds in a clock tick.
+pub(crate) const NS_PER_TICK: u64 = 1_000_000_000 / USER_HZ;

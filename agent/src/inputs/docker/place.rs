@@ -1,0 +1,59 @@
+//! Where the figures of a container are: its cgroup and its network namespace, from proc(5) `PID/cgroup` and `PID/ns/net`.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::host::Host;
+use crate::host::cgroupfs::reader::Reader;
+use crate::host::proc::pid_cgroup;
+use crate::identity::docker::Container;
+use crate::inputs::Shared;
+
+/// Where the figures of a container are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The path of its cgroup.
+    pub(super) cgroup: Option<Arc<str>>,
+    /// Its network namespace, and a process in it; `None` where it has the host's, or none that can be read.
+    pub(super) network: Option<(u64, u32)>,
+}
+
+/// Finds a container's cgroup and network namespace.
+pub(super) fn locate(proc: &mut Reader, shared: &Shared, container: &Container, now: Instant) -> Place {
+    let Some(pid) = container.pid else { return Place::default() };
+    let process = pid.to_string();
+    let own = proc.read(&process, "cgroup").and_then(|text| cgroup_of(text, &container.id));
+    let (cgroup, is_seen): (Option<Arc<str>>, bool) = match own {
+        Some(path) => (Some(path.into()), true),
+        None => {
+            let path = shared.containers.path(&container.id, now);
+            // Without the host's `/proc` the number may be another process's.
+            let is_seen = path.as_ref().is_some_and(|path| shared.cgroupfs.processes(path).contains(&pid));
+            (path, is_seen)
+        }
+    };
+    let namespace = |process: &str| namespace(&shared.host, process);
+    let network = (is_seen && !container.has_host_network)
+        .then(|| namespace(&process))
+        .flatten()
+        .filter(|network| namespace("1") != Some(*network))
+        .map(|network| (network, pid));
+    Place { cgroup, network }
+}
+
+/// The network namespace of a process, by its inode.
+fn namespace(host: &Host, process: &str) -> Option<u64> {
+    std::fs::metadata(host.proc(format!("{process}/ns/net"))).ok().map(|namespace| namespace.ino())
+}
+
+/// The path of a container's own cgroup in the `cgroup` file of one of its processes, without what is nested in it.
+fn cgroup_of<'a>(text: &'a str, id: &str) -> Option<&'a str> {
+    let paths = pid_cgroup::lines(text).map(|line| line.path);
+    // One that begins with `/..` is seen from a cgroup namespace, and is not below the hierarchy's root.
+    paths.filter(|path| !path.starts_with("/..")).find_map(|path| {
+        let start = path.find(id)?;
+        let end = path[start..].find('/').map_or(path.len(), |length| start + length);
+        Some(&path[..end])
+    })
+}

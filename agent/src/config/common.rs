@@ -47,7 +47,7 @@ pub(super) const OUTPUT_KEYS: &[&str] =
 
 /// The options as they are written.
 #[derive(Default)]
-struct Written {
+struct RawCommon {
     alias: Option<String>,
     log_level: Option<Level>,
     startup_error_behavior: StartupErrorBehavior,
@@ -127,8 +127,8 @@ fn filter(lists: &FilterLists, entries: &[Entry], notes: &mut Notes) -> Option<F
     filter.map_err(|error| notes.problem(&place().unwrap_or_default(), error)).ok()
 }
 
-fn read(entries: &[Entry], is_input: bool, notes: &mut Notes) -> Written {
-    let mut written = Written::default();
+fn read(entries: &[Entry], is_input: bool, notes: &mut Notes) -> RawCommon {
+    let mut written = RawCommon::default();
     let lists = &mut written.lists;
     for entry in entries {
         let mut take = Take { entry, notes };

@@ -10,7 +10,7 @@ use super::agent::{merge_agent, resolve_agent};
 use super::common::{self, COMMON_KEYS, INPUT_KEYS, OUTPUT_KEYS};
 use super::env::Environment;
 use super::notes::{Notes, Problems};
-use super::reader::{Entry, Reader, Source, WrittenSection};
+use super::reader::{Entry, RawSection, Reader, Source};
 use super::section::own_options;
 use super::{Agent, Config, InputSection, OutputSection};
 use crate::plugins::{InputOptions, OutputOptions};
@@ -34,7 +34,7 @@ impl PluginFilter {
 
 /// A section, and `[agent]` as the files up to the one that has the section say: Telegraf takes the sizes of buffers and
 /// some more from there.
-type Found = (WrittenSection, usize);
+type Found = (RawSection, usize);
 
 /// Reads files, the later of which win in `[agent]` and `[global_tags]`.
 ///

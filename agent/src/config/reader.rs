@@ -29,7 +29,7 @@ pub(super) struct Entry {
 }
 
 /// A plugin's table.
-pub(super) struct WrittenSection {
+pub(super) struct RawSection {
     pub(super) name: String,
     pub(super) place: Place,
     pub(super) entries: Vec<Entry>,
@@ -37,11 +37,11 @@ pub(super) struct WrittenSection {
 
 /// What a file says, before anything is resolved; sections in their order.
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct RawFile {
     pub(super) agent: Vec<Entry>,
     pub(super) global_tags: Vec<(String, String)>,
-    pub(super) inputs: Vec<WrittenSection>,
-    pub(super) outputs: Vec<WrittenSection>,
+    pub(super) inputs: Vec<RawSection>,
+    pub(super) outputs: Vec<RawSection>,
 }
 
 /// Reads one file.
@@ -61,8 +61,8 @@ impl<'a> Reader<'a> {
         Self { source, environment, notes, text, lines: Vec::new() }
     }
 
-    pub(super) fn read(mut self) -> Written {
-        let mut written = Written::default();
+    pub(super) fn read(mut self) -> RawFile {
+        let mut written = RawFile::default();
         if self.environment.mode == Mode::NonStrict && !self.replace_everywhere() {
             return written;
         }
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         true
     }
 
-    fn tables(&mut self, root: &DeTable<'_>, written: &mut Written) {
+    fn tables(&mut self, root: &DeTable<'_>, written: &mut RawFile) {
         for (key, value) in root {
             let place = self.place(key.span().start);
             let name: &str = key.get_ref();
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
     }
 
     /// All plugins of a kind.
-    fn plugins(&mut self, kind: &str, value: &Spanned<DeValue<'_>>, sections: &mut Vec<WrittenSection>) {
+    fn plugins(&mut self, kind: &str, value: &Spanned<DeValue<'_>>, sections: &mut Vec<RawSection>) {
         let place = self.place(value.span().start);
         let DeValue::Table(table) = value.get_ref() else {
             self.notes.problem(&place, format!("expected a table such as [[{kind}.NAME]]"));
@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
         kind: &str,
         key: &Spanned<std::borrow::Cow<'_, str>>,
         value: &Spanned<DeValue<'_>>,
-        sections: &mut Vec<WrittenSection>,
+        sections: &mut Vec<RawSection>,
     ) {
         let name: &str = key.get_ref();
         match value.get_ref() {
@@ -198,11 +198,11 @@ impl<'a> Reader<'a> {
         name: &str,
         place: Place,
         value: &Spanned<DeValue<'_>>,
-        sections: &mut Vec<WrittenSection>,
+        sections: &mut Vec<RawSection>,
     ) {
         let mut entries = self.entries(value, name);
         let Some(new) = telegraf::renamed_plugin(kind, name) else {
-            sections.push(WrittenSection { name: name.to_owned(), place, entries });
+            sections.push(RawSection { name: name.to_owned(), place, entries });
             return;
         };
         self.notes.warning(&place, format!("`{kind}.{name}` is called `{kind}.{new}` now"));
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
             let place = given.map_or_else(|| place.clone(), |entry| entry.place);
             entries.push(Entry { key: "service_address".into(), place, value: Value::String(text) });
         }
-        sections.push(WrittenSection { name: new.to_owned(), place, entries });
+        sections.push(RawSection { name: new.to_owned(), place, entries });
     }
 
     fn entries(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Vec<Entry> {

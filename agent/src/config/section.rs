@@ -10,7 +10,7 @@ use toml::Value;
 
 use super::common::COMMON_KEYS;
 use super::notes::{Notes, nearest, unknown_plugin};
-use super::reader::{Entry, WrittenSection};
+use super::reader::{Entry, RawSection};
 use super::telegraf::{self, Legacy};
 use crate::options;
 use crate::options::keys::keys;
@@ -18,7 +18,7 @@ use crate::options::tls::Tls;
 
 /// The options of one plugin; `read` is the table of plugins of its kind.
 pub(super) fn own_options<O>(
-    section: &WrittenSection,
+    section: &RawSection,
     entries: &[Entry],
     kind: &'static str,
     names: &[&str],
@@ -106,7 +106,7 @@ pub(super) fn read_options<T: DeserializeOwned>(
     for entry in unknown {
         let (key, place) = (&entry.key, &entry.place);
         match owner.legacy(key) {
-            Some(Legacy::Renamed(new)) if written_keys::<T>().any(|known| known == new) => {
+            Some(Legacy::Renamed(new)) if keys_in_files::<T>().any(|known| known == new) => {
                 match take_renamed::<T>(entry, new, &mut known) {
                     Ok(()) => notes.warning(place, format!("`{key}` of {owner} is called `{new}` now")),
                     Err(problem) => notes.problem(place, format!("`{key}` of {owner}: {problem}")),
@@ -118,7 +118,7 @@ pub(super) fn read_options<T: DeserializeOwned>(
             Some(Legacy::Refused(why)) => notes.problem(place, format!("`{key}` of {owner}: {why}")),
             _ => {
                 let common: &[&str] = if matches!(owner, Owner::Agent) { &[] } else { COMMON_KEYS };
-                let known: Vec<&str> = written_keys::<T>().chain(common.iter().copied()).collect();
+                let known: Vec<&str> = keys_in_files::<T>().chain(common.iter().copied()).collect();
                 notes.problem(place, format!("unknown option `{key}` of {owner}{}", nearest(key, &known)));
             }
         }
@@ -145,14 +145,14 @@ enum Misfit {
 }
 
 /// The keys of a type as a file has them: those of the TLS options stand among the others.
-fn written_keys<T: DeserializeOwned>() -> impl Iterator<Item = &'static str> {
+fn keys_in_files<T: DeserializeOwned>() -> impl Iterator<Item = &'static str> {
     let own = keys::<T>();
     let tls = if own.contains(&TLS_FIELD) { Tls::KEYS } else { &[] };
     own.iter().filter(|key| **key != TLS_FIELD).chain(tls).copied()
 }
 
 fn read_one<T: DeserializeOwned>(entry: &Entry) -> Result<(), Misfit> {
-    if !written_keys::<T>().any(|key| key == entry.key) {
+    if !keys_in_files::<T>().any(|key| key == entry.key) {
         return Err(Misfit::Unknown);
     }
     match table(std::slice::from_ref(entry)).try_into::<T>() {

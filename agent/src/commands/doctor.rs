@@ -52,7 +52,7 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
         match &section.options {
             InputOptions::Docker(options) => findings.line("input docker", docker(options).await),
             InputOptions::Kubernetes(options) => {
-                findings.line("input kubernetes", kubelet(options, host).await)
+                findings.line("input kubernetes", kubelet(options, host).await);
             }
             _ => {}
         }

@@ -205,8 +205,8 @@ mod tests {
 
     #[test]
     fn tags_of_the_point_win_over_the_inputs_and_those_over_global_ones() {
-        let mut common = InputCommon::default();
-        common.tags = BTreeMap::from([("a".into(), "input".into()), ("b".into(), "input".into())]);
+        let tags = BTreeMap::from([("a".into(), "input".into()), ("b".into(), "input".into())]);
+        let common = InputCommon { tags, ..InputCommon::default() };
         let global =
             BTreeMap::from([("b".to_owned(), "global".to_owned()), ("c".to_owned(), "global".to_owned())]);
         let point = Point::new("m", Timestamp(0)).tag("a", "point").field("f", 1_i64);

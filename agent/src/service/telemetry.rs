@@ -17,8 +17,8 @@ pub struct OutputCounts {
     pub filtered: AtomicU64,
     /// Are stored on the other side.
     pub written: AtomicU64,
-    /// Were refused or dropped by the other side for good.
-    pub refused: AtomicU64,
+    /// Rejected by the other side for good; published as `dropped_refused`.
+    pub rejected: AtomicU64,
     /// Were pushed out of the full buffer.
     pub overflowed: AtomicU64,
     /// Could not be written any more when the output ended.
@@ -201,7 +201,7 @@ impl Telemetry {
                 .tag("output", entry.name.clone())
                 .field("taken", value(&counts.taken))
                 .field("written", value(&counts.written))
-                .field("dropped_refused", value(&counts.refused))
+                .field("dropped_refused", value(&counts.rejected))
                 .field("dropped_overflow", value(&counts.overflowed))
                 .field("waiting", value(&counts.waiting))
                 .field("failed_writes", value(&counts.failed_writes))

@@ -349,7 +349,7 @@ async fn a_thousand_mutated_configurations_miss_no_interval_and_lose_no_point() 
     // And whatever came to any output, also one that was there for a moment, is written or counted as lost.
     for output in telemetry.outputs() {
         let counts = &output.counts;
-        let known = counter(&counts.written) + counter(&counts.refused) + counter(&counts.overflowed);
+        let known = counter(&counts.written) + counter(&counts.rejected) + counter(&counts.overflowed);
         assert_eq!(counter(&counts.taken), known + counter(&counts.lost), "{}", output.name);
     }
     let written: usize = walk(directory.path());

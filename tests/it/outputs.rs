@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
 use seismograf::options::common::OutputCommon;
+use seismograf::options::secret::Secret;
 use seismograf::outputs::sender::{Message, Sender};
 use seismograf::outputs::{Output, influxdb, influxdb_v2};
 use seismograf::point::{Point, Timestamp};
@@ -346,8 +347,8 @@ fn user_in_the_url() -> Outcome {
 fn request_says_what_the_options_say() -> Outcome {
     let server = Standin::start(|_| Reply::stored());
     let point = || vec![Point::new("m", Timestamp(7)).field("f", u64::MAX)];
-    let header = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    let header = |pairs: &[(&str, &str)]| -> BTreeMap<String, Secret> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
     };
     let (left, _) = write(
         v2(&format!("{}/prefix?x=1", server.url()), |options| {

@@ -157,8 +157,22 @@ fn read_one<T: DeserializeOwned>(entry: &Entry) -> Result<(), Misfit> {
     }
     match table(std::slice::from_ref(entry)).try_into::<T>() {
         Ok(_) => Ok(()),
+        Err(error) if is_secret(&entry.key) => Err(Misfit::Value(without_value(error.message()))),
         Err(error) => Err(Misfit::Value(error.message().to_owned())),
     }
+}
+
+/// Options whose values are not shown, besides [`telegraf::SECRETS`].
+const OTHER_SECRETS: &[&str] = &["http_headers", "tls_key_pwd"];
+
+fn is_secret(key: &str) -> bool {
+    telegraf::SECRETS.contains(&key) || OTHER_SECRETS.contains(&key)
+}
+
+/// serde's message about a wrong type, such as "invalid type: integer `7`, expected a string", without the value.
+fn without_value(message: &str) -> String {
+    let expected = message.rsplit_once(", expected ").map_or("of another type", |(_, expected)| expected);
+    format!("must be {expected}")
 }
 
 /// Takes an option under its new name; a list joins the one that is there, and a text becomes a list where one is meant.

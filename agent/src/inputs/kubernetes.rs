@@ -29,6 +29,7 @@ use crate::identity::kubelet::answer::{Pod, PodStats, Summary};
 use crate::identity::kubelet::{Access, Client, Error, Kubelet, Listing, NameKeeper, Token};
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
+use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 
 /// The kubelet's port with TLS and authorisation.
@@ -48,7 +49,7 @@ pub struct Options {
     /// A file with the token, read for each request; empty means the pod's own.
     pub bearer_token: String,
     /// The token itself, where no file is named.
-    pub bearer_token_string: String,
+    pub bearer_token_string: Secret,
     /// The name of the measurement `kubernetes_node`.
     pub node_metric_name: String,
     /// Labels of pods that become tags; empty means all.
@@ -67,7 +68,7 @@ impl Default for Options {
         Self {
             url: String::new(),
             bearer_token: String::new(),
-            bearer_token_string: String::new(),
+            bearer_token_string: Secret::default(),
             node_metric_name: "kubernetes_node".into(),
             label_include: Vec::new(),
             label_exclude: vec!["*".into()],
@@ -91,7 +92,7 @@ impl Options {
         } else {
             self.url.clone()
         };
-        let token = match (self.bearer_token.as_str(), self.bearer_token_string.as_str()) {
+        let token = match (self.bearer_token.as_str(), self.bearer_token_string.expose()) {
             ("", "") => Token::OfPod,
             ("", token) => Token::Text(token.to_owned()),
             (path, _) => Token::File(path.to_owned()),

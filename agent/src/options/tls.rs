@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::secret::Secret;
+
 /// Telegraf's options of a TLS client. In a file they stand among the plugin's own; `config` collects them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -13,7 +15,7 @@ pub struct Tls {
     /// A PEM file with the key to it.
     pub tls_key: String,
     /// Of an encrypted key; refused, since such keys cannot be read.
-    pub tls_key_pwd: String,
+    pub tls_key_pwd: Secret,
     /// `TLS10` to `TLS13`; nothing below 1.2 is spoken in any case.
     pub tls_min_version: String,
     /// Taken and not used: only suites that are safe are offered.

@@ -15,6 +15,7 @@ use super::udp::Udp;
 use super::{Answer, Output, OutputPlugin, shortened};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
+use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 use crate::outputs::batch::{Encoding, RouteTag};
 
@@ -42,9 +43,9 @@ pub struct Options {
     /// `any`, `one`, `quorum`, `all`; empty means the server's default.
     pub write_consistency: String,
     /// User name; empty means none.
-    pub username: String,
+    pub username: Secret,
     /// Password.
-    pub password: String,
+    pub password: Secret,
     /// The limit for a whole request.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub timeout: Duration,
@@ -53,7 +54,7 @@ pub struct Options {
     /// Do not create the database, neither at start nor when it is missing.
     pub skip_database_creation: bool,
     /// Headers of each request, which override the agent's own.
-    pub http_headers: BTreeMap<String, String>,
+    pub http_headers: BTreeMap<String, Secret>,
     /// A proxy's URL; empty means the environment's.
     pub http_proxy: String,
     /// The `User-Agent`; empty means Seismograf's own.
@@ -82,8 +83,8 @@ impl Default for Options {
             retention_policy_tag: String::new(),
             exclude_retention_policy_tag: false,
             write_consistency: String::new(),
-            username: String::new(),
-            password: String::new(),
+            username: Secret::default(),
+            password: Secret::default(),
             timeout: Duration::from_secs(5),
             content_encoding: "gzip".into(),
             skip_database_creation: false,
@@ -131,9 +132,10 @@ impl Influxdb {
             urls => urls.to_vec(),
         };
         let (udp, http): (Vec<_>, Vec<_>) = urls.into_iter().partition(|url| Udp::is_for(url));
-        let credentials = match (options.username.as_str(), options.password.as_str()) {
-            ("", "") => Credentials::None,
-            (username, password) => Credentials::Basic(username.into(), password.into()),
+        let credentials = if options.username.is_empty() && options.password.is_empty() {
+            Credentials::None
+        } else {
+            Credentials::Basic(options.username.clone(), options.password.clone())
         };
         let reach = Reach {
             timeout: options.timeout,

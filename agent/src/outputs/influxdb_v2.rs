@@ -16,6 +16,7 @@ use super::servers::{self, Credentials, Reach, Server, Servers};
 use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
+use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 use crate::outputs::batch::{Encoding, RouteTag};
 
@@ -26,7 +27,7 @@ pub struct Options {
     /// Servers that hold the same data; one of them is written to: `http`, `https`, `unix`.
     pub urls: Vec<String>,
     /// The token that may write.
-    pub token: String,
+    pub token: Secret,
     /// The organization that owns the bucket.
     pub organization: String,
     /// The bucket to write to.
@@ -39,7 +40,7 @@ pub struct Options {
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub timeout: Duration,
     /// Headers of each request, which override the agent's own.
-    pub http_headers: BTreeMap<String, String>,
+    pub http_headers: BTreeMap<String, Secret>,
     /// A proxy's URL; empty means the environment's.
     pub http_proxy: String,
     /// The `User-Agent`; empty means Seismograf's own.
@@ -74,7 +75,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             urls: vec!["http://localhost:8086".into()],
-            token: String::new(),
+            token: Secret::default(),
             organization: String::new(),
             bucket: String::new(),
             bucket_tag: String::new(),
@@ -122,7 +123,7 @@ impl InfluxdbV2 {
             return Err(OptionError::new("rate_limit_period", what));
         }
         // The message must not contain it: it is a secret.
-        let token = HeaderValue::from_str(&format!("Token {}", options.token));
+        let token = HeaderValue::from_str(&format!("Token {}", options.token.expose()));
         let mut token = token
             .map_err(|_| OptionError::new("token", "has characters that no token has, such as a newline"))?;
         token.set_sensitive(true);

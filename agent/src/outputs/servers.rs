@@ -17,6 +17,7 @@ use super::answer::Reply;
 use super::{Answer, gzip};
 use crate::http;
 use crate::options::OptionError;
+use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 
 /// At most this much of a response body is read.
@@ -25,7 +26,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 /// The options that say how servers are reached.
 pub(super) struct Reach<'a> {
     pub(super) timeout: Duration,
-    pub(super) http_headers: &'a BTreeMap<String, String>,
+    pub(super) http_headers: &'a BTreeMap<String, Secret>,
     pub(super) user_agent: &'a str,
     pub(super) http_proxy: &'a str,
     pub(super) local_address: &'a str,
@@ -42,7 +43,7 @@ pub(super) enum Credentials {
     /// Not at all, unless the URL has a user.
     None,
     /// A user with a password.
-    Basic(String, String),
+    Basic(Secret, Secret),
     /// InfluxDB 2's token.
     Token(HeaderValue),
 }
@@ -100,7 +101,7 @@ impl Reach<'_> {
         for (name, value) in self.http_headers {
             let wrong =
                 |what: &dyn std::fmt::Display| OptionError::new("http_headers", format!("`{name}`: {what}"));
-            let value = HeaderValue::from_str(value).map_err(|error| wrong(&error))?;
+            let value = HeaderValue::from_str(value.expose()).map_err(|error| wrong(&error))?;
             headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(&error))?, value);
         }
         // The option overrides a header of the same name.
@@ -174,7 +175,7 @@ impl Server {
     async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
         let request = match &self.credentials {
             Credentials::None => request,
-            Credentials::Basic(user, password) => request.basic_auth(user, Some(password)),
+            Credentials::Basic(user, password) => request.basic_auth(user.expose(), Some(password.expose())),
             Credentials::Token(token) => request.header(AUTHORIZATION, token),
         };
         request.headers(self.headers.clone()).send().await.map_err(|error| http::chain(&error))
@@ -347,7 +348,7 @@ mod tests {
 
     use super::*;
 
-    fn reach<'a>(http_headers: &'a BTreeMap<String, String>, tls: &'a Tls) -> Reach<'a> {
+    fn reach<'a>(http_headers: &'a BTreeMap<String, Secret>, tls: &'a Tls) -> Reach<'a> {
         Reach {
             timeout: Duration::from_secs(5),
             http_headers,
@@ -402,12 +403,12 @@ mod tests {
     #[test]
     fn the_option_overrides_the_header() {
         let tls = Tls::default();
-        let named = BTreeMap::from([("user-agent".to_owned(), "a".to_owned())]);
+        let named = BTreeMap::from([("user-agent".to_owned(), "a".into())]);
         assert_eq!(reach(&named, &tls).headers().unwrap()[USER_AGENT], "a");
         let both = Reach { user_agent: "b", ..reach(&named, &tls) };
         assert_eq!(both.headers().unwrap()[USER_AGENT], "b");
         for (name, value) in [("bad name", "x"), ("x", "bad\nvalue")] {
-            let bad = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let bad = BTreeMap::from([(name.to_owned(), value.into())]);
             let error = reach(&bad, &tls).headers().unwrap_err().to_string();
             assert!(error.starts_with(&format!("`http_headers`: `{name}`: ")), "{error}");
         }

@@ -1,4 +1,5 @@
 mod found;
+mod secrets;
 
 use std::time::Duration;
 

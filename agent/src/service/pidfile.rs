@@ -7,14 +7,14 @@ use anyhow::Context as _;
 
 /// It is removed with this.
 #[derive(Debug)]
-pub struct Pidfile(PathBuf);
+pub(crate) struct Pidfile(PathBuf);
 
 impl Pidfile {
     /// Writes the id of this process; a file that is there is overwritten, as in Telegraf.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn write(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn write(path: &Path) -> anyhow::Result<Self> {
         let text = format!("{}\n", std::process::id());
         fs::write(path, text).with_context(|| format!("cannot write the pidfile {}", path.display()))?;
         Ok(Self(path.to_owned()))

@@ -7,11 +7,11 @@ mod common;
 pub mod env;
 pub mod file;
 pub mod loader;
-pub mod notes;
+pub(crate) mod notes;
 pub mod reader;
 pub mod sample;
 mod section;
-pub mod telegraf;
+mod telegraf;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -117,18 +117,6 @@ impl Agent {
             always_include_local_tags: self.always_include_local_tags,
             always_include_global_tags: self.always_include_global_tags,
             ..InputCommon::default()
-        }
-    }
-
-    /// What an output has that is given no options.
-    #[must_use]
-    pub fn output_common(&self) -> OutputCommon {
-        OutputCommon {
-            flush_interval: self.flush_interval,
-            flush_jitter: self.flush_jitter,
-            metric_batch_size: self.metric_batch_size,
-            metric_buffer_limit: self.metric_buffer_limit,
-            ..OutputCommon::default()
         }
     }
 }

@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// What the agent calls itself.
-pub const USER_AGENT: &str = concat!("Seismograf/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("Seismograf/", env!("CARGO_PKG_VERSION"));
 
 /// A client that believes whom the options say. Redirects are not followed: a POST would become a GET, which looks like
 /// success, and a token would go to whom it was not meant for.
@@ -24,7 +24,7 @@ pub const USER_AGENT: &str = concat!("Seismograf/", env!("CARGO_PKG_VERSION"));
 ///
 /// # Errors
 /// The option that cannot be worked with; a file is named.
-pub fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionError> {
+pub(crate) fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionError> {
     // Somebody else may have installed the same one before, in tests.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = ClientBuilder::new()
@@ -60,7 +60,7 @@ pub fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionError> {
 ///
 /// # Errors
 /// `option` is the one that needs the system's authorities, mostly the URL.
-pub fn build(client: ClientBuilder, option: &'static str) -> Result<reqwest::Client, OptionError> {
+pub(crate) fn build(client: ClientBuilder, option: &'static str) -> Result<reqwest::Client, OptionError> {
     client.build().map_err(|error| {
         OptionError::new(
             option,
@@ -198,7 +198,7 @@ pub enum BodyError {
 ///
 /// # Errors
 /// It is larger than `limit` bytes, which are the most that are held; or it broke off.
-pub async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
+pub(crate) async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(BodyError::TooLarge(limit));
     }
@@ -215,7 +215,7 @@ pub async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyE
 
 /// An error with its causes; reqwest's own text stops short of them.
 #[must_use]
-pub fn chain(error: &reqwest::Error) -> String {
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { String::new() };
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -3,11 +3,11 @@
 //! Below the plugins, so that all of them can use it. How a file is read, and what is said about it, is `config`'s.
 
 pub mod common;
-pub mod duration;
-pub mod filter;
-pub mod keys;
+pub(crate) mod duration;
+pub(crate) mod filter;
+pub(crate) mod keys;
 pub mod secret;
-pub mod tls;
+pub(crate) mod tls;
 
 use serde::de::DeserializeOwned;
 

@@ -6,7 +6,7 @@
 mod answer;
 mod batch;
 mod delivery;
-pub mod file;
+pub(crate) mod file;
 pub mod influxdb;
 pub mod influxdb_v2;
 pub mod sender;
@@ -96,7 +96,7 @@ pub trait Output: Send {
         Encoding::default()
     }
 
-    /// Writes lines of line protocol, each with its newline, to a [`Route`](batch::Route). May be called again with the same
+    /// Writes lines of line protocol, each with its newline, to a `Route`. May be called again with the same
     /// lines.
     async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer;
 

@@ -13,7 +13,7 @@
 //! with the same destination goes on with what waits for it, and what has no successor ends as at the end of the agent.
 
 mod gatherer;
-pub mod start;
+pub(crate) mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ const CHANNEL_GATHERS: usize = 64;
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a running pipeline can be told.
-pub enum Order {
+pub(crate) enum Order {
     /// Go on with another configuration.
     Reload {
         /// The configuration, or why it cannot be used.
@@ -97,7 +97,7 @@ struct Prepared {
 }
 
 /// Everything that runs.
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     shared: Arc<Shared>,
     inputs: Vec<RunningInput>,
     outputs: Vec<RunningOutput>,
@@ -111,7 +111,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// What cannot be built, with its place in the configuration.
-    pub async fn start(config: Config, shared: Arc<Shared>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(config: Config, shared: Arc<Shared>) -> anyhow::Result<Self> {
         let mut pipeline = Self::empty(shared);
         let prepared = pipeline.prepare(config)?;
         pipeline.apply(prepared).await;
@@ -129,7 +129,7 @@ impl Pipeline {
     }
 
     /// Gathers and writes until `shutdown` is over. Returns whether every point was written.
-    pub async fn run(
+    pub(crate) async fn run(
         mut self,
         mut orders: mpsc::Receiver<Order>,
         shutdown: impl Future<Output = ()>,
@@ -165,7 +165,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// What cannot be built, with its place in the configuration.
-    pub async fn once(
+    pub(crate) async fn once(
         config: Config,
         shared: Arc<Shared>,
         shutdown: impl Future<Output = ()>,

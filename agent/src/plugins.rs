@@ -29,12 +29,6 @@ macro_rules! plugins {
             /// The names of all, sorted.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($module)),*];
 
-            /// Each with its default options.
-            #[must_use]
-            pub fn all() -> Vec<Self> {
-                vec![$(Self::$variant($kind::$module::Options::default())),*]
-            }
-
             /// The plugin's name.
             #[must_use]
             pub fn name(&self) -> &'static str {

@@ -1,6 +1,6 @@
 //! `seismograf dump`: gather and print, without any output.
 
-pub mod print;
+pub(super) mod print;
 mod raw;
 mod table;
 

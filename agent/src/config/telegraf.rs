@@ -5,7 +5,7 @@
 
 /// What becomes of an option that a plugin here does not have, and Telegraf's has or had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Legacy {
+pub(super) enum Legacy {
     /// It has another name now. A list joins the one under that name.
     Renamed(&'static str),
     /// It is accepted, and does nothing; why.
@@ -65,7 +65,7 @@ const OPTIONS: &[(Key, Legacy)] = &[
 
 /// Options of `[agent]` that are accepted without effect, and why.
 #[rustfmt::skip]
-pub const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
+pub(super) const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("buffer_directory", "points wait in memory"),
     ("buffer_disk_sync", "points wait in memory"),
     ("buffer_strategy", "points wait in memory"),
@@ -79,7 +79,7 @@ pub const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
 ];
 
 /// Options in which Telegraf takes a reference to a secret store, `@{store:key}`.
-pub const SECRETS: &[&str] =
+pub(super) const SECRETS: &[&str] =
     &["basic_password", "basic_username", "bearer_token_string", "password", "token", "username"];
 
 /// Names that plugins had before: kind, old name, name now.
@@ -92,7 +92,7 @@ const PLUGINS: &[(&str, &str, &str)] = &[
 
 /// What becomes of an option that the plugin here does not have; `None` when Telegraf's never had it either.
 #[must_use]
-pub fn option(kind: &str, plugin: &str, option: &str) -> Option<Legacy> {
+pub(super) fn option(kind: &str, plugin: &str, option: &str) -> Option<Legacy> {
     let is = |pattern: &str, name: &str| pattern.is_empty() || pattern == name;
     let known = OPTIONS.iter().find(|((k, p, o), _)| is(k, kind) && is(p, plugin) && *o == option);
     known.map(|(_, legacy)| *legacy)
@@ -100,12 +100,12 @@ pub fn option(kind: &str, plugin: &str, option: &str) -> Option<Legacy> {
 
 /// What a plugin of an old name is called now.
 #[must_use]
-pub fn renamed_plugin(kind: &str, name: &str) -> Option<&'static str> {
+pub(super) fn renamed_plugin(kind: &str, name: &str) -> Option<&'static str> {
     PLUGINS.iter().find(|(k, old, _)| *k == kind && *old == name).map(|(.., new)| *new)
 }
 
 /// The old names and options that are still understood, one a line: what `--deprecation-list` prints.
-pub fn deprecations() -> impl Iterator<Item = String> {
+pub(super) fn deprecations() -> impl Iterator<Item = String> {
     let plugins = PLUGINS.iter().map(|(kind, old, new)| format!("{kind}.{old}: now {kind}.{new}"));
     let options = OPTIONS.iter().filter_map(|((kind, plugin, option), legacy)| match legacy {
         Legacy::Renamed(new) if plugin.is_empty() => Some(format!("*.{option}: now `{new}`")),
@@ -118,7 +118,7 @@ pub fn deprecations() -> impl Iterator<Item = String> {
 
 /// The names of all of Telegraf's plugins of a kind, sorted; `None` when there is no such kind.
 #[must_use]
-pub fn plugins(kind: &str) -> Option<&'static [&'static str]> {
+pub(super) fn plugins(kind: &str) -> Option<&'static [&'static str]> {
     Some(match kind {
         "inputs" => INPUTS,
         "outputs" => OUTPUTS,

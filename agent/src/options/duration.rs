@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error, Visitor};
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(Duration::ZERO);
@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn parse_go(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_go(text: &str) -> Result<Duration, String> {
     match text {
         "" => Err(no_duration(text)),
         "0" => Ok(Duration::ZERO),
@@ -68,7 +68,7 @@ fn sum_of_parts(text: &str, day: Option<f64>) -> Result<Duration, String> {
 ///
 /// # Errors
 /// What is neither.
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     struct DurationVisitor;
     impl Visitor<'_> for DurationVisitor {
         type Value = Duration;
@@ -103,7 +103,9 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
 ///
 /// # Errors
 /// What is neither, or does not fit the option's type.
-pub fn deserialize_size<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn deserialize_size<'de, D: Deserializer<'de>, T: TryFrom<u64>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     struct SizeVisitor;
     impl Visitor<'_> for SizeVisitor {
         type Value = u64;

@@ -14,7 +14,7 @@ use crate::point::Point;
 
 /// Where a line goes within an output: the values of the tags that its [`Encoding`] names, such as a database. `None` for a
 /// tag that the point does not have; empty for an output without routing tags.
-pub type Route = Arc<[Option<String>]>;
+pub(super) type Route = Arc<[Option<String>]>;
 
 /// A tag that says where a point goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

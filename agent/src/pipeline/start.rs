@@ -10,7 +10,7 @@ use crate::plugins::InputOptions;
 /// An input that cannot start, and without which the agent must not.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: cannot start input `{name}`: {why}")]
-pub struct CannotStart {
+pub(crate) struct CannotStart {
     /// Where its section is.
     pub place: Place,
     /// The input.
@@ -24,7 +24,10 @@ pub struct CannotStart {
 ///
 /// # Errors
 /// It cannot start, and nothing was said about that, or it is to be an error.
-pub fn start(section: &InputSection, shared: &Arc<Shared>) -> Result<Option<Box<dyn Input>>, CannotStart> {
+pub(crate) fn start(
+    section: &InputSection,
+    shared: &Arc<Shared>,
+) -> Result<Option<Box<dyn Input>>, CannotStart> {
     let name = section.options.name();
     let _in_its_name = span(name, &section.common).entered();
     let error = match section.options.clone().build(shared) {

@@ -40,7 +40,13 @@ fn output(path: &Path, agent: &Agent) -> OutputSection {
     let options = file::Options { files: vec![path.display().to_string()], ..file::Options::default() };
     OutputSection {
         options: OutputOptions::File(options),
-        common: agent.output_common(),
+        common: OutputCommon {
+            flush_interval: agent.flush_interval,
+            flush_jitter: agent.flush_jitter,
+            metric_batch_size: agent.metric_batch_size,
+            metric_buffer_limit: agent.metric_buffer_limit,
+            ..OutputCommon::default()
+        },
         place: Place::default(),
     }
 }

@@ -17,7 +17,7 @@ use crate::options::common::InputCommon;
 use crate::point::{FieldValue, Point, Timestamp};
 
 /// What to dump.
-pub struct Request {
+pub(crate) struct Request {
     /// The inputs, each with its common options.
     pub inputs: Vec<(Box<dyn Input>, InputCommon)>,
     /// Tags of every point.
@@ -36,7 +36,7 @@ pub struct Request {
 ///
 /// # Errors
 /// When the stream cannot be written to.
-pub async fn run(
+pub(crate) async fn run(
     mut request: Request,
     shutdown: impl Future<Output = ()>,
     out: &mut impl Write,
@@ -148,7 +148,7 @@ const TEST_LINES: line_protocol::Format =
 ///
 /// # Errors
 /// When the stream cannot be written to.
-pub async fn test(mut request: Request, wait: Duration, out: &mut impl Write) -> io::Result<()> {
+pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Write) -> io::Result<()> {
     let mut first_reading = Duration::ZERO;
     for (input, _) in request.inputs.iter_mut().filter(|(input, _)| input.needs_two_readings()) {
         // What is missing is said with the second one.

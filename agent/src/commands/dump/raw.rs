@@ -14,7 +14,7 @@ use crate::kernel::records::Record;
 ///
 /// # Errors
 /// When the stream cannot be written to.
-pub async fn run(
+pub(super) async fn run(
     mut ebpf: Ebpf,
     interval: Duration,
     count: Option<u64>,

@@ -6,7 +6,7 @@
 //! cgroup life cycle ----------------------------------------------------> identity-+-> points -> batch -> output
 //! ```
 //!
-//! Each stage knows the types of the stage before it and nothing of the one after; `pipeline` alone knows them all.
+//! Each stage knows the types of the stage before it and nothing of the one after; only `pipeline` knows all of them.
 
 pub mod cli;
 mod clock;

@@ -23,12 +23,12 @@ use flate2::bufread::GzEncoder;
 use self::batch::Encoding;
 use crate::options::OptionError;
 
-/// The options of an output, from which it is made.
+/// The options of an output, from which it is built.
 pub trait OutputPlugin {
-    /// Makes the outputs of a section, mostly one; nothing is contacted yet.
+    /// Builds the outputs of a section, usually one; nothing is contacted yet.
     ///
     /// # Errors
-    /// Which option it cannot work with, and what to do.
+    /// An option that cannot be used, and what to do.
     fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError>;
 }
 

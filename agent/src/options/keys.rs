@@ -1,6 +1,6 @@
 //! The keys of an option struct, from the type itself.
 //!
-//! serde's derive hands the names of a struct's fields to the deserializer; this one takes them and reads nothing.
+//! serde's derive passes the names of a struct's fields to the deserializer; this one takes them, and reads nothing.
 
 use std::cell::Cell;
 

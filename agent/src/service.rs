@@ -1,4 +1,4 @@
-//! The agent as a process: its log, what the service manager is told, and what it says of itself.
+//! The agent as a process: its log, its notifications to the service manager, and its own telemetry.
 
 pub mod logging;
 pub(crate) mod memory;

@@ -133,7 +133,6 @@ mod tests {
     use crate::config::file;
     use crate::config::reader::Source;
     use crate::config::{Agent, Config, InputSection, OutputSection};
-    use crate::outputs;
 
     #[test]
     fn the_sections_are_the_whole() {
@@ -217,10 +216,9 @@ mod tests {
             .collect::<Vec<_>>()
             .join("\n");
         let config = load(text);
-        let is_default = |options: &OutputOptions| match options {
-            OutputOptions::File(options) => *options == outputs::file::Options::default(),
-            OutputOptions::Influxdb(options) => *options == outputs::influxdb::Options::default(),
-            OutputOptions::InfluxdbV2(options) => *options == outputs::influxdb_v2::Options::default(),
+        let is_default = |options: &OutputOptions| {
+            let config = load(format!("[[outputs.{}]]", options.name()));
+            config.outputs.iter().any(|section| section.options == *options)
         };
         let mut names: Vec<&str> = config.outputs.iter().map(|section| section.options.name()).collect();
         names.sort_unstable();

@@ -424,7 +424,7 @@ fn v2_answers() -> Outcome {
     for text in
         ["write limit exceeded", "service unavailable", "create it there, or check `bucket`", "writes again"]
     {
-        agent.said(text);
+        agent.wait_for_log(text);
     }
     assert!(agent.stop().0, "{}", agent.log());
     let requests = server.requests();
@@ -461,12 +461,12 @@ fn v2_wrong_token() -> Outcome {
         "[agent]\n interval = \"100ms\"\n flush_interval = \"200ms\"\n hostname = \"h\"\n[[inputs.mem]]\n[[outputs.influxdb_v2]]\n urls = [\"{}\"]\n token = \"hush\"\n alias = \"influxdb\"\n[[outputs.file]]\n files = [\"{{points}}\"]\n",
         server.url()
     ))?;
-    agent.said("unauthorized access; check `token`");
+    agent.wait_for_log("unauthorized access; check `token`");
     wait_for(|| agent.count(OUTPUT, "waiting") > 4, LIMIT, "a count of what waits");
     assert_eq!(agent.count(OUTPUT, "written"), 0);
     let before = server.requests().len();
     is_right.store(true, Ordering::Relaxed);
-    agent.said("writes again");
+    agent.wait_for_log("writes again");
     assert!(agent.stop().0, "{}", agent.log());
     let stored: BTreeSet<String> = server.requests()[before..].iter().flat_map(Request::lines).collect();
     let written = sorted_lines(&std::fs::read_to_string(agent.points()).unwrap());
@@ -523,7 +523,7 @@ fn files_are_rotated_and_packed() -> Outcome {
 "#,
     )?;
     // One of a section's files cannot be written to at first; the others do not wait for it, nor get lines twice.
-    agent.said("archive/rotated.lp: No such file");
+    agent.wait_for_log("archive/rotated.lp: No such file");
     let directory = agent.directory().to_owned();
     std::fs::create_dir(directory.join("archive")).unwrap();
     wait_for(

@@ -131,7 +131,7 @@ impl Build {
             .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"))
             .context("tests/cluster/go.mod does not require k8s.io/kubernetes")?;
         let minor = version.split('.').nth(1).unwrap_or_default();
-        // The API server answers for this version, and clients are told it.
+        // The API server answers for this version, and reports it to clients.
         let flags = format!(
             "-s -w -X k8s.io/component-base/version.gitVersion=v{version} \
              -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor={minor} \
@@ -182,7 +182,7 @@ impl Build {
 }
 
 impl Drop for Build {
-    /// One that nobody waits for any more ends; what it has compiled is not compiled again.
+    /// Ends a build that is no longer waited for; what it has compiled is not compiled again.
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             let _ = child.kill();
@@ -423,7 +423,7 @@ fn until(what: &str, limit: Duration, mut done: impl FnMut() -> anyhow::Result<b
     let start = Instant::now();
     while !done()? {
         if start.elapsed() > limit {
-            bail!("waited {limit:?} for {what}, in vain");
+            bail!("timed out after {limit:?} waiting for {what}");
         }
         pause();
     }

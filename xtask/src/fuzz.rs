@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: the parsers of bytes that others write, by libFuzzer.
 //!
-//! What it finds is left below `agent/fuzz/artifacts`, and what it learns below `agent/fuzz/corpus`.
+//! What it finds is left below `agent/fuzz/artifacts`, and the inputs that it keeps below `agent/fuzz/corpus`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,12 +19,12 @@ const PATHS: &str = "agent/testdata/cgroup-paths.txt";
 /// What to run, and for how long.
 #[derive(Args)]
 pub(crate) struct FuzzArgs {
-    /// A target, such as `cgroup_path`; all of them, one after the other, when none is given.
+    /// A target, such as `cgroup_path`; all of them, one after the other, by default.
     target: Option<String>,
-    /// End after so many seconds.
+    /// Stop after this many seconds.
     #[arg(long, default_value_t = 60, conflicts_with = "runs")]
     seconds: u64,
-    /// End after so many inputs instead.
+    /// Stop after this many inputs instead.
     #[arg(long)]
     runs: Option<u64>,
 }

@@ -54,9 +54,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Rules that no lint knows.
+    /// Check rules that no lint has.
     Tidy,
-    /// Write the generated documents anew, or check them.
+    /// Write the generated documents again, or check them.
     Codegen {
         /// Fail when one is stale.
         #[arg(long)]
@@ -67,11 +67,11 @@ enum Task {
         #[command(subcommand)]
         cost: bench::Cost,
     },
-    /// Feed the parsers of foreign bytes with what they do not expect, by libFuzzer.
+    /// Fuzz the parsers of foreign bytes with libFuzzer.
     Fuzz(fuzz::FuzzArgs),
     /// Run on other kernels in QEMU: 5.10, 6.1, 6.12, 7.2.
     Vm {
-        /// Debian suites, such as bullseye; all of them when none is given.
+        /// Debian suites, such as bullseye; all of them by default.
         suites: Vec<String>,
     },
     /// A real Kubernetes of one node, and the tests that need one.

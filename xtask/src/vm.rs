@@ -146,7 +146,7 @@ fn mirror() -> anyhow::Result<String> {
     uri.map(str::to_owned).context("no package server in /etc/apt")
 }
 
-/// Boots, shows what the machine says of the agent, and returns whether it passed.
+/// Boots, shows what the machine reports about the agent, and returns whether it passed.
 fn boot(kernel: &Path, initramfs: &Path, directory: &Path) -> anyhow::Result<bool> {
     let disk = directory.join("disk");
     run_quietly(command("truncate").args(["-s", "64M"]).arg(&disk))?;

@@ -152,7 +152,7 @@ fn a_configuration_can_come_from_the_standard_input() {
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" W! ")).collect();
     assert_eq!(warnings.len(), 2, "{log}");
     assert!(
-        warnings[0].ends_with("W! [agent] --pprof-addr has no effect: it is about the Go runtime"),
+        warnings[0].ends_with("W! [agent] --pprof-addr has no effect: it is for the Go runtime"),
         "{log}"
     );
     assert!(warnings[1].contains("W! [agent] -:4:3: `utc` of [agent] has no effect"), "{log}");

@@ -10,14 +10,14 @@ use crate::options::duration;
 
 /// An eBPF-backed, low-overhead host telemetry agent that runs an existing telegraf.conf.
 ///
-/// Without a command it gathers and writes to the outputs until it is told to stop. Telegraf's long flags may have one dash.
+/// Without a command it gathers and writes to the outputs until it is stopped. Telegraf's long flags may have one dash.
 #[derive(Debug, Parser)]
 #[command(name = "seismograf", version, max_term_width = 100)]
 pub struct Cli {
-    /// What to do; `run` when it is left out.
+    /// What to do; `run` by default.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Where the configuration is from.
+    /// Where the configuration comes from.
     #[command(flatten)]
     pub source: SourceArgs,
     /// Options of `run`.
@@ -26,7 +26,7 @@ pub struct Cli {
     /// What Telegraf prints for a flag.
     #[command(flatten)]
     pub print: PrintArgs,
-    /// What Telegraf takes and this agent has no use for.
+    /// Flags of Telegraf that have no effect here.
     #[command(flatten)]
     pub unused: UnusedArgs,
 }
@@ -34,21 +34,21 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Gather and write to the outputs until told to stop.
+    /// Gather and write to the outputs until stopped.
     Run(RunArgs),
     /// Gather and print; no output is contacted.
     Dump(DumpArgs),
     /// Check a configuration, or print the default one.
     Config {
-        /// What to do; `create` when it is left out.
+        /// What to do; `create` by default.
         #[command(subcommand)]
         command: Option<ConfigCommand>,
     },
-    /// What this host offers: kernel, privileges, cgroups, each probe on or off and why.
+    /// Check what this host supports: kernel, privileges, cgroups, each probe on or off and why.
     Doctor,
     /// Print the names of the plugins.
     Plugins {
-        /// Only those of a kind.
+        /// Only plugins of this kind.
         #[arg(value_parser = ["inputs", "outputs"])]
         kind: Option<String>,
     },
@@ -56,13 +56,13 @@ pub enum Command {
     Version,
 }
 
-/// Where the configuration is from.
+/// Where the configuration comes from.
 #[derive(Clone, Debug, Default, Args)]
 pub struct SourceArgs {
-    /// A configuration file, a directory of *.conf files, or - for the standard input; can be given more than once.
+    /// A configuration file, a directory of *.conf files, or - for the standard input; can be repeated.
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Vec<PathBuf>,
-    /// A directory of *.conf files, read after those of --config; can be given more than once.
+    /// A directory of *.conf files, read after those of --config; can be repeated.
     #[arg(long, value_name = "DIR", global = true)]
     pub config_directory: Vec<PathBuf>,
     /// Only these inputs, by name, separated by colons.
@@ -71,22 +71,22 @@ pub struct SourceArgs {
     /// Only these outputs, likewise.
     #[arg(long, value_name = "A:B", value_delimiter = ':', global = true)]
     pub output_filter: Vec<String>,
-    /// Only these sections of the configuration that `config create` prints.
+    /// Only these sections in the configuration that `config create` prints.
     #[arg(long, value_name = "A:B", value_delimiter = ':', global = true)]
     pub section_filter: Vec<String>,
-    /// Replace variables in the strings of a configuration alone (the default).
+    /// Replace variables only in the strings of a configuration (the default).
     #[arg(long, global = true, conflicts_with = "non_strict_env_handling")]
     pub strict_env_handling: bool,
     /// Replace variables everywhere in a configuration, as Telegraf did before 1.38.
     #[arg(long, global = true)]
     pub non_strict_env_handling: bool,
-    /// Take $$VAR as a dollar sign and the variable's value, as Telegraf did before 1.27.
+    /// Treat $$VAR as a dollar sign and the variable's value, as Telegraf did before 1.27.
     #[arg(long, global = true)]
     pub old_env_behavior: bool,
-    /// Log at debug level, the probes' own messages too.
+    /// Log at debug level, including the probes' own messages.
     #[arg(long, global = true)]
     pub debug: bool,
-    /// Log errors alone.
+    /// Log only errors.
     #[arg(long, global = true)]
     pub quiet: bool,
 }
@@ -94,21 +94,21 @@ pub struct SourceArgs {
 /// How points are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// A table of cgroups, the busiest first; rates per second.
+    /// A table of cgroups, busiest first; rates per second.
     Table,
     /// InfluxDB's line protocol.
     Line,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// Options of `run`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
-    /// Gather once, print the points and end; no output is contacted.
+    /// Gather once, print the points and exit; no output is contacted.
     #[arg(long, conflicts_with = "once")]
     pub test: bool,
-    /// As --test, after so many seconds, in which inputs that listen can be sent something.
+    /// Like --test, but wait this many seconds first, so that inputs that listen can receive something.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -117,16 +117,16 @@ pub struct RunArgs {
         conflicts_with = "once"
     )]
     pub test_wait: u64,
-    /// Gather once, write to the outputs and end.
+    /// Gather once, write to the outputs and exit.
     #[arg(long)]
     pub once: bool,
-    /// A file for the process id, which is removed at the end.
+    /// Write the process id to this file; it is removed at exit.
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
 }
 
 impl RunArgs {
-    /// These, and those that were given before the command.
+    /// Merges these with the options that were given before the command.
     #[must_use]
     pub fn or(self, before: Self) -> Self {
         Self {
@@ -138,7 +138,7 @@ impl RunArgs {
     }
 }
 
-/// What is printed instead of a run.
+/// What to print instead of running.
 #[derive(Clone, Debug, Default, Args)]
 pub struct PrintArgs {
     /// Print the options of a plugin.
@@ -150,7 +150,7 @@ pub struct PrintArgs {
     /// Print the names of the outputs.
     #[arg(long)]
     pub output_list: bool,
-    /// Print the old names of plugins and options that are still understood.
+    /// Print the old names of plugins and options that are still accepted.
     #[arg(long)]
     pub deprecation_list: bool,
     /// Print the default configuration.
@@ -158,7 +158,7 @@ pub struct PrintArgs {
     pub sample_config: bool,
 }
 
-/// What Telegraf takes and this agent has no use for.
+/// Flags of Telegraf that have no effect here.
 #[derive(Clone, Debug, Default, Args)]
 pub struct UnusedArgs {
     /// There are no aggregators.
@@ -185,7 +185,7 @@ pub struct UnusedArgs {
     /// Likewise.
     #[arg(long, hide = true, global = true)]
     watch_debounce_interval: Option<String>,
-    /// It is Go's.
+    /// It is for the Go runtime.
     #[arg(long, hide = true, global = true)]
     pprof_addr: Option<String>,
     /// There are no external plugins.
@@ -197,19 +197,19 @@ pub struct UnusedArgs {
     /// Likewise.
     #[arg(long, hide = true, global = true)]
     unprotected: bool,
-    /// Every message about a section names its place.
+    /// Messages about a section always name its place.
     #[arg(long, hide = true, global = true)]
     print_plugin_config_source: bool,
-    /// Refused: what it leaves out would run.
+    /// Rejected: what it leaves out would run.
     #[arg(long, hide = true, global = true)]
     pub select: Vec<String>,
 }
 
 impl UnusedArgs {
-    /// The flags that were given, each with why it does nothing.
+    /// The flags that were given, each with the reason why it has no effect.
     #[must_use]
     pub fn given(&self) -> Vec<(&'static str, &'static str)> {
-        let none = "there is nothing that it is about";
+        let none = "there is nothing it applies to";
         [
             (self.aggregator_filter.is_some(), "--aggregator-filter", none),
             (self.processor_filter.is_some(), "--processor-filter", none),
@@ -223,14 +223,14 @@ impl UnusedArgs {
                 "--watch-debounce-interval",
                 "send SIGHUP after a change",
             ),
-            (self.pprof_addr.is_some(), "--pprof-addr", "it is about the Go runtime"),
+            (self.pprof_addr.is_some(), "--pprof-addr", "it is for the Go runtime"),
             (self.plugin_directory.is_some(), "--plugin-directory", none),
             (self.password.is_some(), "--password", none),
             (self.unprotected, "--unprotected", none),
             (
                 self.print_plugin_config_source,
                 "--print-plugin-config-source",
-                "messages name the place of a section anyway",
+                "messages always name the place of a section",
             ),
         ]
         .into_iter()
@@ -242,16 +242,16 @@ impl UnusedArgs {
 /// Options of `dump`.
 #[derive(Clone, Debug, Args)]
 pub struct DumpArgs {
-    /// From one gather to the next.
+    /// The time from one gather to the next.
     #[arg(long, default_value = "1s", value_parser = parse_interval)]
     pub interval: Duration,
-    /// End after so many gathers.
+    /// Exit after this many gathers.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// How to print; a table on a terminal and line protocol in a pipe when it is left out.
+    /// The output format; by default a table on a terminal and line protocol in a pipe.
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// Print each record as it leaves the kernel's ring buffer, one JSON object a line.
+    /// Print each record as it leaves the kernel's ring buffer, one JSON object per line.
     #[arg(long, conflicts_with = "format")]
     pub raw: bool,
 }
@@ -259,12 +259,12 @@ pub struct DumpArgs {
 /// The commands about configurations.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say what is wrong with a configuration, with file, line and column.
+    /// Report what is wrong with a configuration, with file, line and column.
     Check {
-        /// The files, besides those of --config and --config-directory.
+        /// The files, in addition to those of --config and --config-directory.
         files: Vec<PathBuf>,
     },
-    /// Print the default configuration, commented; --section-filter, --input-filter and --output-filter choose from it.
+    /// Print the default configuration with comments; --section-filter, --input-filter and --output-filter select from it.
     #[command(visible_alias = "create")]
     Default,
 }
@@ -276,10 +276,10 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads the command line; long flags are taken with one dash too (`-config`), as Telegraf does.
+/// Parses the command line; long flags may also have one dash (`-config`), as in Telegraf.
 ///
 /// # Errors
-/// clap's own, which prints itself.
+/// clap's error, which can print itself.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     use clap::CommandFactory as _;
 

@@ -1,6 +1,6 @@
-//! What each command does: puts configuration, inputs, outputs and pipeline together, one file a command.
+//! The commands, one file each: they put configuration, inputs, outputs and pipeline together.
 //!
-//! Here is what they share: the host that the environment names, and the signals that end a command.
+//! This file has what they share: the host that the environment names, and the signals that end a command.
 
 pub mod config;
 pub mod doctor;
@@ -17,10 +17,10 @@ use crate::config::loader::Loader;
 use crate::exit::Exit;
 use crate::host::Host;
 
-/// Reads the configuration, once the command line is known to make sense.
+/// Loads the configuration, after checking the flags that have no effect.
 ///
 /// # Errors
-/// A flag that cannot be followed; else those of [`Loader::load`].
+/// A flag that cannot be ignored, and those of [`Loader::load`].
 pub fn load(loader: &mut Loader, unused: &UnusedArgs) -> anyhow::Result<Config> {
     if !unused.select.is_empty() {
         bail!(
@@ -33,21 +33,21 @@ pub fn load(loader: &mut Loader, unused: &UnusedArgs) -> anyhow::Result<Config> 
     loader.load()
 }
 
-/// Prints a text that is asked for.
+/// Prints a text.
 ///
 /// # Errors
-/// When the output is gone.
+/// The standard output cannot be written to.
 pub fn print(text: &str) -> anyhow::Result<Exit> {
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(Exit::Ok)
 }
 
-/// The host as this process's environment names its places.
+/// The host, with the places that this process's environment names.
 fn host() -> Host {
     Host::from_variables(|name| std::env::var(name).ok())
 }
 
-/// Over when somebody asks the agent to stop.
+/// Completes when the agent is asked to stop.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let wait = |kind| async move {

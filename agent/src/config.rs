@@ -1,17 +1,17 @@
-//! The resolved configuration: what the file says, with every default applied.
+//! The resolved configuration, with every default applied.
 //!
-//! `file` reads Telegraf's format and refuses what it does not know; nothing here reads a file, an environment or a clock.
+//! `file` parses Telegraf's format and rejects what it does not know. Only `loader` reads files and the environment.
 
 mod agent;
 mod common;
 pub mod env;
 pub mod file;
 pub mod loader;
-pub mod notes;
+pub(crate) mod notes;
 pub mod reader;
 pub mod sample;
 mod section;
-pub mod telegraf;
+mod telegraf;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,25 +24,25 @@ use crate::options::common::{
 use crate::plugins::{InputOptions, OutputOptions};
 use crate::service::logging::{LogOptions, LogSettings};
 
-/// Everything that the agent is told.
+/// Everything that is configured.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `[agent]`
     pub agent: Agent,
-    /// `[global_tags]`, and `host` unless that is left out.
+    /// `[global_tags]`, and `host` unless it is omitted.
     pub global_tags: BTreeMap<String, String>,
     /// `[[inputs.*]]`, in the order of the files.
     pub inputs: Vec<InputSection>,
     /// `[[outputs.*]]`, likewise.
     pub outputs: Vec<OutputSection>,
-    /// The files that it came from; empty for the default.
+    /// The files it was read from; empty for the default.
     pub sources: Vec<PathBuf>,
-    /// What a person should know, and nothing has to be done about, one line each.
+    /// What a person should know but need not act on, one line each.
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// What the log is asked for; `debug` and `quiet` of the command line add to it.
+    /// The settings of the log; `debug` and `quiet` are from the command line.
     #[must_use]
     pub fn log_settings(&self, debug: bool, quiet: bool) -> LogSettings {
         let inputs = self.inputs.iter().filter_map(|section| section.common.log_level);
@@ -61,25 +61,25 @@ pub struct Agent {
     pub interval: Duration,
     /// Gather at whole multiples of the interval.
     pub round_interval: bool,
-    /// Each gather is late by up to this, at random.
+    /// Each gather is delayed by up to this, at random.
     pub collection_jitter: Duration,
-    /// Each gather is late by this.
+    /// Each gather is delayed by this.
     pub collection_offset: Duration,
     /// From one flush to the next.
     pub flush_interval: Duration,
-    /// Each flush is late by up to this, at random.
+    /// Each flush is delayed by up to this, at random.
     pub flush_jitter: Duration,
     /// Points in one request.
     pub metric_batch_size: usize,
-    /// Points an output holds while it cannot write.
+    /// Points an output buffers while it cannot write.
     pub metric_buffer_limit: usize,
     /// Times are rounded to this.
     pub precision: Duration,
-    /// The `host` tag; `None` when it is left out.
+    /// The `host` tag; `None` when it is omitted.
     pub hostname: Option<String>,
-    /// Tags of the input come back when its filters took them away.
+    /// Tags of the input are added again when its filters removed them.
     pub always_include_local_tags: bool,
-    /// Global tags do.
+    /// So are the global tags.
     pub always_include_global_tags: bool,
     /// Where and how the agent logs.
     pub log: LogOptions,
@@ -106,7 +106,7 @@ impl Default for Agent {
 }
 
 impl Agent {
-    /// What an input has that is given no options.
+    /// The common options of an input that sets none.
     #[must_use]
     pub fn input_common(&self) -> InputCommon {
         InputCommon {
@@ -119,28 +119,16 @@ impl Agent {
             ..InputCommon::default()
         }
     }
-
-    /// What an output has that is given no options.
-    #[must_use]
-    pub fn output_common(&self) -> OutputCommon {
-        OutputCommon {
-            flush_interval: self.flush_interval,
-            flush_jitter: self.flush_jitter,
-            metric_batch_size: self.metric_batch_size,
-            metric_buffer_limit: self.metric_buffer_limit,
-            ..OutputCommon::default()
-        }
-    }
 }
 
-/// Where something is written.
+/// A place in a configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The file; empty for the default configuration.
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,
-    /// The character in the line, from 1; 0 when only the line is known.
+    /// The character within the line, from 1; 0 when only the line is known.
     pub column: usize,
 }
 
@@ -158,7 +146,7 @@ pub struct InputSection {
     pub options: InputOptions,
     /// The options that every input has.
     pub common: InputCommon,
-    /// Where it is written.
+    /// Where it is in the files.
     pub place: Place,
 }
 
@@ -169,6 +157,6 @@ pub struct OutputSection {
     pub options: OutputOptions,
     /// The options that every output has.
     pub common: OutputCommon,
-    /// Where it is written.
+    /// Where it is in the files.
     pub place: Place,
 }

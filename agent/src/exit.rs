@@ -6,11 +6,11 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// As asked.
+    /// As requested.
     Ok = 0,
     /// The configuration, the start, or the writing of points failed; the log says why.
     Failed = 1,
-    /// The command line was not understood.
+    /// The command line is invalid.
     Usage = 2,
 }
 

@@ -1,7 +1,7 @@
-//! HTTP clients, for the outputs and for the inputs that ask an API: Telegraf's TLS options, answers of bounded size,
+//! HTTP clients, for the outputs and for the inputs that query an API: Telegraf's TLS options, responses of bounded size,
 //! errors with their causes.
 //!
-//! Owns no connection and no address; whoever asks for a client adds its own time limits and headers.
+//! Owns no connection and no address; the caller adds its own timeouts and headers.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// What the agent calls itself.
-pub const USER_AGENT: &str = concat!("Seismograf/", env!("CARGO_PKG_VERSION"));
+/// The agent's own `User-Agent`.
+pub(crate) const USER_AGENT: &str = concat!("Seismograf/", env!("CARGO_PKG_VERSION"));
 
-/// A client that believes whom the options say. Redirects are not followed: a POST would become a GET, which looks like
-/// success, and a token would go to whom it was not meant for.
+/// A client that trusts the authorities that the options name. Redirects are not followed: a POST would become a GET, which
+/// looks like success, and a token could be sent to a foreign server.
 ///
-/// `is_tls` says whether TLS will be spoken: without it the system's authorities are not read, and an image may have none.
+/// `is_tls` is whether TLS will be used: without it the system's CA certificates are not read, and an image may have none.
 ///
 /// # Errors
-/// The option that cannot be worked with; a file is named.
-pub fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionError> {
-    // Somebody else may have installed the same one before, in tests.
+/// The option that cannot be used; the message names the file.
+pub(crate) fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionError> {
+    // In tests it may be installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = ClientBuilder::new()
         .user_agent(USER_AGENT)
@@ -48,7 +48,7 @@ pub fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionError> {
             let authorities = Certificate::from_pem_bundle(&pem);
             let authorities = authorities.map_err(|error| no_pem("tls_ca", path, &error))?;
             if authorities.is_empty() {
-                return Err(no_pem("tls_ca", path, &"there is no certificate in it"));
+                return Err(no_pem("tls_ca", path, &"it contains no certificate"));
             }
             client.tls_certs_only(authorities)
         }
@@ -56,11 +56,11 @@ pub fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionError> {
     identified(client, tls)
 }
 
-/// Finishes a client.
+/// Builds a client.
 ///
 /// # Errors
-/// `option` is the one that needs the system's authorities, mostly the URL.
-pub fn build(client: ClientBuilder, option: &'static str) -> Result<reqwest::Client, OptionError> {
+/// Names `option`, the one that needs the system's CA certificates, usually the URL.
+pub(crate) fn build(client: ClientBuilder, option: &'static str) -> Result<reqwest::Client, OptionError> {
     client.build().map_err(|error| {
         OptionError::new(
             option,
@@ -69,7 +69,7 @@ pub fn build(client: ClientBuilder, option: &'static str) -> Result<reqwest::Cli
     })
 }
 
-/// A client with its own certificate, where one is configured.
+/// Adds the client certificate, if one is configured.
 fn identified(client: ClientBuilder, tls: &Tls) -> Result<ClientBuilder, OptionError> {
     let Some((cert, key)) = own_files(tls)? else { return Ok(client) };
     let mut pem = read("tls_cert", cert)?;
@@ -82,7 +82,7 @@ fn identified(client: ClientBuilder, tls: &Tls) -> Result<ClientBuilder, OptionE
 /// The files of the client's certificate and key.
 fn own_files(tls: &Tls) -> Result<Option<(&str, &str)>, OptionError> {
     if !tls.tls_key_pwd.is_empty() {
-        let what = "encrypted keys cannot be read: decrypt it (openssl pkey) and leave this out";
+        let what = "encrypted keys are not supported: decrypt the key (openssl pkey) and remove this option";
         return Err(OptionError::new("tls_key_pwd", what));
     }
     match (tls.tls_cert.as_str(), tls.tls_key.as_str()) {
@@ -97,7 +97,7 @@ fn minimum(version: &str) -> Result<tls::Version, OptionError> {
     match version {
         "" | "TLS10" | "TLS11" | "TLS12" => Ok(tls::Version::TLS_1_2),
         "TLS13" => Ok(tls::Version::TLS_1_3),
-        other => Err(OptionError::new("tls_min_version", format!("`{other}`: it is TLS12 or TLS13"))),
+        other => Err(OptionError::new("tls_min_version", format!("`{other}`: must be TLS12 or TLS13"))),
     }
 }
 
@@ -106,10 +106,10 @@ fn read(option: &'static str, path: &str) -> Result<Vec<u8>, OptionError> {
 }
 
 fn no_pem(option: &'static str, path: &str, error: &dyn std::fmt::Display) -> OptionError {
-    OptionError::new(option, format!("{path} is no PEM file that can be used: {error}"))
+    OptionError::new(option, format!("{path} is not a usable PEM file: {error}"))
 }
 
-/// A TLS configuration that asks for another name in the certificate than the URL's.
+/// A TLS configuration that expects another name in the certificate than the URL's.
 fn renamed(tls: &Tls) -> Result<rustls::ClientConfig, OptionError> {
     let wrong = |error: &dyn std::fmt::Display| OptionError::new("tls_server_name", error.to_string());
     let mut roots = RootCertStore::empty();
@@ -141,7 +141,7 @@ fn renamed(tls: &Tls) -> Result<rustls::ClientConfig, OptionError> {
     config.with_client_auth_cert(chain, key_der).map_err(|error| no_pem("tls_cert", cert, &error))
 }
 
-/// Checks a certificate as usual, but for another name.
+/// Verifies a certificate as usual, but against another name.
 #[derive(Debug)]
 struct Renamed {
     inner: Arc<WebPkiServerVerifier>,
@@ -183,22 +183,22 @@ impl ServerCertVerifier for Renamed {
     }
 }
 
-/// Why an answer could not be read whole.
+/// Why a response body could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// It is larger than anything that is expected.
+    /// It is larger than expected of any server.
     #[error("the answer is larger than {} MiB", .0 >> 20)]
     TooLarge(usize),
-    /// It broke off.
+    /// The connection broke.
     #[error("the answer broke off: {0}")]
     Broken(String),
 }
 
-/// An answer's body.
+/// A response's body.
 ///
 /// # Errors
-/// It is larger than `limit` bytes, which are the most that are held; or it broke off.
-pub async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
+/// It is larger than `limit` bytes, which are the most that are held in memory; or the connection broke.
+pub(crate) async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(BodyError::TooLarge(limit));
     }
@@ -213,14 +213,14 @@ pub async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyE
     }
 }
 
-/// An error with its causes; reqwest's own text stops short of them.
+/// An error with its causes, which reqwest's own message leaves out.
 #[must_use]
-pub fn chain(error: &reqwest::Error) -> String {
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { String::new() };
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
     while let Some(error) = cause {
         let part = error.to_string();
-        // Wrappers repeat what they wrap.
+        // Wrappers repeat the message of what they wrap.
         if !text.contains(&part) && part != "client error (Connect)" {
             text = if text.is_empty() { part } else { format!("{text}: {part}") };
         }
@@ -243,13 +243,13 @@ mod tests {
 
     #[rstest]
     #[case(tls(|tls| tls.tls_ca = "/nonexistent".into()), "`tls_ca`: cannot read /nonexistent: No such file")]
-    #[case(tls(|tls| tls.tls_ca = "/proc/version".into()), "`tls_ca`: /proc/version is no PEM file")]
+    #[case(tls(|tls| tls.tls_ca = "/proc/version".into()), "`tls_ca`: /proc/version is not a usable PEM file")]
     #[case(tls(|tls| tls.tls_cert = "/a".into()), "`tls_key`: is missing")]
     #[case(tls(|tls| tls.tls_key = "/a".into()), "`tls_cert`: is missing")]
     #[case(tls(|tls| tls.tls_key_pwd = "secret".into()), "`tls_key_pwd`: encrypted keys")]
-    #[case(tls(|tls| tls.tls_min_version = "SSL3".into()), "`tls_min_version`: `SSL3`: it is TLS12 or TLS13")]
+    #[case(tls(|tls| tls.tls_min_version = "SSL3".into()), "`tls_min_version`: `SSL3`: must be TLS12 or TLS13")]
     #[case(tls(|tls| tls.tls_server_name = "a b".into()), "`tls_server_name`: invalid")]
-    fn refuses_what_it_cannot_work_with(#[case] tls: Tls, #[case] expected: &str) {
+    fn rejects_what_it_cannot_use(#[case] tls: Tls, #[case] expected: &str) {
         let error = client(&tls, true).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.starts_with(expected), "{error}");
         assert!(!error.contains("secret"), "{error}");

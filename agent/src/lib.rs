@@ -6,24 +6,24 @@
 //! cgroup life cycle ----------------------------------------------------> identity-+-> points -> batch -> output
 //! ```
 //!
-//! Each stage knows the types of the stage before it and nothing of the one after; `pipeline` alone knows them all.
+//! Each stage knows the types of the stage before it and nothing of the one after; only `pipeline` knows all of them.
 
 pub mod cli;
-pub mod clock;
+mod clock;
 pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod host;
-pub mod http;
+mod http;
 pub mod identity;
 pub mod inputs;
 pub mod kernel;
-pub mod ledger;
-pub mod line_protocol;
+mod ledger;
+mod line_protocol;
 pub mod options;
 pub mod outputs;
-pub mod pipeline;
-pub mod plugins;
+mod pipeline;
+mod plugins;
 pub mod point;
 pub mod schema;
 pub mod service;

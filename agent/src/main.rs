@@ -20,18 +20,18 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // The log may not be up yet, and a person waits at the terminal.
+            // The log may not be set up yet, and a person is waiting at the terminal.
             eprintln!("seismograf: {error:#}");
             Exit::Failed.into()
         }
     }
 }
 
-/// One thread for everything: the agent waits far more than it works.
+/// One thread for everything: the agent waits far more than it computes.
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { command, mut source, run, print, unused } = cli;
     match &command {
-        None if let Some(text) = sample::asked(&print)? => return commands::print(&text),
+        None if let Some(text) = sample::requested(&print)? => return commands::print(&text),
         Some(Command::Config { command: None | Some(ConfigCommand::Default) }) => {
             return commands::print(&sample::configuration(&source));
         }
@@ -46,7 +46,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     }
     let (debug, quiet) = (source.debug, source.quiet);
     let mut loader = Loader::new(source);
-    // Before the configuration is read, which can warn; the configuration may then say more or less.
+    // Loading the configuration can already log warnings; its own log settings apply from then on.
     let config = logging::with_early(debug, quiet, || commands::load(&mut loader, &unused))?;
     if let Some(Command::Config { .. }) = command {
         return commands::config::check(&config);

@@ -1,12 +1,12 @@
 //! The outputs: where points go.
 //!
-//! Owns the `Output` trait and what an output answers. An output writes the lines that it is handed; what is kept, when it is
-//! written and tried again is `sender`'s. None of them knows of inputs and schedules.
+//! Owns the `Output` trait and what an output answers. An output writes the lines that it is handed; `sender` decides what is
+//! kept, and when it is written and retried. None of them knows of inputs or their schedules.
 
 mod answer;
-pub mod batch;
+mod batch;
 mod delivery;
-pub mod file;
+pub(crate) mod file;
 pub mod influxdb;
 pub mod influxdb_v2;
 pub mod sender;
@@ -23,35 +23,35 @@ use flate2::bufread::GzEncoder;
 use self::batch::Encoding;
 use crate::options::OptionError;
 
-/// The options of an output, from which it is made.
+/// The options of an output, from which it is built.
 pub trait OutputPlugin {
-    /// Makes the outputs of a section, mostly one; nothing is contacted yet.
+    /// Builds the outputs of a section, usually one; nothing is contacted yet.
     ///
     /// # Errors
-    /// Which option it cannot work with, and what to do.
+    /// An option that cannot be used, and what to do.
     fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError>;
 }
 
-/// What became of some lines.
+/// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// They are stored, but for `dropped` of them, which the other side counts and will never take.
+    /// The lines are stored, except for `dropped` of them, which the other side will never take.
     Stored {
         /// How many it dropped.
         dropped: u64,
         /// Why, when it dropped some.
         reason: String,
     },
-    /// Something about these lines is not acceptable; fewer of them may be.
-    Refused(String),
-    /// Not now, whatever the lines are.
-    Later {
+    /// Something about these lines is not acceptable; a part of them may be.
+    Rejected(String),
+    /// Not now, whatever the lines are: they are to be written again.
+    Retry {
         /// Why, and what to do.
         reason: String,
-        /// How long the other side asks to be left alone.
+        /// How long the other side asks to wait.
         after: Option<Duration>,
-        /// It is said of the lines' route alone, such as of a database that is missing: others may go.
-        only_here: bool,
+        /// Only the lines' route is affected, such as a database that is missing; others can be written.
+        route_only: bool,
     },
 }
 
@@ -59,16 +59,16 @@ impl Answer {
     /// All are stored.
     pub const STORED: Self = Self::Stored { dropped: 0, reason: String::new() };
 
-    /// [`Answer::Later`] for all lines, whenever it suits.
-    pub fn later(reason: impl Into<String>) -> Self {
-        Self::Later { reason: reason.into(), after: None, only_here: false }
+    /// [`Answer::Retry`] for every route, after the usual backoff.
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry { reason: reason.into(), after: None, route_only: false }
     }
 
-    /// With the server's URL, where there is something to be said about it.
-    fn from(self, url: &str) -> Self {
+    /// Adds the server's URL to the reason for a retry.
+    fn at(self, url: &str) -> Self {
         match self {
-            Self::Later { reason, after, only_here } => {
-                Self::Later { reason: format!("{url}: {reason}"), after, only_here }
+            Self::Retry { reason, after, route_only } => {
+                Self::Retry { reason: format!("{url}: {reason}"), after, route_only }
             }
             answer => answer,
         }
@@ -78,46 +78,46 @@ impl Answer {
 /// A place that takes lines.
 #[async_trait::async_trait]
 pub trait Output: Send {
-    /// Where it writes to, for the log: a path, or a URL without its secrets.
+    /// Where it writes to, for the log: a path, or a URL without secrets.
     fn place(&self) -> String;
 
-    /// What tells this place from every other of its kind: points that wait for one may be written to another that is the
-    /// same. The default is for places that say it all.
+    /// Identifies the destination: points that are queued for one output may be written to another with the same
+    /// destination. The default is for outputs whose place says it all.
     fn destination(&self) -> String {
         self.place()
     }
 
-    /// Prepares the other side, such as by creating a database. Called once, before the first write; what does not work is
-    /// logged, and tried again when a write shows that it is needed.
+    /// Prepares the other side, such as by creating a database. Called once, before the first write; a failure is logged,
+    /// and retried when a write shows that it is needed.
     async fn connect(&mut self) {}
 
-    /// How it wants its lines.
+    /// How its lines are encoded.
     fn encoding(&self) -> Encoding {
         Encoding::default()
     }
 
-    /// Hands over lines of line protocol, each with its end, that have this [`Route`]. May be called
-    /// again with the same ones.
+    /// Writes lines of line protocol, each with its newline, to a `Route`. May be called again with the same
+    /// lines.
     async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer;
 
-    /// What each of its places says of itself, or why it is not reached; for `doctor`. Nothing is written.
+    /// What each of its places reports about itself, or why it cannot be reached; for `doctor`. Nothing is written.
     async fn check(&mut self) -> Vec<(String, Result<String, String>)> {
         vec![(self.place(), Ok("not tried".into()))]
     }
 }
 
-/// A text in gzip's format.
+/// Compresses a text with gzip.
 fn gzip(text: &[u8], level: Compression) -> Vec<u8> {
     let mut packed = Vec::new();
-    // From memory, which does not fail.
+    // Reading from memory does not fail.
     let _ = GzEncoder::new(text, level).read_to_end(&mut packed);
     packed
 }
 
-/// No more of a text than a log line should have.
+/// As much of a text as fits into a log line.
 pub(crate) fn shortened(text: &str) -> String {
-    const MOST_CHARS: usize = 300;
-    match text.char_indices().nth(MOST_CHARS) {
+    const MAX_CHARS: usize = 300;
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

@@ -1,19 +1,19 @@
-//! The one place that knows every stage: starts a task for each input and each output, owns the channels between them,
-//! changes them while they run, and shuts down in the order of the flow, under a time limit.
+//! The only place that knows every stage: starts a task for each input and each output, owns the channels between them,
+//! changes them while they run, and shuts them down in the order of the flow, under a time limit.
 //!
 //! ```text
 //! input -> name, tag, filter -> (channel of each output) -> filter, encode -> buffer -> batch -> output
 //! ```
 //!
-//! All tasks share one thread. A gather of the kernel or of /proc is done on the spot; what waits for a peer is
-//! asynchronous, and its channel is emptied while it waits.
+//! All tasks share one thread. A gather from the kernel or from /proc blocks it; whatever waits for a peer is asynchronous, and
+//! its channel is drained while it waits.
 //!
-//! A start is a reload from nothing. A reload builds everything that is new first, so that a configuration that cannot be
-//! used changes nothing. Then an input whose options are the same goes on with what it knows and in its rhythm, an output
-//! with the same destination goes on with what waits for it, and what has no successor ends as at the end of the agent.
+//! A start is a reload from nothing. A reload first builds everything that is new, so that a configuration that cannot be used
+//! changes nothing. Then an input with the same options keeps its state and schedule, an output with the same destination
+//! keeps its buffer, and whatever has no successor shuts down as at the end of the agent.
 
 mod gatherer;
-pub mod start;
+pub(crate) mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,30 +37,30 @@ use crate::plugins::{InputOptions, OutputOptions};
 use crate::service::logging;
 use crate::service::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
 
-/// Gathers that may wait for an output to take them over; it does so even while it writes.
+/// Gathers that may be queued for an output; it receives them even while it writes.
 const CHANNEL_GATHERS: usize = 64;
-/// How long everything may take that is done when the agent is told to stop. Kubernetes and systemd give 30 s and 90 s.
+/// The time limit of a shutdown. Kubernetes and systemd allow 30 s and 90 s.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a running pipeline can be told.
-pub enum Order {
-    /// Go on with another configuration.
+/// An order to a running pipeline.
+pub(crate) enum Order {
+    /// Continue with another configuration.
     Reload {
         /// The configuration, or why it cannot be used.
         loaded: anyhow::Result<Box<Config>>,
-        /// Told whether it was taken.
+        /// Receives whether it was applied.
         done: oneshot::Sender<bool>,
     },
-    /// Have every output write what it has.
+    /// Have every output write its buffer.
     Flush,
 }
 
 /// An input's task.
 struct RunningInput {
-    /// `None` for the agent's own figures, which are always there.
+    /// `None` for the agent's own telemetry, which always runs.
     options: Option<InputOptions>,
     alias: Option<String>,
-    /// Its end ends the task.
+    /// Dropping it ends the task.
     work: watch::Sender<Arc<Work>>,
 }
 
@@ -68,27 +68,27 @@ struct RunningInput {
 struct RunningOutput {
     options: OutputOptions,
     destination: String,
-    /// Its end ends the task.
+    /// Dropping it ends the task.
     messages: mpsc::Sender<Message>,
 }
 
-/// Where something of a new configuration comes from.
+/// Where an input or output of a new configuration comes from.
 enum Origin<T> {
-    /// From what runs, by its place there.
+    /// It runs already; its index among those that run.
     Kept(usize),
-    /// In place of what runs.
+    /// It replaces the running one at this index.
     Successor(usize, T),
     New(T),
 }
 
-/// An output of a configuration; a section can be several.
+/// An output of a configuration; a section can have several.
 struct PreparedOutput {
     options: OutputOptions,
     common: OutputCommon,
     origin: Origin<Box<dyn Output>>,
 }
 
-/// A configuration of which everything is built and nothing runs yet.
+/// A configuration with everything built, and nothing running yet.
 struct Prepared {
     agent: Agent,
     global_tags: BTreeMap<String, String>,
@@ -97,7 +97,7 @@ struct Prepared {
 }
 
 /// Everything that runs.
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     shared: Arc<Shared>,
     inputs: Vec<RunningInput>,
     outputs: Vec<RunningOutput>,
@@ -107,11 +107,11 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts everything of a configuration. Call it within the runtime.
+    /// Starts everything of a configuration. Must be called within the runtime.
     ///
     /// # Errors
     /// What cannot be built, with its place in the configuration.
-    pub async fn start(config: Config, shared: Arc<Shared>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(config: Config, shared: Arc<Shared>) -> anyhow::Result<Self> {
         let mut pipeline = Self::empty(shared);
         let prepared = pipeline.prepare(config)?;
         pipeline.apply(prepared).await;
@@ -128,8 +128,8 @@ impl Pipeline {
         }
     }
 
-    /// Gathers and writes until `shutdown` is over. Returns whether every point was written.
-    pub async fn run(
+    /// Gathers and writes until `shutdown` completes. Returns whether every point was written.
+    pub(crate) async fn run(
         mut self,
         mut orders: mpsc::Receiver<Order>,
         shutdown: impl Future<Output = ()>,
@@ -138,8 +138,8 @@ impl Pipeline {
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                Some(order) = orders.recv() => self.obey(order).await,
-                // What a reload took away ends by itself.
+                Some(order) = orders.recv() => self.handle(order).await,
+                // Tasks that a reload has removed end on their own.
                 Some(ended) = self.gathering.join_next() => input_ended(ended),
                 Some(ended) = self.writing.join_next() => {
                     output_ended(ended);
@@ -165,7 +165,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// What cannot be built, with its place in the configuration.
-    pub async fn once(
+    pub(crate) async fn once(
         config: Config,
         shared: Arc<Shared>,
         shutdown: impl Future<Output = ()>,
@@ -208,7 +208,7 @@ impl Pipeline {
         is_whole
     }
 
-    async fn obey(&mut self, order: Order) {
+    async fn handle(&mut self, order: Order) {
         match order {
             Order::Flush => {
                 tracing::info!("flush");
@@ -217,7 +217,7 @@ impl Pipeline {
                 }
             }
             Order::Reload { loaded, done } => {
-                let is_taken = match loaded.and_then(|config| self.prepare(*config)) {
+                let is_applied = match loaded.and_then(|config| self.prepare(*config)) {
                     Ok(prepared) => {
                         self.apply(prepared).await;
                         self.shared.telemetry.reloads.fetch_add(1, Ordering::Relaxed);
@@ -230,20 +230,20 @@ impl Pipeline {
                     }
                     Err(error) => {
                         self.shared.telemetry.reload_errors.fetch_add(1, Ordering::Relaxed);
-                        // One line each, so that a log by lines has all of them.
+                        // A log line for each, so that no line of a message is without a time and level.
                         for problem in format!("{error:#}").lines() {
                             tracing::error!("not reloaded, all goes on as before: {problem}");
                         }
                         false
                     }
                 };
-                // Whoever asked may be gone.
-                let _ = done.send(is_taken);
+                // The receiver may be gone.
+                let _ = done.send(is_applied);
             }
         }
     }
 
-    /// Builds what does not run yet. Nothing that runs is touched.
+    /// Builds what does not run yet, and leaves everything that runs alone.
     fn prepare(&self, config: Config) -> anyhow::Result<Prepared> {
         if config.inputs.is_empty() {
             bail!("no inputs: add one to the configuration, such as [[inputs.ebpf]]");
@@ -305,20 +305,20 @@ impl Pipeline {
         Ok(outputs)
     }
 
-    /// Puts a configuration in force. Nothing of this can fail.
+    /// Applies a configuration. This cannot fail.
     async fn apply(&mut self, prepared: Prepared) {
         let Prepared { agent, global_tags, inputs, outputs } = prepared;
         let is_start = self.inputs.is_empty();
         let fan = self.apply_outputs(outputs, global_tags).await;
         let mut running: Vec<Option<RunningInput>> = self.inputs.drain(..).map(Some).collect();
-        let about = running.pop().flatten();
+        let own_telemetry = running.pop().flatten();
         for (section, origin) in inputs {
             let work = Work { common: section.common, round: agent.round_interval, fan: fan.clone() };
             match origin {
                 Origin::Kept(i) => {
                     if let Some(mut input) = running[i].take() {
                         input.alias.clone_from(&work.common.alias);
-                        // Fails only when the task is gone.
+                        // Fails only if the task is gone.
                         let _ = input.work.send(Arc::new(work));
                         self.inputs.push(input);
                     }
@@ -330,18 +330,18 @@ impl Pipeline {
                 }
             }
         }
-        // Those that are left have no successor; their tasks see the end of `work`, gather once more and end.
+        // The remaining ones have no successor. Their tasks see the end of `work`, gather once more and end.
         drop(running);
         let work = Work { common: agent.input_common(), round: agent.round_interval, fan };
-        match about {
-            Some(about) => {
-                let _ = about.work.send(Arc::new(work));
-                self.inputs.push(about);
+        match own_telemetry {
+            Some(input) => {
+                let _ = input.work.send(Arc::new(work));
+                self.inputs.push(input);
             }
             // Always the last one.
             None => {
                 self.spawn_input(
-                    Box::new(About(Arc::clone(&self.shared.telemetry))),
+                    Box::new(OwnTelemetry(Arc::clone(&self.shared.telemetry))),
                     None,
                     work,
                     None,
@@ -351,7 +351,7 @@ impl Pipeline {
         }
     }
 
-    /// Puts the outputs of a configuration in force, and returns the way to them.
+    /// Applies the outputs of a configuration, and returns the channels to them.
     async fn apply_outputs(
         &mut self,
         outputs: Vec<PreparedOutput>,
@@ -374,7 +374,7 @@ impl Pipeline {
                 self.outputs.push(successor);
             }
         }
-        // Those that are left see the end of their channels when the last gather that knows them is over.
+        // The remaining ones see the end of their channels after the last gather that knows them.
         drop(running);
         let outputs = self.outputs.iter().map(|output| output.messages.clone()).collect();
         Fan { outputs, global_tags: Arc::new(global_tags) }
@@ -412,7 +412,7 @@ fn input_ended(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Whether it wrote everything.
+/// Returns whether it wrote everything.
 fn output_ended(ended: Result<usize, tokio::task::JoinError>) -> bool {
     match ended {
         Ok(left) => left == 0,
@@ -423,7 +423,7 @@ fn output_ended(ended: Result<usize, tokio::task::JoinError>) -> bool {
     }
 }
 
-/// The task of an output. Returns how many lines are lost with its end.
+/// The task of an output. Returns how many lines are lost when it ends.
 async fn write(sender: Sender, messages: mpsc::Receiver<Message>, entry: Arc<Entry<OutputCounts>>) -> usize {
     let left = sender.run(messages).await;
     if left > 0 {
@@ -435,11 +435,11 @@ async fn write(sender: Sender, messages: mpsc::Receiver<Message>, entry: Arc<Ent
     left
 }
 
-/// The agent about itself, at the agent's interval and at the end.
-struct About(Arc<Telemetry>);
+/// The agent's own telemetry, at the agent's interval and at the end.
+struct OwnTelemetry(Arc<Telemetry>);
 
 #[async_trait::async_trait]
-impl Input for About {
+impl Input for OwnTelemetry {
     fn name(&self) -> &'static str {
         "seismograf"
     }

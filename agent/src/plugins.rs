@@ -1,7 +1,7 @@
-//! The plugins: which inputs and outputs there are, by Telegraf's name.
+//! The plugins: the tables of all inputs and outputs, by Telegraf's name.
 //!
-//! Two tables. A plugin is a module of `inputs` or `outputs` with its name, and an `Options` struct that is its section of a
-//! file and can make it; its line here is all that the rest of the agent knows of it.
+//! A plugin is a module of `inputs` or `outputs` with the plugin's name. Its `Options` struct is the plugin's section of a file,
+//! and builds the plugin. The line in the table here is all that the rest of the agent knows of it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::inputs::{self, Input, InputPlugin, Shared, StartError};
 use crate::options::{OptionError, Section};
 use crate::outputs::{self, Output, OutputPlugin};
 
-/// A table: the plugins of one kind, each by its module, whose name is the plugin's.
+/// Makes the table of one kind of plugins; each is listed by its module, which has the plugin's name.
 macro_rules! plugins {
     (
         $(#[$doc:meta])*
@@ -26,14 +26,8 @@ macro_rules! plugins {
         }
 
         impl $table {
-            /// The names of all, sorted.
+            /// The names of all plugins, sorted.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($module)),*];
-
-            /// Each with its default options.
-            #[must_use]
-            pub fn all() -> Vec<Self> {
-                vec![$(Self::$variant($kind::$module::Options::default())),*]
-            }
 
             /// The plugin's name.
             #[must_use]
@@ -41,7 +35,7 @@ macro_rules! plugins {
                 match self { $(Self::$variant(_) => stringify!($module)),* }
             }
 
-            /// Reads the options of the plugin `name`; `None` when they have problems or there is no such plugin.
+            /// Reads the options of the plugin `name`; `None` when they have problems, or when there is no such plugin.
             pub fn read(name: &str, section: &mut impl Section) -> Option<Self> {
                 match name {
                     $(stringify!($module) => section.read().map(Self::$variant),)*
@@ -57,7 +51,7 @@ macro_rules! plugins {
 }
 
 plugins! {
-    /// The options of one input, whichever it is.
+    /// The options of any input.
     InputOptions: inputs, InputPlugin;
     cgroup => Cgroup,
     cpu => Cpu,
@@ -76,7 +70,7 @@ plugins! {
 }
 
 plugins! {
-    /// The options of one output, whichever it is.
+    /// The options of any output.
     OutputOptions: outputs, OutputPlugin;
     file => File,
     influxdb => Influxdb,
@@ -84,20 +78,20 @@ plugins! {
 }
 
 impl InputOptions {
-    /// Makes the input. Call it within the runtime.
+    /// Builds the input. Must be called within the runtime.
     ///
     /// # Errors
-    /// Why it cannot start at all.
+    /// Why it cannot start.
     pub fn build(self, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         self.plugin().build(shared)
     }
 }
 
 impl OutputOptions {
-    /// Makes the outputs of a section, mostly one; nothing is contacted yet.
+    /// Builds the outputs of a section, usually one; nothing is contacted yet.
     ///
     /// # Errors
-    /// Which option it cannot work with, and what to do.
+    /// An option that cannot be used, and what to do.
     pub fn build(self) -> Result<Vec<Box<dyn Output>>, OptionError> {
         self.plugin().build()
     }

@@ -1,8 +1,8 @@
-//! The agent as a process: its log, what the service manager is told, and what it says of itself.
+//! The agent as a process: its log, its notifications to the service manager, and its own telemetry.
 
 pub mod logging;
-pub mod memory;
-pub mod pidfile;
-pub mod rotation;
-pub mod sd_notify;
+pub(crate) mod memory;
+pub(crate) mod pidfile;
+pub(crate) mod rotation;
+pub(crate) mod sd_notify;
 pub mod telemetry;

@@ -55,20 +55,20 @@ impl Agent {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// What the manager is told next.
-    fn told(&self) -> String {
+    /// The next notification to the manager.
+    fn notification(&self) -> String {
         let mut buffer = [0; 512];
         let n = self.manager.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..n].to_vec()).unwrap()
     }
 
-    /// Writes a configuration, and has it read. Returns what the manager is told at the end.
+    /// Writes a configuration, and has it read. Returns the last notification to the manager.
     fn reload(&self, text: &str) -> String {
         std::fs::write(self.path("agent.conf"), text).unwrap();
         self.signal(Signal::HUP);
-        let told = self.told();
-        assert!(told.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{told}");
-        self.told()
+        let notification = self.notification();
+        assert!(notification.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{notification}");
+        self.notification()
     }
 
     /// Asks for a flush until a file that the agent writes has a text: what is to be in it may not be gathered yet.
@@ -100,12 +100,15 @@ fn config(directory: &Path, more: &str) -> String {
 #[test]
 fn reloads_flushes_and_stops_as_it_is_told() {
     let mut agent = Agent::start();
-    let told = agent.told();
-    assert!(told.starts_with("READY=1\n"), "{told}");
+    let notification = agent.notification();
+    assert!(notification.starts_with("READY=1\n"), "{notification}");
     assert_eq!(agent.read("pid").trim(), agent.child.id().to_string());
 
-    let told = agent.reload("[agent]\n  intervall = 1\n");
-    assert!(told.starts_with("READY=1\nSTATUS=running; the last reload was refused"), "{told}");
+    let notification = agent.reload("[agent]\n  intervall = 1\n");
+    assert!(
+        notification.starts_with("READY=1\nSTATUS=running; the last reload was refused"),
+        "{notification}"
+    );
     assert!(agent.read("agent.log").contains(" E! [agent] not reloaded, all goes on as before: "));
     assert!(agent.read("agent.log").contains("agent.conf:2:3: unknown option `intervall` of [agent]"));
 
@@ -117,7 +120,7 @@ fn reloads_flushes_and_stops_as_it_is_told() {
     let other_log = config(agent.directory.path(), "").replace("agent.log", "other.log");
     assert_eq!(agent.reload(&other_log), "READY=1\nSTATUS=running");
     agent.signal(Signal::TERM);
-    assert!(agent.told().starts_with("STOPPING=1\n"));
+    assert!(agent.notification().starts_with("STOPPING=1\n"));
     assert!(agent.child.wait().unwrap().success());
     assert!(agent.read("other.log").contains(" I! [agent] stop"), "{}", agent.read("other.log"));
     assert!(!agent.path("pid").exists());
@@ -149,7 +152,7 @@ fn a_configuration_can_come_from_the_standard_input() {
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" W! ")).collect();
     assert_eq!(warnings.len(), 2, "{log}");
     assert!(
-        warnings[0].ends_with("W! [agent] --pprof-addr has no effect: it is about the Go runtime"),
+        warnings[0].ends_with("W! [agent] --pprof-addr has no effect: it is for the Go runtime"),
         "{log}"
     );
     assert!(warnings[1].contains("W! [agent] -:4:3: `utc` of [agent] has no effect"), "{log}");

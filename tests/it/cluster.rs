@@ -214,7 +214,7 @@ impl Cluster {
     }
 
     /// What is wrong with the names of these ids' rows. Totals are cumulative, so the last row is what counts: it has every
-    /// name. One before may lack them, if it was gathered before the kubelet said them, but none has a wrong one.
+    /// name. One before may lack them, if it was gathered before the kubelet listed them, but none has a wrong one.
     fn wrong_names<'a>(
         &self,
         wanted: impl Iterator<Item = (&'a String, BTreeMap<&'static str, String>)>,

@@ -37,7 +37,7 @@ fn eight_cgroups_within_a_thousandth() -> Outcome {
     for worker in &mut workers {
         worker.go();
     }
-    // In the midst: the sample lies between a reading before it and one after it.
+    // In the middle: the sample lies between a reading before it and one after it.
     pause(std::time::Duration::from_secs(3));
     let before: Vec<u64> = cgroups.iter().map(Cgroup::cpu_ns).collect();
     agent.next_gather();

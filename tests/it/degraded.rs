@@ -1,4 +1,4 @@
-//! Starts with less than everything: says what is off and why, and gives the rest.
+//! Starts with less than everything: reports what is off and why, and gives the rest.
 
 use std::process::Command;
 

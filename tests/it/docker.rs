@@ -399,7 +399,7 @@ fn daemon_misbehaves() -> Outcome {
         });
         of.map(|(_, time)| *time).collect()
     };
-    let said = |text: &str, times: usize| {
+    let wait_for_times = |text: &str, times: usize| {
         wait_for(
             || agent.log().matches(text).count() >= times,
             LIMIT,
@@ -411,16 +411,16 @@ fn daemon_misbehaves() -> Outcome {
 
     // Hung.
     docker.signal(libc::SIGSTOP);
-    said("docker is away", 1);
+    wait_for_times("docker is away", 1);
     pause(4 * INTERVAL);
     docker.signal(libc::SIGCONT);
-    said("docker is back", 1);
+    wait_for_times("docker is back", 1);
     docker.run("after-hang", "exec sleep 100000", &Value::Null);
     wait_for(|| !of("after-hang").is_empty(), BACK, "a name after the daemon hung");
 
     // Killed, and something else in its place that talks nonsense.
     docker.kill();
-    said("docker is away", 2);
+    wait_for_times("docker is away", 2);
     let _ = std::fs::remove_file(docker.socket());
     let nonsense = UnixListener::bind(docker.socket()).unwrap();
     nonsense.set_nonblocking(true).unwrap();
@@ -451,7 +451,7 @@ fn daemon_misbehaves() -> Outcome {
     docker.run("after-return", "exec sleep 100000", &Value::Null);
     wait_for(|| !of("after-return").is_empty(), BACK, "a name after the daemon's return");
     let back = back.elapsed();
-    said("docker is back", 2);
+    wait_for_times("docker is back", 2);
     let (rss_after, _) = oracle::process(agent.pid());
 
     let gathers =

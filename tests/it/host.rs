@@ -138,7 +138,7 @@ fn counters_lie_between_two_readings() -> Outcome {
     let mut compared = BTreeMap::<&str, usize>::new();
     for ((measurement, tags, field), before) in &before {
         let key = (*measurement, tags.clone(), *field);
-        // What is gone by now, such as an interface of a container, says nothing.
+        // What is gone by now, such as the interface of a container, is skipped.
         let Some(after) = after.get(&key) else { continue };
         let has = |point: &&Point| {
             point.measurement == *measurement && tags.iter().all(|(key, value)| point.tag(key) == value)
@@ -189,11 +189,11 @@ fn sizes_are_what_the_tools_say() -> Outcome {
     let total = rows[0][0];
     assert_eq!(mem.int("total"), total);
     for (field, column) in [("free", 2), ("shared", 3), ("buffered", 4), ("cached", 5), ("available", 6)] {
-        let (said, before, after) = (mem.int(field), rows[0][column], rows[1][column]);
-        println!("host: mem {field}: {said}, by free {before} before and {after} after it");
+        let (reported, before, after) = (mem.int(field), rows[0][column], rows[1][column]);
+        println!("host: mem {field}: {reported}, by free {before} before and {after} after it");
         let slack = total / 50;
         let range = before.min(after) - slack..=before.max(after) + slack;
-        assert!(range.contains(&said), "{field}: {said} is not in {range:?}");
+        assert!(range.contains(&reported), "{field}: {reported} is not in {range:?}");
     }
     assert_eq!(mem.int("used"), total - mem.int("available"));
     let row_swap = row(&free_after, "Swap:");
@@ -284,7 +284,7 @@ fn processes_are_counted_by_state() -> Outcome {
         agent.next_gather();
         point(&agent, "processes", &[])
     };
-    let compare = |said: &Point, tool: &BTreeMap<char, i64>| {
+    let compare = |reported: &Point, tool: &BTreeMap<char, i64>| {
         let of = |state| tool.get(&state).copied().unwrap_or(0);
         let total: i64 = tool.iter().filter(|(state, _)| **state != '#').map(|(_, n)| n).sum();
         for (field, expected) in [
@@ -295,9 +295,9 @@ fn processes_are_counted_by_state() -> Outcome {
             ("zombies", of('Z')),
             ("stopped", of('T') + of('t')),
         ] {
-            let said = said.int(field);
-            println!("host: processes {field}: {said}, by ps {expected}");
-            assert!((said - expected).abs() <= OTHERS, "{field}: {said} and not {expected}");
+            let reported = reported.int(field);
+            println!("host: processes {field}: {reported}, by ps {expected}");
+            assert!((reported - expected).abs() <= OTHERS, "{field}: {reported} and not {expected}");
         }
     };
     let before = sample();
@@ -355,7 +355,7 @@ fn a_write_is_seen_on_its_disk() -> Outcome {
     assert!((0.0..=110.0).contains(&after.float("io_util")));
     assert!(
         agent.points("diskio").iter().all(|point| point.tag("name") == disk),
-        "others were asked for too"
+        "others were requested too"
     );
     Ok(())
 }
@@ -386,13 +386,18 @@ fn interfaces_of_a_namespace_and_of_the_host() -> Outcome {
     // Up and no loopback, in the agent's own namespace, and nothing of what its sysfs shows.
     let own = agent("", None)?;
     assert_eq!(interfaces(&own), set(&[INTERFACE]));
-    let said = point(&own, "net", &[("interface", INTERFACE)]);
+    let reported = point(&own, "net", &[("interface", INTERFACE)]);
     let [packets_in, bytes_in, packets_out, bytes_out] =
         oracle::interface(&wire.proc(0, "net/dev"), INTERFACE);
     println!("host: net: {packets_out} packets of {bytes_out} bytes sent over the wire");
     assert!(packets_out >= 1000, "{packets_out}");
     assert_eq!(
-        [said.int("packets_recv"), said.int("bytes_recv"), said.int("packets_sent"), said.int("bytes_sent")],
+        [
+            reported.int("packets_recv"),
+            reported.int("bytes_recv"),
+            reported.int("packets_sent"),
+            reported.int("bytes_sent")
+        ],
         [packets_in, bytes_in, packets_out, bytes_out].map(u64::cast_signed)
     );
     drop(own);
@@ -405,10 +410,13 @@ fn interfaces_of_a_namespace_and_of_the_host() -> Outcome {
     let names =
         || links().iter().map(|link| link["ifname"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>();
     let before = names();
-    let said = interfaces(&agent("", Some("/proc"))?);
+    let reported = interfaces(&agent("", Some("/proc"))?);
     let after = names();
-    assert!(before.intersection(&after).all(|name| said.contains(name)), "{said:?} lacks some of {before:?}");
-    assert!(said.contains("lo") && !said.contains(INTERFACE), "{said:?}");
+    assert!(
+        before.intersection(&after).all(|name| reported.contains(name)),
+        "{reported:?} lacks some of {before:?}"
+    );
+    assert!(reported.contains("lo") && !reported.contains(INTERFACE), "{reported:?}");
     Ok(())
 }
 
@@ -429,12 +437,12 @@ fn files_of_a_cgroup() -> Outcome {
     Worker::start(&cgroup, "", &["spin", "500"]).run();
     let before = sum();
     agent.next_gather();
-    let said = point(&agent, "cgroup", &[("path", &directory)]);
-    println!("host: cgroup: {} fields, {field} {}", said.fields.len(), said.int(field));
+    let reported = point(&agent, "cgroup", &[("path", &directory)]);
+    println!("host: cgroup: {} fields, {field} {}", reported.fields.len(), reported.int(field));
     assert!(
-        (before..=sum()).contains(&said.int(field)) && before > 0,
+        (before..=sum()).contains(&reported.int(field)) && before > 0,
         "{} and not {before}",
-        said.int(field)
+        reported.int(field)
     );
     let warnings = agent.log();
     agent.next_gather();

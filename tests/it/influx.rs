@@ -88,7 +88,7 @@ fn hostile(random: &mut fastrand::Rng) -> String {
 }
 
 /// A name as the agent promises to send it: line ends in letters, and no backslash before a special character or the end.
-fn said(name: &str) -> String {
+fn sanitized(name: &str) -> String {
     let mut name = name.to_owned();
     for special in [",", "=", " ", "\""] {
         while name.contains(&format!("\\{special}")) {
@@ -124,8 +124,8 @@ fn each_point_is_read_back_equal() -> Outcome {
     }
     let (left, counts) = write(&server, expected.values().cloned().collect());
     let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    println!("influx: seed {seed}: {} written, {} refused", value(&counts.written), value(&counts.refused));
-    assert_eq!((left, value(&counts.written), value(&counts.refused)), (0, N as u64, 0));
+    println!("influx: seed {seed}: {} written, {} rejected", value(&counts.written), value(&counts.rejected));
+    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, N as u64, 0));
 
     let mut seen = 0;
     let mut names = 0;
@@ -145,7 +145,7 @@ fn each_point_is_read_back_equal() -> Outcome {
             rows[0]["columns"].as_array().unwrap().iter().map(|column| column.as_str().unwrap()).collect();
         for row in rows[0]["values"].as_array().unwrap() {
             let point = &expected[&row[0].as_i64().unwrap()];
-            assert_eq!(said(&point.measurement), name);
+            assert_eq!(sanitized(&point.measurement), name);
             let value = |key: &str| columns.iter().position(|c| *c == key).map(|i| row[i].clone());
             let read: BTreeMap<String, Value> = tags
                 .iter()
@@ -156,10 +156,10 @@ fn each_point_is_read_back_equal() -> Outcome {
                     |(key, value)| if key == "f" { (key, Value::from(value.as_f64())) } else { (key, value) },
                 )
                 .collect();
-            let tags = point.tags.iter().filter(|(_, value)| !said(value).is_empty());
+            let tags = point.tags.iter().filter(|(_, value)| !sanitized(value).is_empty());
             let mut written: BTreeMap<String, Value> =
-                tags.rev().map(|(key, value)| (said(key), Value::from(said(value)))).collect();
-            written.extend(point.fields.iter().map(|(key, value)| (said(key), json(value))));
+                tags.rev().map(|(key, value)| (sanitized(key), Value::from(sanitized(value)))).collect();
+            written.extend(point.fields.iter().map(|(key, value)| (sanitized(key), json(value))));
             assert_eq!(read, written, "{point:?}");
             seen += 1;
         }
@@ -216,7 +216,7 @@ fn server_down_for_a_minute() -> Outcome {
     );
     server.stop();
     let start = Instant::now();
-    agent.said("cannot write; kept for the next try");
+    agent.wait_for_log("cannot write; kept for the next try");
     wait_for(|| start.elapsed() >= DOWN, 2 * DOWN, "the server's pause to be over");
     let missing = agent.lines("mem,").len() as u64;
     server.resume()?;
@@ -226,7 +226,7 @@ fn server_down_for_a_minute() -> Outcome {
         "influx: all of {missing} gathers are there {:.1} s after the server is back",
         back.elapsed().as_secs_f64()
     );
-    agent.said("writes again");
+    agent.wait_for_log("writes again");
     let (well, took) = agent.stop();
     assert!(well, "{}", agent.log());
     for (measurement, field) in [("mem", "total"), ("system", "uptime"), ("system", "load1")] {
@@ -247,7 +247,7 @@ fn wrong_password() -> Outcome {
     assert_eq!(server.query("", "CREATE DATABASE metrics").status, 200);
     let mut agent =
         Running::start(&config(&server.url(), "250ms", "", "username = \"admin\"\n  password = \"wrong\""))?;
-    agent.said("authorization failed; check `username` and `password`");
+    agent.wait_for_log("authorization failed; check `username` and `password`");
     wait_for(|| agent.count(OUTPUT, "waiting") > 4, Duration::from_secs(30), "a count of what waits");
     wait_for(
         || agent.count(OUTPUT, "failed_writes") > 0,
@@ -263,7 +263,7 @@ fn wrong_password() -> Outcome {
     assert!(!agent.log().contains("wrong"), "the password is in the log: {}", agent.log());
     // The right one from now on: what waited is not lost.
     assert_eq!(server.query("", "SET PASSWORD FOR admin = 'wrong'").status, 200);
-    agent.said("writes again");
+    agent.wait_for_log("writes again");
     assert_eq!(server.query("", "SET PASSWORD FOR admin = 'secret'").status, 401, "is it another one now?");
     wait_for(|| agent.count(OUTPUT, "written") > 4, Duration::from_secs(30), "the points");
     agent.stop();
@@ -273,11 +273,11 @@ fn wrong_password() -> Outcome {
 fn missing_database() -> Outcome {
     let server = Influxd::start(Setup::default())?;
     let mut agent = Running::start(&config(&server.url(), "250ms", "", "skip_database_creation = true"))?;
-    agent.said("create it there: CREATE DATABASE");
+    agent.wait_for_log("create it there: CREATE DATABASE");
     wait_for(|| agent.count(OUTPUT, "waiting") > 4, Duration::from_secs(30), "a count of what waits");
     assert_eq!(agent.count(OUTPUT, "written"), 0);
     assert_eq!(server.query("", "CREATE DATABASE metrics").status, 200);
-    agent.said("writes again");
+    agent.wait_for_log("writes again");
     let (well, _) = agent.stop();
     assert!(well, "{}", agent.log());
     let [written, stored] = times(&agent, &server, "mem", "total");
@@ -299,14 +299,14 @@ fn full_buffer() -> Outcome {
         "points in the database",
     );
     server.stop();
-    agent.said("the buffer is full: the oldest points were dropped");
+    agent.wait_for_log("the buffer is full: the oldest points were dropped");
     wait_for(
         || agent.count(OUTPUT, "dropped_overflow") > 50,
         Duration::from_secs(60),
         "a count of what is dropped",
     );
     server.resume()?;
-    agent.said("writes again");
+    agent.wait_for_log("writes again");
     // More than the buffer holds: what waited is through. (How much waits depends on when one looks.)
     let written = agent.count(OUTPUT, "written");
     wait_for(
@@ -339,8 +339,8 @@ fn conflict_of_types() -> Outcome {
     points[50] = point(51).field("f", "a text");
     let (left, counts) = write(&server, points);
     let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    println!("influx: conflict: {} written, {} refused", value(&counts.written), value(&counts.refused));
-    assert_eq!((left, value(&counts.written), value(&counts.refused)), (0, 98, 1));
+    println!("influx: conflict: {} written, {} rejected", value(&counts.written), value(&counts.rejected));
+    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, 98, 1));
     assert_eq!(server.count(DATABASE, "m", "f"), 99);
     // A line that does not parse, which the encoder never makes: found by halving.
     let options = Options { urls: vec![server.url()], database: DATABASE.into(), ..Options::default() };
@@ -348,7 +348,7 @@ fn conflict_of_types() -> Outcome {
         let lines = ["m f=1i 5\n", "not a line\n"].map(|line| bytes::Bytes::from_static(line.as_bytes()));
         Influxdb::new(options).unwrap().write(&[], &lines).await
     });
-    assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
+    assert!(matches!(answer, Answer::Rejected(_)), "{answer:?}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The input `kubernetes` against a kubelet that says what a real one said, and goes wrong in every way: it takes away its own
+//! The input `kubernetes` against a kubelet that responds as a real one did, and fails in every way: it takes away its own
 //! figures and nothing else.
 
 use std::path::Path;
@@ -64,7 +64,7 @@ fn uid(n: usize) -> String {
     format!("{n:08x}-2222-4333-8444-{:012x}", std::process::id())
 }
 
-/// Ids of containers are unique on a machine, so these are also when somebody else runs this there.
+/// Ids of containers are unique on a machine, so these are also when another run of this is active.
 fn id(pod: usize, container: usize) -> String {
     format!("{:032x}{:032x}", std::process::id(), pod * 1000 + container)
 }
@@ -280,7 +280,7 @@ fn faults() -> Outcome {
         let [line] = since().try_into().unwrap_or_else(|lines| panic!("one line for {fault:?}: {lines:#?}"));
         println!("kubelet: {line}");
         let (rss, _) = oracle::process(agent.pid());
-        // A container of which nobody can have heard is there when it is back.
+        // A container that cannot be known yet exists when it is back.
         let (name, now_listed) = (format!("new-{n}"), n + 2);
         kubelet.set_pods(|pods| {
             *pods = (1..=now_listed).map(|pod| listed(pod, 1)).chain([listed(0, 1)]).collect();
@@ -344,9 +344,9 @@ fn token() -> Outcome {
     next(node);
     assert!(!agent.log().contains("no answer from the kubelet"), "{}", agent.log());
     kubelet.set_tokens(&["three"]);
-    agent.said(&format!("401 Unauthorized: the token is not accepted: {}", file.path().display()));
+    agent.wait_for_log(&format!("401 Unauthorized: the token is not accepted: {}", file.path().display()));
     std::fs::write(file.path(), "three\n").unwrap();
-    agent.said(AGAIN);
+    agent.wait_for_log(AGAIN);
     next(node);
     for token in ["one", "two", "three"] {
         assert!(!agent.log().contains(&format!("{token}\"")), "a token is in the log: {}", agent.log());
@@ -408,7 +408,7 @@ fn cost() -> Outcome {
         bytes[1] / 1000
     );
     assert!(lines >= 2 * PODS * GATHERS as usize, "not every container was reported: this shows nothing");
-    assert!(asked.0 - asked_before.0 <= 1, "nothing changed, and the pods were asked for again and again");
+    assert!(asked.0 - asked_before.0 <= 1, "nothing changed, and the pods were requested again and again");
     assert!(rss <= RSS_BYTES, "{rss} bytes of RSS");
     assert!(per_gather < Duration::from_millis(100), "{per_gather:?}");
     drop(cgroups);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
 use seismograf::options::common::OutputCommon;
+use seismograf::options::secret::Secret;
 use seismograf::outputs::sender::{Message, Sender};
 use seismograf::outputs::{Output, influxdb, influxdb_v2};
 use seismograf::point::{Point, Timestamp};
@@ -120,7 +121,7 @@ fn victoria_metrics_gives_values_back() -> Outcome {
     };
     let (of_v1, of_v2) = (points("v1"), points("v2"));
     for (left, counts) in [write(v1(&server.url(), |_| ()), of_v1), write(v2(&server.url(), |_| ()), of_v2)] {
-        assert_eq!((left, value(&counts.written), value(&counts.refused)), (0, N as u64, 0));
+        assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, N as u64, 0));
     }
     let mut read: BTreeMap<(String, i64), BTreeMap<&str, f64>> = BTreeMap::new();
     for (labels, values) in server.series("v[12]_.") {
@@ -242,7 +243,7 @@ fn databases_and_policies_by_tag() -> Outcome {
         options.retention_policy_tag = "policy".into();
     });
     let (left, counts) = write(output, tagged(N));
-    assert_eq!((left, value(&counts.written), value(&counts.refused)), (0, N as u64, 0));
+    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, N as u64, 0));
     for (rest, database) in [(0, "rest"), (1, "one"), (2, "the \"other\"")] {
         for (odd, policy) in [(0, "autogen"), (1, "short")] {
             let rows = server.series(database, &format!("SELECT f, db, \"policy\", t FROM {policy}.m"));
@@ -271,7 +272,7 @@ fn missing_database_holds_no_other_up() -> Outcome {
     });
     let (left, counts) = write(output, tagged(3_000));
     // What is left over is of the database that is missing, and is not lost: it waits.
-    assert_eq!((left, value(&counts.written), value(&counts.refused)), (1_000, 2_000, 0));
+    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (1_000, 2_000, 0));
     assert_eq!(server.count("telegraf", "m", "f"), 1_000);
     assert_eq!(server.count("one", "m", "f"), 1_000);
     Ok(())
@@ -296,7 +297,7 @@ fn over_udp() -> Outcome {
     points.push(Point::new("too_long", Timestamp(1)).field("s", "x".repeat(200)));
     let (left, counts) = write(v1(&server.udp_url(), |options| options.udp_payload = 128), points);
     println!("outputs: UDP: {} lines sent for {N} points", value(&counts.written));
-    assert_eq!((left, value(&counts.refused)), (0, 1), "the one that fits into no packet");
+    assert_eq!((left, value(&counts.rejected)), (0, 1), "the one that fits into no packet");
     assert!(value(&counts.written) > 2 * N as u64, "nothing was split");
     wait_for(|| server.count("udp", "long", "field_19") == N as u64, LIMIT, "the points");
     let rows = server.series("udp", "SELECT * FROM long");
@@ -346,8 +347,8 @@ fn user_in_the_url() -> Outcome {
 fn request_says_what_the_options_say() -> Outcome {
     let server = Standin::start(|_| Reply::stored());
     let point = || vec![Point::new("m", Timestamp(7)).field("f", u64::MAX)];
-    let header = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    let header = |pairs: &[(&str, &str)]| -> BTreeMap<String, Secret> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
     };
     let (left, _) = write(
         v2(&format!("{}/prefix?x=1", server.url()), |options| {
@@ -423,7 +424,7 @@ fn v2_answers() -> Outcome {
     for text in
         ["write limit exceeded", "service unavailable", "create it there, or check `bucket`", "writes again"]
     {
-        agent.said(text);
+        agent.wait_for_log(text);
     }
     assert!(agent.stop().0, "{}", agent.log());
     let requests = server.requests();
@@ -440,7 +441,7 @@ fn v2_answers() -> Outcome {
     let points = (0..1_000).map(|i| Point::new("m", Timestamp(i)).field("f", i)).collect();
     let before = server.requests().len();
     let (left, counts) = write(v2(&server.url(), |_| ()), points);
-    assert_eq!((left, value(&counts.written), value(&counts.refused)), (0, 999, 1));
+    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, 999, 1));
     let taken = numbers(&server, |lines| {
         lines[0].starts_with("m ") && lines.len() <= MOST_LINES && !is_poisoned(lines)
     });
@@ -460,12 +461,12 @@ fn v2_wrong_token() -> Outcome {
         "[agent]\n interval = \"100ms\"\n flush_interval = \"200ms\"\n hostname = \"h\"\n[[inputs.mem]]\n[[outputs.influxdb_v2]]\n urls = [\"{}\"]\n token = \"hush\"\n alias = \"influxdb\"\n[[outputs.file]]\n files = [\"{{points}}\"]\n",
         server.url()
     ))?;
-    agent.said("unauthorized access; check `token`");
+    agent.wait_for_log("unauthorized access; check `token`");
     wait_for(|| agent.count(OUTPUT, "waiting") > 4, LIMIT, "a count of what waits");
     assert_eq!(agent.count(OUTPUT, "written"), 0);
     let before = server.requests().len();
     is_right.store(true, Ordering::Relaxed);
-    agent.said("writes again");
+    agent.wait_for_log("writes again");
     assert!(agent.stop().0, "{}", agent.log());
     let stored: BTreeSet<String> = server.requests()[before..].iter().flat_map(Request::lines).collect();
     let written = sorted_lines(&std::fs::read_to_string(agent.points()).unwrap());
@@ -487,7 +488,7 @@ fn v2_rate_limit() -> Outcome {
         }),
         points,
     );
-    assert_eq!((left, value(&counts.written), value(&counts.refused)), (0, LINES as u64, 0));
+    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, LINES as u64, 0));
     let requests = server.requests();
     for first in &requests {
         let within =
@@ -522,7 +523,7 @@ fn files_are_rotated_and_packed() -> Outcome {
 "#,
     )?;
     // One of a section's files cannot be written to at first; the others do not wait for it, nor get lines twice.
-    agent.said("archive/rotated.lp: No such file");
+    agent.wait_for_log("archive/rotated.lp: No such file");
     let directory = agent.directory().to_owned();
     std::fs::create_dir(directory.join("archive")).unwrap();
     wait_for(

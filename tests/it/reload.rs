@@ -61,16 +61,16 @@ fn the_ledger_goes_on() -> Outcome {
         .spawn()
         .unwrap();
     wait_for(|| balance(&points).len() >= 2, LIMIT, "two gathers");
-    let said = |text: &str| std::fs::read_to_string(&log).unwrap_or_default().matches(text).count();
+    let count = |text: &str| std::fs::read_to_string(&log).unwrap_or_default().matches(text).count();
     for n in 1..=RELOADS {
         // Every third one is broken, each at another moment of the interval.
         let is_bad = n.is_multiple_of(3);
         let text = config(directory.path(), n) + if is_bad { "broken" } else { "" };
         std::fs::write(&conf, text).unwrap();
         let line = if is_bad { "] not reloaded" } else { "] reloaded" };
-        let before = said(line);
+        let before = count(line);
         hang_up(&child);
-        wait_for(|| said(line) > before, LIMIT, line);
+        wait_for(|| count(line) > before, LIMIT, line);
         pause(Duration::from_millis(70 * n as u64 % 300));
     }
     let n = balance(&points).len();
@@ -81,7 +81,7 @@ fn the_ledger_goes_on() -> Outcome {
     balance.pop();
     println!("reload: {} gathers over {RELOADS} reloads, {} of them broken", balance.len(), RELOADS / 3);
     for pair in balance.windows(2) {
-        assert!(pair[1].1 >= pair[0].1, "the totals began anew: {balance:?}");
+        assert!(pair[1].1 >= pair[0].1, "the totals started again: {balance:?}");
         // A gather is a little late, and never by a whole interval.
         let interval = |time_ms: i64| time_ms / INTERVAL_MS;
         assert_eq!(interval(pair[1].0) - interval(pair[0].0), 1, "an interval is missing: {balance:?}");

@@ -43,7 +43,7 @@ impl Point {
     }
 }
 
-/// What the agent said so far.
+/// What the agent has printed so far.
 #[derive(Default)]
 struct Seen {
     /// The latest point of each series.
@@ -148,7 +148,7 @@ impl Agent {
             .find(|point| tags.iter().all(|(key, value)| point.tag(key) == *value))
     }
 
-    /// What the agent says about a part of itself that has no further tags.
+    /// The agent's own telemetry of a part that has no further tags.
     pub fn part(&self, part: &str) -> Point {
         let points = self.points("seismograf");
         let of = |point: &Point| point.tag("part") == part && !point.tags.contains_key("device");

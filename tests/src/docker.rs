@@ -1,4 +1,4 @@
-//! A real docker daemon of the test's own: its data, its socket and its network namespace are nobody else's.
+//! A real docker daemon of the test's own: with its own data, socket and network namespace.
 //!
 //! Containers are made through the API itself, from an image of a static busybox. The daemon runs with `live-restore`, so
 //! that they outlive it. Everything that was started is ended by its process id, and what was mounted is unmounted.

@@ -1,6 +1,6 @@
 //! What a gather of the host inputs costs, among a known number of processes: `it --gather N`.
 //!
-//! The gatherer is process 1 of a pid namespace of its own, with as many processes in it as it is told, and reads the proc
+//! The gatherer is process 1 of a pid namespace of its own, with the requested number of processes in it, and reads the proc
 //! of that namespace as a container reads its host's; its mount namespace lacks the file systems of containers. So neither
 //! depends on what else the machine runs. The inputs are the library's own, with the options of the default configuration.
 
@@ -46,7 +46,7 @@ pub fn main_if_gatherer() -> Option<()> {
     }
     let n_processes: u64 = n_processes.parse().unwrap();
     let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS;
-    // SAFETY: this process has one thread, and shares its namespaces with nobody that minds.
+    // SAFETY: this process has one thread, and no other process depends on its namespaces.
     assert_eq!(unsafe { libc::unshare(namespaces) }, 0, "{}", std::io::Error::last_os_error());
     unmount_containers();
     // SAFETY: this process has one thread, so that the child is whole.
@@ -94,7 +94,7 @@ fn sleep_in_a_child() {
 /// The least of some rounds: other work of the machine can only make one dearer.
 fn measure() -> BTreeMap<&'static str, u64> {
     const ROUNDS: usize = 20;
-    // Mounted nowhere, so that nobody else sees it and nothing is left behind.
+    // A detached mount: no other process sees it, and nothing is left behind.
     let proc = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
     fsconfig_create(&proc).unwrap();
     let proc = fsmount(&proc, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap();

@@ -128,7 +128,7 @@ impl Influxd {
         assert_eq!(answer.status, 200, "{query}: {answer:?}");
         let mut body: Value = serde_json::from_str(&answer.body).expect("influxd answers no JSON");
         let result = body["results"][0].take();
-        // A database that nobody has made yet has no series.
+        // A database that does not exist yet has no series.
         if result["error"].as_str().is_some_and(|error| error.starts_with("database not found")) {
             return Vec::new();
         }

@@ -1,4 +1,4 @@
-//! A stand-in for the kubelet: what a real one answered, over TLS, to whoever has the token; and everything that can go
+//! A stand-in for the kubelet: what a real one answered, over TLS, to clients with the token; and everything that can go
 //! wrong with it.
 
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
-/// What a real kubelet said.
+/// The recorded responses of a real kubelet.
 const PODS: &str = include_str!("../../agent/testdata/kubelet/pods.json");
 const SUMMARY: &str = include_str!("../../agent/testdata/kubelet/stats-summary.json");
 const UNAUTHORIZED: &str = include_str!("../../agent/testdata/kubelet/401.http");
@@ -28,7 +28,7 @@ pub enum Fault {
     Unauthorized,
     /// The token has no rights.
     Forbidden,
-    /// The connection is closed in the midst of an answer.
+    /// The connection is closed in the middle of a response.
     Half,
     /// Answers of 50 MB, whose length it does not say.
     Large,
@@ -38,7 +38,7 @@ pub enum Fault {
     WrongCertificate,
 }
 
-/// A stand-in for the kubelet's read-only port: the recorded answers over plain HTTP, for whoever asks. It serves until the
+/// A stand-in for the kubelet's read-only port: the recorded answers over plain HTTP, for every client. It serves until the
 /// process ends.
 pub fn serve_read_only(address: SocketAddr) {
     let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
@@ -139,13 +139,13 @@ impl Kubelet {
         self.state.lock().unwrap().summary = changed(SUMMARY, "pods", change);
     }
 
-    /// How often it was asked for the pods and for the summary.
+    /// How often the pods and the summary were requested.
     pub fn requests(&self) -> (u64, u64) {
         let state = self.state.lock().unwrap();
         (state.n_pods, state.n_summaries)
     }
 
-    /// Ends it, as a kubelet that is restarted or dead: nobody listens any more.
+    /// Ends it, as when a kubelet restarts or dies: nothing listens any more.
     pub fn stop(&mut self) {
         let Some(listening) = self.listening.take() else { return };
         {
@@ -239,7 +239,7 @@ fn serve(stream: impl Read + Write, state: &Mutex<State>) -> io::Result<()> {
                 state.n_summaries += 1;
                 state.summary.clone()
             } else {
-                panic!("nobody asks a kubelet for this: {head}");
+                panic!("unexpected request to a kubelet: {head}");
             };
             let token = head.lines().find_map(|line| line.strip_prefix("authorization: Bearer "));
             let is_known = token.is_some_and(|token| state.tokens.iter().any(|known| known == token));
@@ -283,7 +283,7 @@ fn ok(body: &str) -> String {
     answer
 }
 
-/// What a real one said by HTTP/2, as HTTP/1.1 says it.
+/// A real kubelet's response over HTTP/2, written as HTTP/1.1.
 fn recorded(answer: &str) -> String {
     answer.replacen("HTTP/2", "HTTP/1.1", 1)
 }

@@ -33,7 +33,7 @@ const POLL_PERIOD: Duration = Duration::from_millis(20);
 /// Waits until a condition holds, and returns when it does.
 ///
 /// # Panics
-/// When it does not within `timeout`; the message says `what` was waited for.
+/// When it does not within `timeout`; the message names `what` was waited for.
 pub fn wait_for(mut condition: impl FnMut() -> bool, timeout: Duration, what: &str) {
     wait_for_some(|| condition().then_some(()), timeout, what);
 }
@@ -41,14 +41,14 @@ pub fn wait_for(mut condition: impl FnMut() -> bool, timeout: Duration, what: &s
 /// Waits until there is a value, and returns it.
 ///
 /// # Panics
-/// When there is none within `timeout`; the message says `what` was waited for.
+/// When there is none within `timeout`; the message names `what` was waited for.
 pub fn wait_for_some<T>(mut look: impl FnMut() -> Option<T>, timeout: Duration, what: &str) -> T {
     let deadline = Instant::now() + timeout;
     loop {
         if let Some(value) = look() {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited {timeout:?} for {what}, in vain");
+        assert!(Instant::now() < deadline, "timed out after {timeout:?} waiting for {what}");
         pause(POLL_PERIOD);
     }
 }

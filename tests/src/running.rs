@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::{Skip, agent_binary, terminate, wait_for};
 
-/// What an agent with `hostname = "h"` says about its output `influxdb`.
+/// The series in which an agent with `hostname = "h"` reports its output `influxdb`.
 pub const OUTPUT: &str = "seismograf,host=h,output=influxdb";
 
 /// A running agent with a directory of its own. Dropping it ends the process.
@@ -97,11 +97,11 @@ impl Running {
         lines.last().and_then(|line| int(line, field)).map_or(0, i64::cast_unsigned)
     }
 
-    /// Waits until it has logged a text, and prints that line.
+    /// Waits until the log has a text, and prints that line.
     ///
     /// # Panics
-    /// When it does not within 30 s.
-    pub fn said(&self, text: &str) {
+    /// When it does not have it within 30 s.
+    pub fn wait_for_log(&self, text: &str) {
         wait_for(|| self.log().contains(text), Duration::from_secs(30), text);
         let log = self.log();
         let line = log.lines().find(|line| line.contains(text)).unwrap();

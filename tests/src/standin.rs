@@ -1,5 +1,5 @@
 //! A stand-in for an InfluxDB 2 server, which is not among Debian's packages: takes requests, keeps what they say, and
-//! answers as it is told, with the bodies that InfluxDB documents.
+//! answers as configured, with the bodies that InfluxDB documents.
 //!
 //! It shows what the agent does with an answer, and nothing about a real server. Source of the answers:
 //! <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>.
@@ -24,7 +24,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 pub struct Request {
     /// `POST`
     pub method: String,
-    /// What is asked for: a path with its query, or a whole URL from those who take this for a proxy.
+    /// The request target: a path with its query, or a whole URL from a client that uses this as a proxy.
     pub target: String,
     /// The headers, with their names in lower case.
     pub headers: BTreeMap<String, String>,
@@ -35,7 +35,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The lines of the body, unpacked where it says that it is packed.
+    /// The lines of the body, decompressed if it is compressed.
     ///
     /// # Panics
     /// When the body is no text.

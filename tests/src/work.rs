@@ -46,11 +46,11 @@ impl Worker {
         writeln!(self.stdin.as_mut().unwrap(), "go").unwrap();
     }
 
-    /// Waits for its end, and gives what it said: a number for most kinds.
+    /// Waits for its end, and returns what it reported: a number for most kinds.
     pub fn finish(mut self) -> u64 {
         let line = self.line();
         let _ = self.child.wait();
-        let Some(number) = line.strip_prefix("done ") else { panic!("the worker said {line:?}") };
+        let Some(number) = line.strip_prefix("done ") else { panic!("the worker printed {line:?}") };
         number.parse().unwrap()
     }
 

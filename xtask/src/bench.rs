@@ -9,7 +9,7 @@ use crate::ci;
 
 /// What to measure.
 #[derive(Subcommand)]
-pub(crate) enum What {
+pub(crate) enum Cost {
     /// Nanoseconds per event of each probe, less an empty program at the same hook in the same run.
     Probes,
     /// Memory and CPU of the agent at 100 cgroups, of which 10 are busy.
@@ -17,10 +17,10 @@ pub(crate) enum What {
 }
 
 /// Measures.
-pub(crate) fn bench(what: &What) -> anyhow::Result<()> {
-    let test = match what {
-        What::Probes => "cost::of_each_probe",
-        What::Agent => "cost::of_the_agent",
+pub(crate) fn bench(cost: &Cost) -> anyhow::Result<()> {
+    let test = match cost {
+        Cost::Probes => "cost::of_each_probe",
+        Cost::Agent => "cost::of_the_agent",
     };
     ci::e2e(&[test.to_owned()])
 }

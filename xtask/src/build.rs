@@ -64,7 +64,7 @@ pub(crate) fn tests() -> anyhow::Result<PathBuf> {
 /// Has cargo link without shared libraries. Returns the folder of the target's profiles.
 fn link_statically(build: &mut Command) -> PathBuf {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    // Its own folder: other flags would have everything else built anew.
+    // Its own folder: other flags would rebuild everything else.
     let directory = workspace().join("target/static");
     build.args(["--target", &target, "--target-dir"]).arg(&directory);
     build.env("RUSTFLAGS", "-C target-feature=+crt-static");
@@ -90,7 +90,7 @@ fn compile(source: &Path, target: &Path, args: &[&str]) -> anyhow::Result<PathBu
     build.current_dir(source);
     build.args(["build", "--quiet", "--release", "--package", "seismograf-ebpf", "--bin", "seismograf-ebpf"]);
     build.args(["-Z", "build-std=core", "--target", BPF_TARGET, "--target-dir"]).arg(target).args(args);
-    // A stable compiler builds its own library only when it is told that this is on purpose.
+    // A stable compiler builds its own library only with this variable.
     build.env("RUSTC_BOOTSTRAP", "1");
     if let Some(rustc) = &toolchain.rustc {
         build.env("RUSTC", rustc);

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::build::{self, Profile};
-use crate::command::{apt_install, command, find, is_debian, is_root, run, run_quietly};
+use crate::command::{command, run, run_quietly};
+use crate::packages;
 use crate::{cluster, codegen, tidy, vm};
 
 /// What the end-to-end tests use: program, Debian package.
@@ -109,22 +110,10 @@ fn timed<T>(name: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Res
 
 /// Runs the end-to-end tests against the agent; their own last line is the last.
 pub(crate) fn e2e(args: &[String]) -> anyhow::Result<()> {
-    install(PROGRAMS)?;
+    packages::install(PROGRAMS)?;
     let agent = build::agent(Profile::Fast)?;
     let mut test = command(build::tests()?);
     test.args(["--test-threads=1", "--nocapture"]).args(args);
     test.env("SEISMOGRAF_BIN", agent).env("SEISMOGRAF_BENCH_OBJECT", build::bench_object()?);
     run_quietly(test.env("RUST_BACKTRACE", "0"))
-}
-
-/// Installs the Debian packages of programs that are missing; elsewhere the tests that need them skip, and say so.
-pub(crate) fn install(programs: &[(&str, &str)]) -> anyhow::Result<()> {
-    let mut packages: Vec<&str> =
-        programs.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
-    packages.dedup();
-    if !packages.is_empty() && is_debian() && is_root() {
-        eprintln!("the tests need {}: installing", packages.join(", "));
-        apt_install(&packages)?;
-    }
-    Ok(())
 }

@@ -11,9 +11,9 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
 use crate::build::{self, Profile};
-use crate::ci::install;
-use crate::command::{command, find, is_debian, is_root, output, run_quietly, workspace};
+use crate::command::{command, find, is_root, output, run_quietly, workspace};
 use crate::image;
+use crate::packages::{self, is_debian};
 
 /// What a node consists of, besides Kubernetes: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -50,8 +50,9 @@ const START_LIMIT: Duration = Duration::from_secs(240);
 /// For the kernel to end what runs on a node.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
+/// What to do with the node.
 #[derive(Subcommand)]
-pub(crate) enum What {
+pub(crate) enum Action {
     /// Build Kubernetes with Go, once: target/cluster/bin.
     Build,
     /// Start the node.
@@ -74,20 +75,20 @@ pub(crate) enum What {
     Down,
 }
 
-pub(crate) fn cluster(what: &What) -> anyhow::Result<()> {
-    match what {
-        What::Build => Build::start(0)?.finish(None).map(|_| ()),
-        What::Up => {
+pub(crate) fn cluster(action: &Action) -> anyhow::Result<()> {
+    match action {
+        Action::Build => Build::start(0)?.finish(None).map(|_| ()),
+        Action::Up => {
             let node = Node::up()?;
             println!("the node is up, as process {}: cargo xtask cluster exec kubectl get pods -A", node.pid);
             Ok(())
         }
-        What::Test { keep, filter } => test(*keep, filter),
-        What::Exec { args } => {
+        Action::Test { keep, filter } => test(*keep, filter),
+        Action::Exec { args } => {
             let node = Node::running()?.context("no node is up: cargo xtask cluster up")?;
             run_quietly(node.command(&args[0])?.args(&args[1..]).stdin(Stdio::inherit()))
         }
-        What::Down => down(),
+        Action::Down => down(),
     }
 }
 
@@ -130,7 +131,7 @@ impl Build {
             .find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v"))
             .context("tests/cluster/go.mod does not require k8s.io/kubernetes")?;
         let minor = version.split('.').nth(1).unwrap_or_default();
-        // The API server answers for this version, and clients are told it.
+        // The API server answers for this version, and reports it to clients.
         let flags = format!(
             "-s -w -X k8s.io/component-base/version.gitVersion=v{version} \
              -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor={minor} \
@@ -181,7 +182,7 @@ impl Build {
 }
 
 impl Drop for Build {
-    /// One that nobody waits for any more ends; what it has compiled is not compiled again.
+    /// Ends a build that is no longer waited for; what it has compiled is not compiled again.
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             let _ = child.kill();
@@ -263,7 +264,7 @@ impl Node {
         if let Some(reason) = unavailable() {
             bail!("no cluster here: {reason}");
         }
-        install(PROGRAMS)?;
+        packages::install(PROGRAMS)?;
         Build::start(0)?.finish(None)?;
         // What one left that was not ended in good order.
         down()?;
@@ -422,7 +423,7 @@ fn until(what: &str, limit: Duration, mut done: impl FnMut() -> anyhow::Result<b
     let start = Instant::now();
     while !done()? {
         if start.elapsed() > limit {
-            bail!("waited {limit:?} for {what}, in vain");
+            bail!("timed out after {limit:?} waiting for {what}");
         }
         pause();
     }

@@ -2,7 +2,7 @@
 
 use crate::command::{command, run};
 
-/// Writes them anew, or fails when one is stale. The tests named `docs_` know how.
+/// Writes them again, or fails when one is stale. The tests named `docs_` know how.
 pub(crate) fn codegen(check: bool) -> anyhow::Result<()> {
     let mut test = command("cargo");
     test.args(["test", "--quiet", "-p", "seismograf", "--lib", "docs_"]);

@@ -59,26 +59,9 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     directories.map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
-/// Whether this process may install packages.
+/// Whether this process runs as root, and so may install packages.
 pub(crate) fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
-}
-
-/// Whether packages come by `apt-get` here.
-pub(crate) fn is_debian() -> bool {
-    Path::new("/etc/debian_version").exists() && find("apt-get").is_some()
-}
-
-/// Installs Debian packages, after one look for newer lists.
-pub(crate) fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
-    static UPDATED: std::sync::Once = std::sync::Once::new();
-    UPDATED.call_once(|| {
-        let _ = run(Command::new("apt-get").args(["update", "-qq"]).stdin(Stdio::null()));
-    });
-    let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
-    install.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null());
-    run(&mut install)
 }
 
 fn show(command: &Command) -> String {

@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: the parsers of bytes that others write, by libFuzzer.
 //!
-//! What it finds is left below `agent/fuzz/artifacts`, and what it learns below `agent/fuzz/corpus`.
+//! What it finds is left below `agent/fuzz/artifacts`, and the inputs that it keeps below `agent/fuzz/corpus`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,31 +18,31 @@ const PATHS: &str = "agent/testdata/cgroup-paths.txt";
 
 /// What to run, and for how long.
 #[derive(Args)]
-pub(crate) struct What {
-    /// A target, such as `cgroup_path`; all of them, one after the other, when none is given.
+pub(crate) struct FuzzArgs {
+    /// A target, such as `cgroup_path`; all of them, one after the other, by default.
     target: Option<String>,
-    /// End after so many seconds.
+    /// Stop after this many seconds.
     #[arg(long, default_value_t = 60, conflicts_with = "runs")]
     seconds: u64,
-    /// End after so many inputs instead.
+    /// Stop after this many inputs instead.
     #[arg(long)]
     runs: Option<u64>,
 }
 
 /// Fuzzes.
-pub(crate) fn fuzz(what: &What) -> anyhow::Result<()> {
+pub(crate) fn fuzz(args: &FuzzArgs) -> anyhow::Result<()> {
     if find("cargo-fuzz").is_none() {
         bail!("cargo-fuzz is missing: `cargo install cargo-fuzz`, and `rustup toolchain install nightly`");
     }
     let known = output(&mut fuzz_command("list"))?;
-    let targets: Vec<&str> = match &what.target {
+    let targets: Vec<&str> = match &args.target {
         Some(target) if known.lines().any(|name| name == target) => vec![target],
         Some(target) => {
             bail!("there is no target {target}: it is one of {}", known.trim().replace('\n', ", "))
         }
         None => known.lines().collect(),
     };
-    let end = what.runs.map_or(format!("-max_total_time={}", what.seconds), |runs| format!("-runs={runs}"));
+    let end = args.runs.map_or(format!("-max_total_time={}", args.seconds), |runs| format!("-runs={runs}"));
     for target in targets {
         let corpus = Path::new(FUZZ).join("corpus").join(target);
         fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;

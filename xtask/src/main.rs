@@ -8,6 +8,7 @@ mod codegen;
 mod command;
 mod fuzz;
 mod image;
+mod packages;
 mod setup;
 mod tidy;
 mod vm;
@@ -53,9 +54,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Rules that no lint knows.
+    /// Check rules that no lint has.
     Tidy,
-    /// Write the generated documents anew, or check them.
+    /// Write the generated documents again, or check them.
     Codegen {
         /// Fail when one is stale.
         #[arg(long)]
@@ -64,19 +65,19 @@ enum Task {
     /// Measure.
     Bench {
         #[command(subcommand)]
-        what: bench::What,
+        cost: bench::Cost,
     },
-    /// Feed the parsers of foreign bytes with what they do not expect, by libFuzzer.
-    Fuzz(fuzz::What),
+    /// Fuzz the parsers of foreign bytes with libFuzzer.
+    Fuzz(fuzz::FuzzArgs),
     /// Run on other kernels in QEMU: 5.10, 6.1, 6.12, 7.2.
     Vm {
-        /// Debian suites, such as bullseye; all of them when none is given.
+        /// Debian suites, such as bullseye; all of them by default.
         suites: Vec<String>,
     },
     /// A real Kubernetes of one node, and the tests that need one.
     Cluster {
         #[command(subcommand)]
-        what: cluster::What,
+        action: cluster::Action,
     },
     /// Build a container image `FROM scratch`: target/image/seismograf.tar.
     Image,
@@ -108,10 +109,10 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::E2e { args } => ci::e2e(&args),
         Task::Tidy => tidy::tidy(),
         Task::Codegen { check } => codegen::codegen(check),
-        Task::Bench { what } => bench::bench(&what),
-        Task::Fuzz(what) => fuzz::fuzz(&what),
+        Task::Bench { cost } => bench::bench(&cost),
+        Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Vm { suites } => vm::vm(&suites),
-        Task::Cluster { what } => cluster::cluster(&what),
+        Task::Cluster { action } => cluster::cluster(&action),
         Task::Image => image::image(),
     }
 }

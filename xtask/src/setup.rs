@@ -9,7 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::command::{apt_install, command, find, is_debian, is_root, output, run};
+use crate::command::{command, find, is_root, output, run};
+use crate::packages::{apt_install, is_debian};
 
 /// The linker's version; it is built against one LLVM, so it is not left to chance.
 const LINKER_VERSION: &str = "0.13.0";

@@ -11,8 +11,8 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 
 use crate::build::{self, Profile};
-use crate::ci::install;
-use crate::command::{command, find, is_debian, is_root, output, run_quietly, workspace};
+use crate::command::{command, find, is_root, output, run_quietly, workspace};
+use crate::packages::{self, is_debian};
 
 /// The suites, and the Linux that each brings.
 const SUITES: &[(&str, &str)] =
@@ -28,7 +28,7 @@ const LIMIT: &str = "240";
 
 /// Boots each suite's kernel and checks the agent there.
 pub(crate) fn vm(suites: &[String]) -> anyhow::Result<()> {
-    install(PROGRAMS)?;
+    packages::install(PROGRAMS)?;
     if !is_debian()
         || std::env::consts::ARCH != "x86_64"
         || PROGRAMS.iter().any(|(name, _)| find(name).is_none())
@@ -146,7 +146,7 @@ fn mirror() -> anyhow::Result<String> {
     uri.map(str::to_owned).context("no package server in /etc/apt")
 }
 
-/// Boots, shows what the machine says of the agent, and returns whether it passed.
+/// Boots, shows what the machine reports about the agent, and returns whether it passed.
 fn boot(kernel: &Path, initramfs: &Path, directory: &Path) -> anyhow::Result<bool> {
     let disk = directory.join("disk");
     run_quietly(command("truncate").args(["-s", "64M"]).arg(&disk))?;

@@ -1,4 +1,4 @@
-//! `seismograf config`: what is wrong with a configuration.
+//! `seismograf config check`: what is wrong with a configuration.
 
 use anyhow::Context as _;
 
@@ -6,10 +6,10 @@ use super::print;
 use crate::config::Config;
 use crate::exit::Exit;
 
-/// `seismograf config check`, of a configuration that could be read.
+/// Checks what loading a configuration does not: whether its outputs can be built.
 ///
 /// # Errors
-/// An output that cannot work with its options.
+/// An output that cannot use its options.
 pub fn check(config: &Config) -> anyhow::Result<Exit> {
     for section in &config.outputs {
         let built = section.options.clone().build();

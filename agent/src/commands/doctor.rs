@@ -1,6 +1,6 @@
-//! `seismograf doctor`: what this host offers, each probe on or off and why, and what to do.
+//! `seismograf doctor`: what this host supports, each probe on or off and why, and what to do.
 //!
-//! Loads and attaches the probes for a moment, as a run would; nothing is left behind.
+//! Loads and attaches the probes for a moment, as a run would, and leaves nothing behind.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -19,23 +19,23 @@ use crate::plugins::{InputOptions, OutputOptions};
 /// What the doctor found.
 #[derive(Debug)]
 pub struct Findings {
-    /// To be read by a person.
+    /// The report, for a person to read.
     pub text: String,
-    /// Whether every probe that the configuration asks for is on.
-    pub is_well: bool,
+    /// Whether every configured probe is on.
+    pub is_healthy: bool,
 }
 
-/// Capabilities by their bit (`include/uapi/linux/capability.h`), as far as the probes need them.
+/// The capabilities that the probes need, by bit (`include/uapi/linux/capability.h`).
 const CAPABILITIES: &[(u32, &str)] = &[(12, "NET_ADMIN"), (21, "SYS_ADMIN"), (38, "PERFMON"), (39, "BPF")];
 
 /// `seismograf doctor`
 ///
 /// # Errors
-/// When the output is gone.
+/// The standard output cannot be written to.
 pub async fn run(config: &Config) -> anyhow::Result<Exit> {
     let findings = examine(config, &host()).await;
     std::io::stdout().write_all(findings.text.as_bytes())?;
-    Ok(if findings.is_well { Exit::Ok } else { Exit::Failed })
+    Ok(if findings.is_healthy { Exit::Ok } else { Exit::Failed })
 }
 
 impl Findings {
@@ -44,16 +44,16 @@ impl Findings {
     }
 }
 
-/// Looks at everything that a run of `config` would use.
+/// Examines everything that a run with `config` would use.
 pub async fn examine(config: &Config, host: &Host) -> Findings {
-    let mut findings = Findings { text: String::new(), is_well: true };
+    let mut findings = Findings { text: String::new(), is_healthy: true };
     machine(&mut findings, host);
     let advices = probes(&mut findings, config, host);
     for section in &config.inputs {
         match &section.options {
             InputOptions::Docker(options) => findings.line("input docker", docker(options).await),
             InputOptions::Kubernetes(options) => {
-                findings.line("input kubernetes", kubelet(options, host).await)
+                findings.line("input kubernetes", kubelet(options, host).await);
             }
             _ => {}
         }
@@ -70,7 +70,7 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
     findings
 }
 
-/// The kernel, and what this process may do.
+/// The kernel, and the privileges of this process.
 fn machine(findings: &mut Findings, host: &Host) {
     let uname = rustix::system::uname();
     let (release, machine) = (uname.release().to_string_lossy(), uname.machine().to_string_lossy());
@@ -86,17 +86,17 @@ fn machine(findings: &mut Findings, host: &Host) {
     findings.line("user", format_args!("{}{}", rustix::process::geteuid().as_raw(), capabilities()));
 }
 
-/// The hierarchies, and each probe. Returns what to do about those that are off.
+/// The cgroup hierarchies and each probe. Returns what to do about probes that are off.
 fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> {
-    let asked = config.inputs.iter().find_map(|section| match &section.options {
+    let configured = config.inputs.iter().find_map(|section| match &section.options {
         InputOptions::Ebpf(options) => Some(options.kernel()),
         _ => None,
     });
-    let asked =
-        asked.unwrap_or_else(|| ProbeOptions { probes: Vec::new(), ..ebpf::Options::default().kernel() });
+    let configured = configured
+        .unwrap_or_else(|| ProbeOptions { probes: Vec::new(), ..ebpf::Options::default().kernel() });
     let hierarchies = Hierarchies::read(host);
-    // Also what is not asked for is tried, so that a person knows whether it could be.
-    let all = ProbeOptions { probes: Probe::ALL.to_vec(), ..asked.clone() };
+    // Probes that are not configured are tried too, to find out whether they would work.
+    let all = ProbeOptions { probes: Probe::ALL.to_vec(), ..configured.clone() };
     let (probes, report) = Probes::open(&all, host, &hierarchies, || ());
     drop(probes);
     findings.line("cgroups", layout(hierarchies.layout()));
@@ -109,16 +109,16 @@ fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> 
     findings.line("  net in", place(HierarchyId::UNIFIED));
     let mut advices: Vec<String> = Vec::new();
     for (group, state) in &report.groups {
-        let is_asked = match group {
-            Group::Probe(probe) => asked.probes.contains(probe),
+        let is_configured = match group {
+            Group::Probe(probe) => configured.probes.contains(probe),
             Group::Lifecycle | Group::Oom => true,
         };
         let value = match state {
-            GroupState::On if is_asked => "on".into(),
-            GroupState::On => "available, not asked for: add it to `probes` of [[inputs.ebpf]]".into(),
-            GroupState::NotAsked => "not asked for".into(),
+            GroupState::On if is_configured => "on".into(),
+            GroupState::On => "available, not configured: add it to `probes` of [[inputs.ebpf]]".into(),
+            GroupState::NotAsked => "not configured".into(),
             GroupState::Off { why, advice } => {
-                findings.is_well &= !is_asked;
+                findings.is_healthy &= !is_configured;
                 if !advice.is_empty() && !advices.contains(advice) {
                     advices.push(advice.clone());
                 }
@@ -142,7 +142,7 @@ fn layout(layout: Layout) -> &'static str {
     }
 }
 
-/// Which of the capabilities this process holds (`CapEff` in proc(5) `PID/status`).
+/// The capabilities that this process has, and those that it lacks (`CapEff` in proc(5) `PID/status`).
 fn capabilities() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let Some(bits) = pid_status::effective_capabilities(&status) else { return String::new() };
@@ -158,13 +158,13 @@ fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
 }
 
-/// The kubelet, and what the agent may ask it for.
+/// The kubelet, and which requests it allows.
 async fn kubelet(options: &kubernetes::Options, host: &Host) -> String {
     let client = match options.client(host) {
         Ok(client) => client,
         Err(error) => return format!("NOT USABLE: {error}"),
     };
-    // Each needs a right of its own.
+    // Each needs its own permission.
     let pods = match client.pods().await {
         Ok(pods) => format!("{} pods", pods.len()),
         Err(error) => format!("NO PODS: {error}"),
@@ -175,7 +175,7 @@ async fn kubelet(options: &kubernetes::Options, host: &Host) -> String {
     }
 }
 
-/// Whether a docker daemon is reached, and what it says of itself.
+/// Whether a docker daemon can be reached, and what it reports about itself.
 async fn docker(options: &docker::Options) -> String {
     let client = match options.client(|name| std::env::var(name).ok()) {
         Ok(client) => client,
@@ -195,7 +195,7 @@ async fn docker(options: &docker::Options) -> String {
     }
 }
 
-/// Each place that an output writes to, and what it says of itself.
+/// Each place that an output writes to, and what it reports about itself.
 async fn check(options: &OutputOptions) -> Vec<(String, String)> {
     let outputs = match options.clone().build() {
         Ok(outputs) => outputs,

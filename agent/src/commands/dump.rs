@@ -1,6 +1,6 @@
-//! `seismograf dump`: gather and print, without any output.
+//! `seismograf dump`: gathers and prints, without any output.
 
-pub mod print;
+pub(super) mod print;
 mod raw;
 mod table;
 
@@ -22,7 +22,7 @@ use crate::plugins::InputOptions;
 /// `seismograf dump`
 ///
 /// # Errors
-/// Why it cannot start, or when the output cannot be written to.
+/// An input that cannot start, or a standard output that cannot be written to.
 pub async fn run(config: Config, args: &DumpArgs) -> anyhow::Result<Exit> {
     use std::io::IsTerminal as _;
     let stdout = std::io::stdout();
@@ -48,7 +48,7 @@ pub async fn run(config: Config, args: &DumpArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// What to dump, of a configuration whose inputs are started.
+/// Starts the inputs of a configuration, for a dump.
 ///
 /// # Errors
 /// An input that cannot start.
@@ -70,7 +70,7 @@ pub(super) fn request(
     Ok(Request { inputs, global_tags: config.global_tags, interval, count, format, terminal })
 }
 
-/// A dump faster than the configured interval needs times as fine; `--test`, which has none, does not.
+/// A dump with a shorter interval than configured needs a finer precision; `--test`, which has no interval, does not.
 fn precision(common: &InputCommon, interval: Duration) -> Duration {
     if interval.is_zero() { common.precision } else { common.precision.min(auto_precision(interval)) }
 }

@@ -1,4 +1,4 @@
-//! `seismograf run`, and its forms `--test` and `--once`: the pipeline, and the signals that it obeys.
+//! `seismograf run`, also with `--test` and `--once`: runs the pipeline, and handles signals.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::pipeline::{Order, Pipeline};
 use crate::service::sd_notify::Notifier;
 use crate::service::{logging, pidfile};
 
-/// `seismograf run`, and its forms `--test` and `--once`.
+/// `seismograf run`, also with `--test` and `--once`.
 ///
 /// # Errors
 /// Why it cannot start.
@@ -35,7 +35,7 @@ pub async fn run(
         dump::print::test(request, wait, &mut std::io::stdout().lock()).await?;
         return Ok(Exit::Ok);
     }
-    // Before anything takes time: by default, these signals would end the process.
+    // Before anything that takes time: by default, these signals kill the process.
     let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
     let _pidfile = args.pidfile.as_deref().map(pidfile::Pidfile::write).transpose()?;
     let sources: Vec<String> = config.sources.iter().map(|path| path.display().to_string()).collect();
@@ -55,14 +55,14 @@ pub async fn run(
     };
     let is_written = tokio::select! {
         is_written = pipeline.run(receive, shutdown) => is_written,
-        () = obey_signals(hangup, user1, &mut loader, &log, &notifier, orders) => false,
+        () = handle_signals(hangup, user1, &mut loader, &log, &notifier, orders) => false,
     };
     tracing::info!("stop");
     Ok(if is_written { Exit::Ok } else { Exit::Failed })
 }
 
-/// Reloads at SIGHUP and flushes at SIGUSR1, for as long as the pipeline takes orders.
-async fn obey_signals(
+/// Reloads at SIGHUP and flushes at SIGUSR1, as long as the pipeline takes orders.
+async fn handle_signals(
     mut hangup: Signal,
     mut user1: Signal,
     loader: &mut Loader,
@@ -77,17 +77,17 @@ async fn obey_signals(
                 notifier.reloading();
                 let loaded = loader.load();
                 let settings = loaded.as_ref().ok().map(|config| loader.log_settings(config));
-                let (done, is_taken) = oneshot::channel();
+                let (done, is_applied) = oneshot::channel();
                 if orders.send(Order::Reload { loaded: loaded.map(Box::new), done }).await.is_err() {
                     return;
                 }
-                let is_taken = is_taken.await.unwrap_or(false);
-                if let (true, Some(settings)) = (is_taken, settings)
+                let is_applied = is_applied.await.unwrap_or(false);
+                if let (true, Some(settings)) = (is_applied, settings)
                     && let Err(error) = log.change(settings)
                 {
-                    tracing::error!(%error, "the log goes on as before");
+                    tracing::error!(%error, "the log settings are unchanged");
                 }
-                notifier.ready(if is_taken { "running" } else { "running; the last reload was refused: see the log" });
+                notifier.ready(if is_applied { "running" } else { "running; the last reload was refused: see the log" });
             }
             Some(()) = user1.recv() => {
                 if orders.send(Order::Flush).await.is_err() {

@@ -1,4 +1,4 @@
-//! `[agent]`: the options of all files together, with Telegraf's defaults.
+//! `[agent]`: the options of all files merged, with Telegraf's defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::options::duration;
 use crate::service::logging::{self, LogFormat, LogOptions};
 use crate::service::rotation::Rotation;
 
-/// The options of `[agent]` as they are written.
+/// The options of `[agent]` as a file has them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct AgentOptions {
@@ -50,7 +50,7 @@ struct Seconds(#[serde(deserialize_with = "duration::deserialize")] Duration);
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Size(#[serde(deserialize_with = "duration::deserialize_size")] u64);
 
-/// The options of `[agent]` that Telegraf takes in any case and without underscores: `FlushInterval`.
+/// The options of `[agent]` that Telegraf accepts in any case and without underscores: `FlushInterval`.
 const AGENT_KEYS_OF_ANY_SPELLING: &[&str] = &[
     "interval",
     "round_interval",
@@ -65,7 +65,7 @@ const AGENT_KEYS_OF_ANY_SPELLING: &[&str] = &[
     "omit_hostname",
 ];
 
-/// Adds a file's `[agent]` to those before it, key by key.
+/// Merges a file's `[agent]` into those of earlier files, key by key.
 pub(super) fn merge_agent(entries: &mut Vec<Entry>, later: Vec<Entry>, notes: &mut Notes) {
     for mut entry in later {
         let plain = |key: &str| key.replace('_', "").to_lowercase();
@@ -75,7 +75,7 @@ pub(super) fn merge_agent(entries: &mut Vec<Entry>, later: Vec<Entry>, notes: &m
         if let Some((key, why)) =
             telegraf::AGENT_OPTIONS_WITHOUT_EFFECT.iter().find(|(key, _)| *key == entry.key)
         {
-            // Telegraf's default, which changes nothing.
+            // Telegraf's default has the same meaning.
             if !(*key == "buffer_strategy" && entry.value.as_str() == Some("memory")) {
                 notes.warning(&entry.place, format!("`{key}` of [agent] has no effect: {why}"));
             }
@@ -84,7 +84,7 @@ pub(super) fn merge_agent(entries: &mut Vec<Entry>, later: Vec<Entry>, notes: &m
         if let Some(earlier) = entries.iter().position(|other| other.key == entry.key) {
             let earlier = entries.remove(earlier);
             let text =
-                format!("`{}` of [agent] is also set at {}: this one counts", entry.key, earlier.place);
+                format!("`{}` of [agent] is also set at {}: this value is used", entry.key, earlier.place);
             notes.warning(&entry.place, text);
         }
         entries.push(entry);
@@ -125,11 +125,11 @@ pub(super) fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes
     Agent { precision: if precision.is_zero() { auto_precision(agent.interval) } else { precision }, ..agent }
 }
 
-/// The options about the log.
+/// The options of the log.
 fn log(options: &AgentOptions, place: impl Fn(&str) -> Place, notes: &mut Notes) -> LogOptions {
     let default = LogOptions::default();
     let mut refuse = |key: &str, value: &str, known: &str| {
-        notes.problem(&place(key), format!("`{key}` of [agent] cannot be `{value}`: it is {known}"));
+        notes.problem(&place(key), format!("`{key}` of [agent] cannot be `{value}`: it must be {known}"));
     };
     let format = match options.logformat.as_deref().unwrap_or_default() {
         "" | "text" => LogFormat::Text,

@@ -1,5 +1,5 @@
-//! The options that every plugin has, which Telegraf reads by rules of their own: what has the wrong type is mostly
-//! ignored, durations are strings and nothing else, and a filter that is no list is refused.
+//! The options that every plugin has. Telegraf reads them by rules of their own: a value of the wrong type is mostly ignored,
+//! durations are always strings, and a filter that is not a list is rejected.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::options::common::{InputCommon, Naming, OutputCommon, StartupErrorBeha
 use crate::options::duration;
 use crate::options::filter::{Filter, FilterLists, Patterns};
 
-/// Options of inputs and outputs.
+/// Options of both inputs and outputs.
 pub(super) const COMMON_KEYS: &[&str] = &[
     "alias",
     "drop",
@@ -38,16 +38,16 @@ pub(super) const COMMON_KEYS: &[&str] = &[
     "taginclude",
     "tagpass",
 ];
-/// Options of inputs besides.
+/// Further options of inputs.
 pub(super) const INPUT_KEYS: &[&str] =
     &["interval", "precision", "collection_jitter", "collection_offset", "tags"];
-/// Options of outputs besides.
+/// Further options of outputs.
 pub(super) const OUTPUT_KEYS: &[&str] =
     &["flush_interval", "flush_jitter", "metric_batch_size", "metric_buffer_limit"];
 
-/// The options as they are written.
+/// The options as a section has them.
 #[derive(Default)]
-struct Written {
+struct RawCommon {
     alias: Option<String>,
     log_level: Option<Level>,
     startup_error_behavior: StartupErrorBehavior,
@@ -64,8 +64,8 @@ struct Written {
     lists: FilterLists,
 }
 
-/// An input's, with the defaults of `agent`; what Telegraf takes from `[agent]` as far as it is read when it comes to the
-/// section is `agent_so_far`.
+/// The common options of an input, with the defaults of `agent`. For some, Telegraf takes the default from `[agent]` as far as
+/// it is read when it comes to the section: `agent_so_far`.
 pub(super) fn input(
     entries: &[Entry],
     agent: &Agent,
@@ -77,7 +77,7 @@ pub(super) fn input(
     Some(InputCommon {
         interval: more_than_zero(written.interval).unwrap_or(default.interval),
         precision: more_than_zero(written.precision).unwrap_or(default.precision),
-        // Telegraf takes a jitter of 0 for one, and an offset or precision of 0 for none given.
+        // Telegraf accepts a jitter of 0, but treats an offset or precision of 0 as unset.
         collection_jitter: written.collection_jitter.unwrap_or(default.collection_jitter),
         collection_offset: more_than_zero(written.collection_offset).unwrap_or(default.collection_offset),
         naming: written.naming,
@@ -91,7 +91,7 @@ pub(super) fn input(
     })
 }
 
-/// An output's, likewise.
+/// The common options of an output, likewise.
 pub(super) fn output(
     entries: &[Entry],
     agent: &Agent,
@@ -111,7 +111,7 @@ pub(super) fn output(
     })
 }
 
-/// Telegraf takes 0 for its default.
+/// Telegraf treats 0 as unset.
 pub(super) fn at_least_one(option: Option<u32>, default: usize) -> usize {
     option.filter(|n| *n > 0).map_or(default, |n| n as usize)
 }
@@ -122,13 +122,13 @@ fn more_than_zero(option: Option<Duration>) -> Option<Duration> {
 
 fn filter(lists: &FilterLists, entries: &[Entry], notes: &mut Notes) -> Option<Filter> {
     let filter = Filter::new(lists);
-    // Each list by itself was tried before: it is about a separator.
+    // Each list was checked on its own: the problem is a separator.
     let place = || entries.iter().find(|entry| entry.key.ends_with("_separator")).map(|e| e.place.clone());
     filter.map_err(|error| notes.problem(&place().unwrap_or_default(), error)).ok()
 }
 
-fn read(entries: &[Entry], is_input: bool, notes: &mut Notes) -> Written {
-    let mut written = Written::default();
+fn read(entries: &[Entry], is_input: bool, notes: &mut Notes) -> RawCommon {
+    let mut written = RawCommon::default();
     let lists = &mut written.lists;
     for entry in entries {
         let mut take = Take { entry, notes };
@@ -158,14 +158,14 @@ fn read(entries: &[Entry], is_input: bool, notes: &mut Notes) -> Written {
             "tagexclude" => lists.tag_exclude = take.list(),
             "tagpass" => lists.tag_pass = take.lists_by_tag(),
             "tagdrop" => lists.tag_drop = take.lists_by_tag(),
-            // `labels`: without `--select`, which is refused, they select nothing.
+            // `labels`: without `--select`, which is rejected, they select nothing.
             _ => {}
         }
     }
     written
 }
 
-/// Takes the value of one option.
+/// Reads the value of one option.
 struct Take<'a> {
     entry: &'a Entry,
     notes: &'a mut Notes,
@@ -177,7 +177,7 @@ impl Take<'_> {
     }
 
     fn ignored(&mut self, expected: &str) {
-        let text = format!("`{}` is ignored, as Telegraf does: it must be {expected}", self.entry.key);
+        let text = format!("`{}` is ignored, as in Telegraf: it must be {expected}", self.entry.key);
         self.notes.warning(&self.entry.place, text);
     }
 
@@ -231,7 +231,7 @@ impl Take<'_> {
         ];
         let level = known.iter().find(|(name, _)| *name == text).map(|(_, level)| *level);
         if level.is_none() && !text.is_empty() {
-            self.problem(format_args!("cannot be `{text}`: it is error, warn, info, debug or trace"));
+            self.problem(format_args!("cannot be `{text}`: it must be error, warn, info, debug or trace"));
         }
         level
     }
@@ -240,12 +240,12 @@ impl Take<'_> {
         match self.text().as_deref() {
             None | Some("" | "error") => StartupErrorBehavior::Error,
             Some("retry") => StartupErrorBehavior::Retry,
-            // No input here has a probe of its own besides its start.
+            // No input here has a probe other than its start.
             Some("probe") if is_input => StartupErrorBehavior::Ignore,
             Some("ignore") => StartupErrorBehavior::Ignore,
             Some(other) => {
                 let probe = if is_input { ", probe" } else { "" };
-                self.problem(format_args!("cannot be `{other}`: it is error, retry, ignore{probe}"));
+                self.problem(format_args!("cannot be `{other}`: it must be error, retry, ignore{probe}"));
                 StartupErrorBehavior::Error
             }
         }
@@ -265,7 +265,7 @@ impl Take<'_> {
         if list.len() < values.len() {
             self.notes.warning(
                 &self.entry.place,
-                format!("`{}`: what is no string is left out, as Telegraf does", self.entry.key),
+                format!("`{}`: entries that are not strings are left out, as in Telegraf", self.entry.key),
             );
         }
         if let Err(error) = Patterns::with_separators(&list, "") {
@@ -296,7 +296,7 @@ impl Take<'_> {
                 Value::String(text) => {
                     tags.insert(key.clone(), text.clone());
                 }
-                _ => self.problem(format_args!("must have strings alone: `{key}` is none")),
+                _ => self.problem(format_args!("must contain only strings: `{key}` is not one")),
             }
         }
         tags

@@ -1,7 +1,7 @@
-//! Environment variables in a configuration file, as Telegraf has them.
+//! Environment variables in a configuration file, with Telegraf's rules.
 //!
 //! `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`, `${VAR:+other}`, `${VAR+other}`, `${VAR:?message}`,
-//! `${VAR?message}`; `$$` is a dollar sign. An unset plain variable stays as it is written. Pure: the look-up is passed in.
+//! `${VAR?message}`; `$$` is a dollar sign. A plain variable that is unset stays as written. Pure: the lookup is passed in.
 
 /// Where variables come from.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -9,10 +9,10 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Where in a file variables are replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// In strings alone, once the file is understood: a value cannot change what the file means. Telegraf's since 1.38.
+    /// Only in strings, after the file is parsed: a value cannot change the structure of the file. Telegraf's mode since 1.38.
     #[default]
     Strict,
-    /// Everywhere, before the file is read as TOML, so that `port = $PORT` works; a value is a piece of the file.
+    /// Everywhere, before the file is parsed as TOML, so that `port = $PORT` works; a value becomes a part of the file.
     NonStrict,
 }
 
@@ -23,7 +23,7 @@ pub struct Environment<'a> {
     pub lookup: Lookup<'a>,
     /// Where they are replaced.
     pub mode: Mode,
-    /// As before Telegraf 1.27, where `$$` is no way to write a dollar sign.
+    /// As before Telegraf 1.27, which had no `$$` for a dollar sign.
     pub old_behavior: bool,
 }
 
@@ -43,13 +43,13 @@ impl<'a> Environment<'a> {
     }
 }
 
-/// What becomes of a plain variable that is not set.
+/// What becomes of a plain variable that is unset.
 #[derive(Clone, Copy)]
 enum Unset {
-    /// It stays as it is written.
+    /// It stays as written.
     Stays,
-    /// It is empty: so in a default, and in what follows one in the same line up to its last closing brace, which
-    /// Telegraf's template engine reads anew with other rules.
+    /// It becomes empty: within a default, and after one up to the last closing brace of the line, which Telegraf's template
+    /// engine reads again with other rules.
     Empty,
 }
 
@@ -108,10 +108,10 @@ impl Environment<'_> {
         Ok(out)
     }
 
-    /// What `${NAME<operator>word}` is; `None` when there is no such operator.
+    /// The value of `${NAME<operator>word}`; `None` when there is no such operator.
     fn operate(&self, name: &str, operator: &str, depth: u32) -> Result<Option<String>, String> {
         let value = (self.lookup)(name);
-        // With a colon an empty value counts as none.
+        // With a colon, an empty value counts as unset.
         let (operator, value) = match operator.strip_prefix(':') {
             Some(operator) => (operator, value.filter(|value| !value.is_empty())),
             None => (operator, value),
@@ -131,7 +131,7 @@ impl Environment<'_> {
     }
 }
 
-/// What is inside the braces, up to the one that closes them, and what follows.
+/// The text up to the matching closing brace, and the text after it.
 fn braced(text: &str) -> Option<(&str, &str)> {
     let mut depth = 1;
     for (at, c) in text.char_indices() {
@@ -154,9 +154,9 @@ fn name(text: &str) -> &str {
     &text[..end]
 }
 
-/// A file without its comments, whose variables are not replaced and whose lines stay where they are.
+/// A file without its comments, in which variables are not replaced; line numbers stay the same.
 ///
-/// Quotes are followed as in TOML; a string that is not closed ends with its line.
+/// Strings are recognized as in TOML; one that is not closed ends with its line.
 #[must_use]
 pub fn without_comments(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -176,7 +176,7 @@ pub fn without_comments(text: &str) -> String {
     out
 }
 
-/// How long the string is, quotes included, that `text` starts with.
+/// The length of the string, including quotes, at the start of `text`.
 fn string_length(text: &str) -> usize {
     let quote = &text[..1];
     let triple = quote.repeat(3);
@@ -256,7 +256,7 @@ mod tests {
     #[case("a = \"\"\"\n# \"x\" \"\"\" # b", "a = \"\"\"\n# \"x\" \"\"\" ")]
     #[case("a = \"open\n# b", "a = \"open\n")]
     #[case("# é", "")]
-    fn comments_are_taken_out(#[case] text: &str, #[case] expected: &str) {
+    fn comments_are_removed(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(without_comments(text), expected);
     }
 }

@@ -1,8 +1,8 @@
 //! Telegraf's configuration format: from text to the resolved configuration.
 //!
-//! What is not known is refused, with file, line, column and the nearest known name; all problems are reported at once.
-//! What Telegraf knows and has nothing to act on here is accepted with a warning. The files come in as text, so that
-//! nothing here touches the system.
+//! Unknown names are rejected, with file, line, column and the nearest known name; all problems are reported at once. Options
+//! of Telegraf that have no effect here are accepted with a warning. The files are passed in as text: nothing here touches
+//! the system.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use super::agent::{merge_agent, resolve_agent};
 use super::common::{self, COMMON_KEYS, INPUT_KEYS, OUTPUT_KEYS};
 use super::env::Environment;
 use super::notes::{Notes, Problems};
-use super::reader::{Entry, Reader, Source, WrittenSection};
+use super::reader::{Entry, RawSection, Reader, Source};
 use super::section::own_options;
 use super::{Agent, Config, InputSection, OutputSection};
 use crate::plugins::{InputOptions, OutputOptions};
 
-/// Which plugins are taken, by `--input-filter` and `--output-filter`; the others are not even read.
+/// Which plugins are used, by `--input-filter` and `--output-filter`; the options of the others are not read.
 #[derive(Clone, Debug, Default)]
 pub struct PluginFilter {
     /// Names of inputs; empty means all.
@@ -25,20 +25,19 @@ pub struct PluginFilter {
 }
 
 impl PluginFilter {
-    /// Whether a list takes a name.
+    /// Whether a list accepts a name.
     #[must_use]
     pub fn takes(list: &[String], name: &str) -> bool {
         list.is_empty() || list.iter().any(|entry| entry == name)
     }
 }
 
-/// A section, and `[agent]` as the files up to the one that has the section say: Telegraf takes the sizes of buffers and
-/// some more from there.
-type Found = (WrittenSection, usize);
+/// A section and the index of its file. Telegraf takes the buffer sizes and some more from `[agent]` as read up to that file.
+type Found = (RawSection, usize);
 
-/// Reads files, the later of which win in `[agent]` and `[global_tags]`.
+/// Reads files; in `[agent]` and `[global_tags]` later ones override earlier ones.
 ///
-/// `hostname` is the system's, for when the files give none.
+/// `hostname` is the system's, for when the files set none.
 ///
 /// # Errors
 /// Everything that is wrong in any of them.
@@ -58,7 +57,7 @@ pub fn load(
         merge_agent(&mut agent_entries, written.agent, &mut notes);
         let agent = resolve_agent(&agent_entries, hostname, &mut notes);
         global_tags.extend(written.global_tags);
-        // As Telegraf does, with each file: leaving it out in a later one does not take it back.
+        // With each file, as Telegraf does: a later `omit_hostname` does not remove it again.
         if let Some(hostname) = &agent.hostname {
             global_tags.insert("host".into(), hostname.clone());
         }
@@ -100,7 +99,7 @@ pub fn load(
     Ok(Config { agent, global_tags, inputs, outputs, sources, warnings })
 }
 
-/// A plugin's own options, and those that every plugin of its kind has.
+/// Splits a plugin's own options from those that every plugin of its kind has.
 fn split(entries: &[Entry], keys: &[&str]) -> (Vec<Entry>, Vec<Entry>) {
     let is_common = |entry: &Entry| {
         let key = entry.key.as_str();

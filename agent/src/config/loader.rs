@@ -1,6 +1,6 @@
-//! From the command line to a configuration: which files, in which order, and the default where there is none.
+//! From the command line to a configuration: which files, in which order, and the default if there are none.
 //!
-//! The one part of `config` that reads files and the environment; what they say is `file`'s.
+//! The only part of `config` that reads files and the environment; parsing them is `file`'s.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -15,32 +15,31 @@ use super::sample::DEFAULT_CONFIG;
 use crate::cli::SourceArgs;
 use crate::service::logging::LogSettings;
 
-/// What stands for the standard input where a file is named.
+/// The name that stands for the standard input.
 const STDIN: &str = "-";
-/// What stands for the default configuration in messages.
+/// The name of the default configuration in messages.
 pub(crate) const DEFAULT: &str = "default";
 
-/// Reads the configuration that the command line names, or the one in a standard place, or the default; again at each
-/// reload.
+/// Loads the configuration that the command line names, or the one in a standard place, or the default; again at each reload.
 pub struct Loader {
     args: SourceArgs,
-    /// The standard input can be read once.
+    /// The standard input, which can be read only once.
     stdin: Option<String>,
-    /// There was a file: that there is none any more is an error, and no wish for the default.
+    /// A file was loaded before: if it is gone, that is an error, not a reason for the default.
     had_file: bool,
 }
 
 impl Loader {
-    /// Nothing is read yet.
+    /// Reads nothing yet.
     #[must_use]
     pub fn new(args: SourceArgs) -> Self {
         Self { args, stdin: None, had_file: false }
     }
 
-    /// Reads it.
+    /// Loads it.
     ///
     /// # Errors
-    /// A file that cannot be read, and everything that is wrong in one.
+    /// A file that cannot be read, and everything that is wrong in a file.
     pub fn load(&mut self) -> anyhow::Result<Config> {
         let variable = |name: &str| std::env::var(name).ok();
         let (mut paths, mut warnings) = (Vec::new(), Vec::new());
@@ -52,7 +51,7 @@ impl Loader {
         for path in &named {
             if path.to_string_lossy().contains("://") {
                 bail!(
-                    "{}: a configuration is read from a file: fetch this one into a file, and name that",
+                    "{}: a configuration is read from a file: download this one, and name the file",
                     path.display()
                 );
             }
@@ -72,7 +71,7 @@ impl Loader {
         }
         if sources.is_empty() {
             if self.had_file || !named.is_empty() {
-                bail!("no configuration file is there{}", in_places(&named));
+                bail!("there is no configuration file{}", in_places(&named));
             }
             sources.push(Source { path: DEFAULT.into(), text: DEFAULT_CONFIG.into() });
         } else {
@@ -108,7 +107,7 @@ impl Loader {
         }
     }
 
-    /// What the log is asked for.
+    /// The settings of the log.
     #[must_use]
     pub fn log_settings(&self, config: &Config) -> LogSettings {
         config.log_settings(self.args.debug, self.args.quiet)
@@ -120,8 +119,8 @@ fn in_places(named: &[PathBuf]) -> String {
     if named.is_empty() { " any more".into() } else { format!(": looked in {}", named.join(", ")) }
 }
 
-/// Where a configuration is looked for when none is named: `$TELEGRAF_CONFIG_PATH`, our own place, then Telegraf's, in
-/// each with the directory beside it.
+/// Where to look for a configuration when none is named: `$TELEGRAF_CONFIG_PATH`, our own place, then Telegraf's, each with the
+/// directory beside it.
 fn standard(variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Vec<PathBuf> {
     if let Some(path) = variable("TELEGRAF_CONFIG_PATH").filter(|path| !path.is_empty()) {
         return vec![path.into()];
@@ -141,20 +140,20 @@ fn standard(variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Vec<PathB
         .collect()
 }
 
-/// The configuration files below a directory, in Telegraf's order, and what could not be looked into.
+/// The configuration files below a directory, in Telegraf's order, and a warning for each directory that cannot be read.
 ///
 /// # Errors
 /// The directory itself cannot be read.
 pub(super) fn files_in(directory: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<String>)> {
-    /// Telegraf takes names of at least this length: one letter before `.conf`.
-    const SHORTEST: usize = 6;
+    /// Telegraf accepts names of at least this length: one letter before `.conf`.
+    const MIN_NAME: usize = 6;
     let (mut files, mut warnings) = (Vec::new(), Vec::new());
     let mut entries: Vec<_> = std::fs::read_dir(directory)?.collect::<Result<_, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        // Links to directories are not followed; those to files are how a ConfigMap is mounted, and the real files are in a
-        // directory that starts with two dots.
+        // Links to directories are not followed. Links to files are: a ConfigMap is mounted as links into a directory whose name
+        // starts with two dots.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             if name.starts_with("..") {
                 continue;
@@ -166,7 +165,7 @@ pub(super) fn files_in(directory: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<S
                 }
                 Err(error) => warnings.push(format!("cannot read the directory {}: {error}", path.display())),
             }
-        } else if name.len() >= SHORTEST && name.ends_with(".conf") {
+        } else if name.len() >= MIN_NAME && name.ends_with(".conf") {
             files.push(path);
         }
     }
@@ -249,7 +248,7 @@ mod tests {
         let error = |paths: &[&Path]| format!("{:#}", loader(paths).load().unwrap_err());
         assert!(error(&[&missing]).starts_with(&format!("cannot read {}: ", missing.display())));
         assert!(
-            error(&[root.path()]).contains("no configuration file is there"),
+            error(&[root.path()]).contains("there is no configuration file"),
             "{}",
             error(&[root.path()])
         );
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_goes_away_is_no_wish_for_the_default() {
+    fn a_file_that_disappears_is_not_replaced_by_the_default() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("a.conf");
         std::fs::write(&file, "[[inputs.mem]]").unwrap();

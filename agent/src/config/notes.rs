@@ -1,4 +1,4 @@
-//! What there is to say about a configuration: problems and warnings with their places, and the words for them.
+//! Problems and warnings about a configuration, with their places, and the words for them.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// What there is to say about the files.
+/// Problems and warnings about the files.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) problems: Vec<(Place, String)>,
@@ -28,7 +28,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Each once: `[agent]` is resolved anew with every file.
+    /// Adds each problem once: `[agent]` is resolved again with every file.
     pub(super) fn problem(&mut self, place: &Place, text: impl Into<String>) {
         let problem = (place.clone(), text.into());
         if !self.problems.contains(&problem) {
@@ -44,7 +44,7 @@ impl Notes {
     }
 }
 
-/// What to say of a plugin that is not here; `own` are the names of those that are.
+/// The message about a plugin that does not exist here; `own` are the names of those that do.
 pub(super) fn unknown_plugin(kind: &str, name: &str, own: &[&str]) -> String {
     let telegrafs = telegraf::plugins(kind).unwrap_or_default();
     if telegrafs.contains(&name) {
@@ -61,7 +61,7 @@ pub(super) fn unknown_plugin(kind: &str, name: &str, own: &[&str]) -> String {
     format!("unknown {kind} `{name}`{near}; there are: {}", own.join(", "))
 }
 
-/// `: did you mean ...?`, when some known name is near.
+/// `: did you mean ...?`, if a known name is similar.
 pub(super) fn nearest(name: &str, known: &[&str]) -> String {
     let distance = |candidate: &&&str| strsim::damerau_levenshtein(name, candidate);
     match known.iter().min_by_key(distance) {

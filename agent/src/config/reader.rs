@@ -1,4 +1,4 @@
-//! One file's text to its tables, with the place of every key.
+//! Parses one file's text into its tables, with the place of every key.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::plugins::InputOptions;
 /// One file's text.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Where it is from.
+    /// Its path.
     pub path: PathBuf,
-    /// What it says.
+    /// Its text.
     pub text: String,
 }
 
@@ -29,19 +29,19 @@ pub(super) struct Entry {
 }
 
 /// A plugin's table.
-pub(super) struct WrittenSection {
+pub(super) struct RawSection {
     pub(super) name: String,
     pub(super) place: Place,
     pub(super) entries: Vec<Entry>,
 }
 
-/// What a file says, before anything is resolved; sections in their order.
+/// A file's tables, before anything is resolved; sections in their order.
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct RawFile {
     pub(super) agent: Vec<Entry>,
     pub(super) global_tags: Vec<(String, String)>,
-    pub(super) inputs: Vec<WrittenSection>,
-    pub(super) outputs: Vec<WrittenSection>,
+    pub(super) inputs: Vec<RawSection>,
+    pub(super) outputs: Vec<RawSection>,
 }
 
 /// Reads one file.
@@ -49,9 +49,9 @@ pub(super) struct Reader<'a> {
     source: &'a Source,
     environment: &'a Environment<'a>,
     notes: &'a mut Notes,
-    /// The text that is read as TOML.
+    /// The text that is parsed as TOML.
     text: Arc<str>,
-    /// Of each line of it, the one in the file that it comes from, where values of variables have added lines.
+    /// For each line of the text, its line in the file: values of variables can add lines.
     lines: Vec<usize>,
 }
 
@@ -61,8 +61,8 @@ impl<'a> Reader<'a> {
         Self { source, environment, notes, text, lines: Vec::new() }
     }
 
-    pub(super) fn read(mut self) -> Written {
-        let mut written = Written::default();
+    pub(super) fn read(mut self) -> RawFile {
+        let mut written = RawFile::default();
         if self.environment.mode == Mode::NonStrict && !self.replace_everywhere() {
             return written;
         }
@@ -73,11 +73,11 @@ impl<'a> Reader<'a> {
                 let place = self.place(error.span().map_or(0, |span| span.start));
                 let line = self.text.lines().nth(place.line - 1).unwrap_or_default();
                 let hint = if self.environment.mode == Mode::Strict && line.contains('$') {
-                    "; variables are replaced in quotes alone: write \"$VAR\", or start with --non-strict-env-handling"
+                    "; variables are replaced only in quotes: write \"$VAR\", or start with --non-strict-env-handling"
                 } else {
                     ""
                 };
-                self.notes.problem(&place, format!("no valid TOML: {}{hint}", error.message()));
+                self.notes.problem(&place, format!("invalid TOML: {}{hint}", error.message()));
             }
         }
         written.inputs.sort_by_key(|section| (section.place.line, section.place.column));
@@ -85,9 +85,9 @@ impl<'a> Reader<'a> {
         written
     }
 
-    /// Replaces variables in the whole text but its comments; `false` when one that is required is missing.
+    /// Replaces variables in the whole text except comments; `false` when a required one is missing.
     fn replace_everywhere(&mut self) -> bool {
-        // By line: no variable goes across one, and each problem has its place.
+        // Line by line: no variable spans lines, and each problem has its place.
         let mut replaced = String::new();
         for (n, line) in env::without_comments(&self.text).split_inclusive('\n').enumerate() {
             match self.environment.substitute(line) {
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         true
     }
 
-    fn tables(&mut self, root: &DeTable<'_>, written: &mut Written) {
+    fn tables(&mut self, root: &DeTable<'_>, written: &mut RawFile) {
         for (key, value) in root {
             let place = self.place(key.span().start);
             let name: &str = key.get_ref();
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
                 }
                 _ if !matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) => {
                     let text = format!(
-                        "`{name}` is in no table: put it below [agent], [[inputs.NAME]] or [[outputs.NAME]]"
+                        "`{name}` is outside of any table: put it below [agent], [[inputs.NAME]] or [[outputs.NAME]]"
                     );
                     self.notes.problem(&place, text);
                 }
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
     }
 
     /// All plugins of a kind.
-    fn plugins(&mut self, kind: &str, value: &Spanned<DeValue<'_>>, sections: &mut Vec<WrittenSection>) {
+    fn plugins(&mut self, kind: &str, value: &Spanned<DeValue<'_>>, sections: &mut Vec<RawSection>) {
         let place = self.place(value.span().start);
         let DeValue::Table(table) = value.get_ref() else {
             self.notes.problem(&place, format!("expected a table such as [[{kind}.NAME]]"));
@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
         kind: &str,
         key: &Spanned<std::borrow::Cow<'_, str>>,
         value: &Spanned<DeValue<'_>>,
-        sections: &mut Vec<WrittenSection>,
+        sections: &mut Vec<RawSection>,
     ) {
         let name: &str = key.get_ref();
         match value.get_ref() {
@@ -198,15 +198,15 @@ impl<'a> Reader<'a> {
         name: &str,
         place: Place,
         value: &Spanned<DeValue<'_>>,
-        sections: &mut Vec<WrittenSection>,
+        sections: &mut Vec<RawSection>,
     ) {
         let mut entries = self.entries(value, name);
         let Some(new) = telegraf::renamed_plugin(kind, name) else {
-            sections.push(WrittenSection { name: name.to_owned(), place, entries });
+            sections.push(RawSection { name: name.to_owned(), place, entries });
             return;
         };
-        self.notes.warning(&place, format!("`{kind}.{name}` is called `{kind}.{new}` now"));
-        // The protocol was the plugin's name, and is part of the address now.
+        self.notes.warning(&place, format!("`{kind}.{name}` is now called `{kind}.{new}`"));
+        // The protocol was in the plugin's name, and is now a part of the address.
         let address = match name {
             "tcp_listener" => Some(("tcp", ":8094")),
             "udp_listener" => Some(("udp", ":8092")),
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
             let place = given.map_or_else(|| place.clone(), |entry| entry.place);
             entries.push(Entry { key: "service_address".into(), place, value: Value::String(text) });
         }
-        sections.push(WrittenSection { name: new.to_owned(), place, entries });
+        sections.push(RawSection { name: new.to_owned(), place, entries });
     }
 
     fn entries(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Vec<Entry> {
@@ -240,7 +240,7 @@ impl<'a> Reader<'a> {
         entries
     }
 
-    /// A value, in strict mode with its variables replaced.
+    /// Converts a value; in strict mode its variables are replaced.
     fn value(&self, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
         Ok(match value.get_ref() {
             DeValue::String(text) => Value::String(match self.environment.mode {

@@ -1,4 +1,4 @@
-//! The default configuration and parts of it, and the names of plugins: what is printed for a person to start from.
+//! The default configuration and parts of it, and the names of plugins: what is printed as a starting point.
 
 use anyhow::bail;
 
@@ -14,12 +14,12 @@ pub const DEFAULT_CONFIG: &str = include_str!("default.conf");
 struct Section {
     /// `agent`, `global_tags`, `inputs`, `outputs`.
     kind: String,
-    /// The plugin; empty where there is none.
+    /// The plugin; empty if it is not a plugin's section.
     name: String,
     text: String,
 }
 
-/// The sections of [`DEFAULT_CONFIG`], and what stands before the first.
+/// The sections of [`DEFAULT_CONFIG`], and the text before the first.
 fn sections() -> (String, Vec<Section>) {
     let (mut head, mut sections): (String, Vec<Section>) = (String::new(), Vec::new());
     // A comment that is not indented belongs to what follows it.
@@ -52,7 +52,7 @@ fn sections() -> (String, Vec<Section>) {
     (head, sections)
 }
 
-/// The default configuration, as far as the filters take it.
+/// The default configuration, as far as the filters select it.
 #[must_use]
 pub fn configuration(args: &SourceArgs) -> String {
     if args.section_filter.is_empty() && args.input_filter.is_empty() && args.output_filter.is_empty() {
@@ -71,7 +71,7 @@ pub fn configuration(args: &SourceArgs) -> String {
     format!("{head}{sections}")
 }
 
-/// The options of a plugin, for `--usage`; `inputs.NAME` or the name alone.
+/// The options of a plugin, for `--usage`; `inputs.NAME` or only the name.
 fn usage(plugin: &str) -> anyhow::Result<String> {
     let is_it = |section: &Section| {
         section.name == plugin
@@ -84,9 +84,9 @@ fn usage(plugin: &str) -> anyhow::Result<String> {
     let name = plugin.rsplit('.').next().unwrap_or(plugin);
     let is_telegrafs = |kind| telegraf::plugins(kind).is_some_and(|names| names.contains(&name));
     if ["inputs", "outputs", "processors", "aggregators", "secretstores"].into_iter().any(is_telegrafs) {
-        bail!("Telegraf's `{plugin}` is not part of this agent: `seismograf plugins` prints what is");
+        bail!("Telegraf's `{plugin}` is not part of this agent: `seismograf plugins` lists what is");
     }
-    bail!("no plugin is called `{plugin}`: `seismograf plugins` prints those that there are")
+    bail!("there is no plugin `{plugin}`: `seismograf plugins` lists all of them")
 }
 
 /// The names of all plugins, or of those of one kind.
@@ -106,11 +106,11 @@ pub fn plugins(kind: Option<&str>) -> String {
     text
 }
 
-/// What a flag asks to print.
+/// The text that a flag requests.
 ///
 /// # Errors
-/// A plugin that is not there.
-pub fn asked(args: &PrintArgs) -> anyhow::Result<Option<String>> {
+/// A plugin that does not exist.
+pub fn requested(args: &PrintArgs) -> anyhow::Result<Option<String>> {
     Ok(if let Some(plugin) = &args.usage {
         Some(usage(plugin)?)
     } else if args.input_list {
@@ -133,7 +133,6 @@ mod tests {
     use crate::config::file;
     use crate::config::reader::Source;
     use crate::config::{Agent, Config, InputSection, OutputSection};
-    use crate::outputs;
 
     #[test]
     fn the_sections_are_the_whole() {
@@ -180,12 +179,13 @@ mod tests {
         file::load(&[source], &PluginFilter::default(), &Environment::strict(&|_| None), "h").unwrap()
     }
 
-    /// Telegraf's sample leaves some file systems out, and the protocols' counters; its code does not. A person wants the
-    /// sample's.
+    /// Telegraf's sample leaves out some file systems and the protocols' counters; its code does not. The sample is what people
+    /// want.
     const OTHER_THAN_DEFAULT: &[&str] = &["disk", "net"];
 
     fn is_default_input(options: &InputOptions) -> bool {
-        InputOptions::all().contains(options)
+        let config = load(format!("[[inputs.{}]]", options.name()));
+        config.inputs.iter().any(|section| section.options == *options)
     }
 
     #[test]
@@ -199,7 +199,7 @@ mod tests {
                 "{options:?}"
             );
         }
-        // Each is there; what is of use to few is commented out.
+        // Every input is listed; those that few need are commented out.
         let (text, n_inputs) = (DEFAULT_CONFIG, InputOptions::NAMES.len());
         assert_eq!(text.lines().filter(|line| line.contains("[[inputs.")).count(), n_inputs);
     }
@@ -216,10 +216,9 @@ mod tests {
             .collect::<Vec<_>>()
             .join("\n");
         let config = load(text);
-        let is_default = |options: &OutputOptions| match options {
-            OutputOptions::File(options) => *options == outputs::file::Options::default(),
-            OutputOptions::Influxdb(options) => *options == outputs::influxdb::Options::default(),
-            OutputOptions::InfluxdbV2(options) => *options == outputs::influxdb_v2::Options::default(),
+        let is_default = |options: &OutputOptions| {
+            let config = load(format!("[[outputs.{}]]", options.name()));
+            config.outputs.iter().any(|section| section.options == *options)
         };
         let mut names: Vec<&str> = config.outputs.iter().map(|section| section.options.name()).collect();
         names.sort_unstable();

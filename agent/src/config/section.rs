@@ -1,7 +1,7 @@
 //! From a section's keys and values to a plugin's own type.
 //!
-//! Each key has its place, so that each problem has. What Telegraf knows and has nothing to act on here is accepted with a
-//! warning, an old name is taken for the new one, and for what is not known the nearest known name is said.
+//! Each key has a place, and so does each problem. Options of Telegraf that have no effect here are accepted with a warning, old
+//! names count as the new ones, and for an unknown name the nearest known one is suggested.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use toml::Value;
 
 use super::common::COMMON_KEYS;
 use super::notes::{Notes, nearest, unknown_plugin};
-use super::reader::{Entry, WrittenSection};
+use super::reader::{Entry, RawSection};
 use super::telegraf::{self, Legacy};
 use crate::options;
 use crate::options::keys::keys;
 use crate::options::tls::Tls;
 
-/// The options of one plugin; `read` is the table of plugins of its kind.
+/// The options of one plugin; `read` looks it up in the table of its kind.
 pub(super) fn own_options<O>(
-    section: &WrittenSection,
+    section: &RawSection,
     entries: &[Entry],
     kind: &'static str,
     names: &[&str],
@@ -40,7 +40,7 @@ pub(super) fn own_options<O>(
     read(name, &mut PluginSection { entries, owner, notes })
 }
 
-/// Whether a text has an `@{store:key}`. Left as it is, it would be sent for the secret.
+/// Whether a text has an `@{store:key}`. Left as it is, it would be sent as the secret.
 fn is_secret_reference(text: &str) -> bool {
     let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
     let mut references = text.split("@{").skip(1).filter_map(|rest| rest.split_once('}')?.0.split_once(':'));
@@ -55,7 +55,7 @@ pub(super) enum Owner {
 }
 
 impl Owner {
-    /// What Telegraf makes of an option that is not known here.
+    /// What Telegraf does with an option that is unknown here.
     fn legacy(&self, key: &str) -> Option<Legacy> {
         match self {
             Self::Agent => None,
@@ -73,7 +73,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Hands a plugin's options to its own type.
+/// Deserializes a plugin's options into its own type.
 pub(super) struct PluginSection<'a> {
     entries: &'a [Entry],
     owner: Owner,
@@ -86,7 +86,7 @@ impl options::Section for PluginSection<'_> {
     }
 }
 
-/// Reads a table key by key, so that each problem has its line, and then as a whole.
+/// Deserializes a table key by key, so that each problem has its line, and then as a whole.
 pub(super) fn read_options<T: DeserializeOwned>(
     entries: &[Entry],
     owner: &Owner,
@@ -106,19 +106,19 @@ pub(super) fn read_options<T: DeserializeOwned>(
     for entry in unknown {
         let (key, place) = (&entry.key, &entry.place);
         match owner.legacy(key) {
-            Some(Legacy::Renamed(new)) if written_keys::<T>().any(|known| known == new) => {
+            Some(Legacy::Renamed(new)) if keys_in_files::<T>().any(|known| known == new) => {
                 match take_renamed::<T>(entry, new, &mut known) {
-                    Ok(()) => notes.warning(place, format!("`{key}` of {owner} is called `{new}` now")),
+                    Ok(()) => notes.warning(place, format!("`{key}` of {owner} is now called `{new}`")),
                     Err(problem) => notes.problem(place, format!("`{key}` of {owner}: {problem}")),
                 }
             }
             Some(Legacy::Ignored(why)) => {
                 notes.warning(place, format!("`{key}` of {owner} has no effect: {why}"));
             }
-            Some(Legacy::Refused(why)) => notes.problem(place, format!("`{key}` of {owner}: {why}")),
+            Some(Legacy::Rejected(why)) => notes.problem(place, format!("`{key}` of {owner}: {why}")),
             _ => {
                 let common: &[&str] = if matches!(owner, Owner::Agent) { &[] } else { COMMON_KEYS };
-                let known: Vec<&str> = written_keys::<T>().chain(common.iter().copied()).collect();
+                let known: Vec<&str> = keys_in_files::<T>().chain(common.iter().copied()).collect();
                 notes.problem(place, format!("unknown option `{key}` of {owner}{}", nearest(key, &known)));
             }
         }
@@ -136,32 +136,46 @@ pub(super) fn read_options<T: DeserializeOwned>(
     }
 }
 
-/// Why an entry is none of a type.
+/// Why an entry does not fit a type.
 enum Misfit {
     /// The type has no such key.
     Unknown,
-    /// The value does not fit, in serde's words.
+    /// The value does not fit, with serde's message.
     Value(String),
 }
 
-/// The keys of a type as a file has them: those of the TLS options stand among the others.
-fn written_keys<T: DeserializeOwned>() -> impl Iterator<Item = &'static str> {
+/// The keys of a type as a file has them: those of the TLS options are among the others.
+fn keys_in_files<T: DeserializeOwned>() -> impl Iterator<Item = &'static str> {
     let own = keys::<T>();
     let tls = if own.contains(&TLS_FIELD) { Tls::KEYS } else { &[] };
     own.iter().filter(|key| **key != TLS_FIELD).chain(tls).copied()
 }
 
 fn read_one<T: DeserializeOwned>(entry: &Entry) -> Result<(), Misfit> {
-    if !written_keys::<T>().any(|key| key == entry.key) {
+    if !keys_in_files::<T>().any(|key| key == entry.key) {
         return Err(Misfit::Unknown);
     }
     match table(std::slice::from_ref(entry)).try_into::<T>() {
         Ok(_) => Ok(()),
+        Err(error) if is_secret(&entry.key) => Err(Misfit::Value(without_value(error.message()))),
         Err(error) => Err(Misfit::Value(error.message().to_owned())),
     }
 }
 
-/// Takes an option under its new name; a list joins the one that is there, and a text becomes a list where one is meant.
+/// Options whose values are not shown, besides [`telegraf::SECRETS`].
+const OTHER_SECRETS: &[&str] = &["http_headers", "tls_key_pwd"];
+
+fn is_secret(key: &str) -> bool {
+    telegraf::SECRETS.contains(&key) || OTHER_SECRETS.contains(&key)
+}
+
+/// serde's message about a wrong type, such as "invalid type: integer `7`, expected a string", without the value.
+fn without_value(message: &str) -> String {
+    let expected = message.rsplit_once(", expected ").map_or("of another type", |(_, expected)| expected);
+    format!("must be {expected}")
+}
+
+/// Uses an option under its new name. A list is appended to an existing one, and a text becomes a list where a list is expected.
 fn take_renamed<T: DeserializeOwned>(entry: &Entry, new: &str, known: &mut Vec<Entry>) -> Result<(), String> {
     let mut renamed = Entry { key: new.to_owned(), ..entry.clone() };
     if let Err(Misfit::Value(_)) = read_one::<T>(&renamed) {
@@ -176,16 +190,16 @@ fn take_renamed<T: DeserializeOwned>(entry: &Entry, new: &str, known: &mut Vec<E
         Some(Entry { value: Value::Array(list), .. }) => {
             list.extend(renamed.value.as_array().cloned().unwrap_or_default());
         }
-        Some(_) => return Err(format!("`{new}` is there too: remove one of them")),
+        Some(_) => return Err(format!("`{new}` is set too: remove one of them")),
         None => known.push(renamed),
     }
     Ok(())
 }
 
-/// The field of a plugin's options that holds the TLS options, which many plugins have.
+/// The field for the TLS options in a plugin's options.
 const TLS_FIELD: &str = "tls";
 
-/// Entries as the table that a type is read from: the TLS options are one field of it.
+/// The table that a type is deserialized from: the TLS options are one field of it.
 fn table(entries: &[Entry]) -> toml::Table {
     let (tls, own): (Vec<_>, Vec<_>) =
         entries.iter().partition(|entry| Tls::KEYS.contains(&entry.key.as_str()));

@@ -1,24 +1,24 @@
-//! What Telegraf knows and this agent does not: the names of its plugins, and the options that it once had or that have
-//! nothing to act on here.
+//! What Telegraf knows and this agent does not: the names of its plugins, its former options, and the options that have no
+//! effect here.
 //!
-//! Data for `file`, which asks when a name is not the agent's own. Source: the plugins and deprecations of Telegraf 1.40.
+//! Data for `file`, which looks up names that are not the agent's own. Source: the plugins and deprecations of Telegraf 1.40.
 
-/// What becomes of an option that a plugin here does not have, and Telegraf's has or had.
+/// What becomes of an option that Telegraf's plugin has or had, and the one here does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Legacy {
-    /// It has another name now. A list joins the one under that name.
+pub(super) enum Legacy {
+    /// It has another name now. A list is appended to the one under that name.
     Renamed(&'static str),
-    /// It is accepted, and does nothing; why.
+    /// It is accepted, and has no effect; why.
     Ignored(&'static str),
-    /// It is not accepted; why, and what to do.
-    Refused(&'static str),
+    /// It is rejected; why, and what to do.
+    Rejected(&'static str),
 }
 
 /// An option: kind of plugin, plugin, option. An empty plugin means all of the kind, an empty kind all there are.
 type Key = (&'static str, &'static str, &'static str);
 
-const GENERIC: &str = "Telegraf takes it for every plugin, and it means nothing for this one";
-const LINE_PROTOCOL: &str = "it is about a data format that this plugin has no choice of";
+const GENERIC: &str = "Telegraf accepts it for every plugin, and it means nothing for this one";
+const LINE_PROTOCOL: &str = "it is about the data format, which this plugin has only one of";
 const NO_GO: &str = "it is about the Go runtime, which is not here";
 
 #[rustfmt::skip]
@@ -29,16 +29,16 @@ const OPTIONS: &[(Key, Legacy)] = &[
     (("inputs", "internal", "collect_gostats"), Legacy::Ignored(NO_GO)),
     (("inputs", "socket_listener", "max_tcp_connections"), Legacy::Renamed("max_connections")),
     (("inputs", "socket_listener", "udp_buffer_size"), Legacy::Renamed("read_buffer_size")),
-    (("inputs", "socket_listener", "allowed_pending_messages"), Legacy::Ignored("Telegraf too ignores it since 1.3")),
-    (("inputs", "socket_listener", "udp_packet_size"), Legacy::Ignored("Telegraf too ignores it since 1.3")),
+    (("inputs", "socket_listener", "allowed_pending_messages"), Legacy::Ignored("Telegraf has ignored it since 1.3")),
+    (("inputs", "socket_listener", "udp_packet_size"), Legacy::Ignored("Telegraf has ignored it since 1.3")),
     (("outputs", "influxdb", "url"), Legacy::Renamed("urls")),
-    (("outputs", "influxdb", "precision"), Legacy::Ignored("Telegraf too ignores it since 1.0: times are in nanoseconds")),
+    (("outputs", "influxdb", "precision"), Legacy::Ignored("Telegraf has ignored it since 1.0: timestamps are in nanoseconds")),
     (("outputs", "file", "use_batch_format"), Legacy::Ignored("lines are the same either way")),
     (("", "", "ssl_ca"), Legacy::Renamed("tls_ca")),
     (("", "", "ssl_cert"), Legacy::Renamed("tls_cert")),
     (("", "", "ssl_key"), Legacy::Renamed("tls_key")),
-    (("", "", "metricpass"), Legacy::Refused("its expressions are not part of this agent: use namepass, tagpass and fieldinclude")),
-    (("", "", "time_source"), Legacy::Refused("Telegraf too refuses it where the plugin has no such option: remove it")),
+    (("", "", "metricpass"), Legacy::Rejected("its expressions are not part of this agent: use namepass, tagpass and fieldinclude")),
+    (("", "", "time_source"), Legacy::Rejected("Telegraf rejects it too where the plugin has no such option: remove it")),
     (("", "", "data_format"), Legacy::Ignored(LINE_PROTOCOL)),
     (("", "", "data_type"), Legacy::Ignored(LINE_PROTOCOL)),
     (("", "", "influx_parser_type"), Legacy::Ignored(LINE_PROTOCOL)),
@@ -63,23 +63,23 @@ const OPTIONS: &[(Key, Legacy)] = &[
     (("", "", "id"), Legacy::Ignored(GENERIC)),
 ];
 
-/// Options of `[agent]` that are accepted without effect, and why.
+/// Options of `[agent]` that are accepted and have no effect, and why.
 #[rustfmt::skip]
-pub const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("buffer_directory", "points wait in memory"),
-    ("buffer_disk_sync", "points wait in memory"),
-    ("buffer_strategy", "points wait in memory"),
+pub(super) const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("buffer_directory", "points are buffered in memory"),
+    ("buffer_disk_sync", "points are buffered in memory"),
+    ("buffer_strategy", "points are buffered in memory"),
     ("config_url_retry_attempts", "configurations are read from files"),
-    ("flush_buffer_when_full", "it is always so: a whole batch is written at once"),
+    ("flush_buffer_when_full", "always on: a whole batch is written at once"),
     ("skip_processors_after_aggregators", "there are no processors"),
     ("skip_processors_before_aggregators", "there are no processors"),
     ("snmp_translator", "there is no SNMP input"),
-    ("statefile", "no input here keeps a state between runs"),
+    ("statefile", "no input here keeps state between runs"),
     ("utc", "times are always in UTC"),
 ];
 
-/// Options in which Telegraf takes a reference to a secret store, `@{store:key}`.
-pub const SECRETS: &[&str] =
+/// Options in which Telegraf accepts a reference to a secret store, `@{store:key}`.
+pub(super) const SECRETS: &[&str] =
     &["basic_password", "basic_username", "bearer_token_string", "password", "token", "username"];
 
 /// Names that plugins had before: kind, old name, name now.
@@ -90,9 +90,9 @@ const PLUGINS: &[(&str, &str, &str)] = &[
     ("inputs", "udp_listener", "socket_listener"),
 ];
 
-/// What becomes of an option that the plugin here does not have; `None` when Telegraf's never had it either.
+/// What becomes of an option that the plugin here does not have; `None` when Telegraf's plugin never had it.
 #[must_use]
-pub fn option(kind: &str, plugin: &str, option: &str) -> Option<Legacy> {
+pub(super) fn option(kind: &str, plugin: &str, option: &str) -> Option<Legacy> {
     let is = |pattern: &str, name: &str| pattern.is_empty() || pattern == name;
     let known = OPTIONS.iter().find(|((k, p, o), _)| is(k, kind) && is(p, plugin) && *o == option);
     known.map(|(_, legacy)| *legacy)
@@ -100,25 +100,25 @@ pub fn option(kind: &str, plugin: &str, option: &str) -> Option<Legacy> {
 
 /// What a plugin of an old name is called now.
 #[must_use]
-pub fn renamed_plugin(kind: &str, name: &str) -> Option<&'static str> {
+pub(super) fn renamed_plugin(kind: &str, name: &str) -> Option<&'static str> {
     PLUGINS.iter().find(|(k, old, _)| *k == kind && *old == name).map(|(.., new)| *new)
 }
 
-/// The old names and options that are still understood, one a line: what `--deprecation-list` prints.
-pub fn deprecations() -> impl Iterator<Item = String> {
+/// The old names and options that are still accepted, one per line: what `--deprecation-list` prints.
+pub(super) fn deprecations() -> impl Iterator<Item = String> {
     let plugins = PLUGINS.iter().map(|(kind, old, new)| format!("{kind}.{old}: now {kind}.{new}"));
     let options = OPTIONS.iter().filter_map(|((kind, plugin, option), legacy)| match legacy {
         Legacy::Renamed(new) if plugin.is_empty() => Some(format!("*.{option}: now `{new}`")),
         Legacy::Renamed(new) => Some(format!("{kind}.{plugin}.{option}: now `{new}`")),
         Legacy::Ignored(why) if !plugin.is_empty() => Some(format!("{kind}.{plugin}.{option}: {why}")),
-        Legacy::Ignored(_) | Legacy::Refused(_) => None,
+        Legacy::Ignored(_) | Legacy::Rejected(_) => None,
     });
     plugins.chain(options)
 }
 
 /// The names of all of Telegraf's plugins of a kind, sorted; `None` when there is no such kind.
 #[must_use]
-pub fn plugins(kind: &str) -> Option<&'static [&'static str]> {
+pub(super) fn plugins(kind: &str) -> Option<&'static [&'static str]> {
     Some(match kind {
         "inputs" => INPUTS,
         "outputs" => OUTPUTS,
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_the_entries_that_fit_is_the_most_special() {
+    fn the_first_matching_entry_is_the_most_specific() {
         assert_eq!(option("inputs", "disk", "mountpoints"), Some(Legacy::Renamed("mount_points")));
         assert_eq!(option("outputs", "influxdb", "ssl_ca"), Some(Legacy::Renamed("tls_ca")));
         assert!(
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_sorted_and_every_old_name_leads_to_one_that_is_there() {
+    fn names_are_sorted_and_every_old_name_leads_to_an_existing_one() {
         for kind in ["inputs", "outputs", "processors", "aggregators", "secretstores"] {
             assert!(plugins(kind).unwrap().is_sorted(), "{kind}");
         }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn deprecations_say_what_is_to_be_written_instead() {
+    fn deprecations_name_the_replacement() {
         let lines: Vec<String> = deprecations().collect();
         assert!(lines.contains(&"inputs.io: now inputs.diskio".to_owned()), "{lines:?}");
         assert!(lines.contains(&"inputs.disk.mountpoints: now `mount_points`".to_owned()), "{lines:?}");

@@ -124,7 +124,7 @@ impl Input for Internal {
                 .field("gather_errors", all_inputs(|counts| &counts.errors))
                 .field("gather_timeouts", all_inputs(|counts| &counts.missed))
                 .field("metrics_written", all_outputs(|counts| &counts.written))
-                .field("metrics_rejected", all_outputs(|counts| &counts.refused))
+                .field("metrics_rejected", all_outputs(|counts| &counts.rejected))
                 .field(
                     "metrics_dropped",
                     all_outputs(|counts| &counts.overflowed) + all_outputs(|counts| &counts.lost),
@@ -154,7 +154,7 @@ impl Input for Internal {
                 point(gathered, &series, "output")
                     .field("metrics_added", all(|c| &c.taken))
                     .field("metrics_written", all(|c| &c.written))
-                    .field("metrics_rejected", all(|c| &c.refused))
+                    .field("metrics_rejected", all(|c| &c.rejected))
                     .field("metrics_dropped", all(|c| &c.overflowed))
                     .field("metrics_filtered", all(|c| &c.filtered))
                     .field("buffer_size", all(|c| &c.waiting))
@@ -237,7 +237,7 @@ mod tests {
         let file = telemetry.output("file", None);
         let counts = &file.counts;
         for (counter, n) in
-            [(&counts.taken, 9), (&counts.written, 5), (&counts.refused, 1), (&counts.filtered, 2)]
+            [(&counts.taken, 9), (&counts.written, 5), (&counts.rejected, 1), (&counts.filtered, 2)]
         {
             counts.add(counter, n);
         }

@@ -30,6 +30,7 @@ use crate::identity::kubelet::summary::{PodStats, Summary};
 use crate::identity::kubelet::{Access, Error, Kubelet, KubeletClient, Listing, NameKeeper, Token};
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
+use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 
 /// The kubelet's port with TLS and authorisation.
@@ -49,7 +50,7 @@ pub struct Options {
     /// A file with the token, read for each request; empty means the pod's own.
     pub(super) bearer_token: String,
     /// The token itself, where no file is named.
-    pub(super) bearer_token_string: String,
+    pub(super) bearer_token_string: Secret,
     /// The name of the measurement `kubernetes_node`.
     pub(super) node_metric_name: String,
     /// Labels of pods that become tags; empty means all.
@@ -68,7 +69,7 @@ impl Default for Options {
         Self {
             url: String::new(),
             bearer_token: String::new(),
-            bearer_token_string: String::new(),
+            bearer_token_string: Secret::default(),
             node_metric_name: "kubernetes_node".into(),
             label_include: Vec::new(),
             label_exclude: vec!["*".into()],
@@ -92,7 +93,7 @@ impl Options {
         } else {
             self.url.clone()
         };
-        let token = match (self.bearer_token.as_str(), self.bearer_token_string.as_str()) {
+        let token = match (self.bearer_token.as_str(), self.bearer_token_string.expose()) {
             ("", "") => Token::OfPod,
             ("", token) => Token::Text(token.to_owned()),
             (path, _) => Token::File(path.to_owned()),

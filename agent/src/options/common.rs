@@ -1,6 +1,6 @@
-//! The options that every input and every output has, as Telegraf has them, with its defaults.
+//! The options that every input and every output has, with Telegraf's defaults.
 //!
-//! What a section of a file makes of them is `config`'s. Pure: a point goes in, and comes out named, tagged and filtered.
+//! Reading them from a file is `config`'s. Pure: a point goes in, and comes out named, tagged and filtered.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,10 +15,10 @@ pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 pub const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// Points in one request; Telegraf's default.
 pub const DEFAULT_BATCH_SIZE: usize = 1_000;
-/// Points an output holds while it cannot write; Telegraf's default.
+/// Points an output buffers while it cannot write; Telegraf's default.
 pub const DEFAULT_BUFFER_LIMIT: usize = 10_000;
 
-/// Telegraf's rule for a precision that is not given: the largest of 1s, 1ms, 1us, 1ns that the interval reaches.
+/// Telegraf's default precision: the largest of 1s, 1ms, 1us, 1ns that is not longer than the interval.
 #[must_use]
 pub fn auto_precision(interval: Duration) -> Duration {
     [Duration::from_secs(1), Duration::from_millis(1), Duration::from_micros(1)]
@@ -27,13 +27,13 @@ pub fn auto_precision(interval: Duration) -> Duration {
         .unwrap_or(Duration::from_nanos(1))
 }
 
-/// What is done when a plugin cannot start.
+/// What to do when a plugin cannot start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartupErrorBehavior {
     /// The agent does not start.
     #[default]
     Error,
-    /// It is tried again at each gather.
+    /// The start is retried at each gather.
     Retry,
     /// The agent runs without it.
     Ignore,
@@ -42,29 +42,29 @@ pub enum StartupErrorBehavior {
 /// The options that every input has.
 #[derive(Clone, Debug)]
 pub struct InputCommon {
-    /// A name of its own in the log.
+    /// Its name in the log, instead of the plugin's.
     pub alias: Option<String>,
-    /// What it logs; the agent's level when it is not given.
+    /// Its log level; the agent's when unset.
     pub log_level: Option<tracing::Level>,
-    /// What is done when it cannot start.
+    /// What to do when it cannot start.
     pub startup_error_behavior: StartupErrorBehavior,
     /// From one gather to the next.
     pub interval: Duration,
     /// Times are rounded to this.
     pub precision: Duration,
-    /// Each gather is late by up to this.
+    /// Each gather is delayed by up to this, at random.
     pub collection_jitter: Duration,
-    /// Each gather is late by this.
+    /// Each gather is delayed by this.
     pub collection_offset: Duration,
     /// How its measurements are named.
     pub naming: Naming,
-    /// Tags of its points.
+    /// Tags added to its points.
     pub tags: BTreeMap<String, String>,
     /// Which of its points pass.
     pub filter: Filter,
-    /// Its tags come back when the filter took them away.
+    /// Its tags are added again when the filter removed them.
     pub always_include_local_tags: bool,
-    /// The global tags do.
+    /// So are the global tags.
     pub always_include_global_tags: bool,
 }
 
@@ -88,9 +88,9 @@ impl Default for InputCommon {
 }
 
 impl InputCommon {
-    /// Selects, names, tags and prunes a point, in Telegraf's order; `None` when nothing of it is left.
+    /// Selects, names, tags and prunes a point, in Telegraf's order; `None` when nothing is left.
     ///
-    /// A tag of the point wins over one of the input, and that over a global one.
+    /// A tag of the point overrides one of the input, and that one a global tag.
     #[must_use]
     pub fn process(&self, global_tags: &BTreeMap<String, String>, mut point: Point) -> Option<Point> {
         if !self.filter.selects(&point) {
@@ -122,17 +122,17 @@ fn add_tags(point: &mut Point, tags: &BTreeMap<String, String>) {
 /// The options that every output has.
 #[derive(Clone, Debug)]
 pub struct OutputCommon {
-    /// A name of its own in the log.
+    /// Its name in the log, instead of the plugin's.
     pub alias: Option<String>,
-    /// What it logs; the agent's level when it is not given.
+    /// Its log level; the agent's when unset.
     pub log_level: Option<tracing::Level>,
     /// From one flush to the next.
     pub flush_interval: Duration,
-    /// Each flush is late by up to this.
+    /// Each flush is delayed by up to this, at random.
     pub flush_jitter: Duration,
     /// Points in one request.
     pub metric_batch_size: usize,
-    /// Points held while it cannot write.
+    /// Points buffered while it cannot write.
     pub metric_buffer_limit: usize,
     /// How measurements are named.
     pub naming: Naming,
@@ -156,7 +156,7 @@ impl Default for OutputCommon {
 }
 
 impl OutputCommon {
-    /// Selects, prunes and names a point, in Telegraf's order for outputs; borrowed when nothing is to be done.
+    /// Selects, prunes and names a point, in Telegraf's order for outputs; borrowed when nothing changes.
     #[must_use]
     pub fn process<'a>(&self, point: &'a Point) -> Option<Cow<'a, Point>> {
         if self.filter.is_open() && self.naming.is_plain() {
@@ -175,7 +175,7 @@ impl OutputCommon {
 /// `name_override`, `name_prefix`, `name_suffix`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Naming {
-    /// Takes the place of the name.
+    /// Replaces the name.
     pub name_override: Option<String>,
     /// Goes before it.
     pub prefix: String,
@@ -204,9 +204,9 @@ mod tests {
     use crate::point::Timestamp;
 
     #[test]
-    fn tags_of_the_point_win_over_the_inputs_and_those_over_global_ones() {
-        let mut common = InputCommon::default();
-        common.tags = BTreeMap::from([("a".into(), "input".into()), ("b".into(), "input".into())]);
+    fn tags_of_the_point_override_the_inputs_and_those_override_global_ones() {
+        let tags = BTreeMap::from([("a".into(), "input".into()), ("b".into(), "input".into())]);
+        let common = InputCommon { tags, ..InputCommon::default() };
         let global =
             BTreeMap::from([("b".to_owned(), "global".to_owned()), ("c".to_owned(), "global".to_owned())]);
         let point = Point::new("m", Timestamp(0)).tag("a", "point").field("f", 1_i64);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_filters_took_away_can_come_back() {
+    fn tags_that_filters_removed_can_be_added_again() {
         let lists = FilterLists { tag_include: vec!["a".into()], ..Default::default() };
         let global = BTreeMap::from([("host".to_owned(), "h".to_owned())]);
         let tags = |local, global_too| {

@@ -1,45 +1,45 @@
-//! Durations and sizes as Telegraf writes them.
+//! Durations and sizes in Telegraf's formats.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::de::{Deserializer, Error, Visitor};
 
-/// A duration as the options of `[agent]` and of plugins take it: in Go's syntax, `1h30m` or `500ms`, with `d` for days as
-/// Telegraf adds it, or a number of seconds; empty is none.
+/// A duration in an option of `[agent]` or of a plugin: Go's syntax, `1h30m` or `500ms`, with Telegraf's `d` for days, or a
+/// number of seconds; an empty one is zero.
 ///
 /// # Errors
-/// What is wrong with it, in words.
-pub fn parse(text: &str) -> Result<Duration, String> {
+/// What is wrong with it.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(Duration::ZERO);
     }
     if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|_| no_duration(text));
+        return Duration::try_from_secs_f64(seconds).map_err(|_| not_a_duration(text));
     }
     sum_of_parts(text, Some(86_400.0))
 }
 
-/// A duration as the options that every plugin has take it: Go's syntax and nothing else.
+/// A duration in an option that every plugin has: only Go's syntax.
 ///
 /// # Errors
-/// What is wrong with it, in words.
-pub fn parse_go(text: &str) -> Result<Duration, String> {
+/// What is wrong with it.
+pub(crate) fn parse_go(text: &str) -> Result<Duration, String> {
     match text {
-        "" => Err(no_duration(text)),
+        "" => Err(not_a_duration(text)),
         "0" => Ok(Duration::ZERO),
         _ => sum_of_parts(text, None),
     }
 }
 
-fn no_duration(text: &str) -> String {
-    format!("`{text}` is no duration: write it as 10s, 500ms or 1h30m")
+fn not_a_duration(text: &str) -> String {
+    format!("`{text}` is not a duration: write it as 10s, 500ms or 1h30m")
 }
 
-/// `day` is the length of a `d`, where there is one.
+/// `day` is the length of a `d`, if that unit is allowed.
 fn sum_of_parts(text: &str, day: Option<f64>) -> Result<Duration, String> {
-    let bad = || no_duration(text);
+    let bad = || not_a_duration(text);
     let mut rest = text;
     let mut sum = Duration::ZERO;
     while !rest.is_empty() {
@@ -64,11 +64,11 @@ fn sum_of_parts(text: &str, day: Option<f64>) -> Result<Duration, String> {
     Ok(sum)
 }
 
-/// A duration of an option: seconds as a number, or text as [`parse`] takes it.
+/// Deserializes a duration: seconds as a number, or text for [`parse`].
 ///
 /// # Errors
-/// What is neither.
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+/// The value is neither.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     struct DurationVisitor;
     impl Visitor<'_> for DurationVisitor {
         type Value = Duration;
@@ -89,7 +89,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
 
         fn visit_f64<E: Error>(self, seconds: f64) -> Result<Duration, E> {
             Duration::try_from_secs_f64(seconds)
-                .map_err(|_| E::custom("a duration cannot be negative or without end"))
+                .map_err(|_| E::custom("a duration cannot be negative or infinite"))
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
@@ -99,11 +99,13 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     deserializer.deserialize_any(DurationVisitor)
 }
 
-/// A size in bytes: a number, or text with a decimal (`KB`) or binary (`KiB`) unit; empty is 0.
+/// Deserializes a size in bytes: a number, or text with a decimal (`KB`) or binary (`KiB`) unit; an empty one is 0.
 ///
 /// # Errors
-/// What is neither, or does not fit the option's type.
-pub fn deserialize_size<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
+/// The value is neither, or does not fit the option's type.
+pub(crate) fn deserialize_size<'de, D: Deserializer<'de>, T: TryFrom<u64>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     struct SizeVisitor;
     impl Visitor<'_> for SizeVisitor {
         type Value = u64;
@@ -118,7 +120,7 @@ pub fn deserialize_size<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer
 
         fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
             parse_size(text)
-                .ok_or_else(|| E::custom(format!("`{text}` is no size: write it as 65536, 64KiB or 1MB")))
+                .ok_or_else(|| E::custom(format!("`{text}` is not a size: write it as 65536, 64KiB or 1MB")))
         }
     }
     let bytes = deserializer.deserialize_any(SizeVisitor)?;
@@ -148,7 +150,7 @@ fn parse_size(text: &str) -> Option<u64> {
             number * base.powi(i32::try_from(power).ok()? + 1)
         }
     };
-    // Up to here a float holds every whole number.
+    // Up to this a float represents every integer.
     (bytes <= 2_f64.powi(53)).then_some(bytes as u64)
 }
 
@@ -179,7 +181,7 @@ mod tests {
     #[case("99999999999999999999d")]
     #[case("1..2s")]
     #[case("é")]
-    fn no_durations(#[case] text: &str) {
+    fn invalid_durations(#[case] text: &str) {
         assert!(parse(text).is_err());
     }
 

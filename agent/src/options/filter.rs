@@ -1,7 +1,7 @@
-//! Which points pass, and which of their tags and fields: `namepass`, `tagdrop`, `fieldinclude` and the rest.
+//! Filters for points and their tags and fields: `namepass`, `tagdrop`, `fieldinclude` and the rest.
 //!
-//! Pure. Globs are Telegraf's: a list is taken as globs when any entry has a glob character, else as exact strings. With
-//! separators, `*` and `?` stop at those characters, and `**` does not.
+//! Pure. Globs work as Telegraf's: a list counts as globs when any entry has a glob character, otherwise as exact strings. With
+//! separators, `*` and `?` stop at those characters; `**` does not.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ impl Patterns {
     /// Compiles a list; an empty one is `None`.
     ///
     /// # Errors
-    /// A glob that is none.
+    /// An invalid glob.
     pub fn new(list: &[String]) -> Result<Option<Self>, globset::Error> {
         if list.is_empty() {
             return Ok(None);
@@ -45,14 +45,14 @@ impl Patterns {
     /// As [`Self::new`], with characters that `*` and `?` do not cross; no separators mean the same as there.
     ///
     /// # Errors
-    /// A glob that is none.
+    /// An invalid glob.
     pub fn with_separators(list: &[String], separators: &str) -> Result<Option<Self>, String> {
         let simple = Self::new(list).map_err(|error| format!("bad glob: {error}"))?;
         if separators.is_empty() || !matches!(simple, Some(Self::Globs(_))) {
             return Ok(simple);
         }
         let globs: Vec<String> = list.iter().map(|glob| regex_of(glob, separators)).collect();
-        // Each glob was read by globset before.
+        // globset has parsed each glob already.
         let regex = Regex::new(&format!("^(?s:{})$", globs.join("|")));
         regex.map(|regex| Some(Self::Separated(regex))).map_err(|error| format!("bad glob: {error}"))
     }
@@ -68,7 +68,7 @@ impl Patterns {
     }
 }
 
-/// A list of globs as an option of a plugin: compiled when the file is read, so that a bad one is named with its line.
+/// A list of globs as a plugin option: compiled when the file is read, so that an invalid one is reported with its line.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 #[serde(try_from = "Vec<String>")]
 pub struct GlobList {
@@ -103,7 +103,7 @@ impl Eq for GlobList {}
 /// A valid glob as a regular expression.
 fn regex_of(glob: &str, separators: &str) -> String {
     let literal = |text: &str| -> String {
-        // Any character that is neither letter, digit nor beyond ASCII may be written with a backslash.
+        // ASCII punctuation may always be escaped.
         let escaped = |c: char| if c.is_ascii_punctuation() { format!("\\{c}") } else { c.to_string() };
         text.chars().map(escaped).collect()
     };
@@ -142,7 +142,7 @@ fn regex_of(glob: &str, separators: &str) -> String {
     regex
 }
 
-/// A pair of lists such as `label_include` and `label_exclude`. The default takes everything.
+/// A pair of lists such as `label_include` and `label_exclude`. The default includes everything.
 #[derive(Clone, Debug, Default)]
 pub struct IncludeExclude {
     include: Option<Patterns>,
@@ -153,7 +153,7 @@ impl IncludeExclude {
     /// Compiles the lists of two options; an empty `include` includes everything.
     ///
     /// # Errors
-    /// The option with a glob that is none.
+    /// The option with an invalid glob.
     pub fn new(
         include: (&'static str, &[String]),
         exclude: (&'static str, &[String]),
@@ -172,7 +172,7 @@ impl IncludeExclude {
     }
 }
 
-/// The filters of one plugin. The default lets everything pass.
+/// The filters of one plugin. The default passes everything.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     name_pass: Option<Patterns>,
@@ -185,7 +185,7 @@ pub struct Filter {
     tag_exclude: Option<Patterns>,
 }
 
-/// The filters as they are written.
+/// The filters as a file has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilterLists {
     /// `namepass`
@@ -214,7 +214,7 @@ impl Filter {
     /// Compiles the lists.
     ///
     /// # Errors
-    /// A glob that is none.
+    /// An invalid glob.
     pub fn new(lists: &FilterLists) -> Result<Self, String> {
         let patterns = |list: &[String]| Patterns::with_separators(list, "");
         let by_tag = |map: &BTreeMap<String, Vec<String>>| {
@@ -245,7 +245,7 @@ impl Filter {
             && !self.tag_drop.iter().any(has)
     }
 
-    /// Takes away the fields and tags that do not pass.
+    /// Removes the fields and tags that do not pass.
     pub fn prune(&self, point: &mut Point) {
         let keeps = |include: &Option<Patterns>, exclude: &Option<Patterns>, key: &str| {
             include.as_ref().is_none_or(|patterns| patterns.matches(key))
@@ -259,7 +259,7 @@ impl Filter {
         }
     }
 
-    /// Whether [`Filter::selects`] or [`Filter::prune`] could do anything.
+    /// Whether every point passes unchanged.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.name_pass.is_none()

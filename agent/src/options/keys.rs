@@ -1,6 +1,6 @@
 //! The keys of an option struct, from the type itself.
 //!
-//! serde's derive hands the names of a struct's fields to the deserializer; this one takes them and reads nothing.
+//! serde's derive passes the names of a struct's fields to the deserializer; this one takes them, and reads nothing.
 
 use std::cell::Cell;
 
@@ -10,7 +10,7 @@ use serde::forward_to_deserialize_any;
 
 /// The names of a struct's fields, as serde reads them; none for any other type.
 #[must_use]
-pub fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
+pub(crate) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     let keys = Cell::new(&[] as &[&str]);
     // It always fails: there is nothing to read.
     let _ = T::deserialize(Fields(&keys));

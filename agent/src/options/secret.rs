@@ -1,22 +1,22 @@
-//! A value that is never printed: a password, a token.
+//! Values that are never printed, such as passwords and tokens.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A text that shows up in no log and no error.
+/// A string that does not show up in logs and errors.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, for where it is used.
+    /// The string itself, where it is used.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether none is configured.
+    /// Whether it is unset.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

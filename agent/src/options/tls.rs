@@ -1,30 +1,32 @@
-//! Telegraf's options of a TLS client. Files are read, and certificates checked, by `http`.
+//! Telegraf's options for TLS clients. `http` reads the files and verifies certificates.
 
 use serde::Deserialize;
 
-/// Telegraf's options of a TLS client. In a file they stand among the plugin's own; `config` collects them.
+use super::secret::Secret;
+
+/// Telegraf's options for TLS clients. In a file they are among the plugin's own; `config` collects them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
-    /// A PEM file with the authorities to believe, instead of the system's; empty means the system's.
+    /// A PEM file with the CA certificates to trust; empty means the system's.
     pub tls_ca: String,
-    /// A PEM file with the client's certificate; empty means none.
+    /// A PEM file with the client certificate; empty means none.
     pub tls_cert: String,
-    /// A PEM file with the key to it.
+    /// A PEM file with the client certificate's key.
     pub tls_key: String,
-    /// Of an encrypted key; refused, since such keys cannot be read.
-    pub tls_key_pwd: String,
-    /// `TLS10` to `TLS13`; nothing below 1.2 is spoken in any case.
+    /// The password of an encrypted key; rejected, because such keys are not supported.
+    pub tls_key_pwd: Secret,
+    /// `TLS10` to `TLS13`; the minimum is 1.2 in any case.
     pub tls_min_version: String,
-    /// Taken and not used: only suites that are safe are offered.
+    /// Accepted and ignored: only safe suites are offered.
     pub tls_cipher_suites: Vec<String>,
-    /// The name that the server's certificate must have, where it is not the URL's.
+    /// The name that the server's certificate must have, if it is not the URL's.
     pub tls_server_name: String,
-    /// Taken and not used: there is no renegotiation.
+    /// Accepted and ignored: there is no renegotiation.
     pub tls_renegotiation_method: String,
-    /// Taken and not used: the URL says whether TLS is spoken.
+    /// Accepted and ignored: the URL says whether TLS is used.
     pub tls_enable: Option<bool>,
-    /// The server's certificate is not checked at all.
+    /// The server's certificate is not verified.
     pub insecure_skip_verify: bool,
 }
 

@@ -1,7 +1,7 @@
-//! What the answer of an InfluxDB, or of something in front of it, means for the lines that were sent.
+//! What the response of an InfluxDB, or of something in front of it, means for the lines that were sent.
 //!
-//! Pure. The texts are those of `services/httpd/handler.go`, `tsdb/shard.go` and `models/points.go` of InfluxDB 1.8, and the
-//! codes those of <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>.
+//! Pure. The error texts are from `services/httpd/handler.go`, `tsdb/shard.go` and `models/points.go` of InfluxDB 1.8, and the
+//! codes from <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{Answer, shortened};
 
-/// The API that was asked. A server of one version answers to the other's as well, in its own words.
+/// The API that was called. A server of one version also answers calls to the other's, in its own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Api {
     /// `/write`
@@ -19,9 +19,9 @@ pub(super) enum Api {
     V2,
 }
 
-/// An answer, as it came.
+/// A server's response, as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Said {
+pub(super) struct Reply {
     pub(super) status: StatusCode,
     /// `X-Influxdb-Error`
     pub(super) error_header: Option<String>,
@@ -52,9 +52,8 @@ struct StatementResult {
     error: Option<String>,
 }
 
-impl Said {
-    /// The server's own words about what went wrong. `None` where nothing did, or something else than an InfluxDB
-    /// answers.
+impl Reply {
+    /// The server's own error message. `None` when there is no error, or when the response is not from an InfluxDB.
     pub(super) fn error(&self) -> Option<String> {
         let of_body = serde_json::from_str(&self.body).ok().and_then(|body: Body| {
             body.error.or(body.message).or_else(|| body.results.into_iter().find_map(|result| result.error))
@@ -62,28 +61,28 @@ impl Said {
         of_body.or_else(|| self.error_header.clone()).filter(|error| !error.is_empty())
     }
 
-    /// What a write's answer means.
+    /// What the response to a write means.
     ///
-    /// What only a person can put right (a wrong password, a missing policy) is `Later`: the points are worth more than
-    /// the request.
+    /// What only a person can fix (a wrong password, a missing retention policy) is [`Answer::Retry`]: the points are worth
+    /// more than the request.
     pub(super) fn meaning(&self, api: Api) -> Meaning {
         let is_stored = match (api, self.status.as_u16()) {
             (_, 204) => true,
-            // Telegraf takes these for success; a captive portal's page has one of them too.
+            // Telegraf treats these as success. A captive portal's page comes with one of them too.
             (Api::V2, 200 | 201 | 202 | 206 | 207 | 208) => !self.body.trim_start().starts_with('<'),
             _ => false,
         };
         if is_stored {
             return Meaning::Answer(Answer::STORED);
         }
-        let after = self.retry_after.as_deref().map(wish);
-        let later = |reason: String| Meaning::Answer(Answer::Later { reason, after, only_here: false });
-        let not_here = |reason: String| Meaning::Answer(Answer::Later { reason, after, only_here: true });
+        let after = self.retry_after.as_deref().map(retry_delay);
+        let retry = |reason: String| Meaning::Answer(Answer::Retry { reason, after, route_only: false });
+        let retry_route = |reason: String| Meaning::Answer(Answer::Retry { reason, after, route_only: true });
         let Some(error) = self.error() else {
-            // A proxy's page, or a captive portal's: it says nothing about the lines, but for their size.
+            // A page of a proxy or a captive portal: it says nothing about the lines, except about their size.
             return match self.status {
-                StatusCode::PAYLOAD_TOO_LARGE => Meaning::Answer(Answer::Refused(self.status.to_string())),
-                status => later(format!("unexpected answer {status}: {}", shortened(self.body.trim()))),
+                StatusCode::PAYLOAD_TOO_LARGE => Meaning::Answer(Answer::Rejected(self.status.to_string())),
+                status => retry(format!("unexpected answer {status}: {}", shortened(self.body.trim()))),
             };
         };
         let has = |text: &str| error.contains(text);
@@ -91,7 +90,7 @@ impl Said {
         if has("database not found") || (has("bucket") && has("not found")) {
             return Meaning::Missing(reason);
         }
-        // The cluster keeps them for a node that is away.
+        // The cluster keeps the points for a node that is down.
         if has("hinted handoff queue not empty") {
             return Meaning::Answer(Answer::STORED);
         }
@@ -100,29 +99,29 @@ impl Said {
             Api::V2 => "`token`",
         };
         match self.status {
-            // Some lines pass the server's first look and fail at its store, which is then an error of the server: `engine:
-            // unable to parse integer value`. Tried again as they are they would stand in the way for ever.
-            _ if has("unable to parse") => Meaning::Answer(Answer::Refused(reason)),
-            _ if has("retention policy not found") => not_here(reason),
-            StatusCode::UNAUTHORIZED => later(format!("{reason}; check {credentials}")),
+            // Some lines pass the server's parser and fail in its storage engine, which makes it a server error: `engine:
+            // unable to parse integer value`. Retried as they are, they would block the queue for ever.
+            _ if has("unable to parse") => Meaning::Answer(Answer::Rejected(reason)),
+            _ if has("retention policy not found") => retry_route(reason),
+            StatusCode::UNAUTHORIZED => retry(format!("{reason}; check {credentials}")),
             StatusCode::FORBIDDEN => {
-                not_here(format!("{reason}; check {credentials}, and what they may write to"))
+                retry_route(format!("{reason}; check {credentials}, and what they may write to"))
             }
-            StatusCode::NOT_FOUND => not_here(reason),
-            // The rest of the lines is stored, and the server says how many are not.
+            StatusCode::NOT_FOUND => retry_route(reason),
+            // The rest of the lines are stored, and the server says how many are not.
             StatusCode::BAD_REQUEST if let Some(dropped @ 1..) = dropped(&error) => {
                 Meaning::Answer(Answer::Stored { dropped, reason })
             }
             StatusCode::BAD_REQUEST
             | StatusCode::NOT_ACCEPTABLE
             | StatusCode::UNPROCESSABLE_ENTITY
-            | StatusCode::PAYLOAD_TOO_LARGE => Meaning::Answer(Answer::Refused(reason)),
-            _ => later(reason),
+            | StatusCode::PAYLOAD_TOO_LARGE => Meaning::Answer(Answer::Rejected(reason)),
+            _ => retry(reason),
         }
     }
 }
 
-/// How many points a partial write left out: `partial write: ... dropped=3`.
+/// How many points a partial write dropped: `partial write: ... dropped=3`.
 fn dropped(error: &str) -> Option<u64> {
     if !error.starts_with("partial write") {
         return None;
@@ -131,8 +130,8 @@ fn dropped(error: &str) -> Option<u64> {
     n.trim().parse().ok()
 }
 
-/// How long the server asks for; what is not seconds (a date) is taken for a while.
-fn wish(retry_after: &str) -> Duration {
+/// The delay that `Retry-After` asks for; a date, which is not in seconds, counts as 10 s.
+fn retry_delay(retry_after: &str) -> Duration {
     Duration::from_secs(retry_after.trim().parse().unwrap_or(10))
 }
 
@@ -142,8 +141,8 @@ mod tests {
 
     use super::*;
 
-    fn said(status: u16, body: &str) -> Said {
-        Said {
+    fn reply(status: u16, body: &str) -> Reply {
+        Reply {
             status: StatusCode::from_u16(status).unwrap(),
             error_header: None,
             retry_after: None,
@@ -151,17 +150,17 @@ mod tests {
         }
     }
 
-    /// The bodies are those of influxd 1.6.7 and 1.8, and of nginx.
+    /// The bodies are from influxd 1.6.7 and 1.8, and from nginx.
     #[rstest]
     #[case::taken(204, "", "stored")]
     #[case::no_database(404, r#"{"error":"database not found: \"x\""}"#, "missing")]
-    #[case::wrong_password(401, r#"{"error":"authorization failed"}"#, "later")]
+    #[case::wrong_password(401, r#"{"error":"authorization failed"}"#, "retry")]
     #[case::no_right(
         403,
         r#"{"error":"\"u\" user is not authorized to write to database \"x\""}"#,
-        "not here"
+        "retry route"
     )]
-    #[case::no_policy(500, r#"{"error":"retention policy not found: y"}"#, "not here")]
+    #[case::no_policy(500, r#"{"error":"retention policy not found: y"}"#, "retry route")]
     #[case::handoff(500, r#"{"error":"write: hinted handoff queue not empty"}"#, "stored")]
     #[case::conflict(400, r#"{"error":"partial write: field type conflict: input field \"a\" on measurement \"m\" is type float, already exists as type integer dropped=2"}"#, "dropped 2")]
     #[case::too_old(
@@ -172,31 +171,31 @@ mod tests {
     #[case::unparsable(
         400,
         r#"{"error":"partial write: unable to parse 'm': missing fields dropped=0"}"#,
-        "refused"
+        "rejected"
     )]
-    #[case::unparsable_alone(400, r#"{"error":"unable to parse 'm': missing fields"}"#, "refused")]
+    #[case::unparsable_alone(400, r#"{"error":"unable to parse 'm': missing fields"}"#, "rejected")]
     #[case::unparsable_by_the_store(
         500,
         r#"{"error":"engine: unable to parse integer value \"x i=1\": invalid syntax"}"#,
-        "refused"
+        "rejected"
     )]
     #[case::unparsable_for_v2(
         400,
         r#"{"code":"invalid","message":"unable to parse 'm': missing fields"}"#,
-        "refused"
+        "rejected"
     )]
-    #[case::conflict_for_v2(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: input field \"a\" on measurement \"m\" is type float, already exists as type integer dropped=1"}"#, "refused")]
-    #[case::wrong_token_for_v2(401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, "later")]
-    #[case::too_large(413, r#"{"error":"Request Entity Too Large"}"#, "refused")]
-    #[case::too_large_for_a_proxy(413, "<html>413 Request Entity Too Large</html>", "refused")]
-    #[case::proxy(502, "<html>Bad Gateway</html>", "later")]
-    #[case::proxy_wants_a_login(400, "<html>no</html>", "later")]
-    #[case::portal(200, "<html>welcome</html>", "later")]
-    #[case::moved(301, "", "later")]
-    #[case::overload(503, r#"{"error":"timeout"}"#, "later")]
-    #[case::garbage(599, "\u{0}", "later")]
+    #[case::conflict_for_v2(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: input field \"a\" on measurement \"m\" is type float, already exists as type integer dropped=1"}"#, "rejected")]
+    #[case::wrong_token_for_v2(401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, "retry")]
+    #[case::too_large(413, r#"{"error":"Request Entity Too Large"}"#, "rejected")]
+    #[case::too_large_for_a_proxy(413, "<html>413 Request Entity Too Large</html>", "rejected")]
+    #[case::proxy(502, "<html>Bad Gateway</html>", "retry")]
+    #[case::proxy_wants_a_login(400, "<html>no</html>", "retry")]
+    #[case::portal(200, "<html>welcome</html>", "retry")]
+    #[case::moved(301, "", "retry")]
+    #[case::overload(503, r#"{"error":"timeout"}"#, "retry")]
+    #[case::garbage(599, "\u{0}", "retry")]
     fn meanings(#[case] status: u16, #[case] body: &str, #[case] expected: &str) {
-        assert_eq!(in_short(&said(status, body).meaning(Api::V1)), expected);
+        assert_eq!(in_short(&reply(status, body).meaning(Api::V1)), expected);
     }
 
     fn in_short(meaning: &Meaning) -> String {
@@ -204,52 +203,56 @@ mod tests {
             Meaning::Missing(_) => "missing".to_owned(),
             Meaning::Answer(Answer::Stored { dropped: 0, .. }) => "stored".to_owned(),
             Meaning::Answer(Answer::Stored { dropped, .. }) => format!("dropped {dropped}"),
-            Meaning::Answer(Answer::Refused(_)) => "refused".to_owned(),
-            Meaning::Answer(Answer::Later { only_here: true, .. }) => "not here".to_owned(),
-            Meaning::Answer(Answer::Later { .. }) => "later".to_owned(),
+            Meaning::Answer(Answer::Rejected(_)) => "rejected".to_owned(),
+            Meaning::Answer(Answer::Retry { route_only: true, .. }) => "retry route".to_owned(),
+            Meaning::Answer(Answer::Retry { .. }) => "retry".to_owned(),
         }
     }
 
-    /// The bodies are InfluxDB 2's as its API documents them, and others' in front of it.
+    /// The bodies are those that InfluxDB 2's API documents, and of proxies in front of it.
     #[rstest]
     #[case::taken(204, "", "stored")]
     #[case::taken_by_another(200, "{}", "stored")]
     #[case::taken_in_parts(207, "", "stored")]
-    #[case::portal(200, "<html>welcome</html>", "later")]
-    #[case::bad_line(400, r#"{"code":"invalid","message":"unable to parse 'm': missing fields"}"#, "refused")]
-    #[case::bad_precision(400, r#"{"code":"invalid","message":"something else"}"#, "refused")]
-    #[case::not_acceptable(406, r#"{"code":"not acceptable","message":"no"}"#, "refused")]
-    #[case::conflict(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: dropped=1"}"#, "refused")]
-    #[case::no_token(401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, "later")]
+    #[case::portal(200, "<html>welcome</html>", "retry")]
+    #[case::bad_line(
+        400,
+        r#"{"code":"invalid","message":"unable to parse 'm': missing fields"}"#,
+        "rejected"
+    )]
+    #[case::bad_precision(400, r#"{"code":"invalid","message":"something else"}"#, "rejected")]
+    #[case::not_acceptable(406, r#"{"code":"not acceptable","message":"no"}"#, "rejected")]
+    #[case::conflict(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: dropped=1"}"#, "rejected")]
+    #[case::no_token(401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, "retry")]
     #[case::no_right(
         403,
         r#"{"code":"forbidden","message":"insufficient permissions for write"}"#,
-        "not here"
+        "retry route"
     )]
     #[case::no_bucket(404, r#"{"code":"not found","message":"bucket \"b\" not found"}"#, "missing")]
     #[case::no_organization(
         404,
         r#"{"code":"not found","message":"organization name \"o\" not found"}"#,
-        "not here"
+        "retry route"
     )]
     #[case::too_large(
         413,
         r#"{"code":"request too large","message":"cannot read data: points in batch is too large"}"#,
-        "refused"
+        "rejected"
     )]
-    #[case::too_many(429, r#"{"code":"too many requests","message":"exceeded write limit"}"#, "later")]
-    #[case::overload(503, r#"{"code":"unavailable","message":"busy"}"#, "later")]
-    #[case::internal(500, r#"{"code":"internal error","message":"no"}"#, "later")]
-    #[case::proxy(404, "<html>not here</html>", "later")]
+    #[case::too_many(429, r#"{"code":"too many requests","message":"exceeded write limit"}"#, "retry")]
+    #[case::overload(503, r#"{"code":"unavailable","message":"busy"}"#, "retry")]
+    #[case::internal(500, r#"{"code":"internal error","message":"no"}"#, "retry")]
+    #[case::proxy(404, "<html>not here</html>", "retry")]
     fn meanings_for_v2(#[case] status: u16, #[case] body: &str, #[case] expected: &str) {
-        assert_eq!(in_short(&said(status, body).meaning(Api::V2)), expected);
+        assert_eq!(in_short(&reply(status, body).meaning(Api::V2)), expected);
     }
 
     #[rstest]
     #[case(Api::V1, "check `username` and `password`")]
     #[case(Api::V2, "check `token`")]
     fn says_what_to_check(#[case] api: Api, #[case] expected: &str) {
-        let Meaning::Answer(Answer::Later { reason, .. }) = said(401, r#"{"message":"no"}"#).meaning(api)
+        let Meaning::Answer(Answer::Retry { reason, .. }) = reply(401, r#"{"message":"no"}"#).meaning(api)
         else {
             panic!()
         };
@@ -257,21 +260,21 @@ mod tests {
     }
 
     #[test]
-    fn a_statements_own_error_counts() {
+    fn the_error_of_a_statement_counts() {
         let body = r#"{"results":[{"statement_id":0,"error":"error authorizing query"}]}"#;
-        assert_eq!(said(200, body).error().as_deref(), Some("error authorizing query"));
-        assert_eq!(said(200, r#"{"results":[{"statement_id":0}]}"#).error(), None);
+        assert_eq!(reply(200, body).error().as_deref(), Some("error authorizing query"));
+        assert_eq!(reply(200, r#"{"results":[{"statement_id":0}]}"#).error(), None);
     }
 
     #[test]
-    fn a_wish_is_passed_on() {
-        let mut said = said(503, r#"{"error":"busy"}"#);
-        said.retry_after = Some("7".into());
-        let Meaning::Answer(Answer::Later { after, reason, .. }) = said.meaning(Api::V2) else { panic!() };
+    fn retry_after_is_passed_on() {
+        let mut reply = reply(503, r#"{"error":"busy"}"#);
+        reply.retry_after = Some("7".into());
+        let Meaning::Answer(Answer::Retry { after, reason, .. }) = reply.meaning(Api::V2) else { panic!() };
         assert_eq!(after, Some(Duration::from_secs(7)));
         assert!(reason.contains("busy"), "{reason}");
-        said.retry_after = Some("Wed, 21 Oct 2026 07:28:00 GMT".into());
-        let Meaning::Answer(Answer::Later { after, .. }) = said.meaning(Api::V1) else { panic!() };
+        reply.retry_after = Some("Wed, 21 Oct 2026 07:28:00 GMT".into());
+        let Meaning::Answer(Answer::Retry { after, .. }) = reply.meaning(Api::V1) else { panic!() };
         assert_eq!(after, Some(Duration::from_secs(10)));
     }
 }

@@ -1,7 +1,7 @@
-//! What an output still has to write: lines in the order of their making, up to a limit, handed out in batches.
+//! An output's buffer: encoded lines in the order they were made, up to a limit, handed out in batches.
 //!
-//! Pure. Points are encoded before they come here and never again: what is sent a second time is the same to the byte, so
-//! that the server takes it for the same point. A line that finds the buffer full pushes the oldest one out, and that is counted.
+//! Pure. Points are encoded once, when they are added: what is sent a second time is the same to the byte, so that the server
+//! takes it for the same point. When the buffer is full, a new line pushes the oldest one out, and that is counted.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -12,23 +12,23 @@ use bytes::Bytes;
 use crate::line_protocol::{EncodeError, Format};
 use crate::point::Point;
 
-/// Where within an output a line goes: the values of the tags that its [`Encoding`] names, such as a database. `None` for a
-/// tag that the point does not have; empty for an output that asks for no tags.
-pub type Route = Arc<[Option<String>]>;
+/// Where a line goes within an output: the values of the tags that its [`Encoding`] names, such as a database. `None` for a
+/// tag that the point does not have; empty for an output without routing tags.
+pub(super) type Route = Arc<[Option<String>]>;
 
 /// A tag that says where a point goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTag {
-    /// Its key; an empty one is a tag that no point has.
+    /// Its key; no point has a tag with an empty key.
     pub key: String,
-    /// It is left out of the line.
+    /// The tag is left out of the line.
     pub exclude: bool,
 }
 
-/// How an output wants its lines.
+/// How an output's lines are encoded and routed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoding {
-    /// Their form.
+    /// The format of the lines.
     pub format: Format,
     /// The tags that say where a line goes.
     pub route: Vec<RouteTag>,
@@ -48,13 +48,13 @@ impl Encoding {
     }
 }
 
-/// Lines that go the same way.
+/// Lines of one route.
 #[derive(Clone, Debug)]
-pub struct Batch {
-    /// The way.
-    pub route: Route,
-    /// The lines, each with its end, oldest first.
-    pub lines: Vec<Bytes>,
+pub(super) struct Batch {
+    /// The route.
+    pub(super) route: Route,
+    /// The lines, each with its newline, oldest first.
+    pub(super) lines: Vec<Bytes>,
 }
 
 #[derive(Debug)]
@@ -65,16 +65,16 @@ struct Line {
 
 /// What became of points that were added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Added {
-    /// Lines that wait now.
-    pub lines: usize,
-    /// Points with a field that does not fit into a line; they are left out.
-    pub too_long: usize,
+pub(super) struct Added {
+    /// Lines added to the buffer.
+    pub(super) lines: usize,
+    /// Points with a field that does not fit into a line; they are dropped.
+    pub(super) too_long: usize,
 }
 
-/// Encoded points that wait for their output.
+/// Encoded points that are queued for their output.
 #[derive(Debug)]
-pub struct Buffer {
+pub(super) struct Buffer {
     encoding: Encoding,
     lines: VecDeque<Line>,
     limit: usize,
@@ -84,26 +84,25 @@ pub struct Buffer {
 
 impl Buffer {
     /// Holds up to `limit` lines, and hands out `batch_size` at a time.
-    #[must_use]
-    pub fn new(encoding: Encoding, limit: usize, batch_size: usize) -> Self {
+    pub(super) fn new(encoding: Encoding, limit: usize, batch_size: usize) -> Self {
         Self { encoding, lines: VecDeque::new(), limit, batch_size, dropped: 0 }
     }
 
-    /// Encodes what comes from now on in this way, which asks for the same tags as the one before; what waits stays as it is.
-    pub fn reencode(&mut self, encoding: Encoding) {
+    /// Changes the encoding of later points, with the same routing tags as before; queued lines stay as they are.
+    pub(super) fn reencode(&mut self, encoding: Encoding) {
         self.encoding = encoding;
     }
 
-    /// Holds and hands out as many from now on; what has no room any more is dropped, oldest first.
-    pub fn resize(&mut self, limit: usize, batch_size: usize) {
+    /// Changes the limit and the batch size; lines above the limit are dropped, oldest first.
+    pub(super) fn resize(&mut self, limit: usize, batch_size: usize) {
         (self.limit, self.batch_size) = (limit, batch_size);
         self.keep_to_limit();
     }
 
-    /// Encodes points and adds them. Points that say nothing in line protocol are left out.
-    pub fn extend<'a>(&mut self, points: impl IntoIterator<Item = Cow<'a, Point>>) -> Added {
+    /// Encodes points and adds them. Points without a field that line protocol can express are left out.
+    pub(super) fn extend<'a>(&mut self, points: impl IntoIterator<Item = Cow<'a, Point>>) -> Added {
         let (mut text, mut ends) = (Vec::new(), Vec::new());
-        // The routes of the lines, and each of them once.
+        // The route of each line, and the distinct routes.
         let (mut routes, mut known) = (Vec::new(), BTreeSet::<Route>::new());
         let mut added = Added::default();
         for mut point in points {
@@ -119,7 +118,7 @@ impl Buffer {
                 routes.resize(ends.len(), route);
             }
         }
-        // One piece of memory for all of them; it is given back with its last line.
+        // One allocation for all lines; it is freed with the last of them.
         let text = Bytes::from(text);
         let mut start = 0;
         for (end, route) in ends.iter().zip(routes) {
@@ -130,10 +129,9 @@ impl Buffer {
         Added { lines: ends.len(), ..added }
     }
 
-    /// Takes the oldest lines out that go none of the ways in `closed`, a batch of one way at the most. `None` when there are
-    /// none.
-    pub fn take_batch(&mut self, closed: &BTreeSet<Route>) -> Option<Batch> {
-        let route = Arc::clone(&self.lines.iter().find(|line| !closed.contains(&line.route))?.route);
+    /// Removes the oldest lines whose route is not blocked: at most a batch, of one route. `None` when there are none.
+    pub(super) fn take_batch(&mut self, blocked: &BTreeSet<Route>) -> Option<Batch> {
+        let route = Arc::clone(&self.lines.iter().find(|line| !blocked.contains(&line.route))?.route);
         if self.encoding.route.is_empty() {
             let n = self.batch_size.min(self.lines.len());
             return Some(Batch { route, lines: self.lines.drain(..n).map(|line| line.text).collect() });
@@ -149,8 +147,8 @@ impl Buffer {
         Some(Batch { route, lines })
     }
 
-    /// Puts lines back in front, in their order.
-    pub fn put_back(&mut self, batch: Batch) {
+    /// Puts lines back at the front, in order.
+    pub(super) fn put_back(&mut self, batch: Batch) {
         for text in batch.lines.into_iter().rev() {
             self.lines.push_front(Line { text, route: Arc::clone(&batch.route) });
         }
@@ -163,31 +161,22 @@ impl Buffer {
         self.dropped += excess as u64;
     }
 
-    /// Whether a whole batch waits, apart from what goes one of the ways in `closed`.
-    #[must_use]
-    pub fn has_batch(&self, closed: &BTreeSet<Route>) -> bool {
-        let n_open = match closed.is_empty() {
+    /// Whether a whole batch is queued, without counting blocked routes.
+    pub(super) fn has_batch(&self, blocked: &BTreeSet<Route>) -> bool {
+        let n_open = match blocked.is_empty() {
             true => self.lines.len(),
-            false => self.lines.iter().filter(|line| !closed.contains(&line.route)).count(),
+            false => self.lines.iter().filter(|line| !blocked.contains(&line.route)).count(),
         };
         n_open >= self.batch_size
     }
 
-    /// How many lines wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    /// How many lines are queued.
+    pub(super) fn len(&self) -> usize {
         self.lines.len()
     }
 
-    /// Whether none does.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-
-    /// How many were pushed out so far.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
+    /// How many lines were pushed out so far.
+    pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
 }
@@ -231,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_buffer_loses_the_oldest_and_counts_them() {
+    fn a_full_buffer_drops_the_oldest_and_counts_them() {
         let mut buffer = buffer(4, 2);
         buffer.extend(points(0..6));
         assert_eq!((buffer.len(), buffer.dropped()), (4, 2));
@@ -254,15 +243,15 @@ mod tests {
     }
 
     #[test]
-    fn a_point_without_a_finite_field_is_no_line() {
+    fn a_point_without_a_finite_field_makes_no_line() {
         let mut buffer = buffer(10, 3);
         let nothing = Point::new("m", Timestamp(0)).field("f", f64::NAN);
         assert_eq!(buffer.extend([Cow::Owned(nothing)]), Added::default());
-        assert!(buffer.is_empty());
+        assert_eq!(buffer.len(), 0);
     }
 
     #[test]
-    fn each_batch_goes_one_way_and_closed_ways_wait() {
+    fn each_batch_has_one_route_and_blocked_routes_wait() {
         let route =
             vec![RouteTag { key: "db".into(), exclude: true }, RouteTag { key: "rp".into(), exclude: false }];
         let mut buffer = Buffer::new(Encoding { route, ..Encoding::default() }, 100, 3);
@@ -274,21 +263,21 @@ mod tests {
             }
             Cow::Owned(point)
         }));
-        let way = |db: Option<&str>| Route::from([db.map(str::to_owned), Some("p".to_owned())]);
-        let mut closed = BTreeSet::new();
-        let first = buffer.take_batch(&closed).unwrap();
-        assert_eq!((&first.route, times(&first)), (&way(Some("a")), vec![0, 3, 5]));
+        let route = |db: Option<&str>| Route::from([db.map(str::to_owned), Some("p".to_owned())]);
+        let mut blocked = BTreeSet::new();
+        let first = buffer.take_batch(&blocked).unwrap();
+        assert_eq!((&first.route, times(&first)), (&route(Some("a")), vec![0, 3, 5]));
         assert_eq!(first.lines[0], "m,rp=p f=0i 0\n", "`db` is left out and `rp` is not");
         buffer.put_back(first);
-        closed.insert(way(Some("a")));
-        assert!(buffer.has_batch(&closed));
-        let second = buffer.take_batch(&closed).unwrap();
-        assert_eq!((&second.route, times(&second)), (&way(Some("b")), vec![1]));
-        assert!(!buffer.has_batch(&closed), "two are left, and four that wait for the closed way");
-        let third = buffer.take_batch(&closed).unwrap();
-        assert_eq!((&third.route, times(&third)), (&way(None), vec![2, 4]));
-        assert!(buffer.take_batch(&closed).is_none());
-        assert_eq!(times(&take(&mut buffer)), [0, 3, 5], "in their order, once the way is open");
+        blocked.insert(route(Some("a")));
+        assert!(buffer.has_batch(&blocked));
+        let second = buffer.take_batch(&blocked).unwrap();
+        assert_eq!((&second.route, times(&second)), (&route(Some("b")), vec![1]));
+        assert!(!buffer.has_batch(&blocked), "two are left, and four of the blocked route");
+        let third = buffer.take_batch(&blocked).unwrap();
+        assert_eq!((&third.route, times(&third)), (&route(None), vec![2, 4]));
+        assert!(buffer.take_batch(&blocked).is_none());
+        assert_eq!(times(&take(&mut buffer)), [0, 3, 5], "in their order, once the route is not blocked");
         assert_eq!(times(&take(&mut buffer)), [6]);
     }
 

@@ -21,7 +21,7 @@ use crate::service::rotation::{RotatingFile, Rotation};
 pub struct Options {
     /// Where to write: paths, or `stdout`.
     pub files: Vec<String>,
-    /// Taken and not used: lines go out by the batch, and in this format that is the same.
+    /// Accepted and ignored: lines are always written in batches, which makes no difference in this format.
     pub use_batch_format: bool,
     /// A file older than this is rotated; zero means never.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
@@ -31,19 +31,19 @@ pub struct Options {
     pub rotation_max_size: u64,
     /// How many archives are kept; a negative number keeps all. (Telegraf's sample says 5, and its code 0, which keeps none.)
     pub rotation_max_archives: i64,
-    /// `gzip`, `zlib`, or empty for none. Each batch is a whole stream of its own.
+    /// `gzip`, `zlib`, or empty for none. Each batch is a complete stream.
     pub compression_algorithm: String,
     /// 0 to 9; -1 is the algorithm's default.
     pub compression_level: i32,
-    /// The format; `influx` is the one there is.
+    /// The format; `influx` is the only one.
     pub data_format: String,
-    /// No line is longer than this, with its end; 0 means without limit.
+    /// The maximum length of a line, with its newline; 0 means no limit.
     pub influx_max_line_bytes: usize,
-    /// Fields in the order of their keys.
+    /// Fields are sorted by key.
     pub influx_sort_fields: bool,
-    /// Unsigned counts are written as such.
+    /// Unsigned integers are written as such.
     pub influx_uint_support: bool,
-    /// Points are written without their time.
+    /// Points are written without a timestamp.
     pub influx_omit_timestamp: bool,
 }
 
@@ -66,7 +66,7 @@ impl Default for Options {
     }
 }
 
-/// How lines are packed.
+/// How lines are compressed.
 #[derive(Clone, Copy, Debug)]
 enum Packing {
     Plain,
@@ -86,7 +86,7 @@ impl Packing {
             "gzip" => Ok(Self::Gzip(level)),
             "zlib" => Ok(Self::Zlib(level)),
             other => {
-                let what = format!("`{other}` is not there; `gzip` and `zlib` are");
+                let what = format!("`{other}` is not supported; `gzip` and `zlib` are");
                 Err(OptionError::new("compression_algorithm", what))
             }
         }
@@ -98,7 +98,7 @@ impl Packing {
             Self::Gzip(level) => gzip(&text, level),
             Self::Zlib(level) => {
                 let mut packed = Vec::new();
-                // From memory, which does not fail.
+                // Reading from memory does not fail.
                 let _ = ZlibEncoder::new(text.as_slice(), level).read_to_end(&mut packed);
                 packed
             }
@@ -106,28 +106,27 @@ impl Packing {
     }
 }
 
-/// Appends every line to one place.
+/// Appends every line to one file.
 ///
-/// A section with several files becomes as many outputs: one that cannot be written to does not make the others take
-/// lines twice.
-pub struct File {
+/// A section with several files becomes as many outputs: when one cannot be written to, the others do not get lines twice.
+pub(crate) struct File {
     /// `None` is the standard output.
     path: Option<PathBuf>,
     rotation: Rotation,
     packing: Packing,
     format: Format,
-    /// Opened at the first write, and anew after one that failed.
+    /// Opened at the first write, and again after a failed one.
     file: Option<RotatingFile>,
 }
 
 impl File {
-    /// Checks the options, and makes an output for each of the files; they are opened at the first write.
+    /// Checks the options, and makes an output for each of the files, which are opened at the first write.
     ///
     /// # Errors
-    /// A format or an algorithm that is not there.
-    pub fn each(options: Options) -> Result<Vec<Self>, OptionError> {
+    /// A format or an algorithm that is not supported.
+    pub(crate) fn each(options: Options) -> Result<Vec<Self>, OptionError> {
         if options.data_format != "influx" {
-            let what = format!("`{}` is not there; `influx` is", options.data_format);
+            let what = format!("`{}` is not supported; `influx` is", options.data_format);
             return Err(OptionError::new("data_format", what));
         }
         let packing = Packing::new(&options.compression_algorithm, options.compression_level)?;
@@ -158,7 +157,7 @@ impl File {
         };
         file.write_all(&packed)?;
         if let Some(error) = file.take_problem() {
-            tracing::warn!(path = %path.display(), %error, "cannot rotate the file; written on");
+            tracing::warn!(path = %path.display(), %error, "cannot rotate the file; still appending to it");
         }
         Ok(())
     }
@@ -186,7 +185,7 @@ impl Output for File {
             Ok(()) => Answer::STORED,
             Err(error) => {
                 self.file = None;
-                Answer::later(format!("cannot write to {}: {error}", self.place()))
+                Answer::retry(format!("cannot write to {}: {error}", self.place()))
             }
         }
     }
@@ -223,11 +222,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_cannot_be_written_is_named_and_tried_again() {
+    async fn a_file_that_cannot_be_written_is_named_and_retried() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("not/there");
         let mut output = outputs(std::slice::from_ref(&path)).remove(0);
-        let Answer::Later { reason, .. } = output.write(&[], &lines(&["x"])).await else { panic!() };
+        let Answer::Retry { reason, .. } = output.write(&[], &lines(&["x"])).await else { panic!() };
         assert!(reason.contains("not/there"), "{reason}");
         fs::create_dir(directory.path().join("not")).unwrap();
         assert_eq!(output.write(&[], &lines(&["x"])).await, Answer::STORED);
@@ -235,13 +234,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_leaves_no_half_line() {
-        let path = PathBuf::from("/dev/full");
-        if path.exists() {
-            let answer = outputs(&[path]).remove(0).write(&[], &lines(&["x"])).await;
-            let Answer::Later { reason, .. } = answer else { panic!("{answer:?}") };
-            assert!(reason.contains("No space left"), "{reason}");
-        }
+    async fn a_full_disk_is_a_reason_to_retry() {
+        let answer = outputs(&["/dev/full".into()]).remove(0).write(&[], &lines(&["x"])).await;
+        let Answer::Retry { reason, .. } = answer else { panic!("{answer:?}") };
+        assert!(reason.starts_with("cannot write to /dev/full: No space left"), "{reason}");
     }
 
     #[rstest]
@@ -295,11 +291,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case(Options { data_format: "json".into(), ..Options::default() }, "`data_format`: `json` is not there")]
+    #[case(Options { data_format: "json".into(), ..Options::default() }, "`data_format`: `json` is not supported")]
     #[case(Options { compression_algorithm: "zstd".into(), ..Options::default() }, "`compression_algorithm`: `zstd` is not")]
     #[case(Options { compression_level: 10, ..Options::default() }, "`compression_level`: 10: it is 0 to 9")]
     #[case(Options { compression_level: -2, ..Options::default() }, "`compression_level`: -2: it is 0 to 9")]
-    fn refuses_what_it_cannot_do(#[case] options: Options, #[case] expected: &str) {
+    fn rejects_what_it_cannot_do(#[case] options: Options, #[case] expected: &str) {
         let error = File::each(options).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.starts_with(expected), "{error}");
     }

@@ -1,7 +1,7 @@
 //! `[[outputs.influxdb]]`: the v1 write API of InfluxDB, over HTTP or UDP.
 //!
-//! Source: <https://docs.influxdata.com/influxdb/v1/tools/api/>. How a server is reached is `servers`' and `udp`'s, what an
-//! answer means `answer`'s.
+//! Source: <https://docs.influxdata.com/influxdb/v1/tools/api/>. How a server is reached is `servers`' and `udp`'s, what a
+//! response means `answer`'s.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,57 +15,58 @@ use super::udp::Udp;
 use super::{Answer, Output, OutputPlugin, shortened};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
+use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 use crate::outputs::batch::{Encoding, RouteTag};
 
-/// Where a server is that nobody names.
+/// The server when none is configured.
 const DEFAULT_URL: &str = "http://localhost:8086";
 
 /// The section `[[outputs.influxdb]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Servers of the same data, one of which is written to: `http`, `https`, `unix`, `udp`, `udp4`, `udp6`.
+    /// Servers that hold the same data; one of them is written to: `http`, `https`, `unix`, `udp`, `udp4`, `udp6`.
     pub urls: Vec<String>,
     /// The database to write to.
     pub database: String,
     /// A tag whose value is the database of its point, in place of `database`; empty means none.
     pub database_tag: String,
-    /// That tag is not written.
+    /// Leave that tag out of the lines.
     pub exclude_database_tag: bool,
     /// The retention policy; empty means the database's default.
     pub retention_policy: String,
     /// A tag whose value is the retention policy of its point; empty means none.
     pub retention_policy_tag: String,
-    /// That tag is not written.
+    /// Leave that tag out of the lines.
     pub exclude_retention_policy_tag: bool,
     /// `any`, `one`, `quorum`, `all`; empty means the server's default.
     pub write_consistency: String,
     /// User name; empty means none.
-    pub username: String,
+    pub username: Secret,
     /// Password.
-    pub password: String,
-    /// For a whole request.
+    pub password: Secret,
+    /// The limit for a whole request.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub timeout: Duration,
-    /// `gzip`; anything else is plain text.
+    /// `gzip`; anything else means plain text.
     pub content_encoding: String,
-    /// The database is not created at start or when it is missing.
+    /// Do not create the database, neither at start nor when it is missing.
     pub skip_database_creation: bool,
-    /// Headers of each request, which win over the agent's own.
-    pub http_headers: BTreeMap<String, String>,
+    /// Headers of each request, which override the agent's own.
+    pub http_headers: BTreeMap<String, Secret>,
     /// A proxy's URL; empty means the environment's.
     pub http_proxy: String,
     /// The `User-Agent`; empty means Seismograf's own.
     pub user_agent: String,
-    /// Where to send from, an address of this host; empty means the system's choice.
+    /// The address of this host to send from; empty means the system's choice.
     pub local_address: String,
-    /// Bytes of a UDP packet at the most; a longer point is spread over several.
+    /// The maximum bytes of a UDP packet; a longer point is split into several.
     #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
     pub udp_payload: u32,
-    /// Unsigned counts are written as such.
+    /// Unsigned integers are written as such.
     pub influx_uint_support: bool,
-    /// Points are written without their time.
+    /// Points are written without a timestamp.
     pub influx_omit_timestamp: bool,
     /// For `https`.
     pub tls: Tls,
@@ -82,8 +83,8 @@ impl Default for Options {
             retention_policy_tag: String::new(),
             exclude_retention_policy_tag: false,
             write_consistency: String::new(),
-            username: String::new(),
-            password: String::new(),
+            username: Secret::default(),
+            password: Secret::default(),
             timeout: Duration::from_secs(5),
             content_encoding: "gzip".into(),
             skip_database_creation: false,
@@ -124,16 +125,17 @@ impl Influxdb {
     /// Checks the options; no server is contacted.
     ///
     /// # Errors
-    /// A URL that is none or of another protocol, or another option that cannot be worked with.
+    /// A URL that is invalid or of another protocol, or another option that cannot be used.
     pub fn new(options: Options) -> Result<Self, OptionError> {
         let urls = match options.urls.as_slice() {
             [] => vec![DEFAULT_URL.to_owned()],
             urls => urls.to_vec(),
         };
         let (udp, http): (Vec<_>, Vec<_>) = urls.into_iter().partition(|url| Udp::is_for(url));
-        let credentials = match (options.username.as_str(), options.password.as_str()) {
-            ("", "") => Credentials::None,
-            (username, password) => Credentials::Basic(username.into(), password.into()),
+        let credentials = if options.username.is_empty() && options.password.is_empty() {
+            Credentials::None
+        } else {
+            Credentials::Basic(options.username.clone(), options.password.clone())
         };
         let reach = Reach {
             timeout: options.timeout,
@@ -195,7 +197,7 @@ impl<'a> Target<'a> {
         if !self.retention_policy.is_empty() {
             query.push(("rp", self.retention_policy));
         }
-        // `one` is what a server does by itself, and Telegraf does not send it.
+        // `one` is the server's default, and Telegraf does not send it.
         if !matches!(self.options.write_consistency.as_str(), "" | "one") {
             query.push(("consistency", &self.options.write_consistency));
         }
@@ -209,28 +211,28 @@ impl<'a> Target<'a> {
     }
 
     async fn create_database(&self, server: &Server) -> Result<(), String> {
-        let said = server.post("query", &[("q", &self.statement())]).await?;
-        // A statement that fails is in a body that is a success.
-        match said.error() {
-            None if said.status.is_success() => Ok(()),
-            error => Err(format!("{}: {}", said.status, error.unwrap_or_else(|| shortened(&said.body)))),
+        let reply = server.post("query", &[("q", &self.statement())]).await?;
+        // The error of a statement comes in the body of a successful response.
+        match reply.error() {
+            None if reply.status.is_success() => Ok(()),
+            error => Err(format!("{}: {}", reply.status, error.unwrap_or_else(|| shortened(&reply.body)))),
         }
     }
 
-    /// One write to one server; a database that is missing is made on the way.
+    /// One write to one server; a missing database is created on the way.
     async fn write(&self, server: &Server, body: &Bytes) -> Answer {
         let url = server.shown();
-        let not_here = |reason: String| Answer::Later { reason, after: None, only_here: true };
+        let retry_route = |reason: String| Answer::Retry { reason, after: None, route_only: true };
         let mut created = false;
         loop {
-            let said = match server.write("write", &self.query(), body).await {
-                Ok(said) => said,
-                Err(error) => return Answer::later(format!("{url}: {error}")),
+            let reply = match server.write("write", &self.query(), body).await {
+                Ok(reply) => reply,
+                Err(error) => return Answer::retry(format!("{url}: {error}")),
             };
-            match said.meaning(Api::V1) {
-                Meaning::Answer(answer) => return answer.from(url),
+            match reply.meaning(Api::V1) {
+                Meaning::Answer(answer) => return answer.at(url),
                 Meaning::Missing(reason) if self.options.skip_database_creation || created => {
-                    return not_here(format!("{url}: {reason}; create it there: {}", self.statement()));
+                    return retry_route(format!("{url}: {reason}; create it there: {}", self.statement()));
                 }
                 Meaning::Missing(_) => match self.create_database(server).await {
                     Ok(()) => {
@@ -239,7 +241,7 @@ impl<'a> Target<'a> {
                     }
                     Err(error) => {
                         let database = self.database;
-                        return not_here(format!("{url}: cannot create the database {database}: {error}"));
+                        return retry_route(format!("{url}: cannot create the database {database}: {error}"));
                     }
                 },
             }
@@ -276,7 +278,7 @@ impl Output for Influxdb {
         let target = Target::new(&self.options, &[]);
         for peer in self.peers.iter() {
             let Peer::Http(server) = peer else { continue };
-            // Telegraf asks for it at each start; where it is there already, nothing happens.
+            // At each start, as Telegraf does; for a database that exists nothing happens.
             if let Err(error) = target.create_database(server).await {
                 let (url, database) = (server.shown(), target.database);
                 tracing::warn!(url, database, error, "cannot create the database yet");
@@ -327,13 +329,13 @@ mod tests {
     #[case::none(&[], "http://localhost:8086/")]
     #[case::two(&["http://b", "http://a"], "http://b/, http://a/")]
     #[case::any_protocol(&["udp://h:8089", "unix:///run/i.sock"], "unix:///run/i.sock, udp://h:8089")]
-    fn writes_to_what_is_named(#[case] urls: &[&str], #[case] expected: &str) {
+    fn writes_to_the_configured_urls(#[case] urls: &[&str], #[case] expected: &str) {
         let urls = urls.iter().map(|url| (*url).to_owned()).collect();
         assert_eq!(influxdb(Options { urls, ..Options::default() }).place(), expected);
     }
 
     #[test]
-    fn takes_sizes_and_times() {
+    fn parses_sizes_and_durations() {
         let text = "udp_payload = '1KiB'\ntimeout = 7";
         let options: Options = toml::from_str(text).unwrap();
         let expected = Options { udp_payload: 1024, timeout: Duration::from_secs(7), ..Options::default() };
@@ -341,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_for_what_the_point_or_the_options_name() {
+    fn the_target_comes_from_the_point_or_the_options() {
         let options = Options { database: "d".into(), retention_policy: "p".into(), ..Options::default() };
         let route = [Some("tagged".to_owned()), None];
         assert_eq!(Target::new(&options, &route).query(), [("db", "tagged"), ("rp", "p")]);
@@ -355,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_one_database_never_goes_to_another() {
+    fn what_is_queued_for_one_database_never_goes_to_another() {
         let destination = |options: Options| influxdb(options).destination();
         let plain = destination(Options::default());
         for other in [
@@ -372,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn wants_its_lines_as_the_options_say() {
+    fn lines_are_encoded_as_the_options_say() {
         assert_eq!(influxdb(Options::default()).encoding(), Encoding::default());
         let options = Options {
             urls: vec!["udp://h:8089".into()],

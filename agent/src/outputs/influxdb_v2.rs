@@ -1,7 +1,7 @@
-//! `[[outputs.influxdb_v2]]`: the v2 write API, of InfluxDB 2 and 3 and of others that speak it.
+//! `[[outputs.influxdb_v2]]`: the v2 write API of InfluxDB 2 and 3, and of others that support it.
 //!
-//! Source: <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>. How a server is reached is `servers`', what an
-//! answer means `answer`'s.
+//! Source: <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>. How a server is reached is `servers`', what a
+//! response means `answer`'s.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::servers::{self, Credentials, Reach, Server, Servers};
 use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
+use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 use crate::outputs::batch::{Encoding, RouteTag};
 
@@ -23,48 +24,48 @@ use crate::outputs::batch::{Encoding, RouteTag};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Servers of the same data, one of which is written to: `http`, `https`, `unix`.
+    /// Servers that hold the same data; one of them is written to: `http`, `https`, `unix`.
     pub urls: Vec<String>,
     /// The token that may write.
-    pub token: String,
+    pub token: Secret,
     /// The organization that owns the bucket.
     pub organization: String,
     /// The bucket to write to.
     pub bucket: String,
     /// A tag whose value is the bucket of its point, in place of `bucket`; empty means none.
     pub bucket_tag: String,
-    /// That tag is not written.
+    /// Leave that tag out of the lines.
     pub exclude_bucket_tag: bool,
-    /// For a whole request.
+    /// The limit for a whole request.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub timeout: Duration,
-    /// Headers of each request, which win over the agent's own.
-    pub http_headers: BTreeMap<String, String>,
+    /// Headers of each request, which override the agent's own.
+    pub http_headers: BTreeMap<String, Secret>,
     /// A proxy's URL; empty means the environment's.
     pub http_proxy: String,
     /// The `User-Agent`; empty means Seismograf's own.
     pub user_agent: String,
     /// `gzip` or `identity`.
     pub content_encoding: String,
-    /// Unsigned counts are written as such.
+    /// Unsigned integers are written as such.
     pub influx_uint_support: bool,
-    /// Points are written without their time.
+    /// Points are written without a timestamp.
     pub influx_omit_timestamp: bool,
-    /// Where to send from, an address of this host; empty means the system's choice.
+    /// The address of this host to send from; empty means the system's choice.
     pub local_address: String,
-    /// Taken and not used: it is of HTTP/2, and 1.1 is spoken.
+    /// Accepted and ignored: it is about HTTP/2, and the agent uses HTTP/1.1.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub ping_timeout: Duration,
-    /// Taken and not used, likewise.
+    /// Accepted and ignored, likewise.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub read_idle_timeout: Duration,
-    /// Bytes of lines, before they are packed, in each `rate_limit_period`; 0 means without limit.
+    /// Bytes of lines, before compression, in each `rate_limit_period`; 0 means no limit.
     #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
     pub rate_limit: u64,
     /// See `rate_limit`.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub rate_limit_period: Duration,
-    /// Taken and not used: one request is on its way at a time, so that the order stays.
+    /// Accepted and ignored: one request is in flight at a time, so that the order is kept.
     pub concurrent_writes: u32,
     /// For `https`.
     pub tls: Tls,
@@ -74,7 +75,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             urls: vec!["http://localhost:8086".into()],
-            token: String::new(),
+            token: Secret::default(),
             organization: String::new(),
             bucket: String::new(),
             bucket_tag: String::new(),
@@ -101,14 +102,14 @@ impl Default for Options {
 pub struct InfluxdbV2 {
     options: Options,
     servers: Servers<Server>,
-    pace: Pace,
+    rate_limit: RateLimit,
 }
 
 impl InfluxdbV2 {
     /// Checks the options; no server is contacted.
     ///
     /// # Errors
-    /// A URL that is none or of another protocol, or another option that cannot be worked with.
+    /// A URL that is invalid or of another protocol, or another option that cannot be used.
     pub fn new(mut options: Options) -> Result<Self, OptionError> {
         if options.urls.is_empty() {
             options.urls = Options::default().urls;
@@ -118,22 +119,21 @@ impl InfluxdbV2 {
             return Err(OptionError::new("content_encoding", what));
         }
         if options.rate_limit > 0 && options.rate_limit_period.is_zero() {
-            let what = "is missing: `rate_limit` is for as long as this says, such as \"1m\"";
+            let what = "is missing: it is the period that `rate_limit` applies to, such as \"1m\"";
             return Err(OptionError::new("rate_limit_period", what));
         }
-        // Nothing of it in the message: it is a secret.
-        let token = HeaderValue::from_str(&format!("Token {}", options.token));
-        let mut token = token.map_err(|_| {
-            OptionError::new("token", "has characters that no token has, such as a line's end")
-        })?;
+        // The message must not contain it: it is a secret.
+        let token = HeaderValue::from_str(&format!("Token {}", options.token.expose()));
+        let mut token = token
+            .map_err(|_| OptionError::new("token", "has characters that no token has, such as a newline"))?;
         token.set_sensitive(true);
-        // Other than in v1, a header wins over the option.
-        let names_itself =
+        // Unlike in v1, a header overrides the option.
+        let has_user_agent =
             options.http_headers.keys().any(|name| name.eq_ignore_ascii_case(USER_AGENT.as_str()));
         let reach = Reach {
             timeout: options.timeout,
             http_headers: &options.http_headers,
-            user_agent: if names_itself { "" } else { &options.user_agent },
+            user_agent: if has_user_agent { "" } else { &options.user_agent },
             http_proxy: &options.http_proxy,
             local_address: &options.local_address,
             tls: &options.tls,
@@ -142,8 +142,8 @@ impl InfluxdbV2 {
             keeps_query: true,
         };
         let servers = Servers::new(reach.servers(&options.urls)?);
-        let pace = Pace::new(options.rate_limit, options.rate_limit_period);
-        Ok(Self { options, servers, pace })
+        let rate_limit = RateLimit::new(options.rate_limit, options.rate_limit_period);
+        Ok(Self { options, servers, rate_limit })
     }
 }
 
@@ -179,10 +179,10 @@ impl Output for InfluxdbV2 {
 
     async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
         let bytes = lines.iter().map(|line| line.len() as u64).sum();
-        if lines.len() > 1 && self.pace.is_too_much(bytes) {
-            return Answer::Refused("more than `rate_limit` lets through".into());
+        if lines.len() > 1 && self.rate_limit.exceeds(bytes) {
+            return Answer::Rejected("more than `rate_limit` allows".into());
         }
-        self.pace.wait_for(bytes).await;
+        self.rate_limit.wait_for(bytes).await;
         let bucket = route.first().and_then(Option::as_ref).unwrap_or(&self.options.bucket);
         let organization = &self.options.organization;
         let body = servers::body(lines, self.options.content_encoding == "gzip");
@@ -191,16 +191,16 @@ impl Output for InfluxdbV2 {
         while let Some(server) = round.next() {
             let url = server.shown();
             let answer =
-                match server.write("api/v2/write", &query, &body).await.map(|said| said.meaning(Api::V2)) {
-                    Ok(Meaning::Answer(answer)) => answer.from(url),
-                    Ok(Meaning::Missing(reason)) => Answer::Later {
+                match server.write("api/v2/write", &query, &body).await.map(|reply| reply.meaning(Api::V2)) {
+                    Ok(Meaning::Answer(answer)) => answer.at(url),
+                    Ok(Meaning::Missing(reason)) => Answer::Retry {
                         reason: format!(
                             "{url}: {reason}; create it there, or check `bucket` and `organization`"
                         ),
                         after: None,
-                        only_here: true,
+                        route_only: true,
                     },
-                    Err(error) => Answer::later(format!("{url}: {error}")),
+                    Err(error) => Answer::retry(format!("{url}: {error}")),
                 };
             if let Some(answer) = round.settle(answer) {
                 return answer;
@@ -219,25 +219,25 @@ impl Output for InfluxdbV2 {
     }
 }
 
-/// Lets so many bytes through in each period, which begins with the first of them.
-struct Pace {
+/// Limits the bytes that are sent in each period, which starts with the first of them.
+struct RateLimit {
     limit: u64,
     period: Duration,
     used: u64,
     since: Instant,
 }
 
-impl Pace {
+impl RateLimit {
     fn new(limit: u64, period: Duration) -> Self {
         Self { limit, period, used: 0, since: Instant::now() }
     }
 
-    /// Whether so much is never let through at once.
-    fn is_too_much(&self, bytes: u64) -> bool {
+    /// Whether so much is more than fits into any period.
+    fn exceeds(&self, bytes: u64) -> bool {
         self.limit > 0 && bytes > self.limit
     }
 
-    /// Waits until `bytes` more fit; what is too much by itself has a period of its own.
+    /// Waits until `bytes` more fit; more than the limit has a period of its own.
     async fn wait_for(&mut self, bytes: u64) {
         if self.limit == 0 {
             return;
@@ -263,13 +263,13 @@ mod tests {
     #[case(Options { rate_limit: 1, ..Options::default() }, "`rate_limit_period`: is missing")]
     #[case(Options { token: "sec\nret".into(), ..Options::default() }, "`token`: has characters")]
     #[case(Options { urls: vec!["udp://h:1".into()], ..Options::default() }, "`urls`: `udp://h:1` is of a protocol")]
-    fn refuses_what_it_cannot_work_with(#[case] options: Options, #[case] expected: &str) {
+    fn rejects_what_it_cannot_use(#[case] options: Options, #[case] expected: &str) {
         let error = InfluxdbV2::new(options).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.starts_with(expected) && !error.contains("ret\n"), "{error}");
     }
 
     #[test]
-    fn what_waits_for_one_bucket_never_goes_to_another() {
+    fn what_is_queued_for_one_bucket_never_goes_to_another() {
         let destination = |options: Options| InfluxdbV2::new(options).unwrap().destination();
         let plain = destination(Options::default());
         for other in [
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn wants_its_lines_as_the_options_say() {
+    fn lines_are_encoded_as_the_options_say() {
         let encoding = |options: Options| InfluxdbV2::new(options).unwrap().encoding();
         assert_eq!(encoding(Options::default()), Encoding::default());
         let options = Options {
@@ -301,18 +301,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lets_no_more_through_in_a_period_than_the_limit() {
-        let mut pace = Pace::new(100, Duration::from_secs(60));
+    async fn no_more_than_the_limit_is_sent_in_a_period() {
+        let mut rate_limit = RateLimit::new(100, Duration::from_secs(60));
         let start = Instant::now();
         let mut times = Vec::new();
         for bytes in [60, 40, 1, 100, 250, 1] {
-            pace.wait_for(bytes).await;
+            rate_limit.wait_for(bytes).await;
             times.push(start.elapsed().as_secs());
         }
         assert_eq!(times, [0, 0, 60, 120, 180, 240]);
-        assert!(pace.is_too_much(101) && !pace.is_too_much(100));
-        let mut free = Pace::new(0, Duration::ZERO);
-        free.wait_for(u64::MAX).await;
-        assert!(!free.is_too_much(u64::MAX));
+        assert!(rate_limit.exceeds(101) && !rate_limit.exceeds(100));
+        let mut unlimited = RateLimit::new(0, Duration::ZERO);
+        unlimited.wait_for(u64::MAX).await;
+        assert!(!unlimited.exceeds(u64::MAX));
     }
 }

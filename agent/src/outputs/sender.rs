@@ -1,4 +1,4 @@
-//! One output with its queue: takes points, keeps what cannot be written, and writes again with backoff.
+//! One output with its buffer: takes points, keeps what cannot be written, and retries with backoff.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,28 +15,38 @@ use crate::options::common::OutputCommon;
 use crate::point::Point;
 use crate::service::telemetry::OutputCounts;
 
-/// The first wait after a failed write; see [`clock::backoff`].
-const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-/// The longest. Half a minute after a server is back, everybody has noticed.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// The longest that a server's own wish is followed.
-const LONGEST_WISH: Duration = Duration::from_secs(600);
-/// A failure that goes on is logged this often.
-const REMINDER: Duration = Duration::from_secs(60);
+/// The backoff after the first failed write; see [`clock::backoff`].
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+/// The longest backoff. Half a minute after a server is back, every agent has noticed.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// A server's `Retry-After` is followed up to this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+/// A failure that persists is logged this often.
+const REMINDER_PERIOD: Duration = Duration::from_secs(60);
 
-/// What an output is told.
+/// What a sender is told.
 pub enum Message {
     /// Points of one gather.
     Points(Arc<Vec<Point>>),
-    /// Write what is there, now.
+    /// Write everything in the buffer now.
     Flush,
-    /// Go on with other options, after a reload; what waits stays.
+    /// Continue with other options, after a reload; the buffer is kept.
     Change {
-        /// In place of the one before, which has the same destination; `None` keeps that one.
+        /// Replaces the current output, which has the same destination; `None` keeps that one.
         output: Option<Box<dyn Output>>,
         /// The options that every output has.
         common: Box<OutputCommon>,
     },
+}
+
+/// What a sender does next.
+enum Due {
+    /// Write one batch: the buffer has a whole one.
+    Batch,
+    /// Write everything: it is time, a backoff is over, or a flush is requested.
+    Flush,
+    /// Wait for messages, until this time.
+    Wait(Instant),
 }
 
 /// One output with its buffer: takes points, and delivers them as the other side allows.
@@ -45,23 +55,22 @@ pub struct Sender {
     common: OutputCommon,
     buffer: Buffer,
     counts: Arc<OutputCounts>,
-    /// Writes that did not work since the last one that did.
+    /// Failed writes since the last successful one.
     failures: u32,
-    /// What was last logged about a failure, and when.
+    /// The failure that was last logged, and when.
     logged: Option<(String, Instant)>,
     dropped_logged: u64,
-    /// Points that did not fit into a line, since they were last logged.
+    /// Points that did not fit into a line, since that was last logged.
     too_long: usize,
     too_long_logged: Option<Instant>,
-    /// Routes that did not take lines since the last flush.
-    closed: BTreeSet<Route>,
+    /// Routes that failed since the last flush. The next flush tries them again.
+    blocked: BTreeSet<Route>,
     dropped_counted: u64,
-    /// No write before this.
-    not_before: Option<Instant>,
-    /// The other side was not prepared yet.
+    /// The end of the backoff after a failure: nothing is written before, unless a flush is requested.
+    retry_at: Option<Instant>,
+    /// The output is not connected yet.
     is_new: bool,
-    /// Somebody asks for a flush.
-    flush_now: bool,
+    is_flush_requested: bool,
 }
 
 impl Sender {
@@ -80,11 +89,11 @@ impl Sender {
             dropped_logged: 0,
             too_long: 0,
             too_long_logged: None,
-            closed: BTreeSet::new(),
+            blocked: BTreeSet::new(),
             dropped_counted: 0,
-            not_before: None,
+            retry_at: None,
             is_new: true,
-            flush_now: false,
+            is_flush_requested: false,
         }
     }
 
@@ -96,50 +105,64 @@ impl Sender {
             if std::mem::take(&mut self.is_new) {
                 self.output.connect().await;
             }
-            // After a failure the next try is when the wait is over, and the rhythm of flushes starts anew from there.
-            let due = self.not_before.unwrap_or(flush_at);
-            let whole_batch = self.not_before.is_none() && self.buffer.has_batch(&self.closed);
-            let asked = std::mem::take(&mut self.flush_now);
-            if asked || whole_batch || Instant::now() >= due {
-                let whole_batch = whole_batch && !asked;
-                if !whole_batch {
-                    flush_at = Instant::now() + self.flush_period();
-                    self.closed.clear();
+            let max_batches = match self.due(flush_at) {
+                Due::Wait(until) => {
+                    tokio::select! {
+                        received = messages.recv() => match received {
+                            Some(message) => self.handle(message),
+                            None => break,
+                        },
+                        () = tokio::time::sleep_until(until) => {}
+                    }
+                    continue;
                 }
-                self.not_before = None;
-                let n = if whole_batch { 1 } else { usize::MAX };
-                self.flush(n, &mut messages).await;
-                self.report_dropped();
-                continue;
-            }
-            tokio::select! {
-                received = messages.recv() => match received {
-                    Some(message) => self.obey(message),
-                    None => break,
-                },
-                () = tokio::time::sleep_until(due) => {}
-            }
+                Due::Batch => 1,
+                Due::Flush => {
+                    flush_at = Instant::now() + self.flush_period();
+                    self.is_flush_requested = false;
+                    self.blocked.clear();
+                    usize::MAX
+                }
+            };
+            self.retry_at = None;
+            self.flush(max_batches, &mut messages).await;
+            self.report_dropped();
         }
-        self.closed.clear();
+        self.blocked.clear();
         self.flush(usize::MAX, &mut messages).await;
         self.report_dropped();
         self.buffer.len()
     }
 
-    fn obey(&mut self, message: Message) {
+    /// What to do now, when the next regular flush is at `flush_at`.
+    fn due(&self, flush_at: Instant) -> Due {
+        // After a failure the retry takes the place of the regular flush, and of whole batches.
+        let at = self.retry_at.unwrap_or(flush_at);
+        if self.is_flush_requested {
+            Due::Flush
+        } else if self.retry_at.is_none() && self.buffer.has_batch(&self.blocked) {
+            Due::Batch
+        } else if Instant::now() >= at {
+            Due::Flush
+        } else {
+            Due::Wait(at)
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
         match message {
             Message::Points(points) => self.take(&points),
-            Message::Flush => self.flush_now = true,
+            Message::Flush => self.is_flush_requested = true,
             Message::Change { output, common } => {
                 self.common = *common;
                 self.buffer.resize(self.common.metric_buffer_limit, self.common.metric_batch_size);
                 self.counts.set(&self.counts.limit, self.common.metric_buffer_limit as u64);
                 if let Some(output) = output {
                     self.buffer.reencode(output.encoding());
-                    self.closed.clear();
+                    self.blocked.clear();
                     self.output = output;
-                    // What did not work with the options before may work with these.
-                    (self.is_new, self.failures, self.not_before, self.logged) = (true, 0, None, None);
+                    // What failed with the old options may work with the new ones.
+                    (self.is_new, self.failures, self.retry_at, self.logged) = (true, 0, None, None);
                 }
                 self.publish();
             }
@@ -150,30 +173,30 @@ impl Sender {
         self.common.flush_interval + clock::jittered(self.common.flush_jitter)
     }
 
-    /// Adds points of one gather, as the output's filters and names have it.
+    /// Adds the points of one gather, filtered and named by the output's options.
     fn take(&mut self, points: &[Point]) {
         let mut passed = 0;
         let processed = points.iter().filter_map(|point| self.common.process(point));
         let added = self.buffer.extend(processed.inspect(|_| passed += 1));
         self.counts.add(&self.counts.taken, (added.lines + added.too_long) as u64);
         self.counts.add(&self.counts.filtered, (points.len() - passed) as u64);
-        self.counts.add(&self.counts.refused, added.too_long as u64);
+        self.counts.add(&self.counts.rejected, added.too_long as u64);
         self.too_long += added.too_long;
         self.publish();
     }
 
-    /// Writes up to `batches` batches, oldest first, of what is there at the start; stops at the first failure, or where that
-    /// is of one route alone, closes this one until the next flush.
+    /// Writes up to `max_batches` batches, oldest first, of what is in the buffer at the start. Stops at the first failure; one
+    /// that only affects a route blocks that route until the next flush.
     ///
-    /// Takes what arrives on `messages` meanwhile, so that a slow server never holds a gather up.
-    async fn flush(&mut self, batches: usize, messages: &mut Receiver<Message>) {
+    /// Receives messages meanwhile, so that a slow server never delays a gather.
+    async fn flush(&mut self, max_batches: usize, messages: &mut Receiver<Message>) {
         let mut left = self.buffer.len();
         let (mut has_written, mut failure) = (false, None);
-        for _ in 0..batches {
+        for _ in 0..max_batches {
             if left == 0 {
                 break;
             }
-            let Some(batch) = self.buffer.take_batch(&self.closed) else { break };
+            let Some(batch) = self.buffer.take_batch(&self.blocked) else { break };
             left = left.saturating_sub(batch.lines.len());
             let mut arrived = Vec::new();
             let (route, start) = (Arc::clone(&batch.route), Instant::now());
@@ -183,7 +206,7 @@ impl Sender {
                 loop {
                     tokio::select! {
                         delivery = &mut delivery => break delivery,
-                        // Closed, it is out of the choice.
+                        // A closed channel disables this branch.
                         Some(more) = messages.recv() => arrived.push(more),
                     }
                 }
@@ -193,26 +216,26 @@ impl Sender {
             self.counts.add(&self.counts.write_time_ns, took);
             match delivery {
                 Delivery::Done => has_written = true,
-                Delivery::Later { rest, failure: failed } => {
+                Delivery::Unfinished { rest, failure: failed } => {
                     self.buffer.put_back(Batch { route: Arc::clone(&route), lines: rest });
-                    // What ails the whole output is worth more words than what ails a part of it.
-                    let goes_on = failed.only_here;
-                    if failure.is_none() || !goes_on {
+                    // A failure of the whole output is reported rather than one of a single route.
+                    let others_may_work = failed.route_only;
+                    if failure.is_none() || !others_may_work {
                         failure = Some(failed);
                     }
-                    if goes_on {
-                        self.closed.insert(route);
+                    if others_may_work {
+                        self.blocked.insert(route);
                     } else {
                         left = 0;
                     }
                 }
             }
-            arrived.into_iter().for_each(|message| self.obey(message));
+            arrived.into_iter().for_each(|message| self.handle(message));
             self.publish();
         }
         match failure {
             Some(failure) => self.failed(failure),
-            None if has_written && self.closed.is_empty() => self.succeeded(),
+            None if has_written && self.blocked.is_empty() => self.succeeded(),
             None => {}
         }
     }
@@ -226,21 +249,21 @@ impl Sender {
         self.logged = None;
     }
 
-    fn failed(&mut self, Failure { reason, after, only_here }: Failure) {
+    fn failed(&mut self, Failure { reason, after, route_only }: Failure) {
         self.failures = self.failures.saturating_add(1);
         self.counts.add(&self.counts.failed_writes, 1);
         let now = Instant::now();
-        // Where there are other routes, they keep the rhythm of flushes, and the closed ones are tried with them.
+        // Other routes, where there are any, keep the flush interval, and the blocked ones are retried with them.
         let has_others = !self.output.encoding().route.is_empty();
-        if !(only_here && has_others) || after.is_some() {
-            let wait = clock::backoff(self.failures, FIRST_BACKOFF, LONGEST_BACKOFF);
-            self.not_before = Some(now + wait.max(after.unwrap_or_default().min(LONGEST_WISH)));
+        if !(route_only && has_others) || after.is_some() {
+            let wait = clock::backoff(self.failures, MIN_BACKOFF, MAX_BACKOFF);
+            self.retry_at = Some(now + wait.max(after.unwrap_or_default().min(MAX_RETRY_AFTER)));
         }
-        let is_news = self
+        let is_new_failure = self
             .logged
             .as_ref()
-            .is_none_or(|(last, at)| *last != reason || now.duration_since(*at) >= REMINDER);
-        if is_news {
+            .is_none_or(|(last, at)| *last != reason || now.duration_since(*at) >= REMINDER_PERIOD);
+        if is_new_failure {
             let (failures, waiting) = (self.failures, self.buffer.len());
             let limit = self.common.metric_buffer_limit;
             tracing::error!(reason, waiting, limit, failures, "cannot write; kept for the next try");
@@ -261,7 +284,7 @@ impl Sender {
             );
             self.dropped_logged = total;
         }
-        if self.too_long > 0 && self.too_long_logged.is_none_or(|at| at.elapsed() >= REMINDER) {
+        if self.too_long > 0 && self.too_long_logged.is_none_or(|at| at.elapsed() >= REMINDER_PERIOD) {
             let dropped = std::mem::take(&mut self.too_long);
             let limit = self.output.encoding().format.max_line_bytes;
             tracing::error!(dropped, limit, "points with a field that does not fit into a line were dropped");

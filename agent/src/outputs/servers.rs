@@ -1,6 +1,6 @@
-//! What the outputs share that write to InfluxDB's HTTP APIs: how a server is reached, and which one is asked first.
+//! Shared by the outputs that write to InfluxDB's HTTP APIs: how a server is reached, and which server is tried first.
 //!
-//! Owns clients, URLs and request bodies; what is asked for is the output's, and what an answer means is `answer`'s.
+//! Owns clients, URLs and request bodies. The requests themselves are the output's, and the meaning of a response is `answer`'s.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -13,45 +13,46 @@ use reqwest::header::{
 };
 use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, StatusCode, Url};
 
-use super::answer::Said;
+use super::answer::Reply;
 use super::{Answer, gzip};
 use crate::http;
 use crate::options::OptionError;
+use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 
-/// No more of an answer is read than this.
-const MOST_ANSWER_BYTES: usize = 64 << 10;
+/// At most this much of a response body is read.
+const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// The options that say how servers are reached.
 pub(super) struct Reach<'a> {
     pub(super) timeout: Duration,
-    pub(super) http_headers: &'a BTreeMap<String, String>,
+    pub(super) http_headers: &'a BTreeMap<String, Secret>,
     pub(super) user_agent: &'a str,
     pub(super) http_proxy: &'a str,
     pub(super) local_address: &'a str,
     pub(super) tls: &'a Tls,
     pub(super) credentials: Credentials,
     pub(super) is_gzip: bool,
-    /// The query of a URL is sent, before the output's own.
+    /// The query of a URL is sent, ahead of the output's own.
     pub(super) keeps_query: bool,
 }
 
-/// Who the agent says it is.
+/// How the agent authenticates.
 #[derive(Clone)]
 pub(super) enum Credentials {
-    /// Nobody, but for a user in the URL.
+    /// Not at all, unless the URL has a user.
     None,
     /// A user with a password.
-    Basic(String, String),
+    Basic(Secret, Secret),
     /// InfluxDB 2's token.
     Token(HeaderValue),
 }
 
 impl Reach<'_> {
-    /// A client for each URL, all with one pool of connections but for those of sockets; no server is contacted.
+    /// A client for each URL; all of them share a connection pool, except those of unix sockets. No server is contacted.
     ///
     /// # Errors
-    /// A URL that is none or of another protocol, or another option that cannot be worked with.
+    /// A URL that is invalid or of another protocol, or another option that cannot be used.
     pub(super) fn servers(&self, urls: &[String]) -> Result<Vec<Server>, OptionError> {
         let urls = urls.iter().map(|url| parse(url, self.keeps_query)).collect::<Result<Vec<_>, _>>()?;
         let is_tls = urls.iter().any(|url| url.scheme() == "https");
@@ -60,7 +61,7 @@ impl Reach<'_> {
         let server = |url: Url| {
             let (client, base) = if url.scheme() == "unix" {
                 let client = self.client(false)?.unix_socket(url.path());
-                // The name that the server is told; the socket alone says where it is.
+                // The name is for the `Host` header; the socket alone says where the server is.
                 (
                     http::build(client, "urls")?,
                     Url::parse("http://localhost").map_err(|error| no_url(url.as_str(), &error))?,
@@ -86,24 +87,24 @@ impl Reach<'_> {
             client = client.local_address(address.ip());
         }
         if self.http_proxy.is_empty() {
-            // Whatever http_proxy, https_proxy and no_proxy of the environment say.
+            // The variables http_proxy, https_proxy and no_proxy apply.
             return Ok(client);
         }
-        // Its text may have a password in it.
+        // The URL may have a password in it.
         let wrong = |_| OptionError::new("http_proxy", "is no URL of a proxy: write it as http://host:3128");
         Ok(client.proxy(Proxy::all(self.http_proxy).map_err(wrong)?))
     }
 
-    /// The headers that a person asks for; they win over all that the agent itself would send.
+    /// The configured headers; they override the agent's own.
     fn headers(&self) -> Result<HeaderMap, OptionError> {
         let mut headers = HeaderMap::new();
         for (name, value) in self.http_headers {
             let wrong =
                 |what: &dyn std::fmt::Display| OptionError::new("http_headers", format!("`{name}`: {what}"));
-            let value = HeaderValue::from_str(value).map_err(|error| wrong(&error))?;
+            let value = HeaderValue::from_str(value.expose()).map_err(|error| wrong(&error))?;
             headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(&error))?, value);
         }
-        // The option wins over a header of the same name.
+        // The option overrides a header of the same name.
         if !self.user_agent.is_empty() {
             let value = HeaderValue::from_str(self.user_agent);
             headers.insert(
@@ -127,41 +128,41 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Its URL as it may stand in a message.
+    /// Its URL without secrets, for messages.
     pub(super) fn shown(&self) -> &str {
         &self.shown
     }
 
-    /// Sends lines to an endpoint; what its URL says already in a query stays.
+    /// Sends lines to an endpoint; the query of the configured URL is kept.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// Why there is no response.
     pub(super) async fn write(
         &self,
         endpoint: &str,
         query: &[(&str, &str)],
         body: &Bytes,
-    ) -> Result<Said, String> {
+    ) -> Result<Reply, String> {
         let request = self.client.post(self.endpoint(endpoint, query));
         let mut request = request.header(CONTENT_TYPE, "text/plain; charset=utf-8").body(body.clone());
         if self.is_gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
-        said(self.send(request).await?).await
+        reply(self.send(request).await?).await
     }
 
-    /// Asks for something by its query alone.
+    /// Sends a request that consists of its query alone.
     ///
     /// # Errors
-    /// Why there is no answer.
-    pub(super) async fn post(&self, endpoint: &str, query: &[(&str, &str)]) -> Result<Said, String> {
-        said(self.send(self.client.post(self.endpoint(endpoint, query))).await?).await
+    /// Why there is no response.
+    pub(super) async fn post(&self, endpoint: &str, query: &[(&str, &str)]) -> Result<Reply, String> {
+        reply(self.send(self.client.post(self.endpoint(endpoint, query))).await?).await
     }
 
-    /// What it says of itself.
+    /// The version that the server reports.
     ///
     /// # Errors
-    /// Why it was not reached, or does not look like an InfluxDB.
+    /// Why it cannot be reached, or does not look like an InfluxDB.
     pub(super) async fn ping(&self) -> Result<String, String> {
         let response = self.send(self.client.get(self.endpoint("ping", &[]))).await?;
         match header(&response, "x-influxdb-version") {
@@ -174,7 +175,7 @@ impl Server {
     async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
         let request = match &self.credentials {
             Credentials::None => request,
-            Credentials::Basic(user, password) => request.basic_auth(user, Some(password)),
+            Credentials::Basic(user, password) => request.basic_auth(user.expose(), Some(password.expose())),
             Credentials::Token(token) => request.header(AUTHORIZATION, token),
         };
         request.headers(self.headers.clone()).send().await.map_err(|error| http::chain(&error))
@@ -191,16 +192,16 @@ impl Server {
     }
 }
 
-/// Lines as the body of a request.
+/// A request body of these lines.
 pub(super) fn body(lines: &[Bytes], is_gzip: bool) -> Bytes {
     let text = lines.concat();
     if is_gzip { gzip(&text, Compression::fast()).into() } else { text.into() }
 }
 
-/// Servers that hold the same data, of which one that answers is enough.
+/// Servers that hold the same data; it is enough when one of them responds.
 ///
-/// The first is any of them, so that a fleet spreads; from then on it is the one that took the last lines, so that what is
-/// sent twice overwrites itself. Telegraf shuffles them for each write.
+/// The first one is picked at random, so that a fleet spreads its load. From then on it is the one that took the last lines,
+/// so that lines that are sent twice overwrite themselves. Telegraf shuffles the servers for each write.
 pub(super) struct Servers<S> {
     list: Vec<S>,
     first: usize,
@@ -216,51 +217,51 @@ impl<S> Servers<S> {
         self.list.iter()
     }
 
-    /// Each server once, the first one first.
+    /// Goes through the servers once, the preferred one first.
     pub(super) fn round(&mut self) -> Round<'_, S> {
-        Round { servers: self, asked: 0, reasons: Vec::new(), wish: None, only_here: true }
+        Round { servers: self, tried: 0, reasons: Vec::new(), after: None, route_only: true }
     }
 }
 
-/// One write: servers are asked one after the other until one has an answer other than `Later`.
+/// One write: the servers are tried one after the other, until one has an answer other than [`Answer::Retry`].
 pub(super) struct Round<'a, S> {
     servers: &'a mut Servers<S>,
-    asked: usize,
+    tried: usize,
     reasons: Vec<String>,
-    wish: Option<Duration>,
-    only_here: bool,
+    after: Option<Duration>,
+    route_only: bool,
 }
 
 impl<S> Round<'_, S> {
-    /// The server to ask now.
+    /// The server to try now.
     pub(super) fn next(&mut self) -> Option<&mut S> {
         let n = self.servers.list.len();
-        if self.asked == n {
+        if self.tried == n {
             return None;
         }
-        self.asked += 1;
-        self.servers.list.get_mut((self.servers.first + self.asked - 1) % n)
+        self.tried += 1;
+        self.servers.list.get_mut((self.servers.first + self.tried - 1) % n)
     }
 
-    /// Takes the answer of the server that was asked. `Some` when it settles the matter; the server is the first one then.
+    /// Takes the answer of the server that was tried. `Some` when it is final; that server is the preferred one from now on.
     pub(super) fn settle(&mut self, answer: Answer) -> Option<Answer> {
-        let Answer::Later { reason, after, only_here } = answer else {
-            self.servers.first = (self.servers.first + self.asked - 1) % self.servers.list.len();
+        let Answer::Retry { reason, after, route_only } = answer else {
+            self.servers.first = (self.servers.first + self.tried - 1) % self.servers.list.len();
             return Some(answer);
         };
         self.reasons.push(reason);
-        self.wish = self.wish.max(after);
-        self.only_here &= only_here;
+        self.after = self.after.max(after);
+        self.route_only &= route_only;
         None
     }
 
-    /// The answer where no server has settled it.
+    /// The answer when no server had a final one.
     pub(super) fn failed(self) -> Answer {
-        Answer::Later { reason: self.reasons.join("; "), after: self.wish, only_here: self.only_here }
+        Answer::Retry { reason: self.reasons.join("; "), after: self.after, route_only: self.route_only }
     }
 }
 
-/// The address to send from: a name or an address, with a port or none; `None` when it is empty.
+/// The address to send from: a name or an address, with or without a port; `None` when the option is unset.
 pub(super) fn local_address(text: &str) -> Result<Option<SocketAddr>, OptionError> {
     if text.is_empty() {
         return Ok(None);
@@ -273,7 +274,7 @@ pub(super) fn local_address(text: &str) -> Result<Option<SocketAddr>, OptionErro
             .ok()
             .and_then(|mut all| all.next()),
     };
-    let what = || format!("`{text}` is no address of this host: write it as 192.0.2.1");
+    let what = || format!("`{text}` is not an address of this host: write it as 192.0.2.1");
     found.map(Some).ok_or_else(|| OptionError::new("local_address", what()))
 }
 
@@ -310,7 +311,7 @@ fn shown(url: &Url) -> String {
     url.to_string()
 }
 
-/// A URL as it may stand in a message, where it cannot be read as one.
+/// A URL that does not parse, as it may stand in a message.
 fn without_secrets(text: &str) -> String {
     match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => format!("{}://…{}", &text[..scheme], &text[at..]),
@@ -318,18 +319,18 @@ fn without_secrets(text: &str) -> String {
     }
 }
 
-/// What a server said, as far as it matters; bounded in size.
-async fn said(mut response: Response) -> Result<Said, String> {
+/// The parts of a response that matter; bounded in size.
+async fn reply(mut response: Response) -> Result<Reply, String> {
     let mut body = Vec::new();
-    while body.len() < MOST_ANSWER_BYTES {
+    while body.len() < MAX_BODY_BYTES {
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break,
             Err(error) => return Err(http::chain(&error)),
         }
     }
-    body.truncate(MOST_ANSWER_BYTES);
-    Ok(Said {
+    body.truncate(MAX_BODY_BYTES);
+    Ok(Reply {
         status: response.status(),
         error_header: header(&response, "x-influxdb-error"),
         retry_after: header(&response, "retry-after"),
@@ -347,7 +348,7 @@ mod tests {
 
     use super::*;
 
-    fn reach<'a>(http_headers: &'a BTreeMap<String, String>, tls: &'a Tls) -> Reach<'a> {
+    fn reach<'a>(http_headers: &'a BTreeMap<String, Secret>, tls: &'a Tls) -> Reach<'a> {
         Reach {
             timeout: Duration::from_secs(5),
             http_headers,
@@ -374,7 +375,7 @@ mod tests {
     #[case("unix://socket", "names no socket")]
     #[case("ftp://u:secret@h", "is of a protocol")]
     #[case("http://u:secret@h:port", "is no URL")]
-    fn refuses_urls_it_cannot_write_to(#[case] url: &str, #[case] why: &str) {
+    fn rejects_urls_it_cannot_write_to(#[case] url: &str, #[case] why: &str) {
         let error =
             servers(&[url], Credentials::None).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.starts_with("`urls`: `") && error.contains(why), "{error}");
@@ -393,21 +394,21 @@ mod tests {
     }
 
     #[test]
-    fn credentials_of_options_take_the_place_of_the_urls() {
+    fn credentials_of_options_replace_those_of_the_url() {
         let basic = Credentials::Basic("a".into(), "b".into());
         let servers = servers(&["http://u:secret@h"], basic).unwrap();
         assert_eq!(servers[0].endpoint("ping", &[]).as_str(), "http://h/ping");
     }
 
     #[test]
-    fn the_option_wins_over_the_header() {
+    fn the_option_overrides_the_header() {
         let tls = Tls::default();
-        let named = BTreeMap::from([("user-agent".to_owned(), "a".to_owned())]);
+        let named = BTreeMap::from([("user-agent".to_owned(), "a".into())]);
         assert_eq!(reach(&named, &tls).headers().unwrap()[USER_AGENT], "a");
         let both = Reach { user_agent: "b", ..reach(&named, &tls) };
         assert_eq!(both.headers().unwrap()[USER_AGENT], "b");
         for (name, value) in [("bad name", "x"), ("x", "bad\nvalue")] {
-            let bad = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let bad = BTreeMap::from([(name.to_owned(), value.into())]);
             let error = reach(&bad, &tls).headers().unwrap_err().to_string();
             assert!(error.starts_with(&format!("`http_headers`: `{name}`: ")), "{error}");
         }
@@ -439,37 +440,37 @@ mod tests {
         assert!(error.starts_with("`http_proxy`: is no URL") && !error.contains("secret"), "{error}");
     }
 
-    /// Asks servers that answer as `answer` has it.
-    fn ask(
+    /// Writes to servers that answer as `answer` says.
+    fn write(
         servers: &mut Servers<&'static str>,
         answer: impl Fn(&str) -> Answer,
     ) -> (Answer, Vec<&'static str>) {
-        let mut asked = Vec::new();
+        let mut tried = Vec::new();
         let mut round = servers.round();
         while let Some(server) = round.next() {
-            asked.push(*server);
+            tried.push(*server);
             let answer = answer(server);
             if let Some(answer) = round.settle(answer) {
-                return (answer, asked);
+                return (answer, tried);
             }
         }
-        (round.failed(), asked)
+        (round.failed(), tried)
     }
 
     #[test]
-    fn the_next_server_is_asked_when_one_has_no_answer_and_stays_the_first() {
+    fn the_next_server_is_tried_when_one_fails_and_stays_the_first() {
         let mut servers = Servers { list: vec!["a", "b", "c"], first: 1 };
-        let only_a = |server: &str| if server == "a" { Answer::STORED } else { Answer::later(server) };
-        assert_eq!(ask(&mut servers, only_a), (Answer::STORED, vec!["b", "c", "a"]));
-        assert_eq!(ask(&mut servers, only_a), (Answer::STORED, vec!["a"]));
-        let none = |server: &str| Answer::Later {
+        let only_a = |server: &str| if server == "a" { Answer::STORED } else { Answer::retry(server) };
+        assert_eq!(write(&mut servers, only_a), (Answer::STORED, vec!["b", "c", "a"]));
+        assert_eq!(write(&mut servers, only_a), (Answer::STORED, vec!["a"]));
+        let none = |server: &str| Answer::Retry {
             reason: server.to_owned(),
             after: (server == "b").then_some(Duration::from_secs(7)),
-            only_here: server != "c",
+            route_only: server != "c",
         };
         let after = Some(Duration::from_secs(7));
-        let expected = Answer::Later { reason: "a; b; c".into(), after, only_here: false };
-        assert_eq!(ask(&mut servers, none), (expected, vec!["a", "b", "c"]));
+        let expected = Answer::Retry { reason: "a; b; c".into(), after, route_only: false };
+        assert_eq!(write(&mut servers, none), (expected, vec!["a", "b", "c"]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! A server that takes lines over UDP: one packet for each line, and no answer.
+//! A server that takes lines over UDP: one packet for each line, and no response.
 //!
-//! What is lost on the way is lost without a word, so this is for where that does not matter; the agent can say no more than
-//! that a host cannot be reached, or that it refused a packet before.
+//! Packets are lost silently, so this is for places where that does not matter. The agent only notices that a host cannot be
+//! reached, or that it refused an earlier packet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,10 +18,10 @@ pub(super) struct Udp {
     shown: String,
     host: String,
     port: u16,
-    /// Whether only addresses of IPv4 or IPv6 are taken.
+    /// Use only addresses of this family.
     family: Option<Family>,
     local: Option<SocketAddr>,
-    /// Opened at the first write, and anew after one that failed, so that a name is looked up again.
+    /// Opened at the first write, and again after a failed one, so that the name is resolved again.
     socket: Option<UdpSocket>,
 }
 
@@ -37,7 +37,7 @@ impl Udp {
         ["udp://", "udp4://", "udp6://"].iter().any(|scheme| url.starts_with(scheme))
     }
 
-    /// Reads the URL; the name is looked up at the first write.
+    /// Parses the URL; the name is resolved at the first write.
     ///
     /// # Errors
     /// A URL without a host or a port.
@@ -49,7 +49,7 @@ impl Udp {
             _ => None,
         };
         let (Some(host), Some(port)) = (parsed.host_str(), parsed.port()) else {
-            let what = format!("`{url}` names no host and port: write it as udp://host:8089");
+            let what = format!("`{url}` has no host or port: write it as udp://host:8089");
             return Err(OptionError::new("urls", what));
         };
         // The brackets of an IPv6 address are the URL's.
@@ -75,7 +75,7 @@ impl Udp {
             Ok(()) => Answer::STORED,
             Err(error) => {
                 self.socket = None;
-                Answer::later(format!("{}: {error}", self.shown))
+                Answer::retry(format!("{}: {error}", self.shown))
             }
         }
     }
@@ -123,7 +123,7 @@ mod tests {
     #[rstest]
     #[case("udp://127.0.0.1")]
     #[case("udp://:8089")]
-    fn refuses_urls_without_host_and_port(#[case] url: &str) {
+    fn rejects_urls_without_host_and_port(#[case] url: &str) {
         let error = Udp::new(url, None).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("udp://host:8089") || error.contains("is no URL"), "{error}");
     }
@@ -146,9 +146,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_of_the_other_kind_is_not_taken() {
+    async fn an_address_of_the_other_family_is_not_used() {
         let mut udp = Udp::new("udp6://127.0.0.1:9", None).unwrap();
-        let Answer::Later { reason, .. } = udp.write(&[Bytes::from("m f=1i\n")]).await else { panic!() };
+        let Answer::Retry { reason, .. } = udp.write(&[Bytes::from("m f=1i\n")]).await else { panic!() };
         assert!(reason.starts_with("udp6://127.0.0.1:9: 127.0.0.1 has no address"), "{reason}");
     }
 }

@@ -1,4 +1,4 @@
-//! The task of an input: when it gathers, what it does in between, and to whom its points go.
+//! The task of an input: when it gathers, what it does in between, and where its points go.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,13 +30,13 @@ impl Fan {
         }
         let points = Arc::new(points);
         for output in &self.outputs {
-            // Fails only when the output's task is gone, which happens when it panics.
+            // Fails only if the output's task is gone, after a panic.
             let _ = output.send(Message::Points(Arc::clone(&points))).await;
         }
     }
 }
 
-/// What an input does for the configuration in force.
+/// What an input does under the current configuration.
 pub(super) struct Work {
     pub(super) common: InputCommon,
     pub(super) round: bool,
@@ -62,12 +62,12 @@ impl Schedule {
         }
     }
 
-    /// The time of the next gather, the jitter apart; `last` was that of the one before, if there was one.
+    /// The time of the next gather, without the jitter; `last` was that of the previous one, if any.
     fn next(&self, last: Option<Instant>) -> Instant {
         let now = Instant::now();
         match last {
             _ if self.round => now + clock::until_next(Timestamp::now(), self.interval, true, self.offset),
-            // Without rounding the first gather is at once, as in Telegraf.
+            // Without rounding the first gather is immediate, as in Telegraf.
             None => now + self.offset,
             Some(last) => {
                 let late = now.saturating_duration_since(last).as_nanos();
@@ -78,30 +78,30 @@ impl Schedule {
     }
 }
 
-/// Why an input does not wait any more.
+/// Why an input stops waiting.
 enum Wake {
     Time,
     Changed,
     Stop,
 }
 
-/// Waits for the next gather, and lets the input do what it does in between.
+/// Waits for the next gather, while the input does its work in between.
 async fn wait(input: &mut dyn Input, at: Instant, work: &mut watch::Receiver<Arc<Work>>) -> Wake {
     let mut is_idle = false;
     loop {
         tokio::select! {
             changed = work.changed() => return if changed.is_ok() { Wake::Changed } else { Wake::Stop },
             () = tokio::time::sleep_until(at) => return Wake::Time,
-            // Once over, it has nothing to do in between any more.
+            // When it completes, there is no more to do until the next gather.
             () = input.between(), if !is_idle => is_idle = true,
         }
     }
 }
 
-/// The task of an input: gathers at its times until nobody holds the other end of `work`, and once more then: what the
-/// kernel counted since would be lost with the input.
+/// The task of an input: gathers on schedule until the other end of `work` is dropped, and then once more: what the kernel has
+/// counted since the last gather would be lost.
 ///
-/// With `reads_first` it is read once at the start, so that the first interval after a reload is not missed.
+/// With `reads_first` the input is read once at the start, so that the first interval after a reload is not missed.
 pub(super) async fn gather_at_intervals(
     mut input: Box<dyn Input>,
     mut work: watch::Receiver<Arc<Work>>,
@@ -111,7 +111,7 @@ pub(super) async fn gather_at_intervals(
     let counts = entry.as_ref().map(|entry| &*entry.counts);
     let mut current = work.borrow_and_update().clone();
     if reads_first && input.needs_two_readings() {
-        // What is missing is logged with the next one too.
+        // The next gather logs the same errors.
         let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
     }
     let mut schedule = Schedule::of(&current);
@@ -175,14 +175,14 @@ async fn gather(
     points
 }
 
-/// An input that gathers a single time.
+/// An input that gathers only once.
 pub(super) type Once = (Box<dyn Input>, Work, Arc<Entry<InputCounts>>);
 
-/// Every input once; those whose figures are differences are read twice.
+/// Gathers every input once; those whose figures are differences are read twice.
 pub(super) async fn gather_once(inputs: &mut [Once]) {
     let mut has_waited = false;
     for (input, ..) in inputs.iter_mut().filter(|(input, ..)| input.needs_two_readings()) {
-        // What is missing is said with the second one.
+        // Errors are reported with the second reading.
         let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
         has_waited = true;
     }

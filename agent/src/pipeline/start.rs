@@ -1,4 +1,4 @@
-//! Starting an input as its `startup_error_behavior` has it.
+//! Starts an input according to its `startup_error_behavior`.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use crate::inputs::{GatherError, Gathered, Input, Shared, span};
 use crate::options::common::StartupErrorBehavior;
 use crate::plugins::InputOptions;
 
-/// An input that cannot start, and without which the agent must not.
+/// An input that cannot start, and without which the agent must not start.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: cannot start input `{name}`: {why}")]
-pub struct CannotStart {
-    /// Where its section is.
+pub(crate) struct CannotStart {
+    /// The place of its section.
     pub place: Place,
     /// The input.
     pub name: &'static str,
@@ -19,14 +19,17 @@ pub struct CannotStart {
     pub why: String,
 }
 
-/// Makes the input of a section; `None` when it cannot start and the agent is to run without it. Call it within the
+/// Builds the input of a section; `None` when it cannot start and the agent is to run without it. Must be called within the
 /// runtime.
 ///
 /// # Errors
-/// It cannot start, and nothing was said about that, or it is to be an error.
-pub fn start(section: &InputSection, shared: &Arc<Shared>) -> Result<Option<Box<dyn Input>>, CannotStart> {
+/// It cannot start, and `startup_error_behavior` is `error`, the default.
+pub(crate) fn start(
+    section: &InputSection,
+    shared: &Arc<Shared>,
+) -> Result<Option<Box<dyn Input>>, CannotStart> {
     let name = section.options.name();
-    let _in_its_name = span(name, &section.common).entered();
+    let _span = span(name, &section.common).entered();
     let error = match section.options.clone().build(shared) {
         Ok(input) => return Ok(Some(input)),
         Err(error) => error,
@@ -41,22 +44,22 @@ pub fn start(section: &InputSection, shared: &Arc<Shared>) -> Result<Option<Box<
             Ok(None)
         }
         StartupErrorBehavior::Retry => {
-            tracing::error!(%error, "cannot start: tried again at each gather");
+            tracing::error!(%error, "cannot start: the start is retried at each gather");
             let (options, shared) = (section.options.clone(), Arc::clone(shared));
-            Ok(Some(Box::new(Later { options, shared, input: None })))
+            Ok(Some(Box::new(Deferred { options, shared, input: None })))
         }
     }
 }
 
-/// An input that could not start yet.
-struct Later {
+/// An input whose start is retried.
+struct Deferred {
     options: InputOptions,
     shared: Arc<Shared>,
     input: Option<Box<dyn Input>>,
 }
 
 #[async_trait::async_trait]
-impl Input for Later {
+impl Input for Deferred {
     fn name(&self) -> &'static str {
         self.options.name()
     }
@@ -88,7 +91,7 @@ mod tests {
     use crate::options::common::InputCommon;
     use crate::point::Timestamp;
 
-    /// One that cannot start: its glob is none.
+    /// An input that cannot start: its glob is invalid.
     fn section(behavior: StartupErrorBehavior) -> InputSection {
         let options = ebpf::Options { cgroup_include: vec!["[".into()], ..ebpf::Options::default() };
         InputSection {
@@ -99,14 +102,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_is_what_the_section_says_it_is() {
+    async fn an_error_is_treated_as_the_section_says() {
         let start = |behavior| start(&section(behavior), &Shared::new(Host::default()));
         let error = start(StartupErrorBehavior::Error).err().unwrap().to_string();
         assert!(error.starts_with("t.conf:3:1: cannot start input `ebpf`: "), "{error}");
         assert!(start(StartupErrorBehavior::Ignore).unwrap().is_none());
-        let mut later = start(StartupErrorBehavior::Retry).unwrap().unwrap();
-        assert_eq!(later.name(), "ebpf");
-        let error = later.gather(&mut Gathered::at(Timestamp(0))).await.unwrap_err();
+        let mut deferred = start(StartupErrorBehavior::Retry).unwrap().unwrap();
+        assert_eq!(deferred.name(), "ebpf");
+        let error = deferred.gather(&mut Gathered::at(Timestamp(0))).await.unwrap_err();
         assert!(error.to_string().starts_with("cannot start: "), "{error}");
     }
 }

@@ -40,7 +40,13 @@ fn output(path: &Path, agent: &Agent) -> OutputSection {
     let options = file::Options { files: vec![path.display().to_string()], ..file::Options::default() };
     OutputSection {
         options: OutputOptions::File(options),
-        common: agent.output_common(),
+        common: OutputCommon {
+            flush_interval: agent.flush_interval,
+            flush_jitter: agent.flush_jitter,
+            metric_batch_size: agent.metric_batch_size,
+            metric_buffer_limit: agent.metric_buffer_limit,
+            ..OutputCommon::default()
+        },
         place: Place::default(),
     }
 }
@@ -95,7 +101,7 @@ async fn gathers_at_each_interval_and_once_more_at_the_end() {
     assert!(!lines(&path, "seismograf,host=h,output=file,part=output").is_empty());
 }
 
-/// In real time, which is what the kernel's figures are of.
+/// In real time, because the kernel's figures are.
 #[tokio::test]
 async fn once_is_one_gather_after_a_first_reading() {
     let directory = tempfile::tempdir().unwrap();
@@ -110,7 +116,7 @@ async fn once_is_one_gather_after_a_first_reading() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn points_that_nobody_took_are_an_end_that_failed() {
+async fn points_that_cannot_be_written_make_the_run_fail() {
     let directory = tempfile::tempdir().unwrap();
     let agent = agent();
     let outputs = vec![output(&directory.path().join("not/there"), &agent)];

@@ -1,11 +1,11 @@
-//! The log: one line an event, as Telegraf writes it, to the standard error or to a file.
+//! The log: one line per event, in Telegraf's format, to the standard error or to a file.
 //!
 //! ```text
 //! 2024-01-01T00:00:00Z E! [inputs.cpu] gather is incomplete error=cannot read /proc/stat
 //! ```
 //!
-//! What is between brackets is the plugin that was at work ([`plugin`]), or `agent`. With `logformat = "structured"` a line
-//! is a JSON object. Where and how is changed while the agent runs by [`LogHandle::change`], after a reload.
+//! In brackets is the plugin that was active ([`plugin`]), or `agent`. With `logformat = "structured"` a line is a JSON object.
+//! [`LogHandle::change`] changes target and format of the running agent, after a reload.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -33,13 +33,13 @@ use super::rotation::{RotatingFile, Rotation};
 /// Overrides the levels, in tracing-subscriber's syntax: `seismograf=debug`.
 pub const VARIABLE: &str = "SEISMOGRAF_LOG";
 
-/// Why there can be no log as it is asked for.
+/// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot log to {path}: {error}")]
 pub struct LogError {
     /// The file.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub error: io::Error,
 }
 
@@ -48,17 +48,17 @@ pub struct LogError {
 pub struct LogOptions {
     /// Log at debug level.
     pub debug: bool,
-    /// Log errors only; wins over `debug`.
+    /// Log only errors; overrides `debug`.
     pub quiet: bool,
-    /// The file to log to; the standard error when there is none.
+    /// The file to log to; the standard error when unset.
     pub file: Option<PathBuf>,
-    /// When the file becomes an archive and a new one is begun.
+    /// When the file becomes an archive and a new file is started.
     pub rotation: Rotation,
-    /// What a line looks like.
+    /// The format of a line.
     pub format: LogFormat,
     /// The key of the message in structured lines.
     pub message_key: String,
-    /// The zone of the times: a name of the IANA, `local`, or nothing for UTC.
+    /// The time zone: an IANA name, `local`, or empty for UTC.
     pub timezone: String,
 }
 
@@ -68,7 +68,7 @@ impl Default for LogOptions {
             debug: false,
             quiet: false,
             file: None,
-            // Telegraf's: without a size or an age none is made.
+            // Telegraf's default; without a size or an interval there are no archives.
             rotation: Rotation { max_archives: Some(5), ..Rotation::default() },
             format: LogFormat::Text,
             message_key: "msg".into(),
@@ -77,7 +77,7 @@ impl Default for LogOptions {
     }
 }
 
-/// What a line of the log looks like.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// `2024-01-01T00:00:00Z E! [inputs.cpu] text`
@@ -87,17 +87,17 @@ pub enum LogFormat {
     Structured,
 }
 
-/// What the log is asked for.
+/// The settings of the log.
 #[derive(Clone, Debug, Default)]
 pub struct LogSettings {
     /// The options of `[agent]`.
     pub options: LogOptions,
-    /// The most that any plugin logs by a `log_level` of its own.
+    /// The highest `log_level` of any plugin.
     pub plugins: Option<Level>,
 }
 
 impl LogSettings {
-    /// What is logged outside of plugins with a level of their own. `quiet` wins over `debug`, as in Telegraf.
+    /// The level outside of plugins with their own. `quiet` overrides `debug`, as in Telegraf.
     fn level(&self) -> Level {
         match (self.options.quiet, self.options.debug) {
             (true, _) => Level::ERROR,
@@ -107,12 +107,12 @@ impl LogSettings {
     }
 }
 
-/// The log, to be changed while it is in use.
+/// A handle to change the log while it is in use.
 #[derive(Clone)]
 pub struct LogHandle(Arc<Mutex<State>>);
 
 impl LogHandle {
-    /// Logs as `settings` say from now on; when that cannot be, all stays as it is.
+    /// Applies `settings`; on an error nothing changes.
     ///
     /// # Errors
     /// The file cannot be written to.
@@ -124,20 +124,20 @@ impl LogHandle {
     }
 }
 
-/// Starts logging for good.
+/// Sets up logging for the whole process.
 ///
-/// What the probes log comes through the `log` crate, and so do libraries' messages; both end up here.
+/// Messages of the probes and of libraries that use the `log` crate go here too.
 ///
 /// # Errors
 /// The file cannot be written to.
 pub fn start(settings: LogSettings) -> Result<LogHandle, LogError> {
     let (subscriber, handle) = subscriber(State::new(settings)?);
-    // Only the first caller of a process has a say: tests call this again and again.
+    // Only the first call in a process has an effect: tests call this repeatedly.
     let _ = subscriber.try_init();
     Ok(handle)
 }
 
-/// Logs what `work` does to the standard error, before it is known what the configuration says of the log.
+/// Runs `work` with a log to the standard error, for the time before the configuration of the log is known.
 pub fn with_early<T>(debug: bool, quiet: bool, work: impl FnOnce() -> T) -> T {
     let settings =
         LogSettings { options: LogOptions { debug, quiet, ..LogOptions::default() }, plugins: None };
@@ -145,23 +145,23 @@ pub fn with_early<T>(debug: bool, quiet: bool, work: impl FnOnce() -> T) -> T {
     tracing::subscriber::with_default(subscriber(state).0, work)
 }
 
-/// The span in which a plugin works: `kind` is `inputs` or `outputs`.
+/// The span of a plugin's work: `kind` is `inputs` or `outputs`.
 pub fn plugin(kind: &str, name: &str, alias: Option<&str>, level: Option<Level>) -> Span {
     let level = level.map(|level| level.as_str()).unwrap_or_default();
-    // At the level that is always on.
+    // At the level that is always enabled.
     tracing::error_span!("plugin", kind, name, alias = alias.unwrap_or_default(), level)
 }
 
 /// The time zone of `log_with_timezone`.
 ///
 /// # Errors
-/// The system knows no such zone.
+/// The system does not know the zone.
 pub fn zone(name: &str) -> Result<TimeZone, String> {
     match name {
         "" | "UTC" => Ok(TimeZone::UTC),
         "local" | "Local" => Ok(TimeZone::system()),
         name => TimeZone::get(name).map_err(|_| {
-            format!("the system knows no time zone `{name}`: write a name such as Europe/Berlin, or local")
+            format!("the system has no time zone `{name}`: use a name such as Europe/Berlin, or local")
         }),
     }
 }
@@ -187,7 +187,7 @@ enum Sink {
     File(RotatingFile),
 }
 
-/// What a line is made with.
+/// What is needed to write a line.
 struct State {
     settings: LogSettings,
     zone: TimeZone,
@@ -203,7 +203,7 @@ impl State {
                 Sink::File(file.map_err(|error| LogError { path: path.clone(), error })?)
             }
         };
-        // The configuration was checked; without the zone UTC is understood too.
+        // The configuration was checked already; if the zone is gone, UTC will do.
         let zone = zone(&settings.options.timezone).unwrap_or(TimeZone::UTC);
         Ok(Self { settings, zone, sink })
     }
@@ -217,12 +217,12 @@ impl State {
             }
             return;
         }
-        // Nobody is left to be told when this fails.
+        // There is nowhere to report a failure of this.
         let _ = io::stderr().lock().write_all(line.as_bytes());
     }
 }
 
-/// Opens the file of the log; directories that are missing are made for this user alone, as in Telegraf.
+/// Opens the log file; missing directories are created for this user only, as in Telegraf.
 fn open(path: &Path, rotation: Rotation) -> io::Result<RotatingFile> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -230,7 +230,7 @@ fn open(path: &Path, rotation: Rotation) -> io::Result<RotatingFile> {
     RotatingFile::open(path, rotation)
 }
 
-/// The plugin that a span is about.
+/// The plugin of a span.
 struct Plugin {
     kind: String,
     name: String,
@@ -245,11 +245,11 @@ impl fmt::Display for Plugin {
     }
 }
 
-/// The fields of an event or a span, the message apart.
+/// The fields of an event or a span, with the message apart.
 #[derive(Default)]
 struct Fields {
     message: String,
-    /// In the order in which they are written in the code, which is that of their weight.
+    /// In the order of the code, which is by importance.
     others: Vec<(&'static str, Value)>,
 }
 
@@ -262,7 +262,7 @@ impl Fields {
     }
 
     fn set(&mut self, field: &Field, value: impl Into<Value>) {
-        // Where the `log` crate's messages come from; the level and the target are told anyway.
+        // The origin of the `log` crate's messages; level and target are shown anyway.
         if !field.name().starts_with("log.") {
             self.others.push((field.name(), value.into()));
         }
@@ -303,10 +303,10 @@ impl Visit for Fields {
     }
 }
 
-/// Makes lines of events.
+/// Turns events into lines.
 struct LogLayer {
     state: Arc<Mutex<State>>,
-    /// Whether levels are what the settings say; else a filter before it has chosen.
+    /// Whether the settings' levels apply; otherwise the filter before this layer has decided.
     levels: bool,
 }
 
@@ -315,13 +315,13 @@ impl LogLayer {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether an event of this kind could be logged by some plugin.
+    /// Whether some plugin could log an event of this kind.
     fn could_be(&self, metadata: &Metadata<'_>) -> bool {
         if !self.levels {
             return true;
         }
         let most = self.with(|state| state.settings.plugins.max(Some(state.settings.level())));
-        // Libraries at debug level drown the agent's own lines.
+        // Libraries at debug level would drown the agent's own lines.
         let is_own = metadata.target().starts_with("seismograf") || metadata.target() == "log";
         let most = if is_own { most } else { most.min(Some(Level::INFO)) };
         Some(*metadata.level()) <= most
@@ -448,12 +448,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_telegrafs() {
+    fn lines_have_telegrafs_format() {
         let lines = logged(LogOptions::default(), None, |_| {
             tracing::error!(n = 3, why = "no such", "lost");
             let span = plugin("inputs", "cpu", Some("mine"), None);
             span.in_scope(|| tracing::warn!(path = "/proc", "slow"));
-            tracing::debug!("not asked for");
+            tracing::debug!("not enabled");
         });
         assert_eq!(lines.len(), 2, "{lines:?}");
         let (time, rest) = lines[0].split_once(' ').unwrap();
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_of_the_zone_that_is_asked_for() {
+    fn times_are_in_the_configured_zone() {
         assert!(zone("Nowhere/Else").unwrap_err().contains("Nowhere/Else"));
         assert!(zone("local").is_ok());
         let Ok(_) = zone("Asia/Tokyo") else { return };

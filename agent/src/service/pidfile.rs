@@ -1,20 +1,20 @@
-//! A file with the process id, for those who send signals to the agent.
+//! A file with the process id, for sending signals to the agent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// It is removed with this.
+/// The file; it is removed on drop.
 #[derive(Debug)]
-pub struct Pidfile(PathBuf);
+pub(crate) struct Pidfile(PathBuf);
 
 impl Pidfile {
-    /// Writes the id of this process; a file that is there is overwritten, as in Telegraf.
+    /// Writes the id of this process; an existing file is overwritten, as in Telegraf.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub fn write(path: &Path) -> anyhow::Result<Self> {
+    /// The file cannot be written.
+    pub(crate) fn write(path: &Path) -> anyhow::Result<Self> {
         let text = format!("{}\n", std::process::id());
         fs::write(path, text).with_context(|| format!("cannot write the pidfile {}", path.display()))?;
         Ok(Self(path.to_owned()))
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_there_while_it_is_needed() {
+    fn exists_while_it_is_needed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pid");
         let pidfile = Pidfile::write(&path).unwrap();

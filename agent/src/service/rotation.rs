@@ -1,4 +1,4 @@
-//! A file that is written to for ever: when it is large or old enough it becomes an archive, and a new one is begun.
+//! A file that is appended to for ever: when it is large or old enough it becomes an archive, and a new file is started.
 //!
 //! Archives are named as Telegraf names them, `stem.YYYY-MM-DD-<unix time>.ext`, beside the file. Used by the file output
 //! and by the agent's own log, so nothing here logs.
@@ -8,7 +8,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How long a rotation that did not work is not tried again, so that not every line asks for another.
+use jiff::Timestamp;
+
+/// The pause after a failed rotation, so that not every line tries another one.
 const RETRY_PERIOD: Duration = Duration::from_secs(60);
 
 /// When a file is rotated, and how much is kept. The default never rotates.
@@ -23,18 +25,18 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// As Telegraf's options have it: zeros rotate never, and a negative number of archives keeps them all.
+    /// From Telegraf's options: zero never rotates, and a negative number of archives keeps all of them.
     #[must_use]
     pub fn new(interval: Duration, max_bytes: u64, max_archives: i64) -> Self {
         Self { interval, max_bytes, max_archives: usize::try_from(max_archives).ok() }
     }
 }
 
-/// A file that is appended to and rotated after the write that makes it due.
+/// A file that is appended to, and rotated after the write that makes it due.
 ///
-/// A write is whole or not at all: what a full disk took of it is cut off again.
+/// A write is all or nothing: what a full disk took of it is truncated again.
 #[derive(Debug)]
-pub struct RotatingFile {
+pub(crate) struct RotatingFile {
     path: PathBuf,
     rotation: Rotation,
     file: File,
@@ -48,18 +50,18 @@ pub struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens a file to append to, or makes it with mode 0644.
+    /// Opens a file to append to, or creates it with mode 0644.
     ///
     /// # Errors
-    /// The system's.
-    pub fn open(path: impl Into<PathBuf>, rotation: Rotation) -> io::Result<Self> {
+    /// The file cannot be opened.
+    pub(crate) fn open(path: impl Into<PathBuf>, rotation: Rotation) -> io::Result<Self> {
         let path = path.into();
         let (file, bytes, expires) = open(&path, rotation)?;
         Ok(Self { path, rotation, file, bytes, expires, not_before: None, problem: None })
     }
 
-    /// Why the last rotation did not work, once. What is written goes on into the old file, and another try is made after a minute.
-    pub fn take_problem(&mut self) -> Option<io::Error> {
+    /// Why the last rotation failed; given out once. Writes go on into the old file, and the rotation is retried after a minute.
+    pub(crate) fn take_problem(&mut self) -> Option<io::Error> {
         self.problem.take()
     }
 
@@ -81,7 +83,7 @@ impl RotatingFile {
     }
 
     fn rotate(&mut self, now: SystemTime) -> io::Result<()> {
-        // The open file goes with its name, so that nothing is lost when the new one cannot be made.
+        // The open file keeps its contents under the new name: nothing is lost when the new file cannot be created.
         let mut archives = archives(&self.path)?;
         let archive = next_archive(&self.path, &archives, now);
         fs::rename(&self.path, &archive.1)?;
@@ -97,7 +99,7 @@ impl Write for RotatingFile {
     /// Writes everything, or nothing.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_all(bytes).inspect_err(|_| {
-            // Half a line would spoil the next one. A file that cannot be cut, such as a pipe, has to live with it.
+            // Half a line would corrupt the next one. A file that cannot be truncated, such as a pipe, keeps it.
             if let Some(length) = self.bytes {
                 let _ = self.file.set_len(length);
             }
@@ -114,7 +116,7 @@ impl Write for RotatingFile {
     }
 }
 
-/// The file, its length, and when it will be old enough. One that was there already is as old as its last write, as in
+/// The file, its length, and when it will be old enough. The age of an existing file counts from its last write, as in
 /// Telegraf.
 fn open(path: &Path, rotation: Rotation) -> io::Result<(File, Option<u64>, Option<SystemTime>)> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -134,13 +136,13 @@ fn parts(path: &Path) -> (String, String) {
     (format!("{}.", text(path.file_stem())), extension.unwrap_or_default())
 }
 
-/// The name of an archive that is made now. Where there is one of this second or later, it is the second after that, so
-/// that none is overwritten and their order stays.
+/// The name of an archive that is made now. If there is one of this second or later, the time is a second after that one, so
+/// that no archive is overwritten and their order is kept.
 fn next_archive(path: &Path, archives: &[(u64, PathBuf)], now: SystemTime) -> (u64, PathBuf) {
     let (before, after) = parts(path);
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let seconds = archives.last().map_or(seconds, |(newest, _)| seconds.max(newest.saturating_add(1)));
-    (seconds, path.with_file_name(format!("{before}{}-{seconds}{after}", date(seconds))))
+    (seconds, path.with_file_name(format!("{before}{}-{seconds}{after}", date(seconds).unwrap_or_default())))
 }
 
 /// A file's archives with the time in their names, oldest first.
@@ -152,10 +154,10 @@ fn archives(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
         let entry = entry?;
         let name = entry.file_name();
         let stamp = name.to_str().and_then(|name| name.strip_prefix(&before)?.strip_suffix(&after));
-        // Only what looks like ours to the letter: whatever else is there is somebody else's.
+        // Only names that match exactly: all other files belong to somebody else.
         let seconds = stamp.and_then(|stamp| stamp.rsplit_once('-')?.1.parse::<u64>().ok());
         if let (Some(stamp), Some(seconds)) = (stamp, seconds)
-            && stamp == format!("{}-{seconds}", date(seconds))
+            && date(seconds).is_some_and(|date| stamp == format!("{date}-{seconds}"))
         {
             archives.push((seconds, entry.path()));
         }
@@ -164,19 +166,10 @@ fn archives(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(archives)
 }
 
-/// `YYYY-MM-DD` in UTC of a time in seconds since the Unix epoch.
-fn date(seconds: u64) -> String {
-    // Days since 1 March of the year 0, in eras of 400 years, so that the leap day is the last of a year: "chrono-Compatible
-    // Low-Level Date Algorithms", Howard Hinnant.
-    let days = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+/// `YYYY-MM-DD` in UTC of a time in seconds since the Unix epoch; `None` beyond the year 9999.
+fn date(seconds: u64) -> Option<String> {
+    let time = Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;
+    Some(time.strftime("%Y-%m-%d").to_string())
 }
 
 #[cfg(test)]
@@ -199,8 +192,14 @@ mod tests {
     #[case(1_735_689_599, "2024-12-31")]
     #[case(1_735_689_600, "2025-01-01")]
     #[case(4_107_542_400, "2100-03-01")]
+    #[case(253_402_207_200, "9999-12-30")]
     fn knows_the_date(#[case] seconds: u64, #[case] expected: &str) {
-        assert_eq!(date(seconds), expected);
+        assert_eq!(date(seconds).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_time_beyond_the_calendar_has_no_date() {
+        assert_eq!(date(u64::MAX), None);
     }
 
     #[test]
@@ -251,11 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_rotated_is_written_on_and_says_so_once() {
+    fn a_file_that_cannot_be_rotated_is_still_appended_to_and_reports_it_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let mut file = RotatingFile::open(&path, LARGE).unwrap();
-        // Somebody took the file away: there is nothing to rename.
+        // Somebody removed the file: there is nothing to rename.
         fs::remove_file(&path).unwrap();
         file.write_all(b"0123456789").unwrap();
         assert_eq!(file.take_problem().map(|error| error.kind()), Some(io::ErrorKind::NotFound));

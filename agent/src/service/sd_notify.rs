@@ -1,17 +1,17 @@
-//! Tells the service manager what the agent does, by the protocol of sd_notify(3).
+//! Notifies the service manager of what the agent does, by the protocol of sd_notify(3).
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// The service manager, if there is one that wants to know.
+/// The service manager, if there is one that wants notifications.
 #[derive(Debug, Default)]
-pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
+pub(crate) struct Notifier(Option<(UnixDatagram, SocketAddr)>);
 
 impl Notifier {
-    /// The one that `$NOTIFY_SOCKET` names; a name that starts with `@` is in the abstract name space.
+    /// The one at `$NOTIFY_SOCKET`; a name that starts with `@` is in the abstract namespace.
     #[must_use]
-    pub fn from_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self(None);
         };
@@ -29,20 +29,20 @@ impl Notifier {
         Ok(Self(Some((UnixDatagram::unbound()?, address))))
     }
 
-    /// The agent runs; also the end of a reload.
-    pub fn ready(&self, status: &str) {
+    /// The agent is running; also the end of a reload.
+    pub(crate) fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// A reload begins. The time tells the manager which one, if there are several.
-    pub fn reloading(&self) {
+    /// A reload starts. The time tells the manager which one, if there are several.
+    pub(crate) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let us = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={us}\nSTATUS=reading the configuration"));
     }
 
-    /// The agent ends.
-    pub fn stopping(&self) {
+    /// The agent is shutting down.
+    pub(crate) fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=writing what is left");
     }
 
@@ -50,7 +50,7 @@ impl Notifier {
         if let Some((socket, address)) = &self.0
             && let Err(error) = socket.send_to_addr(state.as_bytes(), address)
         {
-            tracing::warn!(%error, "cannot tell the service manager");
+            tracing::warn!(%error, "cannot notify the service manager");
         }
     }
 }
@@ -59,7 +59,7 @@ impl Notifier {
 mod tests {
     use super::*;
 
-    fn told(socket: &UnixDatagram) -> String {
+    fn received(socket: &UnixDatagram) -> String {
         let mut buffer = [0; 256];
         let n = socket.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..n].to_vec()).unwrap()
@@ -80,16 +80,24 @@ mod tests {
             notifier.ready("3 inputs");
             notifier.reloading();
             notifier.stopping();
-            assert_eq!(told(&socket), "READY=1\nSTATUS=3 inputs");
-            let reloading = told(&socket);
+            assert_eq!(received(&socket), "READY=1\nSTATUS=3 inputs");
+            let reloading = received(&socket);
             let us = reloading.split("MONOTONIC_USEC=").nth(1).and_then(|rest| rest.split('\n').next());
             assert!(us.is_some_and(|us| us.parse::<u64>().is_ok_and(|us| us > 0)), "{reloading}");
-            assert!(told(&socket).starts_with("STOPPING=1\n"));
+            assert!(received(&socket).starts_with("STOPPING=1\n"));
         }
     }
 
     #[test]
-    fn without_a_manager_nothing_is_said() {
+    fn a_manager_that_cannot_be_reached_is_logged_and_none_at_all_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let _log = crate::service::logging::to_file(&log);
         Notifier::default().ready("");
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "");
+        let gone = directory.path().join("socket");
+        Notifier::at(gone.as_os_str().as_bytes()).unwrap().ready("");
+        let log = std::fs::read_to_string(&log).unwrap();
+        assert!(log.contains("W! [agent] cannot notify the service manager error="), "{log}");
     }
 }

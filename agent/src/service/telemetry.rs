@@ -1,7 +1,7 @@
-//! The agent about itself: what became of the points, and what the process takes.
+//! The agent's own telemetry: what became of the points, and the resources of the process.
 //!
-//! Counters that the pipeline and the senders raise. The pipeline publishes them as the measurement `seismograf`, and
-//! `[[inputs.internal]]` under Telegraf's names. All count since the start of the process, over every reload.
+//! The pipeline and the senders increase the counters. The pipeline publishes them as the measurement `seismograf`, and
+//! `[[inputs.internal]]` under Telegraf's names. All count since the start of the process, across reloads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,32 +11,32 @@ use crate::point::{Point, Timestamp};
 /// What became of one output's points, since the start.
 #[derive(Debug, Default)]
 pub struct OutputCounts {
-    /// Came in.
+    /// Received.
     pub taken: AtomicU64,
-    /// Were kept back by the output's filters.
+    /// Removed by the output's filters.
     pub filtered: AtomicU64,
-    /// Are stored on the other side.
+    /// Stored by the other side.
     pub written: AtomicU64,
-    /// Were refused or dropped by the other side for good.
-    pub refused: AtomicU64,
-    /// Were pushed out of the full buffer.
+    /// Rejected by the other side for good; published as `dropped_refused`.
+    pub rejected: AtomicU64,
+    /// Pushed out of the full buffer.
     pub overflowed: AtomicU64,
-    /// Could not be written any more when the output ended.
+    /// Not written when the output ended.
     pub lost: AtomicU64,
-    /// Wait in the buffer now.
+    /// In the buffer now.
     pub waiting: AtomicU64,
-    /// How many may wait.
+    /// The limit of the buffer.
     pub limit: AtomicU64,
-    /// Writes that did not work.
+    /// Failed writes.
     pub failed_writes: AtomicU64,
     /// All writes.
     pub writes: AtomicU64,
-    /// How long they took, in nanoseconds.
+    /// How long they took in total, in nanoseconds.
     pub write_time_ns: AtomicU64,
 }
 
 impl OutputCounts {
-    /// Raises a counter. All of this is one thread; atomics are how it may be shared.
+    /// Increases a counter. Everything runs on one thread; atomics only allow sharing.
     pub fn add(&self, counter: &AtomicU64, n: u64) {
         counter.fetch_add(n, Ordering::Relaxed);
     }
@@ -54,20 +54,20 @@ pub struct InputCounts {
     pub gathered: AtomicU64,
     /// Gathers.
     pub gathers: AtomicU64,
-    /// How long they took, in nanoseconds.
+    /// How long they took in total, in nanoseconds.
     pub gather_time_ns: AtomicU64,
-    /// Gathers that gave less than they should.
+    /// Gathers that were incomplete.
     pub errors: AtomicU64,
-    /// Gathers that were left out because the one before took too long.
+    /// Gathers that were skipped because the previous one took too long.
     pub missed: AtomicU64,
-    /// Starts that did not work.
+    /// Failed starts.
     pub startup_errors: AtomicU64,
 }
 
 /// A plugin with its counters.
 #[derive(Debug)]
 pub struct Entry<C> {
-    /// What it is called in the log and in tags: its alias, or the plugin's name, with a number when that is taken.
+    /// Its name in tags: the alias or the plugin's name, with a number when that is taken.
     pub name: String,
     /// The plugin.
     pub plugin: &'static str,
@@ -75,12 +75,12 @@ pub struct Entry<C> {
     pub alias: Option<String>,
     /// Its counters.
     pub counts: Arc<C>,
-    /// Whether it runs; one that is gone still counts in the sums.
+    /// Whether it runs; one that has ended still counts in the sums.
     runs: AtomicBool,
 }
 
 impl<C> Entry<C> {
-    /// It is gone.
+    /// Marks it as ended.
     pub fn ended(&self) {
         self.runs.store(false, Ordering::Relaxed);
     }
@@ -102,12 +102,12 @@ impl<C> Default for Register<C> {
 }
 
 impl<C: Default> Register<C> {
-    /// A plugin that begins to run; one that ran before under the same name counts on.
+    /// Registers a plugin that starts; one that ran before under the same name continues its counters.
     fn begin(&self, plugin: &'static str, alias: Option<&str>) -> Arc<Entry<C>> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = alias.unwrap_or(plugin);
         let mut name = wanted.to_owned();
-        // Two of a name would count into one series.
+        // Two with the same name would be one series.
         for n in 2.. {
             match entries.iter().find(|entry| entry.name == name) {
                 Some(entry) if !entry.runs() && entry.plugin == plugin && entry.alias.as_deref() == alias => {
@@ -133,29 +133,29 @@ impl<C: Default> Register<C> {
 /// The counters of the whole process.
 #[derive(Debug, Default)]
 pub struct Telemetry {
-    /// Reloads that were carried out.
+    /// Reloads that were applied.
     pub reloads: AtomicU64,
-    /// Reloads whose configuration could not be used; the one before stayed.
+    /// Reloads that failed; the previous configuration stayed in force.
     pub reload_errors: AtomicU64,
     inputs: Register<InputCounts>,
     outputs: Register<OutputCounts>,
 }
 
 impl Telemetry {
-    /// The counters of an input that begins to run.
+    /// The counters of an input that starts.
     pub fn input(&self, plugin: &'static str, alias: Option<&str>) -> Arc<Entry<InputCounts>> {
         self.inputs.begin(plugin, alias)
     }
 
-    /// Counts a start that did not work.
+    /// Counts a failed start.
     pub fn input_cannot_start(&self, plugin: &'static str, alias: Option<&str>) {
         let entry = self.input(plugin, alias);
         entry.counts.startup_errors.fetch_add(1, Ordering::Relaxed);
-        // When it does start, it counts on.
+        // When it does start, it continues these counters.
         entry.ended();
     }
 
-    /// The counters of an output that begins to run.
+    /// The counters of an output that starts.
     pub fn output(&self, plugin: &'static str, alias: Option<&str>) -> Arc<Entry<OutputCounts>> {
         self.outputs.begin(plugin, alias)
     }
@@ -201,7 +201,7 @@ impl Telemetry {
                 .tag("output", entry.name.clone())
                 .field("taken", value(&counts.taken))
                 .field("written", value(&counts.written))
-                .field("dropped_refused", value(&counts.refused))
+                .field("dropped_refused", value(&counts.rejected))
                 .field("dropped_overflow", value(&counts.overflowed))
                 .field("waiting", value(&counts.waiting))
                 .field("failed_writes", value(&counts.failed_writes))
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_again_counts_on_and_one_beside_has_its_own_name() {
+    fn one_that_starts_again_continues_and_a_second_one_has_its_own_name() {
         let telemetry = Telemetry::default();
         let first = telemetry.output("file", None);
         assert_eq!(telemetry.output("file", None).name, "file#2");
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_the_process_takes() {
+    fn knows_the_resources_of_the_process() {
         let points = Telemetry::default().points(Timestamp(0));
         let field = |name: &str| match points[0].field_value(name) {
             Some(FieldValue::UInt(value)) => *value,

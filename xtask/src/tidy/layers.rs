@@ -37,10 +37,10 @@ pub(super) fn layer(tree: &Tree, file: usize) -> Option<&str> {
 pub(super) fn problems(tree: &Tree, imports: &BTreeSet<Import>, table: &[&[&str]]) -> Vec<String> {
     let mut problems = unlisted(tree, table);
     problems.extend(stale(tree, table));
-    let mut said = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for import in imports {
         // A line that names two files of a layer is one problem.
-        if said.insert((import.from, import.line, layer(tree, import.to))) {
+        if reported.insert((import.from, import.line, layer(tree, import.to))) {
             problems.extend(problem(tree, import, table));
         }
     }

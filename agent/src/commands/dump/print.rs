@@ -1,7 +1,7 @@
 //! Gathers and prints: a table, line protocol or JSON.
 //!
-//! Takes built inputs and writes to a stream; knows nothing of the configuration file. The table is made of the same
-//! points that the outputs would get.
+//! Takes built inputs and writes to a stream; knows nothing of the configuration. The table is made of the same points that
+//! the outputs would get.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -17,32 +17,32 @@ use crate::options::common::InputCommon;
 use crate::point::{FieldValue, Point, Timestamp};
 
 /// What to dump.
-pub struct Request {
+pub(crate) struct Request {
     /// The inputs, each with its common options.
     pub inputs: Vec<(Box<dyn Input>, InputCommon)>,
     /// Tags of every point.
     pub global_tags: std::collections::BTreeMap<String, String>,
-    /// From one gather to the next.
+    /// The time from one gather to the next.
     pub interval: Duration,
     /// How many gathers; `None` until interrupted.
     pub count: Option<u64>,
     /// How to print.
     pub format: Format,
-    /// Size of the terminal, columns and rows, when the table is to be refreshed in place.
+    /// The size of the terminal, columns and rows, if the table is to be refreshed in place.
     pub terminal: Option<fn() -> (usize, usize)>,
 }
 
-/// Gathers and prints until `count` is reached, the reader is gone, or `shutdown` is over.
+/// Gathers and prints until `count` is reached, the reader is gone, or `shutdown` completes.
 ///
 /// # Errors
-/// When the stream cannot be written to.
-pub async fn run(
+/// The stream cannot be written to.
+pub(crate) async fn run(
     mut request: Request,
     shutdown: impl Future<Output = ()>,
     out: &mut impl Write,
 ) -> io::Result<()> {
     tokio::pin!(shutdown);
-    // Rates and percentages need two readings: the first one of the table is not shown.
+    // Rates and percentages need two readings: the table does not show the first one.
     let mut table = (request.format == Format::Table).then(Table::default);
     let mut at = Instant::now();
     let mut printed = 0;
@@ -77,12 +77,12 @@ pub async fn run(
     Ok(())
 }
 
-/// Waits for the next gather, and lets the inputs do what they do in between.
+/// Waits for the next gather, while the inputs do their work in between.
 async fn wait(inputs: &mut [(Box<dyn Input>, InputCommon)], until: Instant) {
     let mut between: Vec<_> = inputs.iter_mut().map(|(input, _)| input.between()).collect();
     let all = std::future::poll_fn(|context| {
         for future in &mut between {
-            // None of them ends while it has something to wait for.
+            // A future that is done has nothing to wait for any more.
             let _ = future.as_mut().poll(context);
         }
         std::task::Poll::<()>::Pending
@@ -131,27 +131,27 @@ fn json_value(value: &FieldValue) -> Value {
     match value {
         FieldValue::Int(value) => Value::from(*value),
         FieldValue::UInt(value) => Value::from(*value),
-        // What JSON cannot say is null.
+        // A value that JSON cannot express becomes null.
         FieldValue::Float(value) => Value::from(*value),
         FieldValue::Text(value) => Value::from(value.as_str()),
         FieldValue::Bool(value) => Value::from(*value),
     }
 }
 
-/// Lines as Telegraf's `--test` has them: it prints unsigned counts as such, and fields by name.
+/// The format of Telegraf's `--test`: unsigned integers as such, and fields sorted by key.
 const TEST_LINES: line_protocol::Format =
     line_protocol::Format { uint_support: true, sort_fields: true, omit_timestamp: false, max_line_bytes: 0 };
 
 /// Gathers once and prints as Telegraf's `--test` does: `> ` before each line.
 ///
-/// Inputs that need two readings are asked twice, half a second apart or `wait`, in which the others listen.
+/// Inputs that need two readings are read twice, half a second or `wait` apart; the others listen meanwhile.
 ///
 /// # Errors
-/// When the stream cannot be written to.
-pub async fn test(mut request: Request, wait: Duration, out: &mut impl Write) -> io::Result<()> {
+/// The stream cannot be written to.
+pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Write) -> io::Result<()> {
     let mut first_reading = Duration::ZERO;
     for (input, _) in request.inputs.iter_mut().filter(|(input, _)| input.needs_two_readings()) {
-        // What is missing is said with the second one.
+        // Errors are reported with the second reading.
         let _ = input.gather(&mut inputs::Gathered::at(Timestamp::now())).await;
         first_reading = inputs::FIRST_READING;
     }
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::inputs::{GatherError, Gathered};
 
-    /// Has more to say the second time.
+    /// Has another value at each gather.
     struct Twice(u64);
 
     #[async_trait::async_trait]

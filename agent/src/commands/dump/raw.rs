@@ -1,4 +1,4 @@
-//! `seismograf dump --raw`: each record as it leaves the ring buffer, one JSON object a line.
+//! `seismograf dump --raw`: each record as it leaves the ring buffer, one JSON object per line.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::host::hierarchies::HierarchyId;
 use crate::inputs::ebpf::Ebpf;
 use crate::kernel::records::Record;
 
-/// Prints each record as it leaves the ring buffer, one JSON object a line.
+/// Prints each record as it leaves the ring buffer, one JSON object per line.
 ///
 /// # Errors
-/// When the stream cannot be written to.
-pub async fn run(
+/// The stream cannot be written to.
+pub(super) async fn run(
     mut ebpf: Ebpf,
     interval: Duration,
     count: Option<u64>,
@@ -32,7 +32,7 @@ pub async fn run(
         (at, n) = ((at + interval).max(Instant::now()), n + 1);
         let mut lines = Vec::new();
         if let Err(error) = ebpf.raw(|record| lines.push(json_of_record(record))) {
-            tracing::error!(%error, "the cache was not written back whole");
+            tracing::error!(%error, "the cache was not completely written back");
         }
         let hierarchies = &ebpf.report().hierarchies;
         let (cpu, blkio) = (hierarchies.cpu().1, hierarchies.blkio());

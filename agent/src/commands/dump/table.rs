@@ -1,13 +1,13 @@
-//! The table of `seismograf dump`: one line a cgroup, the busiest first, rates per second.
+//! The table of `seismograf dump`: one line per cgroup, busiest first, rates per second.
 //!
-//! Pure: points in, text out. Rates are differences of two gathers; a counter that went back counts as new.
+//! Pure: points in, text out. Rates are differences of two gathers; a counter that went backwards counts as new.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use crate::point::{FieldValue, Point, Timestamp};
 
-/// Columns of the numbers, from the left.
+/// The numeric columns from the left: title and width.
 const COLUMNS: [(&str, usize); 8] = [
     ("CPU%", 7),
     ("SWITCH/s", 9),
@@ -18,15 +18,15 @@ const COLUMNS: [(&str, usize); 8] = [
     ("TX/s", 8),
     ("PKT/s", 8),
 ];
-/// Columns for a name when nobody says how wide the screen is.
+/// The width of the table when there is no terminal.
 const DEFAULT_WIDTH: usize = 120;
-/// A name is never cut to fewer columns than this.
+/// A name is never shortened to fewer columns than this.
 const NAME_WIDTH: usize = 16;
 
 /// Counters by series and field.
 type Counters = HashMap<(String, String), i64>;
 
-/// What is remembered from one gather to the next.
+/// The state from one gather to the next.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     last: Option<(Timestamp, Counters)>,
@@ -46,7 +46,7 @@ struct Row {
 }
 
 impl Row {
-    /// What the rows are sorted by: a core's worth of CPU weighs as much as 100 MB/s.
+    /// The sort key of the rows: a core's worth of CPU weighs as much as 100 MB/s.
     fn weight(&self) -> f64 {
         let bytes = self.read_bytes + self.write_bytes + self.rx_bytes + self.tx_bytes;
         self.cpu_percent + bytes / 1e6
@@ -54,8 +54,8 @@ impl Row {
 }
 
 impl Table {
-    /// The text for these points; `None` for the first gather, which has no rates. With a terminal's size it is cleared
-    /// first and no more than fits is shown.
+    /// The text for these points; `None` for the first gather, which has no rates. With the size of a terminal, the terminal is
+    /// cleared first, and only what fits is shown.
     pub(super) fn render(&mut self, points: &[Point], terminal: Option<(usize, usize)>) -> Option<String> {
         let time = points.iter().map(|point| point.time).max()?;
         let counters = counters(points);
@@ -121,10 +121,10 @@ fn counters(points: &[Point]) -> Counters {
     counters
 }
 
-/// Tags that come later than the figures, when an API names the container.
+/// Tags that may come later than the figures, when an API names the container.
 const NAMES: [&str; 5] = ["container_name", "container_image", "pod_name", "namespace", "node_name"];
 
-/// What makes a point's series one: measurement and tags, without the names that may come in the midst of it.
+/// The identity of a point's series: measurement and tags, without the names that may be added later.
 fn series(point: &Point) -> String {
     let is_cgroup = point.tag_value("cgroup").is_some();
     let mut series = point.measurement.to_string();
@@ -134,7 +134,7 @@ fn series(point: &Point) -> String {
     series
 }
 
-/// What a person calls the cgroup: pod and container where they are known, else the path.
+/// The name of the cgroup for people: pod and container where they are known, otherwise the path.
 fn name(point: &Point) -> Option<String> {
     if !matches!(&*point.measurement, "cgroup_cpu" | "cgroup_blkio" | "cgroup_net") {
         return None;
@@ -147,7 +147,7 @@ fn name(point: &Point) -> Option<String> {
     }
 }
 
-/// The points of a measurement, those of one tag value where `tag` is not empty.
+/// The points of a measurement; with a tag, only those of this tag value.
 fn find<'a>(
     points: &'a [Point],
     measurement: &str,
@@ -209,7 +209,7 @@ fn draw(heading: &str, rows: &[(String, Row)], terminal: Option<(usize, usize)>)
     let name_width = width.saturating_sub(numbers).min(longest).max(NAME_WIDTH);
     let mut text = String::new();
     if terminal.is_some() {
-        // Home, then clear each line as it is written and the rest at the end: no flicker.
+        // Move home, then clear each line as it is written and the rest at the end: this does not flicker.
         text.push_str("\x1b[H");
     }
     let end = if terminal.is_some() { "\x1b[K\n" } else { "\n" };
@@ -218,7 +218,7 @@ fn draw(heading: &str, rows: &[(String, Row)], terminal: Option<(usize, usize)>)
         let _ = write!(text, " {title:>width$}");
     }
     text.push_str(end);
-    // Two lines are taken, and one is left for the cursor.
+    // Two lines are used already, and one is for the cursor.
     for (name, row) in rows.iter().take(height.saturating_sub(3)) {
         let cells = [
             format!("{:.1}", row.cpu_percent),
@@ -244,7 +244,7 @@ fn draw(heading: &str, rows: &[(String, Row)], terminal: Option<(usize, usize)>)
     text
 }
 
-/// Cut from the left, since the end of a path tells cgroups apart; control characters do not reach the terminal.
+/// Shortened from the left, because the end of a path tells cgroups apart; control characters do not reach the terminal.
 fn shortened(name: &str, width: usize) -> String {
     let clean: Vec<char> = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     if clean.len() <= width {
@@ -254,7 +254,7 @@ fn shortened(name: &str, width: usize) -> String {
     std::iter::once('…').chain(tail.iter().copied()).collect()
 }
 
-/// Bytes with a unit, in at most seven characters; nothing for nothing.
+/// Bytes with a unit, in at most seven characters; `-` for zero.
 fn bytes(value: f64) -> String {
     scaled(value, &["B", "KiB", "MiB", "GiB", "TiB"], 1024.0)
 }
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_went_back_counts_as_new() {
+    fn a_counter_that_went_backwards_counts_as_new() {
         let mut table = Table::default();
         table.render(&at(1, &[("/a", 5_000_000_000)]), None);
         let text = table.render(&at(2, &[("/a", 1_000_000_000)]), None).unwrap();
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_gets_its_name_goes_on_under_it() {
+    fn a_container_that_gets_a_name_keeps_its_counters() {
         let mut table = Table::default();
         table.render(&at(1, &[("/a", 5_000_000_000)]), None);
         let mut points = at(2, &[("/a", 5_500_000_000)]);

@@ -1,4 +1,5 @@
 mod found;
+mod secrets;
 
 use std::time::Duration;
 
@@ -148,7 +149,7 @@ fn a_plugins_tls_options_are_collected() {
 )]
 #[case(
     "[[outputs.influxdb]]\n timeout = \"5 apples\"",
-    "t.conf:2:2: `timeout` of output `influxdb`: `5 apples` is no duration: write it as 10s, 500ms or 1h30m"
+    "t.conf:2:2: `timeout` of output `influxdb`: `5 apples` is not a duration: write it as 10s, 500ms or 1h30m"
 )]
 #[case(
     "[[outputs.influxdb]]\n insecure_skip_verfy = true",
@@ -182,7 +183,7 @@ fn a_plugins_tls_options_are_collected() {
 #[case("[[inputs.mem]]\nnamepass = \"x\"", "t.conf:2:1: `namepass` must be a list, such as [\"cpu\"]")]
 #[case(
     "[[inputs.mem]]\ninterval = \"10\"",
-    "t.conf:2:1: `interval` cannot be used: `10` is no duration: write it as 10s, 500ms or 1h30m"
+    "t.conf:2:1: `interval` cannot be used: `10` is not a duration: write it as 10s, 500ms or 1h30m"
 )]
 #[case(
     "[[inputs.mem]]\ntagdrop = [\"x\"]",
@@ -194,19 +195,19 @@ fn a_plugins_tls_options_are_collected() {
 )]
 #[case(
     "[[outputs.file]]\nstartup_error_behavior = \"probe\"",
-    "t.conf:2:1: `startup_error_behavior` cannot be `probe`: it is error, retry, ignore"
+    "t.conf:2:1: `startup_error_behavior` cannot be `probe`: it must be error, retry, ignore"
 )]
 #[case(
     "[[inputs.mem]]\nlog_level = \"loud\"",
-    "t.conf:2:1: `log_level` cannot be `loud`: it is error, warn, info, debug or trace"
+    "t.conf:2:1: `log_level` cannot be `loud`: it must be error, warn, info, debug or trace"
 )]
 #[case(
     "interval = \"10s\"",
-    "t.conf:1:1: `interval` is in no table: put it below [agent], [[inputs.NAME]] or [[outputs.NAME]]"
+    "t.conf:1:1: `interval` is outside of any table: put it below [agent], [[inputs.NAME]] or [[outputs.NAME]]"
 )]
 #[case(
     "[agent]\nlogformat = \"xml\"",
-    "t.conf:2:1: `logformat` of [agent] cannot be `xml`: it is `text` or `structured`"
+    "t.conf:2:1: `logformat` of [agent] cannot be `xml`: it must be `text` or `structured`"
 )]
 #[case(
     "[agent]\nhostname = \"${X:?set it}\"",
@@ -233,7 +234,7 @@ fn an_unknown_plugin_is_told_from_one_of_telegrafs() {
 #[test]
 fn broken_toml_names_its_line() {
     let problems = problems("[agent]\n  interval = = 3\n");
-    assert!(problems[0].starts_with("t.conf:2:14: no valid TOML: "), "{problems:?}");
+    assert!(problems[0].starts_with("t.conf:2:14: invalid TOML: "), "{problems:?}");
 }
 
 #[test]
@@ -249,7 +250,7 @@ fn a_variable_without_quotes_is_refused_with_what_to_do_or_replaced_where_that_i
     let strict = Environment::strict(&lookup);
     let error = load(&source(text), &PluginFilter::default(), &strict, "h").unwrap_err().to_string();
     assert!(
-        error.starts_with("t.conf:2:14: no valid TOML: ") && error.contains("--non-strict-env-handling"),
+        error.starts_with("t.conf:2:14: invalid TOML: ") && error.contains("--non-strict-env-handling"),
         "{error}"
     );
     let everywhere = Environment { mode: Mode::NonStrict, ..strict };
@@ -280,9 +281,9 @@ fn what_telegraf_ignores_is_ignored_with_a_warning() {
         config.warnings,
         [
             "t.conf:7:1: `utc` of [agent] has no effect: times are always in UTC",
-            "t.conf:5:1: `order` of input `mem` has no effect: Telegraf takes it for every plugin, and it means nothing for this one",
-            "t.conf:3:1: `alias` is ignored, as Telegraf does: it must be a string",
-            "t.conf:2:1: `interval` is ignored, as Telegraf does: it must be a string with a unit, such as \"10s\"",
+            "t.conf:5:1: `order` of input `mem` has no effect: Telegraf accepts it for every plugin, and it means nothing for this one",
+            "t.conf:3:1: `alias` is ignored, as in Telegraf: it must be a string",
+            "t.conf:2:1: `interval` is ignored, as in Telegraf: it must be a string with a unit, such as \"10s\"",
         ]
     );
 }
@@ -299,7 +300,7 @@ fn old_names_keep_their_meaning() {
     assert_eq!(influxdb.urls, ["http://x"]);
     assert_eq!(config.global_tags["a"], "b");
     assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
-    assert_eq!(config.warnings[0], "t.conf:2:1: `mountpoints` of input `disk` is called `mount_points` now");
+    assert_eq!(config.warnings[0], "t.conf:2:1: `mountpoints` of input `disk` is now called `mount_points`");
     let twice = problems("[[inputs.mem]]\nssl_ca = \"x\"");
     assert_eq!(twice, ["t.conf:2:1: unknown option `ssl_ca` of input `mem`"]);
 }
@@ -328,7 +329,7 @@ fn later_files_win_in_agent_key_by_key() {
     assert_eq!((config.agent.interval, config.agent.log.quiet), (Duration::from_secs(2), true));
     assert_eq!(
         config.warnings,
-        ["b.conf:2:1: `interval` of [agent] is also set at a.conf:2:1: this one counts"]
+        ["b.conf:2:1: `interval` of [agent] is also set at a.conf:2:1: this value is used"]
     );
 }
 

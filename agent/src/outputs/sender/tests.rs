@@ -11,19 +11,19 @@ use crate::outputs::Answer;
 use crate::outputs::batch::{Encoding, RouteTag};
 use crate::point::Timestamp;
 
-/// What a server that is written here does with lines, and what it got.
+/// A test server: what it does with lines, and what it received.
 #[derive(Default)]
 struct Server {
-    /// Refuses every batch that has one of these, by its number.
+    /// Rejects every batch that has one of these lines, by number.
     poison: BTreeSet<i64>,
-    /// Answers `Later` this often first.
+    /// Answers `Retry` this many times first.
     down_for: usize,
-    /// Lines of these routes have no place.
+    /// Routes that are missing.
     missing: BTreeSet<String>,
     stored: BTreeMap<i64, usize>,
-    /// Wants its lines without their time.
+    /// Lines are encoded without a timestamp.
     omits_time: bool,
-    /// How many of them it got.
+    /// How many of those it received.
     without_time: usize,
     requests: Vec<usize>,
     times: Vec<Instant>,
@@ -62,13 +62,13 @@ impl Output for Shared {
             server.times.push(Instant::now());
             if server.down_for > 0 {
                 server.down_for -= 1;
-                return Answer::later("down");
+                return Answer::retry("down");
             }
             if route[0].as_ref().is_some_and(|route| server.missing.contains(route)) {
-                return Answer::Later { reason: "missing".into(), after: None, only_here: true };
+                return Answer::Retry { reason: "missing".into(), after: None, route_only: true };
             }
             if lines.iter().any(|line| server.poison.contains(&number(line))) {
-                return Answer::Refused("poison".into());
+                return Answer::Rejected("poison".into());
             }
             for line in lines {
                 server.without_time += usize::from(line.iter().filter(|byte| **byte == b' ').count() == 1);
@@ -113,7 +113,7 @@ async fn poison_lines_are_found_by_halving_and_all_others_are_stored() {
     let server = Shared::default();
     server.with(|server| server.poison.extend(POISON));
     let (left, counts) = deliver_all(&server, 5_000, 5_000).await;
-    assert_eq!((left, value(&counts.written), value(&counts.refused)), (0, 4_996, 4));
+    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, 4_996, 4));
     server.with(|server| {
         assert_eq!(server.stored.len(), 4_996);
         assert!(POISON.iter().all(|i| !server.stored.contains_key(i)));
@@ -123,15 +123,15 @@ async fn poison_lines_are_found_by_halving_and_all_others_are_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_refuses_every_line_loses_none() {
+async fn a_server_that_rejects_every_line_loses_none() {
     let server = Shared::default();
     server.with(|server| server.poison.extend(0..100));
     let (left, counts) = deliver_all(&server, 100, 50).await;
-    assert_eq!((left, value(&counts.refused), value(&counts.written)), (100, 0, 0));
+    assert_eq!((left, value(&counts.rejected), value(&counts.written)), (100, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_goes_down_amid_the_halving_gets_the_rest_later() {
+async fn a_server_that_goes_down_in_the_middle_of_the_halving_gets_the_rest_later() {
     // Nine requests are what the halving takes.
     for down_after in 1..9 {
         let server = Shared::default();
@@ -150,13 +150,13 @@ async fn a_server_that_goes_down_amid_the_halving_gets_the_rest_later() {
         };
         let ((), left) = tokio::join!(breaks, sender.run(receive));
         assert_eq!(left, 0, "down after {down_after}");
-        assert_eq!(value(&counts.refused), 1, "down after {down_after}");
+        assert_eq!(value(&counts.rejected), 1, "down after {down_after}");
         server.with(|server| assert_eq!(server.stored.len(), 15, "down after {down_after}"));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn tries_again_with_growing_waits_and_keeps_the_order() {
+async fn retries_with_growing_backoff_and_keeps_the_order() {
     let server = Shared::default();
     server.with(|server| server.down_for = 6);
     let (sender, counts) = sender(&server, 10, 100);
@@ -199,7 +199,7 @@ async fn a_full_buffer_drops_the_oldest_and_says_how_many() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_whole_batch_goes_out_before_its_time_and_the_rest_waits_for_the_flush() {
+async fn a_whole_batch_is_written_early_and_the_rest_waits_for_the_flush() {
     let server = Shared::default();
     let (sender, _) = sender(&server, 10, 100);
     let (send, receive) = mpsc::channel(4);
@@ -219,7 +219,7 @@ async fn a_whole_batch_goes_out_before_its_time_and_the_rest_waits_for_the_flush
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_that_is_closed_does_not_hold_the_others_up() {
+async fn a_blocked_route_does_not_delay_the_others() {
     let server = Shared::default();
     server.with(|server| server.missing.insert("b".into()));
     let (sender, counts) = sender(&server, 10, 1_000);
@@ -240,7 +240,7 @@ async fn a_route_that_is_closed_does_not_hold_the_others_up() {
             send.send(of(300 + 30 * i as i64..330 + 30 * i as i64)).await.unwrap();
         }
         server.with(|server| {
-            // One that is closed is tried once in a flush.
+            // A blocked route is tried once per flush.
             assert!(server.requests.len() <= 20 + 20 * 3 + 20, "{} requests", server.requests.len());
             server.missing.clear();
         });
@@ -255,7 +255,7 @@ async fn a_route_that_is_closed_does_not_hold_the_others_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_field_that_fits_into_no_line_is_counted_as_refused() {
+async fn a_field_that_fits_into_no_line_is_counted_as_rejected() {
     let server = Shared::default();
     let (sender, counts) = sender(&server, 10, 1_000);
     let (send, receive) = mpsc::channel(4);
@@ -266,11 +266,11 @@ async fn a_field_that_fits_into_no_line_is_counted_as_refused() {
         .unwrap();
     drop(send);
     assert_eq!(sender.run(receive).await, 0);
-    assert_eq!((value(&counts.taken), value(&counts.written), value(&counts.refused)), (2, 1, 1));
+    assert_eq!((value(&counts.taken), value(&counts.written), value(&counts.rejected)), (2, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_that_is_asked_for_does_not_wait() {
+async fn a_requested_flush_does_not_wait() {
     let server = Shared::default();
     server.with(|server| server.down_for = 1);
     let (sender, counts) = sender(&server, 10, 100);
@@ -278,7 +278,7 @@ async fn a_flush_that_is_asked_for_does_not_wait() {
     let feeds = async move {
         send.send(points(0..3)).await.unwrap();
         for written in [0, 3] {
-            // The second one comes while the sender waits after a failure.
+            // The second one comes during the backoff after a failure.
             send.send(Message::Flush).await.unwrap();
             tokio::time::sleep(Duration::from_millis(10)).await;
             assert_eq!(value(&counts.written), written);
@@ -289,14 +289,14 @@ async fn a_flush_that_is_asked_for_does_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_options_take_over_what_waits_even_amid_a_write() {
+async fn other_options_take_over_the_buffer_even_during_a_write() {
     let (before, after) = (Shared::default(), Shared::default());
     before.with(|server| server.down_for = usize::MAX);
     let (sender, counts) = sender(&before, 10, 100);
     let (send, receive) = mpsc::channel(4);
     let feeds = async {
         send.send(points(0..25)).await.unwrap();
-        // The first whole batch is on its way.
+        // The first whole batch is in flight.
         tokio::time::sleep(Duration::from_micros(500)).await;
         let common =
             OutputCommon { metric_batch_size: 5, metric_buffer_limit: 20, ..OutputCommon::default() };
@@ -316,7 +316,7 @@ async fn other_options_take_over_what_waits_even_amid_a_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_reload_lines_are_as_the_new_options_have_them() {
+async fn after_a_reload_new_lines_have_the_new_encoding() {
     let (before, after) = (Shared::default(), Shared::default());
     before.with(|server| server.down_for = usize::MAX);
     after.with(|server| server.omits_time = true);
@@ -332,6 +332,9 @@ async fn after_a_reload_lines_are_as_the_new_options_have_them() {
     assert_eq!(sender.run(receive).await, 0);
     assert_eq!(value(&counts.written), 5);
     after.with(|server| {
-        assert_eq!(server.without_time, 2, "what waited keeps its form, and what comes has the new one");
+        assert_eq!(
+            server.without_time, 2,
+            "queued lines keep their encoding, and later ones have the new one"
+        );
     });
 }

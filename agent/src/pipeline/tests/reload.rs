@@ -3,7 +3,7 @@
 use super::*;
 use crate::plugins::OutputOptions;
 
-/// A pipeline that runs, and what it can be told.
+/// A running pipeline that can be given orders.
 struct Running {
     orders: mpsc::Sender<Order>,
     telemetry: Arc<Telemetry>,
@@ -11,9 +11,9 @@ struct Running {
 
 impl Running {
     async fn reload(&self, loaded: anyhow::Result<Config>) -> bool {
-        let (done, is_taken) = oneshot::channel();
+        let (done, is_applied) = oneshot::channel();
         assert!(self.orders.send(Order::Reload { loaded: loaded.map(Box::new), done }).await.is_ok());
-        is_taken.await.unwrap()
+        is_applied.await.unwrap()
     }
 
     /// Sum over all outputs.
@@ -51,7 +51,7 @@ fn one(path: &Path, agent: &str, input: &str, output: &str) -> Config {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_input_that_stays_keeps_its_rhythm_and_takes_its_new_options() {
+async fn an_input_that_stays_keeps_its_schedule_and_gets_its_new_options() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("points");
     let (is_whole, ()) = running(one(&path, "", "", ""), async |running| {
@@ -100,7 +100,7 @@ async fn an_input_with_other_options_takes_over_with_its_first_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_an_output_that_stays_waits_on_and_is_written() {
+async fn the_buffer_of_an_output_that_stays_is_kept_and_written() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("not/there");
     let (is_whole, ()) = running(one(&path, "", "", ""), async |running| {
@@ -126,7 +126,7 @@ async fn what_waits_for_an_output_that_stays_waits_on_and_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_output_without_a_successor_writes_what_it_has_or_says_what_is_lost() {
+async fn an_output_without_a_successor_writes_its_buffer_or_reports_what_is_lost() {
     let directory = tempfile::tempdir().unwrap();
     let [old, bad, new] = ["old", "not/there", "new"].map(|name| directory.path().join(name));
     let (is_whole, ()) = running(one(&old, "", "", ""), async |running| {
@@ -137,7 +137,7 @@ async fn an_output_without_a_successor_writes_what_it_has_or_says_what_is_lost()
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert!(running.reload(Ok(one(&new, "", "", ""))).await);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        // Two gathers of `mem`, and what the agent says of itself.
+        // Two gathers of `mem`, and the agent's own telemetry.
         let lost = running.outputs(|counts| &counts.lost);
         assert!(lost >= 2, "{lost}");
         let runs = running.telemetry.outputs().iter().filter(|entry| entry.runs()).count();
@@ -223,7 +223,7 @@ fn mutated(text: &str, random: &mut fastrand::Rng) -> Vec<u8> {
     lines.concat()
 }
 
-/// Whether a configuration that a mutation made is for this test: writes nowhere else, and gathers no thousand times a second.
+/// Whether a mutated configuration is usable for this test: it writes nowhere else, and does not gather thousands of times a second.
 fn is_harmless(config: &Config, directory: &Path) -> bool {
     let writes_here = config.outputs.iter().all(|output| match &output.options {
         OutputOptions::File(options) => {
@@ -349,7 +349,7 @@ async fn a_thousand_mutated_configurations_miss_no_interval_and_lose_no_point() 
     // And whatever came to any output, also one that was there for a moment, is written or counted as lost.
     for output in telemetry.outputs() {
         let counts = &output.counts;
-        let known = counter(&counts.written) + counter(&counts.refused) + counter(&counts.overflowed);
+        let known = counter(&counts.written) + counter(&counts.rejected) + counter(&counts.overflowed);
         assert_eq!(counter(&counts.taken), known + counter(&counts.lost), "{}", output.name);
     }
     let written: usize = walk(directory.path());

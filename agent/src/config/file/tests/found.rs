@@ -148,5 +148,5 @@ fn variables_in_the_wild_have_their_values() {
     assert_eq!(tags, ["eu-west-1", "prod", "$NOBODY", "node1"]);
     let config = load("home-server.conf");
     let OutputOptions::Influxdb(influxdb) = &config.outputs[0].options else { panic!() };
-    assert_eq!(influxdb.password, "not$a$variable");
+    assert_eq!(influxdb.password.expose(), "not$a$variable");
 }

@@ -117,7 +117,7 @@ fn the_totals_of_the_host_are_read() {
     let case = Case::new(&[]);
     case.write(&[
         ("cpu/cpuacct.usage", "1009\n"),
-        ("proc/stat", "cpu  1 2 4 8\n"),
+        ("proc/stat", "cpu  1 2 4 8 16 32 64\n"),
         ("proc/diskstats", "   8       0 sda 3 1 5 1 7 1 11 1 0 1 1 13 0 17 0\n"),
         (
             "proc/1/net/dev",

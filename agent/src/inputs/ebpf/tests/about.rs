@@ -119,6 +119,7 @@ fn where_there_are_sources_names_are_counted_and_rows_wait() {
     case.made(CPU, 11, &format!("/docker/{ID}/nested"));
     case.made(CPU, 12, &format!("/docker/{OTHER_ID}"));
     case.made(MEMORY, 13, &format!("/docker/{}", "a".repeat(64)));
+    case.made(MEMORY, 14, &format!("/docker/{}", "b".repeat(64)));
     let container = |name: &str| ContainerName { name: name.into(), image: "bb:1".into() };
     case.names.name_container(Source::Docker, OTHER_ID, container("web"), case.now);
     for n in 0..2 {
@@ -131,7 +132,7 @@ fn where_there_are_sources_names_are_counted_and_rows_wait() {
     }
     let identity = |waiting: u64, nameless: u64| {
         format!(
-            "seismograf,part=identity cgroups=4i,unresolved_cgroups=0i,unresolved_cpu_ns=0i,unresolved_blkio_bytes=0i,\
+            "seismograf,part=identity cgroups=5i,unresolved_cgroups=0i,unresolved_cpu_ns=0i,unresolved_blkio_bytes=0i,\
              unresolved_net_bytes=0i,unresolved_containers={nameless}i,waiting_rows={waiting}i,named_containers={}i,\
              named_pods=1i 99",
             4 - nameless

@@ -85,6 +85,10 @@ impl Cgroups {
     /// Returns the id of a cgroup that is gone, when the one that was made has taken its place: their path, and so
     /// their series, is the same, and the totals go on.
     pub fn changed(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) -> Option<u64> {
+        if change == CgroupChange::Renamed {
+            self.renamed(key, path, now);
+            return None;
+        }
         if change == CgroupChange::Made && !path.is_empty() {
             let known = Known::alive(path::parse_record(path), now);
             let place = (key.0, Arc::from(known.identity.path.as_str()));
@@ -101,7 +105,7 @@ impl Cgroups {
         }
         if let Some(known) = self.known.get_mut(&key) {
             known.life = match change {
-                CgroupChange::Made => known.life,
+                CgroupChange::Made | CgroupChange::Renamed => known.life,
                 CgroupChange::Removed => Life::Removed(now),
                 CgroupChange::Released => Life::Released { flushed: false },
             };
@@ -110,6 +114,27 @@ impl Cgroups {
             }
         }
         None
+    }
+
+    /// A cgroup and all that is in it have other paths from now on, which v1 hierarchies allow.
+    fn renamed(&mut self, key: Key, path: &[u8], now: Instant) {
+        if path.is_empty() {
+            return;
+        }
+        let identity = path::parse_record(path);
+        let new = identity.path.clone();
+        let renamed = Known::alive(identity, now);
+        let Some(old) = self.known.insert(key, renamed).map(|known| known.identity.path.clone()) else {
+            return;
+        };
+        for ((hierarchy, _), known) in &mut self.known {
+            let below = known.identity.path.strip_prefix(&old).filter(|rest| rest.starts_with('/'));
+            if *hierarchy == key.0
+                && let Some(below) = below
+            {
+                known.identity = Arc::new(path::parse(&format!("{new}{below}")));
+            }
+        }
     }
 
     /// Whose totals a delta of this cgroup belongs to: its own, or those of the one that took its place.
@@ -246,6 +271,23 @@ mod tests {
         cgroups.changed(KEY, CgroupChange::Made, b"/a", now);
         cgroups.changed(KEY, CgroupChange::Made, b"/b", now);
         assert_eq!(cgroups.get(KEY).map(|identity| identity.path.as_str()), Some("/b"));
+    }
+
+    #[test]
+    fn a_cgroup_that_is_renamed_takes_what_is_in_it_along() {
+        let (mut cgroups, now) = (Cgroups::default(), Instant::now());
+        let paths: [(u64, &[u8]); 4] = [(1, b"/a"), (2, b"/a/b"), (3, b"/ab"), (4, b"/c")];
+        for (id, path) in paths {
+            cgroups.changed((KEY.0, id), CgroupChange::Made, path, now);
+        }
+        cgroups.changed((HierarchyId(9), 5), CgroupChange::Made, b"/a/b", now);
+        cgroups.changed((KEY.0, 1), CgroupChange::Renamed, b"/x", now);
+        // A new one at the old name is one of its own.
+        assert_eq!(cgroups.changed((KEY.0, 6), CgroupChange::Made, b"/a", now), None);
+        let path =
+            |hierarchy, id| cgroups.get((hierarchy, id)).map(|identity| identity.path.clone()).unwrap();
+        assert_eq!([1, 2, 3, 4, 6].map(|id| path(KEY.0, id)), ["/x", "/x/b", "/ab", "/c", "/a"]);
+        assert_eq!(path(HierarchyId(9), 5), "/a/b");
     }
 
     #[test]

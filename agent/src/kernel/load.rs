@@ -141,14 +141,21 @@ impl Probes {
             tracing::warn!(%error, "cannot run the write-back programs: figures will lag behind");
         }
         before();
-        for (at, set) in loaded {
+        for &(at, set) in &loaded {
             if let Err(state) = set.iter().try_for_each(|&(name, hook)| self.attach_program(name, hook)) {
-                for (name, _) in set {
+                self.report.groups[at].1 = state;
+                // A write-back program can be another group's as well.
+                let others = loaded.iter().filter(|(other, _)| self.is_on(*other));
+                let kept: Vec<_> = others.flat_map(|(_, set)| *set).map(|(name, _)| *name).collect();
+                for (name, _) in set.iter().filter(|(name, _)| !kept.contains(name)) {
                     self.unload(name);
                 }
-                self.report.groups[at].1 = state;
             }
         }
+    }
+
+    fn is_on(&self, at: usize) -> bool {
+        self.report.groups[at].1 == GroupState::On
     }
 
     /// Loads one group: the first of its sets that the kernel takes.
@@ -306,7 +313,7 @@ fn obstacle(
             "boot with lockdown=integrity, or do without",
         )),
         _ => {
-            let field = offsets.lacking(plan.needs)?;
+            let field = offsets.lacking(plan.group.area())?;
             Some(off(format!("this kernel has no {field}"), "do without, or use another kernel"))
         }
     }
@@ -358,17 +365,26 @@ fn load(
     let ring_bytes = ring_bytes(options.ring_bytes);
     let wakeup_bytes = u64::from(ring_bytes / 2);
     let may_read = u64::from(!is_confidential(host));
+    let start_ns = monotonic_ns();
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf)).map_max_entries("RECORDS", ring_bytes);
     loader.override_global("AYA_LOG_LEVEL", &log_level, true);
     loader.override_global("WAKEUP_BYTES", &wakeup_bytes, true);
     loader.override_global("MAY_READ_KERNEL", &may_read, true);
+    loader.override_global("START_NS", &start_ns, true);
     for (global, offset) in offsets.globals() {
         loader.override_global(global, offset, true);
     }
     let ebpf = loader.load(OBJECT).map_err(|error| refused("maps", &error))?;
     drop(loader);
     Ok((ebpf, offsets, btf))
+}
+
+/// The clock that BPF programs read (`bpf_ktime_get_ns`).
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (s, ns) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    s.unwrap_or(0) * 1_000_000_000 + ns.unwrap_or(0)
 }
 
 /// A size that the kernel takes: a power of two of whole pages.

@@ -19,7 +19,7 @@ pub(super) const AGENT: &[&[&str]] = &[
     &["kernel"],
     &["host"],
     &["http"],
-    ["service"],
+    &["service"],
     &["cli"],
     &["options"],
     &["schema", "line_protocol", "clock"],

@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::{CgroupAttachMode, Program, ProgramError};
+use aya::programs::cgroup_skb::CgroupSkbLinkId;
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use seismograf_ebpf::abi;
@@ -17,6 +18,7 @@ use super::flush::{self, FlushError};
 use super::object::OBJECT;
 use super::offsets::Offsets;
 use super::plan::{Group, GroupState, Hook, PLANS, Plan, ProbeOptions, Programs, Report};
+use super::query;
 use super::refusal::{off, refused};
 use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
@@ -32,6 +34,10 @@ pub struct Probes {
     /// Every loaded program that runs on its own, for [`Probes::costs`].
     programs: Vec<&'static str>,
     stats: Option<std::os::fd::OwnedFd>,
+    /// The sets that are attached.
+    attached: Vec<Programs>,
+    /// Those that are loaded and not attached, since somebody else is in the way; with their place in the report.
+    blocked: Vec<(usize, Programs)>,
     report: Report,
 }
 
@@ -105,6 +111,8 @@ impl Probes {
             flushes: Vec::new(),
             programs: Vec::new(),
             stats: None,
+            attached: Vec::new(),
+            blocked: Vec::new(),
             report: Report { map_bytes, ..report },
         };
         Ok((probes, ring))
@@ -141,21 +149,69 @@ impl Probes {
             tracing::warn!(%error, "cannot run the write-back programs: figures will lag behind");
         }
         before();
-        for &(at, set) in &loaded {
-            if let Err(state) = set.iter().try_for_each(|&(name, hook)| self.attach_program(name, hook)) {
-                self.report.groups[at].1 = state;
-                // A write-back program can be another group's as well.
-                let others = loaded.iter().filter(|(other, _)| self.is_on(*other));
-                let kept: Vec<_> = others.flat_map(|(_, set)| *set).map(|(name, _)| *name).collect();
-                for (name, _) in set.iter().filter(|(name, _)| !kept.contains(name)) {
-                    self.unload(name);
+        for (at, set) in loaded {
+            match self.attach_set(set) {
+                Ok(()) => self.attached.push(set),
+                Err(AttachError::Blocked(state)) => {
+                    self.report.groups[at].1 = state;
+                    self.blocked.push((at, set));
+                }
+                Err(AttachError::Refused(state)) => self.report.groups[at].1 = state,
+            }
+        }
+        self.unload_unused();
+    }
+
+    /// Tries again what another owner's programs were in the way of. Returns the groups that are on now.
+    pub fn retry(&mut self) -> Vec<Group> {
+        let mut on = Vec::new();
+        for (at, set) in std::mem::take(&mut self.blocked) {
+            if self.attach_set(set).is_ok() {
+                self.attached.push(set);
+                let (group, state) = &mut self.report.groups[at];
+                *state = GroupState::On;
+                tracing::info!(probe = group.name(), "attached: what was in the way is gone");
+                on.push(*group);
+            } else {
+                self.blocked.push((at, set));
+            }
+        }
+        on
+    }
+
+    /// Attaches all programs of a set, or none.
+    fn attach_set(&mut self, set: Programs) -> Result<(), AttachError> {
+        let mut links = Vec::new();
+        for &(name, hook) in set {
+            match self.attach_program(name, hook) {
+                Ok(link) => links.extend(link.map(|link| (name, link))),
+                Err(error) => {
+                    for (name, link) in links {
+                        self.detach(name, link);
+                    }
+                    return Err(error);
                 }
             }
         }
+        Ok(())
     }
 
-    fn is_on(&self, at: usize) -> bool {
-        self.report.groups[at].1 == GroupState::On
+    fn detach(&mut self, name: &str, link: CgroupSkbLinkId) {
+        if let Some(Program::CgroupSkb(program)) = self.ebpf.program_mut(name) {
+            // Fails for a link that is gone, which is as good.
+            let _ = program.detach(link);
+        }
+        self.programs.retain(|known| *known != name);
+    }
+
+    /// Unloads what no set has that is attached or may still be: a write-back program can be several groups'.
+    fn unload_unused(&mut self) {
+        let used = self.attached.iter().chain(self.blocked.iter().map(|(_, set)| set));
+        let used: Vec<&str> = used.flat_map(|set| *set).map(|(name, _)| *name).collect();
+        let all = PLANS.iter().flat_map(|plan| plan.sets).flat_map(|set| *set);
+        for (name, _) in all.filter(|(name, _)| !used.contains(name)) {
+            self.unload(name);
+        }
     }
 
     /// Loads one group: the first of its sets that the kernel takes.
@@ -164,13 +220,8 @@ impl Probes {
         for set in plan.sets {
             match set.iter().try_for_each(|&(name, hook)| self.load_program(name, hook, btf)) {
                 Ok(()) => return Ok(set),
+                // What did load of this set is of no use without the rest, and is unloaded at the end.
                 Err(state) => {
-                    // What did load of this set is of no use without the rest.
-                    for (name, hook) in *set {
-                        if !matches!(hook, Hook::Flush) {
-                            self.unload(name);
-                        }
-                    }
                     first.get_or_insert(state);
                 }
             }
@@ -198,35 +249,28 @@ impl Probes {
         Ok(())
     }
 
-    /// Attaches a program that was loaded.
-    fn attach_program(&mut self, name: &'static str, hook: Hook) -> Result<(), GroupState> {
+    /// Attaches a program that was loaded. Returns what one detaches it by, where it may have to be.
+    fn attach_program(
+        &mut self,
+        name: &'static str,
+        hook: Hook,
+    ) -> Result<Option<CgroupSkbLinkId>, AttachError> {
         let cgroup2 = self.report.hierarchies.mount(HierarchyId::UNIFIED).map(Path::to_owned);
-        match (hook, self.ebpf.program_mut(name)) {
+        let link = match (hook, self.ebpf.program_mut(name)) {
             (Hook::TracePoint(_), Some(Program::BtfTracePoint(program))) => {
-                program.attach().map_err(|error| refused(name, &error))?;
+                program.attach().map_err(|error| AttachError::Refused(refused(name, &error)))?;
+                None
             }
             (Hook::Skb(direction), Some(Program::CgroupSkb(program))) => {
-                let Some(mount) = cgroup2 else {
-                    return Err(off(
-                        "no cgroup2 hierarchy is mounted",
-                        "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified (any empty directory will do)",
-                    ));
-                };
-                let directory = std::fs::File::open(&mount).map_err(|error| {
-                    off(
-                        format!("cannot open {}: {error}", mount.display()),
-                        "check that it is mounted here too",
-                    )
-                })?;
+                let directory = open_cgroup2(cgroup2.as_deref()).map_err(AttachError::Refused)?;
                 // By link: the kernel lets links of several owners live side by side.
-                program
-                    .attach(directory, direction, CgroupAttachMode::Single)
-                    .map_err(|error| refused(name, &error))?;
+                let link = program.attach(&directory, direction, CgroupAttachMode::Single);
+                Some(link.map_err(|error| not_attached(name, &error, &directory, direction))?)
             }
-            _ => return Ok(()),
-        }
+            _ => return Ok(None),
+        };
         self.programs.push(name);
-        Ok(())
+        Ok(link)
     }
 
     fn unload(&mut self, name: &str) {
@@ -296,6 +340,43 @@ impl Probes {
             Program::CgroupSkb(program) => program.info().ok(),
             _ => None,
         }
+    }
+}
+
+/// Why a set of programs is not attached.
+enum AttachError {
+    /// Somebody else's programs are in the way, who may go.
+    Blocked(GroupState),
+    /// The kernel refuses it.
+    Refused(GroupState),
+}
+
+/// The root of cgroup2.
+fn open_cgroup2(mount: Option<&Path>) -> Result<std::fs::File, GroupState> {
+    let Some(mount) = mount else {
+        return Err(off(
+            "no cgroup2 hierarchy is mounted",
+            "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified (any empty directory will do)",
+        ));
+    };
+    std::fs::File::open(mount).map_err(|error| {
+        off(format!("cannot open {}: {error}", mount.display()), "check that it is mounted here too")
+    })
+}
+
+/// A program at a cgroup can be attached such that no other one may be: the kernel says `EPERM` then, whoever asks.
+fn not_attached(
+    name: &str,
+    error: &ProgramError,
+    directory: &std::fs::File,
+    direction: CgroupSkbAttachType,
+) -> AttachError {
+    match query::exclusive(directory, direction) {
+        Ok(Some(who)) => AttachError::Blocked(off(
+            format!("{who} is attached to the root cgroup and lets no other program beside it"),
+            "have its owner attach it with BPF_F_ALLOW_MULTI, or stop it: the probe is tried again at each gather",
+        )),
+        _ => AttachError::Refused(refused(name, error)),
     }
 }
 

@@ -184,9 +184,11 @@ pub enum CgroupChange {
     Removed = 2,
     /// The kernel let go of it: nothing can follow.
     Released = 3,
+    /// Its directory was renamed, which v1 hierarchies allow; the path is the new one.
+    Renamed = 4,
 }
 
-/// A cgroup was made, removed or released. In the ring only the first `path_bytes` of the path are present.
+/// A cgroup came, went or was renamed. In the ring only the first `path_bytes` of the path are present.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct CgroupEvent {

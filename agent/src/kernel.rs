@@ -11,5 +11,6 @@ pub mod load;
 mod object;
 pub mod offsets;
 pub mod plan;
+mod query;
 pub mod records;
 mod refusal;

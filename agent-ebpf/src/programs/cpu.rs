@@ -9,22 +9,32 @@ use core::ffi::c_void;
 use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{
-    EbpfContext as _,
-    helpers::bpf_get_current_task,
+    EbpfContext as _, Global,
+    helpers::{bpf_get_current_task, bpf_ktime_get_ns},
     macros::{btf_tracepoint, map},
     maps::PerCpuArray,
     programs::BtfTracePointContext,
 };
-use seismograf_ebpf::abi::{CPU_SLOTS, CpuRow, Kind};
+use seismograf_ebpf::abi::{ABSENT, CPU_SLOTS, CpuRow, Kind};
 
 use super::cache::{Row, add, cpu, flush, index, overflow, write_back};
 use super::kernel::{
-    CSS_CGROUP, CSS_SET_MEMBER, TASK_PID, TASK_PREV_SUM_EXEC_RUNTIME, TASK_PRIO, TASK_SUM_EXEC_RUNTIME,
-    field, probe, probe_task_cgroup, task_cgroup,
+    CSS_CGROUP, CSS_SET_MEMBER, TASK_PID, TASK_PREV_SUM_EXEC_RUNTIME, TASK_PRIO, TASK_SCX_FLAGS,
+    TASK_SUM_EXEC_RUNTIME, field, probe, probe_task_cgroup, task_cgroup,
 };
 
 /// The priorities from here on are the fair class (`MAX_RT_PRIO`, `include/linux/sched/prio.h`).
 const FAIR_PRIO: i32 = 100;
+
+// `enum scx_ent_flags` and `enum scx_task_state` in `include/linux/sched/ext.h`.
+const SCX_STATE_SHIFT: u32 = 8;
+const SCX_STATE_MASK: u32 = 3;
+/// The task is scheduled by an extensible scheduler.
+const SCX_ENABLED: u32 = 3;
+
+/// When the object was loaded, by the monotonic clock, in nanoseconds. The agent sets it.
+#[unsafe(no_mangle)]
+static START_NS: Global<u64> = Global::new(0);
 
 #[repr(C)]
 struct Cpu {
@@ -64,13 +74,7 @@ unsafe fn try_cpu_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
         let run: u64 = field(prev, &TASK_SUM_EXEC_RUNTIME);
         let mut run_in = addr_of!((*state).task_in_ns).read_volatile();
         if (*state).task != prev as u64 {
-            // The switch to `prev` was not seen. The fair class remembers the value at its pick; in the other
-            // classes this slice stays unseen.
-            run_in = if field::<i32>(prev, &TASK_PRIO) >= FAIR_PRIO {
-                field(prev, &TASK_PREV_SUM_EXEC_RUNTIME)
-            } else {
-                run
-            };
+            run_in = run_before_unseen(prev, run);
         }
         (*state).task = next as u64;
         (*state).task_in_ns = field(next, &TASK_SUM_EXEC_RUNTIME);
@@ -80,6 +84,33 @@ unsafe fn try_cpu_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
         charge(state, task_cgroup(prev), run.wrapping_sub(run_in), 1);
     }
     Some(())
+}
+
+/// The run time of a task at the start of a slice whose begin was not seen.
+///
+/// The fair class remembers it at its pick. The other classes do not, and their slice stays unseen; a task of an extensible
+/// scheduler has the fair class's priority and a value from when it last was in that class, which can be its whole life
+/// ago. And no slice is longer than the programs are there.
+///
+/// # Safety
+/// `task` is a typed `task_struct`.
+#[inline(always)]
+unsafe fn run_before_unseen(task: *const u8, run: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if field::<i32>(task, &TASK_PRIO) < FAIR_PRIO {
+            return run;
+        }
+        if TASK_SCX_FLAGS.load() != ABSENT {
+            let state = field::<u32>(task, &TASK_SCX_FLAGS) >> SCX_STATE_SHIFT & SCX_STATE_MASK;
+            if state == SCX_ENABLED {
+                return run;
+            }
+        }
+        let picked: u64 = field(task, &TASK_PREV_SUM_EXEC_RUNTIME);
+        let longest = bpf_ktime_get_ns().wrapping_sub(START_NS.load());
+        if run.wrapping_sub(picked) > longest { run.wrapping_sub(longest) } else { picked }
+    }
 }
 
 /// # Safety

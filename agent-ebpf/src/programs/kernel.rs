@@ -1,4 +1,4 @@
-//! The kernel fields that the probes read, each with its source.
+//! How the programs read the kernel's fields; which there are says `seismograf_ebpf::fields`.
 //!
 //! Rust has no CO-RE relocations. So the agent looks each offset up in the running kernel's BTF and sets it here
 //! before the object is loaded; the globals are frozen then, the verifier takes them for constants, and a typed
@@ -7,74 +7,22 @@
 
 use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
 use seismograf_ebpf::abi::ABSENT;
+use seismograf_ebpf::kernel_fields;
 
-/// Declares an offset that the agent sets before the object is loaded.
+/// Declares the global of each field, which the agent sets before the object is loaded.
 macro_rules! offsets {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        $($(#[$doc])* #[unsafe(no_mangle)] pub(super) static $name: Global<u64> = Global::new(ABSENT);)*
+    ($($(#[$doc:meta])* $name:ident: $structure:literal . $path:literal needed by [$($area:ident),*] ($when:expr);)*) => {
+        $(
+            #[doc = concat!("`", $structure, ".", $path, "`")]
+            ///
+            $(#[$doc])*
+            #[unsafe(no_mangle)]
+            pub(super) static $name: Global<u64> = Global::new(ABSENT);
+        )*
     };
 }
 
-offsets! {
-    /// `task_struct.se.sum_exec_runtime`: ns of run time so far, what the scheduler charges (`include/linux/sched.h`).
-    TASK_SUM_EXEC_RUNTIME,
-    /// `task_struct.se.prev_sum_exec_runtime`: the same when the fair class last picked it.
-    TASK_PREV_SUM_EXEC_RUNTIME,
-    /// `task_struct.sched_info.run_delay`: ns of waiting on a run queue so far.
-    TASK_RUN_DELAY,
-    /// `task_struct.pid`: 0 for each CPU's idle task.
-    TASK_PID,
-    /// `task_struct.prio`: 100 and above is the fair class.
-    TASK_PRIO,
-    /// `task_struct.cgroups`: the `css_set`.
-    TASK_CGROUPS,
-    /// `css_set.dfl_cgrp`, or `css_set.subsys[i]` where CPU time is accounted in a v1 hierarchy.
-    CSS_SET_MEMBER,
-    /// `cgroup_subsys_state.cgroup`; absent where `CSS_SET_MEMBER` is a cgroup already.
-    CSS_CGROUP,
-    /// As `CSS_SET_MEMBER`, for the hierarchy that memory is accounted in.
-    MEMORY_CSS_SET_MEMBER,
-    /// As `CSS_CGROUP`, likewise.
-    MEMORY_CSS_CGROUP,
-    /// `cgroup.kn`: its directory.
-    CGROUP_KN,
-    /// `kernfs_node.id`: the inode number, which is the cgroup's id (`include/linux/kernfs.h`).
-    KERNFS_ID,
-    /// `cgroup.root`: its hierarchy.
-    CGROUP_ROOT,
-    /// `cgroup_root.hierarchy_id`: 0 for cgroup2.
-    ROOT_HIERARCHY_ID,
-    /// `request.bio`: the first bio; the block layer does not merge across block cgroups.
-    REQUEST_BIO,
-    /// `request.cmd_flags`: the operation in the low 8 bits (`include/linux/blk_types.h`).
-    REQUEST_CMD_FLAGS,
-    /// `request.rq_flags`.
-    REQUEST_RQ_FLAGS,
-    /// `request.__data_len`: bytes still to be completed.
-    REQUEST_DATA_LEN,
-    /// `request.start_time_ns`: when it was allocated; 0 where the queue keeps no statistics.
-    REQUEST_START_TIME_NS,
-    /// `request.rq_disk`: before Linux 5.17.
-    REQUEST_RQ_DISK,
-    /// `request.q`.
-    REQUEST_Q,
-    /// `request_queue.disk`: since Linux 5.15.
-    QUEUE_DISK,
-    /// `gendisk.major`.
-    DISK_MAJOR,
-    /// `gendisk.first_minor`.
-    DISK_FIRST_MINOR,
-    /// `bio.bi_blkg`: the block cgroup that is charged.
-    BIO_BLKG,
-    /// `blkcg_gq.blkcg`.
-    BLKG_BLKCG,
-    /// `blkcg.css.cgroup`.
-    BLKCG_CGROUP,
-    /// `sock.sk_cgrp_data`.
-    SOCK_CGROUP_DATA,
-    /// `sk_buff.cb` plus `tcp_skb_cb.tcp_gso_segs`: segments that a queued packet stands for.
-    SKB_TCP_GSO_SEGS,
-}
+kernel_fields!(offsets);
 
 /// The bit of `request.rq_flags` that says that the flush machinery owns the request
 /// (`RQF_FLUSH_SEQ`, `include/linux/blk-mq.h`).

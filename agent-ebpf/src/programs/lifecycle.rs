@@ -1,8 +1,8 @@
 //! Cgroups that come and go, with their paths, in every hierarchy.
 //!
 //! Why: a container that lived 50 ms is gone before its id can be looked up.
-//! Hooks: `cgroup_mkdir`, `cgroup_rmdir`, `cgroup_release`. The kernel calls them under one lock with interrupts
-//! off (`TRACE_CGROUP_PATH` in `kernel/cgroup/cgroup-internal.h`), so one scratch record per CPU is enough.
+//! Hooks: `cgroup_mkdir`, `cgroup_rmdir`, `cgroup_release`, `cgroup_rename`. The kernel calls them under one lock with
+//! interrupts off (`TRACE_CGROUP_PATH` in `kernel/cgroup/cgroup-internal.h`), so one scratch record per CPU is enough.
 
 use core::ptr::addr_of_mut;
 
@@ -43,6 +43,13 @@ fn lifecycle_cgroup_release(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// `cgroup_rename(cgrp, path)`
+#[btf_tracepoint(function = "cgroup_rename")]
+fn lifecycle_cgroup_rename(ctx: BtfTracePointContext) -> i32 {
+    record(&ctx, CgroupChange::Renamed);
+    0
+}
+
 #[inline(always)]
 fn record(ctx: &BtfTracePointContext, change: CgroupChange) {
     let Some(event) = CGROUP_EVENTS.get_ptr_mut(0) else { return };
@@ -73,6 +80,7 @@ fn record(ctx: &BtfTracePointContext, change: CgroupChange) {
             CgroupChange::Made => debug!(ctx, "cgroup {} of hierarchy {} made", id, hierarchy),
             CgroupChange::Removed => debug!(ctx, "cgroup {} of hierarchy {} removed", id, hierarchy),
             CgroupChange::Released => debug!(ctx, "cgroup {} of hierarchy {} released", id, hierarchy),
+            CgroupChange::Renamed => debug!(ctx, "cgroup {} of hierarchy {} renamed", id, hierarchy),
         }
     }
 }

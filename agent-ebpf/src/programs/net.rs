@@ -28,6 +28,14 @@ const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 const IPV4_VERSION: u8 = 4;
 const IPV6_BYTES: u32 = 40;
+/// IPv6 extension headers that have their length in their second byte, in words of eight bytes after the first.
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const DESTINATION_OPTIONS: u8 = 60;
+/// The hop-by-hop option of a payload of more than 64 KiB.
+const OPTION_JUMBO: u8 = 0xc2;
+/// More extension headers than this are not looked at; the stack itself sends one at the most.
+const MOST_EXTENSIONS: u32 = 4;
 const UDP_BYTES: u32 = 8;
 /// A TCP header without options.
 const TCP_BYTES: u32 = 20;
@@ -83,14 +91,15 @@ fn account<const PREEMPTIBLE: bool>(ctx: &SkBuffContext, out: bool) {
     let mut bytes = ctx.len();
     let mut packets = 1;
     if gso_size != 0 {
-        let headers = headers(ctx);
+        let Headers { each, jumbo } = headers(ctx);
+        bytes = bytes.wrapping_sub(jumbo);
         // SAFETY: the context is a `__sk_buff`.
         packets = unsafe { (*ctx.skb.skb).gso_segs };
         if packets == 0 {
             // From a guest that left the counting to the host (`SKB_GSO_DODGY`).
-            packets = bytes.wrapping_sub(headers).wrapping_add(gso_size - 1) / gso_size;
+            packets = bytes.wrapping_sub(each).wrapping_add(gso_size - 1) / gso_size;
         }
-        bytes += packets.wrapping_sub(1).wrapping_mul(headers);
+        bytes += packets.wrapping_sub(1).wrapping_mul(each);
     }
     let (bytes, packets) = (u64::from(bytes), u64::from(packets));
     count::<PREEMPTIBLE>(
@@ -103,20 +112,42 @@ fn account<const PREEMPTIBLE: bool>(ctx: &SkBuffContext, out: bool) {
     );
 }
 
-/// Bytes of the IP and transport headers that each segment gets.
-///
-/// IPv6 extension headers are not walked. The stack sends none with segmented packets but one: BIG TCP puts a
-/// hop-by-hop header before packets above 64 KiB, whose transport header is then left out.
+/// The headers of a packet that stands for several segments.
+struct Headers {
+    /// Bytes of the IP and transport headers that each segment gets.
+    each: u32,
+    /// Bytes of the one header that no segment gets: a packet of more than 64 KiB has its length there (RFC 2675).
+    jumbo: u32,
+}
+
 #[inline(always)]
-fn headers(ctx: &SkBuffContext) -> u32 {
+fn headers(ctx: &SkBuffContext) -> Headers {
     let first = ctx.load::<u8>(0).unwrap_or(0);
-    let (ip, protocol) = if first >> 4 == IPV4_VERSION {
-        (u32::from(first & 0xf) * 4, ctx.load::<u8>(9).unwrap_or(0))
-    } else {
-        (IPV6_BYTES, ctx.load::<u8>(6).unwrap_or(0))
-    };
-    ip + match protocol {
-        IPPROTO_TCP => match ctx.load::<u8>(ip as usize + TCP_DATA_OFFSET) {
+    if first >> 4 == IPV4_VERSION {
+        let (ip, protocol) = (u32::from(first & 0xf) * 4, ctx.load::<u8>(9).unwrap_or(0));
+        return Headers { each: ip + transport(ctx, ip, protocol), jumbo: 0 };
+    }
+    let (mut at, mut next, mut jumbo) = (IPV6_BYTES, ctx.load::<u8>(6).unwrap_or(0), 0);
+    for _ in 0..MOST_EXTENSIONS {
+        if !matches!(next, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS) {
+            break;
+        }
+        let bytes = (u32::from(ctx.load::<u8>(at as usize + 1).unwrap_or(0)) + 1) * 8;
+        // The option of a jumbo payload is 4 + 2 bytes long, and is all that is in there.
+        if next == HOP_BY_HOP && ctx.load::<u8>(at as usize + 2) == Ok(OPTION_JUMBO) {
+            jumbo = bytes;
+        }
+        next = ctx.load::<u8>(at as usize).unwrap_or(0);
+        at += bytes;
+    }
+    Headers { each: at - jumbo + transport(ctx, at, next), jumbo }
+}
+
+/// Bytes of the transport header at an offset.
+#[inline(always)]
+fn transport(ctx: &SkBuffContext, at: u32, protocol: u8) -> u32 {
+    match protocol {
+        IPPROTO_TCP => match ctx.load::<u8>(at as usize + TCP_DATA_OFFSET) {
             Ok(offset) => u32::from(offset >> 4) * 4,
             Err(_) => TCP_BYTES,
         },

@@ -100,8 +100,10 @@ fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> 
     let (probes, report) = Probes::open(&all, host, &hierarchies, || ());
     drop(probes);
     findings.line("cgroups", layout(hierarchies.layout()));
-    let place = |id: HierarchyId| {
-        hierarchies.mount(id).map_or_else(|| "not mounted".into(), |mount| mount.display().to_string())
+    let place = |id: HierarchyId| match (hierarchies.mount(id), hierarchies.part(id)) {
+        (Some(mount), _) => mount.display().to_string(),
+        (None, Some((why, _))) => format!("NOT USABLE: {why}"),
+        (None, None) => "not mounted".into(),
     };
     findings.line("  cpu in", place(hierarchies.cpu().1));
     findings.line("  blkio in", place(hierarchies.blkio()));

@@ -6,6 +6,8 @@
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use seismograf_ebpf::abi::ROOT_CGROUP;
+
 use super::proc::{pid_cgroup, pid_mountinfo};
 use super::{CGROUP_MAGIC, CGROUP2_MAGIC, Host};
 
@@ -36,6 +38,8 @@ pub struct Hierarchies {
     all: Vec<(HierarchyId, Vec<String>)>,
     /// Where each mounted one can be read by this process.
     mounts: Vec<(HierarchyId, PathBuf)>,
+    /// Mounts that show only the part of a cgroup namespace, which cannot be told from the whole by its paths.
+    parts: Vec<(HierarchyId, PathBuf)>,
 }
 
 /// How the hierarchies are laid out.
@@ -61,11 +65,15 @@ impl Hierarchies {
         for (_, mount) in &mut hierarchies.mounts {
             *mount = host.mounted(mount);
         }
-        // What the host mounted need not be visible here: this process may have mounts of its own.
+        // What the host mounted need not be to be seen from here: this process may have mounts of its own.
         hierarchies.mounts.retain(|(id, mount)| {
             let magic = if *id == HierarchyId::UNIFIED { CGROUP2_MAGIC } else { CGROUP_MAGIC };
             rustix::fs::statfs(mount).is_ok_and(|stat| stat.f_type == magic)
         });
+        // In a cgroup namespace of its own it may have mounted that namespace's part: its root is somebody's cgroup.
+        let is_whole = |mount: &Path| std::fs::metadata(mount).is_ok_and(|root| root.ino() == ROOT_CGROUP);
+        let parts = hierarchies.mounts.extract_if(.., |(_, mount)| !is_whole(mount));
+        hierarchies.parts = parts.collect();
         hierarchies
     }
 
@@ -105,13 +113,24 @@ impl Hierarchies {
                 mounts.push((id, pid_mountinfo::unescape(line.point)));
             }
         }
-        Self { all, mounts }
+        Self { all, mounts, parts: Vec::new() }
     }
 
     /// Where a hierarchy can be read, if it can.
     #[must_use]
     pub fn mount(&self, id: HierarchyId) -> Option<&Path> {
         self.mounts.iter().find(|(known, _)| *known == id).map(|(_, mount)| mount.as_path())
+    }
+
+    /// Why a hierarchy that is mounted in part cannot be used, and what to do.
+    #[must_use]
+    pub fn part(&self, id: HierarchyId) -> Option<(String, &'static str)> {
+        self.parts.iter().find(|(known, _)| *known == id).map(|(_, mount)| of_namespace(mount))
+    }
+
+    /// The same of each.
+    pub fn parts(&self) -> impl Iterator<Item = (String, &'static str)> {
+        self.parts.iter().map(|(_, mount)| of_namespace(mount))
     }
 
     /// The hierarchies that can be read.
@@ -170,29 +189,46 @@ impl Hierarchies {
     }
 }
 
+/// What is wrong with a mount that a cgroup namespace made, and what to do.
+fn of_namespace(mount: &Path) -> (String, &'static str) {
+    let why = format!("{} shows the cgroups of a namespace, not the host's", mount.display());
+    let advice = "start the agent in the host's cgroup namespace (docker: --cgroupns=host), or mount the host's /sys/fs/cgroup over \
+                  its own (docker: -v /sys/fs/cgroup:/sys/fs/cgroup:ro)";
+    (why, advice)
+}
+
 /// How deep a walk goes; nobody nests cgroups that far.
 const WALK_DEPTH: usize = 64;
 
-/// Visits every cgroup below the mount of a hierarchy: its id, and its path from the root, parents before children.
-///
-/// A directory that is removed meanwhile is skipped; that is not an error.
-pub(crate) fn walk(mount: &Path, mut visit: impl FnMut(u64, &str)) {
-    if let Ok(root) = std::fs::metadata(mount) {
-        visit(root.ino(), "/");
-    }
-    walk_directory(mount, "", 0, &mut visit);
+/// A cgroup that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundCgroup {
+    /// Its id: the inode number of its directory.
+    pub(crate) id: u64,
+    /// Its path from the hierarchy's root.
+    pub(crate) path: String,
 }
 
-fn walk_directory(directory: &Path, at: &str, depth: usize, visit: &mut impl FnMut(u64, &str)) {
+/// Finds every cgroup below the mount of a hierarchy, parents before children; none where it cannot be read.
+///
+/// A directory that is removed meanwhile is skipped; that is not an error.
+pub(crate) fn walk(mount: &Path) -> Vec<FoundCgroup> {
+    let root = std::fs::metadata(mount).map(|root| FoundCgroup { id: root.ino(), path: "/".into() });
+    let mut found = root.into_iter().collect();
+    walk_directory(mount, "", 0, &mut found);
+    found
+}
+
+fn walk_directory(directory: &Path, at: &str, depth: usize, found: &mut Vec<FoundCgroup>) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         let path = format!("{at}/{}", entry.file_name().to_string_lossy());
-        visit(entry.ino(), &path);
+        found.push(FoundCgroup { id: entry.ino(), path: path.clone() });
         if depth < WALK_DEPTH {
-            walk_directory(&entry.path(), &path, depth + 1, visit);
+            walk_directory(&entry.path(), &path, depth + 1, found);
         }
     }
 }

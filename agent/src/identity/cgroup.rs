@@ -3,14 +3,14 @@
 //! An id is the inode number of its directory within one hierarchy (`kernfs_node.id`, Linux 5.5 and later on 64 bit),
 //! so every key has its hierarchy with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use seismograf_ebpf::abi::CgroupChange;
 
 use super::{Identity, path};
-use crate::host::hierarchies::{Hierarchies, HierarchyId, walk};
+use crate::host::hierarchies::{FoundCgroup, HierarchyId};
 
 /// A cgroup: its hierarchy, and its id in it.
 pub type Key = (HierarchyId, u64);
@@ -47,13 +47,16 @@ impl KnownCgroup {
     }
 }
 
+/// The id of a cgroup that is gone, and that of the one that took its place in the same hierarchy.
+pub type Succession = (u64, u64);
+
 /// The cgroups of this machine by id.
 #[derive(Debug, Default)]
 pub struct Cgroups {
     known: HashMap<Key, KnownCgroup>,
-    /// Those that are gone, by hierarchy and path: one that is created again there continues their totals.
-    gone: HashMap<(HierarchyId, Arc<str>), u64>,
-    /// The cgroup that took the place of one that is gone, in the same hierarchy.
+    /// The cgroup that a path's series belongs to: the one that is there, or was there last.
+    holders: HashMap<(HierarchyId, Arc<str>), u64>,
+    /// Of each other one that was at that path, the one whose totals its own are part of.
     successors: HashMap<Key, u64>,
     /// How many were forgotten since the last time that none was.
     n_forgotten: usize,
@@ -69,47 +72,109 @@ pub struct Forgotten {
 }
 
 impl Cgroups {
-    /// Walks every hierarchy that can be read, and adds what is unknown.
-    pub fn walk(&mut self, hierarchies: &Hierarchies, now: Instant) {
-        for (hierarchy, mount) in hierarchies.mounted() {
-            walk(mount, |id, path| self.found((hierarchy, id), path, now));
+    /// Brings the cgroups of a hierarchy in line with those that a walk found: records may be lost, or there may be none. What
+    /// was not found is removed. Returns what took the place of others, as of [`Self::changed`].
+    pub(crate) fn walked(
+        &mut self,
+        hierarchy: HierarchyId,
+        found: &[FoundCgroup],
+        now: Instant,
+    ) -> Vec<Succession> {
+        // A hierarchy that cannot be read says nothing of what is there.
+        if found.is_empty() {
+            return Vec::new();
         }
-    }
-
-    fn found(&mut self, key: Key, path: &str, now: Instant) {
-        self.known.entry(key).or_insert_with(|| KnownCgroup::alive(path::parse(path), now));
+        let ids: HashSet<u64> = found.iter().map(|cgroup| cgroup.id).collect();
+        for ((of, id), known) in &mut self.known {
+            if *of == hierarchy && known.life == Life::Alive && !ids.contains(id) {
+                known.life = Life::Removed(now);
+            }
+        }
+        let mut successions = Vec::new();
+        for FoundCgroup { id, path } in found {
+            let key = (hierarchy, *id);
+            let change = match self.known.get(&key) {
+                None => CgroupChange::Made,
+                Some(known) if known.identity.path != *path => CgroupChange::Renamed,
+                Some(_) => continue,
+            };
+            successions.extend(self.changed(key, change, path.as_bytes(), now));
+        }
+        successions
     }
 
     /// Applies a life-cycle record. `path` is empty when the kernel could not read it.
     ///
-    /// Returns the id of a cgroup that is gone, when the one that was created has taken its place: their path, and so
+    /// Returns the ids of cgroups that are gone, each with that of the one that has taken its place: their path, and so
     /// their series, is the same, and the totals continue.
-    pub fn changed(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) -> Option<u64> {
-        if change == CgroupChange::Made && !path.is_empty() {
-            let known = KnownCgroup::alive(path::parse_record(path), now);
-            let place = (key.0, Arc::from(known.identity.path.as_str()));
-            let predecessor = self.gone.remove(&place).filter(|old| *old != key.1);
-            if let Some(old) = predecessor {
-                self.successors.insert((key.0, old), key.1);
-            }
-            self.known.insert(key, known);
-            return predecessor;
+    pub fn changed(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) -> Vec<Succession> {
+        if change == CgroupChange::Renamed {
+            return self.renamed(key, path, now);
         }
-        if !path.is_empty() {
-            // One that was created before the walk started and removed before the walk reached it has its name from here.
-            self.known.entry(key).or_insert_with(|| KnownCgroup::alive(path::parse_record(path), now));
+        let mut is_new = false;
+        // Also one that is only now seen and gone already: its creation was lost, or came before the walk did.
+        if !path.is_empty() && (change == CgroupChange::Made || !self.known.contains_key(&key)) {
+            self.known.insert(key, KnownCgroup::alive(path::parse_record(path), now));
+            is_new = true;
         }
         if let Some(known) = self.known.get_mut(&key) {
             known.life = match change {
-                CgroupChange::Made => known.life,
+                CgroupChange::Made | CgroupChange::Renamed => known.life,
                 CgroupChange::Removed => Life::Removed(now),
                 CgroupChange::Released => Life::Released { flushed: false },
             };
-            if known.life != Life::Alive && !self.successors.contains_key(&key) {
-                self.gone.insert((key.0, Arc::from(known.identity.path.as_str())), key.1);
+        }
+        is_new.then(|| self.take_place(key)).flatten().into_iter().collect()
+    }
+
+    /// Has a cgroup hold the series of its path, or be part of the one that holds it. Of two, the one that is there holds it,
+    /// else the younger one: ids are handed out in order.
+    fn take_place(&mut self, key: Key) -> Option<Succession> {
+        let (hierarchy, id) = key;
+        self.successors.remove(&key);
+        let place = (hierarchy, Arc::from(self.known.get(&key)?.identity.path.as_str()));
+        let holder = *self.holders.entry(place.clone()).or_insert(id);
+        if holder == id {
+            return None;
+        }
+        let holds = (self.is_alive(key), id) > (self.is_alive((hierarchy, holder)), holder);
+        let (old, new) = if holds { (holder, id) } else { (id, holder) };
+        self.holders.insert(place, new);
+        self.successors.insert((hierarchy, old), new);
+        Some((old, new))
+    }
+
+    /// A cgroup and all that is in it have other paths from now on, which v1 hierarchies allow.
+    fn renamed(&mut self, key: Key, path: &[u8], now: Instant) -> Vec<Succession> {
+        if path.is_empty() {
+            return Vec::new();
+        }
+        let identity = path::parse_record(path);
+        let new = identity.path.clone();
+        let before = self.known.insert(key, KnownCgroup::alive(identity, now));
+        let mut renamed = vec![(key, before.as_ref().map(|before| before.identity.path.clone()))];
+        if let Some(before) = &before {
+            for (other, known) in &mut self.known {
+                let below = known.identity.path.strip_prefix(&before.identity.path);
+                if other.0 == key.0
+                    && known.life == Life::Alive
+                    && let Some(below) = below.filter(|rest| rest.starts_with('/'))
+                {
+                    let identity = Arc::new(path::parse(&format!("{new}{below}")));
+                    let old = std::mem::replace(&mut known.identity, identity);
+                    renamed.push((*other, Some(old.path.clone())));
+                }
             }
         }
-        None
+        for (key, old) in &renamed {
+            if let Some(old) = old {
+                let place = (key.0, Arc::from(old.as_str()));
+                if self.holders.get(&place) == Some(&key.1) {
+                    self.holders.remove(&place);
+                }
+            }
+        }
+        renamed.into_iter().filter_map(|(key, _)| self.take_place(key)).collect()
     }
 
     /// The id whose totals a delta of this cgroup belongs to: its own, or that of the one that took its place.
@@ -167,7 +232,7 @@ impl Cgroups {
     /// next flush.
     pub fn forget_the_dead(&mut self, now: Instant) -> Forgotten {
         let mut forgotten = Vec::new();
-        let Self { known, gone, successors, n_forgotten } = self;
+        let Self { known, holders, successors, n_forgotten } = self;
         known.retain(|key, known| {
             let stays = match &mut known.life {
                 Life::Alive => true,
@@ -180,9 +245,14 @@ impl Cgroups {
             }
             stays
         });
-        gone.retain(|(hierarchy, _), id| known.contains_key(&(*hierarchy, *id)));
-        if gone.capacity() > 1024 && gone.capacity() > 4 * gone.len() {
-            gone.shrink_to_fit();
+        for (key, identity) in &forgotten {
+            let place = (key.0, Arc::from(identity.path.as_str()));
+            if holders.get(&place) == Some(&key.1) {
+                holders.remove(&place);
+            }
+        }
+        if holders.capacity() > 1024 && holders.capacity() > 4 * holders.len() {
+            holders.shrink_to_fit();
         }
         if self.known.capacity() > 1024 && self.known.capacity() > 4 * self.known.len() {
             self.known.shrink_to_fit();
@@ -208,6 +278,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+    use crate::host::hierarchies::{Hierarchies, walk};
 
     const KEY: Key = (HierarchyId(0), 42);
 
@@ -245,13 +316,62 @@ mod tests {
     }
 
     #[test]
+    fn a_cgroup_that_is_renamed_takes_what_is_in_it_along() {
+        let (mut cgroups, now) = (Cgroups::default(), Instant::now());
+        let paths: [(u64, &[u8]); 4] = [(1, b"/a"), (2, b"/a/b"), (3, b"/ab"), (4, b"/c")];
+        for (id, path) in paths {
+            cgroups.changed((KEY.0, id), CgroupChange::Made, path, now);
+        }
+        cgroups.changed((HierarchyId(9), 5), CgroupChange::Made, b"/a/b", now);
+        cgroups.changed((KEY.0, 1), CgroupChange::Renamed, b"/x", now);
+        // A new one at the old name is one of its own.
+        assert_eq!(cgroups.changed((KEY.0, 6), CgroupChange::Made, b"/a", now), []);
+        let path =
+            |hierarchy, id| cgroups.get((hierarchy, id)).map(|identity| identity.path.clone()).unwrap();
+        assert_eq!([1, 2, 3, 4, 6].map(|id| path(KEY.0, id)), ["/x", "/x/b", "/ab", "/c", "/a"]);
+        assert_eq!(path(HierarchyId(9), 5), "/a/b");
+    }
+
+    fn found(cgroups: &[(&str, u64)]) -> Vec<FoundCgroup> {
+        cgroups.iter().map(|(path, id)| FoundCgroup { id: *id, path: (*path).to_owned() }).collect()
+    }
+
+    #[test]
+    fn what_a_walk_does_not_meet_is_removed() {
+        let (mut cgroups, now) = (Cgroups::default(), Instant::now());
+        let hierarchy = HierarchyId(0);
+        assert_eq!(cgroups.walked(hierarchy, &found(&[("/", 1), ("/a", 2), ("/b", 3)]), now), []);
+        cgroups.changed((HierarchyId(7), 2), CgroupChange::Made, b"/a", now);
+        // `/a` was removed and created again, `/b` removed, without a record.
+        assert_eq!(cgroups.walked(hierarchy, &found(&[("/", 1), ("/a", 4)]), now), [(2, 4)]);
+        assert!(!cgroups.is_alive((hierarchy, 3)) && cgroups.is_alive((HierarchyId(7), 2)));
+        assert_eq!(cgroups.current((hierarchy, 2)), 4);
+        // A hierarchy that cannot be read is no empty one.
+        assert_eq!(cgroups.walked(hierarchy, &found(&[]), now), []);
+        assert!(cgroups.is_alive((hierarchy, 4)));
+        cgroups.forget_the_dead(now + REMOVAL_RETENTION);
+        assert_eq!(cgroups.len(), 3);
+    }
+
+    #[test]
+    fn one_whose_removal_was_lost_gives_its_place_to_the_next() {
+        let (mut cgroups, now) = (Cgroups::default(), Instant::now());
+        cgroups.changed((KEY.0, 2), CgroupChange::Made, b"/a", now);
+        assert_eq!(cgroups.changed((KEY.0, 5), CgroupChange::Made, b"/a", now), [(2, 5)]);
+        assert_eq!(cgroups.walked(KEY.0, &found(&[("/", 1), ("/a", 5)]), now), []);
+        assert_eq!(cgroups.alive(KEY.0).filter(|(identity, _)| identity.path == "/a").count(), 1);
+    }
+
+    #[test]
     fn the_walk_finds_this_process() {
         // Both are from the view of this process, so that they fit together in a container as well.
         let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let hierarchies = Hierarchies::parse(&own, &mounts);
         let mut cgroups = Cgroups::default();
-        cgroups.walk(&hierarchies, Instant::now());
+        for (hierarchy, mount) in hierarchies.mounted() {
+            cgroups.walked(hierarchy, &walk(mount), Instant::now());
+        }
         let mut n_found = 0;
         for line in own.lines() {
             let [id, _, path] = line.splitn(3, ':').collect::<Vec<_>>()[..] else { panic!("{line}") };

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::path;
-use crate::host::hierarchies::{Hierarchies, walk};
+use crate::host::hierarchies::{FoundCgroup, Hierarchies, walk};
 
 /// A walk for a container without a path comes no sooner than this after the walk before.
 const WALK_PERIOD: Duration = Duration::from_secs(1);
@@ -71,11 +71,11 @@ impl Containers {
         }
         paths.walked = Some(now);
         paths.by_id.clear();
-        walk(mount, |_, path| {
-            if let Some(id) = path::parse(path).container_id {
+        for FoundCgroup { path, .. } in walk(mount) {
+            if let Some(id) = path::parse(&path).container_id {
                 paths.by_id.entry(id).or_insert_with(|| path.into());
             }
-        });
+        }
         paths.by_id.get(id).cloned()
     }
 }

@@ -38,7 +38,7 @@ use self::pending::{NamingContext, PendingRows};
 use self::reader::{CgroupReader, read_host_totals};
 use self::snapshot::Snapshot;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
-use crate::host::hierarchies::HierarchyId;
+use crate::host::hierarchies::{HierarchyId, walk};
 use crate::kernel::drain::Drain;
 use crate::kernel::load::Probes;
 use crate::kernel::plan::{Group, GroupState, Probe, Report};
@@ -137,8 +137,11 @@ impl Ebpf {
     }
 }
 
-/// Logs what became of each group of programs.
+/// Logs what became of each group of programs, and which hierarchies are not what they seem.
 fn log(report: &Report) {
+    for (why, advice) in report.hierarchies.parts() {
+        tracing::warn!(why, advice, "a cgroup hierarchy is not used");
+    }
     for (group, state) in &report.groups {
         match state {
             GroupState::On => tracing::debug!(probe = group.name(), "attached"),
@@ -170,7 +173,9 @@ impl Attached {
 
     /// Finds the cgroups that no record tells of.
     fn walk(&mut self, report: &Report, now: Instant) {
-        self.accounts.cgroups.walk(&report.hierarchies, now);
+        for (hierarchy, mount) in report.hierarchies.mounted() {
+            self.accounts.walked(hierarchy, &walk(mount), now);
+        }
         if report.is_group_on(Group::Lifecycle) {
             self.accounts.pass_on_alive(&self.shared.containers);
         }
@@ -196,12 +201,26 @@ impl Input for Ebpf {
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let now = Instant::now();
         let Some(attached) = &mut self.attached else { return Ok(()) };
+        let on = attached.probes.retry();
+        if !on.is_empty() {
+            self.report.turn_on(&on);
+            // The balance of the network counts from here.
+            self.host_at_start.interfaces =
+                read_host_totals(&self.shared.host, &self.report.hierarchies).interfaces;
+        }
         let collected = attached.collect();
         let overflow = attached.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
         let lifecycle_is_on = self.report.is_group_on(Group::Lifecycle);
-        if !lifecycle_is_on || overflow.cgroup_events != attached.accounts.lost_events {
+        let lost = overflow.cgroup_events;
+        if !lifecycle_is_on || lost != attached.accounts.lost_events {
+            if lifecycle_is_on && attached.accounts.lost_events == 0 {
+                tracing::warn!(
+                    lost,
+                    "the ring buffer was full: records of cgroups are lost, and the hierarchies are walked instead"
+                );
+            }
             attached.walk(&self.report, now);
-            attached.accounts.lost_events = overflow.cgroup_events;
+            attached.accounts.lost_events = lost;
         }
         let elapsed = now.duration_since(self.last_gather);
         (self.last_gather, self.last_flush) = (now, now);

@@ -3,10 +3,9 @@
 //! Owns the loaded object. What leaves the ring buffer is `drain`'s, what it means `ledger`'s. Whatever this kernel
 //! or these privileges do not allow turns one group off, with the reason and what to do; it is never an error.
 
-use std::path::Path;
-
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
-use aya::programs::{CgroupAttachMode, Program, ProgramError};
+use aya::programs::cgroup_skb::CgroupSkbLinkId;
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use seismograf_ebpf::abi;
@@ -17,6 +16,7 @@ use super::flush::{self, FlushError};
 use super::object::OBJECT;
 use super::offsets::Offsets;
 use super::plan::{Group, GroupState, Hook, PLANS, Plan, ProbeOptions, Programs, Report};
+use super::query;
 use super::refusal::{off, refused};
 use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
@@ -32,6 +32,10 @@ pub struct Probes {
     /// Every loaded program that runs on its own, for [`Probes::costs`].
     programs: Vec<&'static str>,
     stats: Option<std::os::fd::OwnedFd>,
+    /// The sets that are attached.
+    attached: Vec<Programs>,
+    /// Those that are loaded and not attached, since somebody else is in the way; with their place in the report.
+    blocked: Vec<(usize, Programs)>,
     report: Report,
 }
 
@@ -105,6 +109,8 @@ impl Probes {
             flushes: Vec::new(),
             programs: Vec::new(),
             stats: None,
+            attached: Vec::new(),
+            blocked: Vec::new(),
             report: Report { map_bytes, ..report },
         };
         Ok((probes, ring))
@@ -142,12 +148,67 @@ impl Probes {
         }
         before();
         for (at, set) in loaded {
-            if let Err(state) = set.iter().try_for_each(|&(name, hook)| self.attach_program(name, hook)) {
-                for (name, _) in set {
-                    self.unload(name);
+            match self.attach_set(set) {
+                Ok(()) => self.attached.push(set),
+                Err(AttachError::Blocked(state)) => {
+                    self.report.groups[at].1 = state;
+                    self.blocked.push((at, set));
                 }
-                self.report.groups[at].1 = state;
+                Err(AttachError::Refused(state)) => self.report.groups[at].1 = state,
             }
+        }
+        self.unload_unused();
+    }
+
+    /// Tries again what another owner's programs were in the way of. Returns the groups that are on now.
+    pub fn retry(&mut self) -> Vec<Group> {
+        let mut on = Vec::new();
+        for (at, set) in std::mem::take(&mut self.blocked) {
+            if self.attach_set(set).is_ok() {
+                self.attached.push(set);
+                let (group, state) = &mut self.report.groups[at];
+                *state = GroupState::On;
+                tracing::info!(probe = group.name(), "attached: what was in the way is gone");
+                on.push(*group);
+            } else {
+                self.blocked.push((at, set));
+            }
+        }
+        on
+    }
+
+    /// Attaches all programs of a set, or none.
+    fn attach_set(&mut self, set: Programs) -> Result<(), AttachError> {
+        let mut links = Vec::new();
+        for &(name, hook) in set {
+            match self.attach_program(name, hook) {
+                Ok(link) => links.extend(link.map(|link| (name, link))),
+                Err(error) => {
+                    for (name, link) in links {
+                        self.detach(name, link);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn detach(&mut self, name: &str, link: CgroupSkbLinkId) {
+        if let Some(Program::CgroupSkb(program)) = self.ebpf.program_mut(name) {
+            // Fails for a link that is gone, which is as good.
+            let _ = program.detach(link);
+        }
+        self.programs.retain(|known| *known != name);
+    }
+
+    /// Unloads what no set has that is attached or may still be: a write-back program can be several groups'.
+    fn unload_unused(&mut self) {
+        let used = self.attached.iter().chain(self.blocked.iter().map(|(_, set)| set));
+        let used: Vec<&str> = used.flat_map(|set| *set).map(|(name, _)| *name).collect();
+        let all = PLANS.iter().flat_map(|plan| plan.sets).flat_map(|set| *set);
+        for (name, _) in all.filter(|(name, _)| !used.contains(name)) {
+            self.unload(name);
         }
     }
 
@@ -157,13 +218,8 @@ impl Probes {
         for set in plan.sets {
             match set.iter().try_for_each(|&(name, hook)| self.load_program(name, hook, btf)) {
                 Ok(()) => return Ok(set),
+                // What did load of this set is of no use without the rest, and is unloaded at the end.
                 Err(state) => {
-                    // The programs of this set that did load are of no use without the rest.
-                    for (name, hook) in *set {
-                        if !matches!(hook, Hook::Flush) {
-                            self.unload(name);
-                        }
-                    }
                     first.get_or_insert(state);
                 }
             }
@@ -191,35 +247,28 @@ impl Probes {
         Ok(())
     }
 
-    /// Attaches a program that was loaded.
-    fn attach_program(&mut self, name: &'static str, hook: Hook) -> Result<(), GroupState> {
-        let cgroup2 = self.report.hierarchies.mount(HierarchyId::UNIFIED).map(Path::to_owned);
-        match (hook, self.ebpf.program_mut(name)) {
+    /// Attaches a program that was loaded. Returns what one detaches it by, where it may have to be.
+    fn attach_program(
+        &mut self,
+        name: &'static str,
+        hook: Hook,
+    ) -> Result<Option<CgroupSkbLinkId>, AttachError> {
+        let hierarchies = self.report.hierarchies.clone();
+        let link = match (hook, self.ebpf.program_mut(name)) {
             (Hook::TracePoint(_), Some(Program::BtfTracePoint(program))) => {
-                program.attach().map_err(|error| refused(name, &error))?;
+                program.attach().map_err(|error| AttachError::Refused(refused(name, &error)))?;
+                None
             }
             (Hook::Skb(direction), Some(Program::CgroupSkb(program))) => {
-                let Some(mount) = cgroup2 else {
-                    return Err(off(
-                        "no cgroup2 hierarchy is mounted",
-                        "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified (any empty directory will do)",
-                    ));
-                };
-                let directory = std::fs::File::open(&mount).map_err(|error| {
-                    off(
-                        format!("cannot open {}: {error}", mount.display()),
-                        "check that it is mounted here too",
-                    )
-                })?;
+                let directory = open_cgroup2(&hierarchies).map_err(AttachError::Refused)?;
                 // By link: the kernel lets links of several owners live side by side.
-                program
-                    .attach(directory, direction, CgroupAttachMode::Single)
-                    .map_err(|error| refused(name, &error))?;
+                let link = program.attach(&directory, direction, CgroupAttachMode::Single);
+                Some(link.map_err(|error| not_attached(name, &error, &directory, direction))?)
             }
-            _ => return Ok(()),
-        }
+            _ => return Ok(None),
+        };
         self.programs.push(name);
-        Ok(())
+        Ok(link)
     }
 
     fn unload(&mut self, name: &str) {
@@ -286,7 +335,47 @@ impl Probes {
     }
 }
 
-/// What is known to keep a group from being loaded, before it is tried.
+/// Why a set of programs is not attached.
+enum AttachError {
+    /// Somebody else's programs are in the way, who may go.
+    Blocked(GroupState),
+    /// The kernel refuses it.
+    Refused(GroupState),
+}
+
+/// The root of cgroup2.
+fn open_cgroup2(hierarchies: &Hierarchies) -> Result<std::fs::File, GroupState> {
+    let Some(mount) = hierarchies.mount(HierarchyId::UNIFIED) else {
+        if let Some((why, advice)) = hierarchies.part(HierarchyId::UNIFIED) {
+            return Err(off(why, advice));
+        }
+        return Err(off(
+            "no cgroup2 hierarchy is mounted",
+            "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified (any empty directory will do)",
+        ));
+    };
+    std::fs::File::open(mount).map_err(|error| {
+        off(format!("cannot open {}: {error}", mount.display()), "check that it is mounted here too")
+    })
+}
+
+/// A program at a cgroup can be attached such that no other one may be: the kernel says `EPERM` then, whoever asks.
+fn not_attached(
+    name: &str,
+    error: &ProgramError,
+    directory: &std::fs::File,
+    direction: CgroupSkbAttachType,
+) -> AttachError {
+    match query::exclusive(directory, direction) {
+        Ok(Some(who)) => AttachError::Blocked(off(
+            format!("{who} is attached to the root cgroup and lets no other program beside it"),
+            "have its owner attach it with BPF_F_ALLOW_MULTI, or stop it: the probe is tried again at each gather",
+        )),
+        _ => AttachError::Refused(refused(name, error)),
+    }
+}
+
+/// What keeps a group from being loaded, before it is tried.
 fn obstacle(
     plan: &Plan,
     options: &ProbeOptions,
@@ -300,7 +389,7 @@ fn obstacle(
             "boot with lockdown=integrity, or do without",
         )),
         _ => {
-            let field = offsets.lacking(plan.needs)?;
+            let field = offsets.lacking(plan.group.area())?;
             Some(off(format!("this kernel has no {field}"), "do without, or use another kernel"))
         }
     }
@@ -352,17 +441,26 @@ fn load(
     let ring_bytes = ring_bytes(options.ring_bytes);
     let wakeup_bytes = u64::from(ring_bytes / 2);
     let may_read = u64::from(!is_confidential(host));
+    let start_ns = monotonic_ns();
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf)).map_max_entries("RECORDS", ring_bytes);
     loader.override_global("AYA_LOG_LEVEL", &log_level, true);
     loader.override_global("WAKEUP_BYTES", &wakeup_bytes, true);
     loader.override_global("MAY_READ_KERNEL", &may_read, true);
+    loader.override_global("START_NS", &start_ns, true);
     for (global, offset) in offsets.globals() {
         loader.override_global(global, offset, true);
     }
     let ebpf = loader.load(OBJECT).map_err(|error| refused("maps", &error))?;
     drop(loader);
     Ok((ebpf, offsets, btf))
+}
+
+/// The clock that BPF programs read (`bpf_ktime_get_ns`).
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (s, ns) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    s.unwrap_or(0) * 1_000_000_000 + ns.unwrap_or(0)
 }
 
 /// A size that the kernel takes: a power of two of whole pages.

@@ -1,9 +1,10 @@
-//! The offsets that the programs are given: which kernel field each of their globals stands for.
+//! The offsets that the programs are given: what each kernel field's global is set to.
 //!
-//! One table, the counterpart of `agent-ebpf/src/programs/kernel.rs`. Presence is tested in the running
-//! kernel's BTF, never a version.
+//! Which fields there are, and who needs them, is `seismograf_ebpf::fields`. Presence is tested in the running kernel's BTF,
+//! never a version.
 
 use seismograf_ebpf::abi::ABSENT;
+use seismograf_ebpf::fields::{Area, FIELDS, Field, When};
 
 use super::btf::Btf;
 use crate::host::hierarchies::CpuController;
@@ -14,34 +15,6 @@ pub struct Offsets {
     globals: Vec<(&'static str, u64)>,
 }
 
-/// Global, struct, path of the field.
-const FIELDS: &[(&str, &str, &str)] = &[
-    ("TASK_SUM_EXEC_RUNTIME", "task_struct", "se.sum_exec_runtime"),
-    ("TASK_PREV_SUM_EXEC_RUNTIME", "task_struct", "se.prev_sum_exec_runtime"),
-    ("TASK_RUN_DELAY", "task_struct", "sched_info.run_delay"),
-    ("TASK_PID", "task_struct", "pid"),
-    ("TASK_PRIO", "task_struct", "prio"),
-    ("TASK_CGROUPS", "task_struct", "cgroups"),
-    ("CGROUP_KN", "cgroup", "kn"),
-    ("KERNFS_ID", "kernfs_node", "id"),
-    ("CGROUP_ROOT", "cgroup", "root"),
-    ("ROOT_HIERARCHY_ID", "cgroup_root", "hierarchy_id"),
-    ("REQUEST_BIO", "request", "bio"),
-    ("REQUEST_CMD_FLAGS", "request", "cmd_flags"),
-    ("REQUEST_RQ_FLAGS", "request", "rq_flags"),
-    ("REQUEST_DATA_LEN", "request", "__data_len"),
-    ("REQUEST_START_TIME_NS", "request", "start_time_ns"),
-    ("REQUEST_RQ_DISK", "request", "rq_disk"),
-    ("REQUEST_Q", "request", "q"),
-    ("QUEUE_DISK", "request_queue", "disk"),
-    ("DISK_MAJOR", "gendisk", "major"),
-    ("DISK_FIRST_MINOR", "gendisk", "first_minor"),
-    ("BIO_BLKG", "bio", "bi_blkg"),
-    ("BLKG_BLKCG", "blkcg_gq", "blkcg"),
-    ("BLKCG_CGROUP", "blkcg", "css.cgroup"),
-    ("SOCK_CGROUP_DATA", "sock", "sk_cgrp_data"),
-];
-
 /// Bit of `RQF_FLUSH_SEQ` where it is a macro and not an enumerator: Linux before 6.12.
 const RQF_FLUSH_SEQ_BIT: u64 = 4;
 /// Bytes of a pointer: BPF programs run on 64-bit machines only.
@@ -51,43 +24,29 @@ impl Offsets {
     /// Looks up every global.
     #[must_use]
     pub fn find(btf: &Btf<'_>, cpu: CpuController, memory_is_v1: bool) -> Self {
-        let mut offsets = Self { globals: Vec::new() };
-        for &(global, name, path) in FIELDS {
-            offsets.set(global, btf.offset(name, path));
-        }
-        let controller = match cpu {
+        let cpu = match cpu {
             CpuController::Unified => None,
             CpuController::Cpuacct => Some("cpuacct_cgrp_id"),
             CpuController::Cpu => Some("cpu_cgrp_id"),
         };
-        offsets.set_member(btf, ["CSS_SET_MEMBER", "CSS_CGROUP"], controller);
         let memory = memory_is_v1.then_some("memory_cgrp_id");
-        offsets.set_member(btf, ["MEMORY_CSS_SET_MEMBER", "MEMORY_CSS_CGROUP"], memory);
-        let segments = btf
-            .offset("sk_buff", "cb")
-            .zip(btf.offset("tcp_skb_cb", "tcp_gso_segs"))
-            .map(|(block, segments)| block + segments);
-        offsets.set("SKB_TCP_GSO_SEGS", segments);
-        let flush_bit = btf.enumerator("__RQF_FLUSH_SEQ").unwrap_or(RQF_FLUSH_SEQ_BIT);
-        offsets.globals.push(("RQF_FLUSH_SEQ", 1 << flush_bit));
-        offsets
-    }
-
-    /// The way from a `css_set` to the cgroup of a v1 controller, or of cgroup2.
-    fn set_member(&mut self, btf: &Btf<'_>, [member, css_cgroup]: [&'static str; 2], v1: Option<&str>) {
-        let Some(controller) = v1 else {
-            self.set(member, btf.offset("css_set", "dfl_cgrp"));
-            self.globals.push((css_cgroup, ABSENT));
-            return;
+        let offset = |field: &Field| {
+            let plain = btf.offset(field.structure, field.path);
+            match field.global {
+                "CSS_SET_MEMBER" => css_set_member(btf, cpu, plain),
+                "MEMORY_CSS_SET_MEMBER" => css_set_member(btf, memory, plain),
+                "CSS_CGROUP" => cpu.and(plain),
+                "MEMORY_CSS_CGROUP" => memory.and(plain),
+                // In the control block of the packet.
+                "SKB_TCP_GSO_SEGS" => Some(btf.offset("sk_buff", "cb")? + plain?),
+                _ => plain,
+            }
         };
-        let array = btf.offset("css_set", "subsys").zip(btf.enumerator(controller));
-        let offset = array.map(|(array, index)| array + index * POINTER_BYTES);
-        self.set(member, offset);
-        self.set(css_cgroup, btf.offset("cgroup_subsys_state", "cgroup"));
-    }
-
-    fn set(&mut self, global: &'static str, offset: Option<u64>) {
-        self.globals.push((global, offset.unwrap_or(ABSENT)));
+        let mut globals: Vec<_> =
+            FIELDS.iter().map(|field| (field.global, offset(field).unwrap_or(ABSENT))).collect();
+        let flush_bit = btf.enumerator("__RQF_FLUSH_SEQ").unwrap_or(RQF_FLUSH_SEQ_BIT);
+        globals.push(("RQF_FLUSH_SEQ", 1 << flush_bit));
+        Self { globals }
     }
 
     /// Each global and its value, for the loader.
@@ -101,17 +60,66 @@ impl Offsets {
         self.globals.iter().any(|&(name, offset)| name == global && offset != ABSENT)
     }
 
-    /// The first of `globals` that this kernel lacks, as struct and field.
-    pub(super) fn lacking(&self, globals: &[&str]) -> Option<String> {
-        let global = globals.iter().find(|global| !self.has(global))?;
-        let field = FIELDS.iter().find(|(name, _, _)| name == global);
-        Some(field.map_or_else(|| (*global).to_owned(), |(_, name, path)| format!("{name}.{path}")))
+    /// The first field that an area needs and this kernel lacks, as struct and field.
+    #[must_use]
+    pub fn lacking(&self, area: Area) -> Option<String> {
+        let is_needed = |field: &&Field| {
+            field.needed_by.contains(&area)
+                && match field.when {
+                    When::Always => true,
+                    When::Has(other) => self.has(other),
+                    When::Lacks(other) => !self.has(other),
+                }
+        };
+        let field = FIELDS.iter().filter(is_needed).find(|field| !self.has(field.global))?;
+        Some(format!("{}.{}", field.structure, field.path))
     }
+}
+
+/// The way from a `css_set` to the cgroup of a v1 controller, or of cgroup2, whose offset is `unified`.
+fn css_set_member(btf: &Btf<'_>, v1: Option<&str>, unified: Option<u64>) -> Option<u64> {
+    let Some(controller) = v1 else { return unified };
+    Some(btf.offset("css_set", "subsys")? + btf.enumerator(controller)? * POINTER_BYTES)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const AREAS: [Area; 7] =
+        [Area::Cpu, Area::Blkio, Area::Runqueue, Area::Tcp, Area::Lifecycle, Area::Oom, Area::Net];
+
+    /// Everything is there but these.
+    fn without(absent: &[&str]) -> Offsets {
+        let offset = |field: &Field| if absent.contains(&field.global) { ABSENT } else { 8 };
+        Offsets { globals: FIELDS.iter().map(|field| (field.global, offset(field))).collect() }
+    }
+
+    #[test]
+    fn each_field_that_is_missing_turns_off_the_areas_that_need_it() {
+        for field in FIELDS {
+            let offsets = without(&[field.global]);
+            for area in AREAS {
+                let expected = field.needed_by.contains(&area) && field.when == When::Always
+                    || field.needed_by.contains(&area) && matches!(field.when, When::Has(_));
+                assert_eq!(offsets.lacking(area).is_some(), expected, "{} {area:?}", field.global);
+            }
+        }
+    }
+
+    #[test]
+    fn a_disk_is_found_by_the_request_or_by_its_queue() {
+        assert_eq!(without(&["QUEUE_DISK"]).lacking(Area::Blkio), None);
+        assert_eq!(without(&["REQUEST_RQ_DISK"]).lacking(Area::Blkio), None);
+        let neither = without(&["REQUEST_RQ_DISK", "QUEUE_DISK"]);
+        assert_eq!(neither.lacking(Area::Blkio).as_deref(), Some("request_queue.disk"));
+    }
+
+    #[test]
+    fn without_block_cgroups_all_is_the_roots() {
+        assert_eq!(without(&["BIO_BLKG", "BLKG_BLKCG", "BLKCG_CGROUP"]).lacking(Area::Blkio), None);
+        assert_eq!(without(&["BLKG_BLKCG"]).lacking(Area::Blkio).as_deref(), Some("blkcg_gq.blkcg"));
+    }
 
     #[test]
     fn finds_every_field_of_this_kernel() {
@@ -122,17 +130,10 @@ mod tests {
         let btf = Btf::parse(&data).unwrap();
         for cpu in [CpuController::Unified, CpuController::Cpu] {
             let offsets = Offsets::find(&btf, cpu, cpu == CpuController::Cpu);
-            for needed in [
-                "MEMORY_CSS_SET_MEMBER",
-                "TASK_SUM_EXEC_RUNTIME",
-                "TASK_PID",
-                "CSS_SET_MEMBER",
-                "CGROUP_KN",
-                "KERNFS_ID",
-            ] {
-                assert!(offsets.has(needed), "{needed}");
+            for area in AREAS {
+                assert_eq!(offsets.lacking(area), None, "{area:?}");
             }
-            assert!(offsets.has("REQUEST_RQ_DISK") || offsets.has("QUEUE_DISK"));
+            assert_eq!(offsets.has("CSS_CGROUP"), cpu == CpuController::Cpu);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! One table. Nothing is loaded here: `load` goes through the table and reports the state of each group.
 
 use aya::programs::CgroupSkbAttachType;
+use seismograf_ebpf::fields::Area;
 use serde::Deserialize;
 
 use crate::host::hierarchies::Hierarchies;
@@ -79,6 +80,19 @@ pub enum Group {
 }
 
 impl Group {
+    /// The area that it is the probes of.
+    pub(super) fn area(self) -> Area {
+        match self {
+            Self::Probe(Probe::Cpu) => Area::Cpu,
+            Self::Probe(Probe::Blkio) => Area::Blkio,
+            Self::Probe(Probe::Net) => Area::Net,
+            Self::Probe(Probe::Runqueue) => Area::Runqueue,
+            Self::Probe(Probe::Tcp) => Area::Tcp,
+            Self::Lifecycle => Area::Lifecycle,
+            Self::Oom => Area::Oom,
+        }
+    }
+
     /// Its name, as in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -108,6 +122,15 @@ impl Report {
         self.is_group_on(Group::Probe(probe))
     }
 
+    /// Notes that these groups are at work now.
+    pub fn turn_on(&mut self, groups: &[Group]) {
+        for (group, state) in &mut self.groups {
+            if groups.contains(group) {
+                *state = GroupState::On;
+            }
+        }
+    }
+
     /// Whether a group is at work.
     #[must_use]
     pub fn is_group_on(&self, wanted: Group) -> bool {
@@ -130,8 +153,6 @@ pub(super) type Programs = &'static [(&'static str, Hook)];
 /// What a group is made of, and what it needs of the kernel.
 pub(super) struct Plan {
     pub(super) group: Group,
-    /// Globals whose field this kernel must have.
-    pub(super) needs: &'static [&'static str],
     /// Needs a helper that reads kernel memory, which lockdown can forbid.
     pub(super) reads_kernel: bool,
     pub(super) sets: &'static [Programs],
@@ -142,38 +163,26 @@ pub(super) const PLANS: &[Plan] = &[
     // First, so that no cgroup is made unseen between the walk and the other probes.
     Plan {
         group: Group::Lifecycle,
-        needs: &["CGROUP_KN", "KERNFS_ID", "CGROUP_ROOT", "ROOT_HIERARCHY_ID"],
         reads_kernel: true,
         sets: &[&[
             ("lifecycle_cgroup_mkdir", Hook::TracePoint("cgroup_mkdir")),
             ("lifecycle_cgroup_rmdir", Hook::TracePoint("cgroup_rmdir")),
             ("lifecycle_cgroup_release", Hook::TracePoint("cgroup_release")),
+            ("lifecycle_cgroup_rename", Hook::TracePoint("cgroup_rename")),
         ]],
     },
     Plan {
         group: Group::Oom,
-        needs: &["TASK_CGROUPS", "MEMORY_CSS_SET_MEMBER", "CGROUP_KN", "KERNFS_ID"],
         reads_kernel: true,
         sets: &[&[("oom_mark_victim", Hook::TracePoint("mark_victim"))]],
     },
     Plan {
         group: Group::Probe(Probe::Cpu),
-        needs: &[
-            "TASK_SUM_EXEC_RUNTIME",
-            "TASK_PREV_SUM_EXEC_RUNTIME",
-            "TASK_PID",
-            "TASK_PRIO",
-            "TASK_CGROUPS",
-            "CSS_SET_MEMBER",
-            "CGROUP_KN",
-            "KERNFS_ID",
-        ],
         reads_kernel: false,
         sets: &[&[("cpu_flush", Hook::Flush), ("cpu_sched_switch", Hook::TracePoint("sched_switch"))]],
     },
     Plan {
         group: Group::Probe(Probe::Blkio),
-        needs: &["REQUEST_BIO", "REQUEST_CMD_FLAGS", "REQUEST_RQ_FLAGS", "REQUEST_DATA_LEN", "REQUEST_Q"],
         reads_kernel: false,
         sets: &[&[
             ("blkio_flush", Hook::Flush),
@@ -182,7 +191,6 @@ pub(super) const PLANS: &[Plan] = &[
     },
     Plan {
         group: Group::Probe(Probe::Net),
-        needs: &[],
         reads_kernel: false,
         sets: &[
             &[
@@ -199,7 +207,6 @@ pub(super) const PLANS: &[Plan] = &[
     },
     Plan {
         group: Group::Probe(Probe::Runqueue),
-        needs: &["TASK_RUN_DELAY", "TASK_PID", "TASK_CGROUPS", "CSS_SET_MEMBER", "CGROUP_KN", "KERNFS_ID"],
         reads_kernel: false,
         sets: &[&[
             ("runqueue_flush", Hook::Flush),
@@ -208,7 +215,6 @@ pub(super) const PLANS: &[Plan] = &[
     },
     Plan {
         group: Group::Probe(Probe::Tcp),
-        needs: &["SOCK_CGROUP_DATA", "CGROUP_KN", "KERNFS_ID", "SKB_TCP_GSO_SEGS"],
         reads_kernel: true,
         sets: &[
             &[("net_flush", Hook::Flush), ("tcp_retransmit_skb", Hook::TracePoint("tcp_retransmit_skb"))],

@@ -53,6 +53,7 @@ impl<'a> Record<'a> {
                 x if x == CgroupChange::Made as u32 => CgroupChange::Made,
                 x if x == CgroupChange::Removed as u32 => CgroupChange::Removed,
                 x if x == CgroupChange::Released as u32 => CgroupChange::Released,
+                x if x == CgroupChange::Renamed as u32 => CgroupChange::Renamed,
                 _ => return None,
             };
             let cgroup = u64::from_ne_bytes(bytes.get(8..16)?.try_into().ok()?);

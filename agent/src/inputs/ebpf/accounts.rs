@@ -10,9 +10,9 @@ use seismograf_ebpf::abi::CgroupChange;
 
 use super::areas::Areas;
 use super::pods::{EndedPods, PodSum};
-use crate::host::hierarchies::HierarchyId;
+use crate::host::hierarchies::{FoundCgroup, HierarchyId};
 use crate::identity::Identity;
-use crate::identity::cgroup::{Cgroups, Forgotten, Key};
+use crate::identity::cgroup::{Cgroups, Forgotten, Key, Succession};
 use crate::identity::containers::Containers;
 use crate::identity::names::Names;
 use crate::kernel::records::Record;
@@ -66,21 +66,33 @@ impl Accounts {
     }
 
     fn change(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) {
-        let Some(old) = self.cgroups.changed(key, change, path, now) else { return };
-        let (hierarchy, id) = key;
+        for succession in self.cgroups.changed(key, change, path, now) {
+            self.succeed(key.0, succession);
+        }
+    }
+
+    /// Enters what a walk of a hierarchy found, for what no record told of.
+    pub(super) fn walked(&mut self, hierarchy: HierarchyId, found: &[FoundCgroup], now: Instant) {
+        for succession in self.cgroups.walked(hierarchy, found, now) {
+            self.succeed(hierarchy, succession);
+        }
+    }
+
+    /// A cgroup continues with the totals of the one whose place it took.
+    fn succeed(&mut self, hierarchy: HierarchyId, (old, new): Succession) {
         let Ledger { cpu, runqueue, blkio, net, oom, .. } = &mut self.ledger;
         if hierarchy == self.areas.cpu {
-            cpu.succeed(old, id);
-            runqueue.succeed(old, id);
+            cpu.succeed(old, new);
+            runqueue.succeed(old, new);
         }
         if hierarchy == self.areas.blkio {
-            blkio.succeed(old, id);
+            blkio.succeed(old, new);
         }
         if hierarchy == self.areas.net {
-            net.succeed(old, id);
+            net.succeed(old, new);
         }
         if hierarchy == self.areas.memory {
-            oom.succeed(old, id);
+            oom.succeed(old, new);
         }
     }
 
@@ -92,8 +104,9 @@ impl Accounts {
             match change {
                 CgroupChange::Made => containers.made(container, &identity.path),
                 CgroupChange::Removed => containers.removed(container, &identity.path),
-                // It follows a removal. By now another cgroup may be at the same path.
-                CgroupChange::Released => {}
+                // A release follows a removal, and by then another cgroup may be at the same path. Of one that was renamed
+                // the old path is not there any more, which is found out when it is asked for.
+                CgroupChange::Released | CgroupChange::Renamed => {}
             }
         }
         // Requested right away and not when its first row is due: it may be gone by then.

@@ -7,6 +7,7 @@
 mod about;
 mod cgroups;
 mod containers;
+mod histories;
 mod life;
 mod pods;
 mod reader;

@@ -58,7 +58,9 @@ fn those_that_a_walk_found_are_passed_on() {
         (&format!("memory{own}/nested/memory.stat"), ""),
         (&format!("cpu/{OTHER_ID}/cpu.stat"), ""),
     ]);
-    case.accounts.cgroups.walk(&case.report.hierarchies, case.now);
+    for (hierarchy, mount) in case.report.hierarchies.mounted() {
+        case.accounts.walked(hierarchy, &crate::host::hierarchies::walk(mount), case.now);
+    }
     assert_eq!(path(&case, &own), None);
     case.accounts.pass_on_alive(&case.containers);
     assert_eq!(path(&case, &own), Some(own));

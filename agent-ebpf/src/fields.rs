@@ -1,0 +1,135 @@
+//! The kernel fields that the programs read: the one list of them.
+//!
+//! The programs get a global for each (`programs/kernel.rs`), the agent finds its offset in the running kernel's type
+//! information and, where a kernel lacks one, says which area is off for want of it.
+
+/// An area that is on or off as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// CPU time.
+    Cpu,
+    /// Block I/O.
+    Blkio,
+    /// Waiting for a CPU.
+    Runqueue,
+    /// TCP retransmits.
+    Tcp,
+    /// Cgroups that come and go.
+    Lifecycle,
+    /// OOM kills.
+    Oom,
+    /// IP traffic, which reads no field.
+    Net,
+}
+
+/// When a field is needed at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// By every kernel.
+    Always,
+    /// Only by a kernel that lacks this other one.
+    Lacks(&'static str),
+    /// Only by a kernel that has this other one.
+    Has(&'static str),
+}
+
+/// A field of the kernel, and the global that holds its offset.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// The global.
+    pub global: &'static str,
+    /// The struct that it is in.
+    pub structure: &'static str,
+    /// Its path in there.
+    pub path: &'static str,
+    /// The areas that cannot do without it.
+    pub needed_by: &'static [Area],
+    /// When they need it.
+    pub when: When,
+}
+
+/// Hands the list to a macro: `GLOBAL: "struct" . "path" needed by [areas] (when);`, each with its documentation.
+#[macro_export]
+macro_rules! kernel_fields {
+    ($with:ident) => {
+        $with! {
+            /// ns of run time so far, what the scheduler charges (`include/linux/sched.h`).
+            TASK_SUM_EXEC_RUNTIME: "task_struct" . "se.sum_exec_runtime" needed by [Cpu] (Always);
+            /// The same when the fair class last picked it.
+            TASK_PREV_SUM_EXEC_RUNTIME: "task_struct" . "se.prev_sum_exec_runtime" needed by [Cpu] (Always);
+            /// ns of waiting on a run queue so far.
+            TASK_RUN_DELAY: "task_struct" . "sched_info.run_delay" needed by [Runqueue] (Always);
+            /// 0 for each CPU's idle task.
+            TASK_PID: "task_struct" . "pid" needed by [Cpu, Runqueue] (Always);
+            /// 100 and above is the fair class, or an extensible one.
+            TASK_PRIO: "task_struct" . "prio" needed by [Cpu] (Always);
+            /// Which state a task has in an extensible scheduler; since Linux 6.12.
+            TASK_SCX_FLAGS: "task_struct" . "scx.flags" needed by [] (Always);
+            /// The `css_set`.
+            TASK_CGROUPS: "task_struct" . "cgroups" needed by [Cpu, Runqueue, Oom] (Always);
+            /// `dfl_cgrp`, or `subsys[i]` where CPU time is accounted in a v1 hierarchy.
+            CSS_SET_MEMBER: "css_set" . "dfl_cgrp" needed by [Cpu, Runqueue] (Always);
+            /// Absent where `CSS_SET_MEMBER` is a cgroup already.
+            CSS_CGROUP: "cgroup_subsys_state" . "cgroup" needed by [] (Always);
+            /// As `CSS_SET_MEMBER`, for the hierarchy that memory is accounted in.
+            MEMORY_CSS_SET_MEMBER: "css_set" . "dfl_cgrp" needed by [Oom] (Always);
+            /// As `CSS_CGROUP`, likewise.
+            MEMORY_CSS_CGROUP: "cgroup_subsys_state" . "cgroup" needed by [] (Always);
+            /// Its directory.
+            CGROUP_KN: "cgroup" . "kn" needed by [Cpu, Runqueue, Tcp, Lifecycle, Oom, Blkio] (Always);
+            /// The inode number, which is the cgroup's id (`include/linux/kernfs.h`).
+            KERNFS_ID: "kernfs_node" . "id" needed by [Cpu, Runqueue, Tcp, Lifecycle, Oom, Blkio] (Always);
+            /// Its hierarchy.
+            CGROUP_ROOT: "cgroup" . "root" needed by [Lifecycle] (Always);
+            /// 0 for cgroup2.
+            ROOT_HIERARCHY_ID: "cgroup_root" . "hierarchy_id" needed by [Lifecycle] (Always);
+            /// The first bio; the block layer does not merge across block cgroups.
+            REQUEST_BIO: "request" . "bio" needed by [Blkio] (Always);
+            /// The operation in the low 8 bits (`include/linux/blk_types.h`).
+            REQUEST_CMD_FLAGS: "request" . "cmd_flags" needed by [Blkio] (Always);
+            /// Who owns the request.
+            REQUEST_RQ_FLAGS: "request" . "rq_flags" needed by [Blkio] (Always);
+            /// Bytes still to be completed.
+            REQUEST_DATA_LEN: "request" . "__data_len" needed by [Blkio] (Always);
+            /// When it was allocated; 0 where the queue keeps no statistics.
+            REQUEST_START_TIME_NS: "request" . "start_time_ns" needed by [Blkio] (Always);
+            /// Before Linux 5.17.
+            REQUEST_RQ_DISK: "request" . "rq_disk" needed by [] (Always);
+            /// Its queue.
+            REQUEST_Q: "request" . "q" needed by [Blkio] (Lacks("REQUEST_RQ_DISK"));
+            /// Since Linux 5.15.
+            QUEUE_DISK: "request_queue" . "disk" needed by [Blkio] (Lacks("REQUEST_RQ_DISK"));
+            /// The disk's numbers.
+            DISK_MAJOR: "gendisk" . "major" needed by [Blkio] (Always);
+            /// Likewise.
+            DISK_FIRST_MINOR: "gendisk" . "first_minor" needed by [Blkio] (Always);
+            /// The block cgroup that is charged; without it, everything is the root's.
+            BIO_BLKG: "bio" . "bi_blkg" needed by [] (Always);
+            /// Its controller's part.
+            BLKG_BLKCG: "blkcg_gq" . "blkcg" needed by [Blkio] (Has("BIO_BLKG"));
+            /// Its cgroup.
+            BLKCG_CGROUP: "blkcg" . "css.cgroup" needed by [Blkio] (Has("BIO_BLKG"));
+            /// The socket's cgroup.
+            SOCK_CGROUP_DATA: "sock" . "sk_cgrp_data" needed by [Tcp] (Always);
+            /// Within `sk_buff.cb`: segments that a queued packet stands for.
+            SKB_TCP_GSO_SEGS: "tcp_skb_cb" . "tcp_gso_segs" needed by [Tcp] (Always);
+        }
+    };
+}
+
+macro_rules! table {
+    ($($(#[$doc:meta])* $global:ident: $structure:literal . $path:literal needed by [$($area:ident),*] ($when:expr);)*) => {
+        /// Every field.
+        pub const FIELDS: &[Field] = &[$(Field {
+            global: stringify!($global),
+            structure: $structure,
+            path: $path,
+            needed_by: &[$(Area::$area),*],
+            when: $when,
+        }),*];
+    };
+}
+
+use When::{Always, Has, Lacks};
+
+kernel_fields!(table);

@@ -1,11 +1,15 @@
 //! Starts with less than everything: reports what is off and why, and gives the rest.
 
 use std::process::Command;
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use seismograf_tests::agent::Agent;
+use seismograf_tests::cgroup::{Cgroup, Layout};
+use seismograf_tests::exclusive::{self, Exclusive};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{OWN_MOUNTS, agent_binary, needs, trial};
+use seismograf_tests::work::Worker;
+use seismograf_tests::{OWN_MOUNTS, agent_binary, needs, trial, wait_for};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -13,6 +17,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("degraded::without_btf", without_btf),
         trial("degraded::without_privileges", without_privileges),
         trial("degraded::without_a_cgroup2_mount", without_cgroup2),
+        trial("degraded::in_a_cgroup_namespace_of_its_own", in_a_cgroup_namespace),
+        trial("degraded::beside_a_program_that_lets_no_other_in", beside_an_exclusive_program),
+        trial("degraded::removals_that_were_lost", removals_that_were_lost),
     ]
 }
 
@@ -56,7 +63,7 @@ fn without_privileges() -> Outcome {
 
 fn without_cgroup2() -> Outcome {
     needs(&["unshare", "umount", "sh"])?;
-    let layout = seismograf_tests::cgroup::Layout::read();
+    let layout = Layout::read();
     if layout.unified == layout.cpu {
         return Err(seismograf_tests::Skip::because("cgroup2 is the only hierarchy here"));
     }
@@ -68,5 +75,75 @@ fn without_cgroup2() -> Outcome {
     assert!(agent.log().contains("mount -t cgroup2"), "no advice: {}", agent.log());
     assert!(!agent.points("cgroup_cpu").is_empty(), "CPU figures need no cgroup2 here");
     assert!(agent.points("cgroup_net").is_empty());
+    Ok(())
+}
+
+/// A mount that a cgroup namespace made shows its own cgroup as the root; its figures would be taken for the machine's.
+fn in_a_cgroup_namespace() -> Outcome {
+    needs(&["unshare", "mount", "umount", "sh"])?;
+    let layout = Layout::read();
+    let inside = Cgroup::new("namespace");
+    let unified = layout.unified.display();
+    let procs = format!("{unified}{}/cgroup.procs", inside.path());
+    let own = format!("umount {unified} && mount -t cgroup2 cgroup2 {unified} && exec \"$0\" \"$@\"");
+    let script =
+        format!("{OWN_MOUNTS}echo $$ > {procs} && exec unshare --cgroup sh -c '{own}' \"$0\" \"$@\"");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "unchanged", "sh", "-c", &script]).arg(agent_binary()?);
+    let agent = dump(command);
+    let log = agent.log();
+    assert!(log.contains("shows the cgroups of a namespace"), "{log}");
+    assert!(log.contains("--cgroupns=host"), "no advice: {log}");
+    assert!(!log.contains("mount -t cgroup2"), "the advice leads back here: {log}");
+    assert!(agent.points("cgroup_net").is_empty(), "{log}");
+    Ok(())
+}
+
+fn beside_an_exclusive_program() -> Outcome {
+    needs(&[])?;
+    let layout = Layout::read();
+    let other = Exclusive::attach(&layout.unified)?;
+    let agent = Agent::start("probes = [\"cpu\", \"net\", \"tcp\"]", 300)?;
+    let log = agent.log();
+    assert!(log.contains(exclusive::PROGRAM) && log.contains("lets no other program beside it"), "{log}");
+    assert!(!log.contains("run as root"), "the advice is about something else: {log}");
+    assert!(!agent.points("cgroup_net").iter().any(|point| point.int("tx_packets") > 0));
+    drop(other);
+    let cgroup = Cgroup::new("after-exclusive");
+    wait_for(
+        || {
+            Worker::start(&cgroup, "", &["udp-send", "127.0.0.1:9", "100", "10", "1"]).run();
+            agent.next_gather();
+            agent.points("cgroup_net").iter().any(|point| point.int("tx_packets") >= 10)
+        },
+        Duration::from_secs(30),
+        "the network probe to be attached",
+    );
+    assert!(agent.log().contains("what was in the way is gone"), "{}", agent.log());
+    Ok(())
+}
+
+/// The ring is full while cgroups come and go: their records are lost, and they are forgotten all the same.
+fn removals_that_were_lost() -> Outcome {
+    const CGROUPS: usize = 3_000;
+    needs(&[])?;
+    let agent = Agent::start("probes = [\"cpu\"]\nring_bytes = 4096", 500)?;
+    let before = agent.part("identity").int("cgroups");
+    agent.signal(libc::SIGSTOP);
+    for n in 0..CGROUPS {
+        Cgroup::new(&format!("lost-{n}")).remove();
+    }
+    agent.signal(libc::SIGCONT);
+    agent.next_gather();
+    let (ring, log) = (agent.part("ring"), agent.log());
+    assert!(ring.int("lost_cgroup_events") > 0, "nothing was lost: {:?}", ring.fields);
+    assert_eq!(log.matches("records of cgroups are lost").count(), 1, "{log}");
+    let rows = agent.points("cgroup_cpu");
+    let stale = rows.iter().filter(|point| point.tag("cgroup").contains("/lost-")).count();
+    assert_eq!(stale, 0, "rows of cgroups that are gone");
+    // What is removed without a release is kept for its last deltas, and nothing was counted here.
+    let alive = agent.part("identity").int("cgroups") - before;
+    println!("degraded: {} records lost, {alive} cgroups more are known", ring.int("lost_cgroup_events"));
+    assert!(alive < CGROUPS as i64, "{alive}");
     Ok(())
 }

@@ -72,7 +72,9 @@ impl Identity {
         let pod = self.pod_uid.as_deref().and_then(|uid| names.pod(uid));
         let is_pause = container.is_none()
             && self.container_id.is_some()
-            && pod.as_ref().is_some_and(|(_, listed)| *listed > first_seen + LISTED_WITHIN);
+            && pod
+                .as_ref()
+                .is_some_and(|(pod, listed)| pod.has_all_containers && *listed > first_seen + LISTED_WITHIN);
         Named { container, pod: pod.map(|(pod, _)| pod), is_pause }
     }
 
@@ -168,7 +170,12 @@ mod tests {
         names.name_pod(
             Source::Kubelet,
             UID,
-            PodName { name: "web-1".into(), namespace: "shop".into(), node: "n1".into() },
+            PodName {
+                name: "web-1".into(),
+                namespace: "shop".into(),
+                node: "n1".into(),
+                has_all_containers: true,
+            },
             now,
         );
         assert!(identity.lacks(&identity.named(&names, now)), "it may still be listed");
@@ -183,7 +190,17 @@ mod tests {
     fn what_the_kubelet_still_does_not_list_is_the_pause_container() {
         let (names, now) = (Names::default(), Instant::now());
         let identity = path::parse(&format!("/kubepods/pod{UID}/{ID}"));
-        let pod = PodName { name: "web-1".into(), namespace: "shop".into(), node: String::new() };
+        let pod = |has_all_containers| PodName {
+            name: "web-1".into(),
+            namespace: "shop".into(),
+            node: String::new(),
+            has_all_containers,
+        };
+        let later = now + LISTED_WITHIN + Duration::from_millis(1);
+        // Its own containers may be among those that the kubelet says nothing of yet.
+        names.name_pod(Source::Kubelet, UID, pod(false), later);
+        assert!(identity.lacks(&identity.named(&names, now)));
+        let pod = pod(true);
         names.name_pod(Source::Kubelet, UID, pod, now + LISTED_WITHIN + Duration::from_millis(1));
         assert_eq!(tags(&identity, &names, now)[0], "container_name=POD");
         assert!(!identity.lacks(&identity.named(&names, now)));

@@ -99,7 +99,8 @@ pub struct Gathered {
     pub time: Timestamp,
     /// What was gathered so far.
     pub points: Vec<Point>,
-    /// This is the last gather: nothing may be held back for the next.
+    /// Nothing of this gather may be held back for the next: it is the last one, or it is a first reading, whose points
+    /// nobody takes.
     pub(crate) is_last: bool,
 }
 
@@ -108,6 +109,12 @@ impl Gathered {
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
         Self { time, points: Vec::new(), is_last: false }
+    }
+
+    /// A reading whose points nobody takes, so that the figures of the next one are differences from here.
+    #[must_use]
+    pub fn first_reading() -> Self {
+        Self { is_last: true, ..Self::at(Timestamp::now()) }
     }
 
     /// A new point at the time of this gather; add it with `push`.

@@ -118,6 +118,10 @@ fn check_balance(agent: &Agent, disk: &Disk, before: oracle::Disk, balance_befor
         change("rows_bytes") + overflow.int("overflow_bytes") + change("unseen_bytes"),
         bytes.cast_signed()
     );
+    for unit in ["ops", "bytes"] {
+        let of = |side: &str| overflow.int(&format!("{side}_{unit}"));
+        assert_eq!(of("rows") + of("overflow") + of("unseen"), of("machine"), "{unit} of all disks");
+    }
     let allowed = (ops as f64 * LOW).ceil() as i64;
     assert!((0..=allowed).contains(&change("unseen_ops")), "unseen operations: {}", change("unseen_ops"));
 }

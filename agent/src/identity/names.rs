@@ -45,6 +45,8 @@ pub struct PodName {
     pub namespace: String,
     /// The node it runs on.
     pub node: String,
+    /// Its source knows all its containers, so that another one in its cgroup is the pause container.
+    pub has_all_containers: bool,
 }
 
 #[derive(Debug)]
@@ -115,6 +117,7 @@ impl Names {
             name: truncated(pod.name),
             namespace: truncated(pod.namespace),
             node: truncated(pod.node),
+            has_all_containers: pod.has_all_containers,
         };
         put(&mut self.tables().pods, MAX_PODS, uid, pod, source, now);
     }
@@ -245,7 +248,8 @@ mod tests {
     #[test]
     fn what_a_listing_lacks_has_ended_and_other_sources_are_unaffected() {
         let (names, start) = (Names::default(), Instant::now());
-        let pod = PodName { name: "p".into(), namespace: "n".into(), node: "h".into() };
+        let pod =
+            PodName { name: "p".into(), namespace: "n".into(), node: "h".into(), has_all_containers: true };
         names.name_container(Source::Kubelet, "c1", container("a"), start);
         names.name_pod(Source::Kubelet, "u1", pod, start);
         names.name_container(Source::Docker, "c2", container("b"), start);

@@ -54,6 +54,8 @@ pub struct Ebpf {
     selection: Selection,
     /// The totals of the host when the probes started.
     host_at_start: HostTotals,
+    /// Those at the gather before.
+    host_before: HostTotals,
     last_gather: Instant,
     last_flush: Instant,
 }
@@ -99,6 +101,7 @@ impl Ebpf {
             attached,
             report,
             selection,
+            host_before: host_at_start.clone(),
             host_at_start,
             last_gather: now,
             last_flush: now,
@@ -262,10 +265,13 @@ impl Ebpf {
         now: Instant,
         elapsed: std::time::Duration,
     ) {
-        let Self { options, shared, attached, report, selection, host_at_start, .. } = self;
+        let Self { options, shared, attached, report, selection, host_at_start, host_before, .. } = self;
         let Some(Attached { probes, drain, accounts, pending, .. }) = attached else { return };
         let has_sources = shared.names.has_sources();
         let host = read_host_totals(&shared.host, &report.hierarchies);
+        for device in accounts.forget_disks(host_before, &host) {
+            host_at_start.disks.remove(&device);
+        }
         let pods = accounts.pod_sums(now);
         let reader = CgroupReader {
             cgroupfs: &shared.cgroupfs,
@@ -280,6 +286,7 @@ impl Ebpf {
         let snapshot = Snapshot {
             time: gathered.time,
             elapsed,
+            n_cpus: probes.n_cpus(),
             report,
             selection,
             accounts,
@@ -288,6 +295,7 @@ impl Ebpf {
             host: &host,
             overflow,
             ring: drain.counts(),
+            missed_runs: probes.missed_runs(),
             costs: &if options.probe_costs { probes.costs() } else { Vec::new() },
         };
         let naming = NamingContext {
@@ -297,6 +305,7 @@ impl Ebpf {
             may_wait: has_sources && !gathered.is_last,
         };
         points::push(&snapshot, readings, naming, pending, gathered);
+        *host_before = host;
     }
 
     /// Starts a new interval, and gives back what belonged to cgroups that are gone.

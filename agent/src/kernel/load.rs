@@ -3,6 +3,8 @@
 //! Owns the loaded object. What leaves the ring buffer is `drain`'s, what it means `ledger`'s. Whatever this kernel
 //! or these privileges do not allow turns one group off, with the reason and what to do; it is never an error.
 
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::cgroup_skb::CgroupSkbLinkId;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError};
@@ -32,6 +34,7 @@ pub struct Probes {
     /// Every loaded program that runs on its own, for [`Probes::costs`].
     programs: Vec<&'static str>,
     stats: Option<std::os::fd::OwnedFd>,
+    n_cpus: usize,
     /// The sets that are attached.
     attached: Vec<Programs>,
     /// Those that are loaded and not attached, since somebody else is in the way; with their place in the report.
@@ -57,6 +60,8 @@ pub struct Cost {
     pub runs: u64,
 }
 
+/// What a map takes of kernel memory, in proc(5) `PID/fdinfo`.
+const MEMORY_KEY: &str = "memlock:";
 /// The value that aya-log-ebpf's level global takes for "nothing".
 const LOG_NOTHING: u8 = 0;
 /// The level of the messages that report a cgroup's life cycle.
@@ -100,8 +105,8 @@ impl Probes {
         let overflows = ebpf.take_map("OVERFLOWS").ok_or_else(|| lost("OVERFLOWS"))?;
         let overflows = PerCpuArray::try_from(overflows).map_err(|error| off(error.to_string(), ""))?;
         let logger = EbpfLogger::init(&mut ebpf).ok();
-        let map_bytes = ebpf.maps().map(|(_, map)| map_bytes(map)).sum::<u64>()
-            + fd_bytes(std::os::fd::AsRawFd::as_raw_fd(&ring));
+        let map_bytes =
+            ebpf.maps().map(|(_, map)| map_bytes(map)).sum::<u64>() + fd_value(ring.as_raw_fd(), MEMORY_KEY);
         let probes = Self {
             ebpf,
             overflows,
@@ -109,6 +114,7 @@ impl Probes {
             flushes: Vec::new(),
             programs: Vec::new(),
             stats: None,
+            n_cpus: aya::util::nr_cpus().unwrap_or(1),
             attached: Vec::new(),
             blocked: Vec::new(),
             report: Report { map_bytes, ..report },
@@ -326,6 +332,23 @@ impl Probes {
             .collect()
     }
 
+    /// CPUs that there can be.
+    #[must_use]
+    pub fn n_cpus(&self) -> usize {
+        self.n_cpus
+    }
+
+    /// Calls that the kernel left out because the program was at work on that CPU (`recursion_misses`, since Linux 5.12). Only
+    /// programs that do not run in an interrupt-free context can miss one.
+    #[must_use]
+    pub fn missed_runs(&self) -> u64 {
+        let fds = self.programs.iter().filter_map(|name| match self.ebpf.program(name)? {
+            Program::BtfTracePoint(program) => Some(program.fd().ok()?.as_fd().as_raw_fd()),
+            _ => None,
+        });
+        fds.map(|fd| fd_value(fd, "recursion_misses:")).sum()
+    }
+
     fn program_info(&self, name: &str) -> Option<aya::programs::ProgramInfo> {
         match self.ebpf.program(name)? {
             Program::BtfTracePoint(program) => program.info().ok(),
@@ -482,20 +505,20 @@ fn is_confidential(host: &Host) -> bool {
         .is_ok_and(|modes| modes.contains("[confidentiality]"))
 }
 
+/// The size of a map by the kernel's own account.
 fn map_bytes(map: &Map) -> u64 {
-    use std::os::fd::{AsFd as _, AsRawFd as _};
     let data = match map {
         Map::Array(data) | Map::PerCpuArray(data) | Map::RingBuf(data) | Map::PerCpuHashMap(data) => data,
         _ => return 0,
     };
-    fd_bytes(data.fd().as_fd().as_raw_fd())
+    fd_value(data.fd().as_fd().as_raw_fd(), MEMORY_KEY)
 }
 
-/// The size of a map by the kernel's own account (`memlock` in proc(5) `PID/fdinfo`).
-fn fd_bytes(fd: i32) -> u64 {
+/// A value of what the kernel itself says of a map or program (proc(5) `PID/fdinfo`); 0 where it does not.
+fn fd_value(fd: i32, key: &str) -> u64 {
     std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))
         .ok()
-        .and_then(|info| info.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok()))
+        .and_then(|info| info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok()))
         .unwrap_or(0)
 }
 

@@ -91,6 +91,12 @@ impl Blkio {
         &self.devices
     }
 
+    /// Drops a disk that is gone, with all that was done on it.
+    pub fn forget_disk(&mut self, device: Device) {
+        self.devices.remove(&device);
+        self.rows.retain(|(_, of), _| *of != device);
+    }
+
     /// Starts a new interval.
     pub fn start_interval(&mut self) {
         self.rows.values_mut().for_each(Accumulate::start_interval);

@@ -112,7 +112,7 @@ pub(super) async fn gather_at_intervals(
     let mut current = work.borrow_and_update().clone();
     if reads_first && input.needs_two_readings() {
         // The next gather logs the same errors.
-        let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
+        let _ = input.gather(&mut Gathered::first_reading()).await;
     }
     let mut schedule = Schedule::of(&current);
     let mut last = None;
@@ -183,7 +183,7 @@ pub(super) async fn gather_once(inputs: &mut [Once]) {
     let mut has_waited = false;
     for (input, ..) in inputs.iter_mut().filter(|(input, ..)| input.needs_two_readings()) {
         // Errors are reported with the second reading.
-        let _ = input.gather(&mut Gathered::at(Timestamp::now())).await;
+        let _ = input.gather(&mut Gathered::first_reading()).await;
         has_waited = true;
     }
     if has_waited {

@@ -14,7 +14,7 @@ use crate::cli::Format;
 use crate::inputs::{self, Input};
 use crate::line_protocol;
 use crate::options::common::InputCommon;
-use crate::point::{FieldValue, Point, Timestamp};
+use crate::point::{FieldValue, Point};
 
 /// What to dump.
 pub(crate) struct Request {
@@ -152,7 +152,7 @@ pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Wr
     let mut first_reading = Duration::ZERO;
     for (input, _) in request.inputs.iter_mut().filter(|(input, _)| input.needs_two_readings()) {
         // Errors are reported with the second reading.
-        let _ = input.gather(&mut inputs::Gathered::at(Timestamp::now())).await;
+        let _ = input.gather(&mut inputs::Gathered::first_reading()).await;
         first_reading = inputs::FIRST_READING;
     }
     self::wait(&mut request.inputs, Instant::now() + wait.max(first_reading)).await;
@@ -171,6 +171,7 @@ pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Wr
 mod tests {
     use super::*;
     use crate::inputs::{GatherError, Gathered};
+    use crate::point::Timestamp;
 
     /// Has another value at each gather.
     struct Twice(u64);

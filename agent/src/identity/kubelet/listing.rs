@@ -162,7 +162,12 @@ impl Kubelet {
         for pod in pods {
             for uid in &pod.uids {
                 let (name, namespace, node) = (pod.name.clone(), pod.namespace.clone(), pod.node.clone());
-                names.name_pod(Source::Kubelet, uid, names::PodName { name, namespace, node }, requested);
+                names.name_pod(
+                    Source::Kubelet,
+                    uid,
+                    names::PodName { name, namespace, node, has_all_containers: pod.has_all_statuses },
+                    requested,
+                );
             }
             for container in &pod.containers {
                 for id in container.id.iter().chain(&container.last_id) {

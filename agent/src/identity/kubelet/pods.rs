@@ -33,6 +33,8 @@ pub struct Pod {
     pub labels: BTreeMap<String, String>,
     /// Its containers, init and ephemeral ones included.
     pub containers: Vec<PodContainer>,
+    /// Each of them has a status: one that is not among them is none of the pod's own.
+    pub has_all_statuses: bool,
 }
 
 /// A container of a pod.
@@ -173,9 +175,19 @@ impl From<Item> for Pod {
             (false, spec.init_containers, status.init_container_statuses),
             (false, spec.ephemeral_containers, status.ephemeral_container_statuses),
         ];
+        let has_status = |statuses: &[ContainerStatus], spec: &ContainerSpec| {
+            statuses.iter().any(|status| status.name == spec.name)
+        };
+        let mut specs = kinds
+            .iter()
+            .flat_map(|(_, specs, statuses)| specs.iter().map(move |spec| (spec, statuses)))
+            .peekable();
+        let has_all_statuses =
+            specs.peek().is_some() && specs.all(|(spec, statuses)| has_status(statuses, spec));
         let containers =
             kinds.into_iter().flat_map(|(is_main, specs, statuses)| joined(is_main, specs, statuses));
         Self {
+            has_all_statuses,
             uids,
             name: truncated(metadata.name),
             namespace: truncated(metadata.namespace),

@@ -18,6 +18,7 @@ pub(super) fn ring(snapshot: &Snapshot<'_>) -> Point {
         .field("rows", integer(ledger.rows))
         .field("undecodable", integer(ring.undecodable))
         .field("refused", integer(overflow.refused))
+        .field("missed_runs", integer(snapshot.missed_runs))
         .field("lost_cgroup_events", integer(overflow.cgroup_events))
         .field("oom_kills", integer(*ledger.oom.sum()))
         .field("lost_oom_kills", integer(overflow.oom_kills))

@@ -9,6 +9,7 @@ use std::time::Instant;
 use seismograf_ebpf::abi::CgroupChange;
 
 use super::areas::Areas;
+use super::host_totals::HostTotals;
 use super::pods::{EndedPods, PodSum};
 use crate::host::hierarchies::{FoundCgroup, HierarchyId};
 use crate::identity::Identity;
@@ -17,6 +18,7 @@ use crate::identity::containers::Containers;
 use crate::identity::names::Names;
 use crate::kernel::records::Record;
 use crate::ledger::Ledger;
+use crate::ledger::blkio::Device;
 
 /// The accounts of every cgroup.
 pub(super) struct Accounts {
@@ -127,6 +129,23 @@ impl Accounts {
                 containers.made(container, &identity.path);
             }
         }
+    }
+
+    /// Forgets the disks that are gone, and those whose number is another disk's now: counters go down by nothing else. Their
+    /// names went with them, and what comes anew begins anew. Returns them.
+    pub(super) fn forget_disks(&mut self, before: &HostTotals, now: &HostTotals) -> Vec<Device> {
+        let devices = self.ledger.blkio.devices().keys().copied();
+        let is_gone = |device: &Device| match (before.disks.get(device), now.disks.get(device)) {
+            (_, None) => true,
+            (Some(before), Some(now)) => now.is_another_than(before),
+            (None, Some(_)) => false,
+        };
+        let gone: Vec<Device> = devices.filter(is_gone).collect();
+        for device in &gone {
+            self.ledger.blkio.forget_disk(*device);
+            self.ended_pods.forget_disk(*device);
+        }
+        gone
     }
 
     /// The sum of every pod that has a cgroup, by its UID.

@@ -1,4 +1,4 @@
-//! The balance of the ledger with the host, as `seismograf` with the parts `cpu`, `blkio` and `net`.
+//! The balance of the ledger with the host, as `seismograf` with the parts `cpu`, `blkio`, `net` and `runqueue`.
 //!
 //! *machine = rows + overflow + unseen*: `unseen` is what no program was called for. It is published, never spread over
 //! rows. Everything counts from the start of the probes. Pure.
@@ -19,13 +19,13 @@ pub(super) fn push(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
         gathered.push(cpu(snapshot));
     }
     if snapshot.report.is_on(Probe::Blkio) {
-        for (device, rows) in snapshot.accounts.ledger.blkio.devices() {
-            gathered.push(disk(snapshot, *device, rows));
-        }
-        gathered.push(blkio_overflow(snapshot));
+        push_disks(snapshot, gathered);
     }
     if snapshot.report.is_on(Probe::Net) {
         gathered.push(net(snapshot));
+    }
+    if snapshot.report.is_on(Probe::Runqueue) {
+        gathered.push(runqueue(snapshot));
     }
 }
 
@@ -39,32 +39,74 @@ fn cpu(snapshot: &Snapshot<'_>) -> Point {
     point
 }
 
-fn disk(snapshot: &Snapshot<'_>, device: Device, rows: &BlkioAmounts) -> Point {
-    let mut point = part(snapshot, "blkio")
-        .tag("device", snapshot.host.disk_name(device))
-        .field("rows_bytes", integer(bytes(rows)))
-        .field("rows_ops", integer(ops(rows)));
-    if let Some(now) = snapshot.host.disks.get(&device) {
-        let none = DiskTotals::default();
-        let then = snapshot.host_at_start.disks.get(&device).unwrap_or(&none);
-        let total = |disk: &DiskTotals| disk.read_bytes + disk.write_bytes + disk.discard_bytes;
-        let machine_bytes = total(now).wrapping_sub(total(then));
-        let total = |disk: &DiskTotals| disk.reads + disk.writes + disk.discards;
-        let machine_ops = total(now).wrapping_sub(total(then));
-        point.set_field("machine_bytes", integer(machine_bytes));
-        point.set_field("machine_ops", integer(machine_ops));
-        point.set_field("unseen_bytes", difference(machine_bytes, bytes(rows)));
-        point.set_field("unseen_ops", difference(machine_ops, ops(rows)));
+/// A point for each disk, and one for all of them. Which disk an overflow belongs to is part of what was lost, so where there
+/// is one, what no program was called for is known of all disks together alone.
+fn push_disks(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
+    let overflow = &snapshot.overflow.blkio;
+    let is_lossless = *overflow == BlkioAmounts::default();
+    let mut all = DiskBalance::default();
+    for (device, rows) in snapshot.accounts.ledger.blkio.devices() {
+        let disk = DiskBalance::of(snapshot, *device, rows);
+        all.rows_bytes += disk.rows_bytes;
+        all.rows_ops += disk.rows_ops;
+        all.machine_bytes += disk.machine_bytes;
+        all.machine_ops += disk.machine_ops;
+        let mut point = part(snapshot, "blkio").tag("device", snapshot.host.disk_name(*device));
+        disk.set(&mut point, is_lossless.then_some((0, 0)));
+        gathered.push(point);
     }
-    point
+    let mut point = part(snapshot, "blkio");
+    point.set_field("overflow_bytes", integer(bytes(overflow)));
+    point.set_field("overflow_ops", integer(ops(overflow)));
+    all.set(&mut point, Some((bytes(overflow), ops(overflow))));
+    gathered.push(point);
 }
 
-/// One point for all disks: which disk an overflow belongs to is part of what was lost.
-fn blkio_overflow(snapshot: &Snapshot<'_>) -> Point {
-    let overflow = &snapshot.overflow.blkio;
-    part(snapshot, "blkio")
-        .field("overflow_bytes", integer(bytes(overflow)))
-        .field("overflow_ops", integer(ops(overflow)))
+/// What the rows have of a disk, and what the machine counted.
+#[derive(Default)]
+struct DiskBalance {
+    rows_bytes: u64,
+    rows_ops: u64,
+    machine_bytes: u64,
+    machine_ops: u64,
+}
+
+impl DiskBalance {
+    fn of(snapshot: &Snapshot<'_>, device: Device, rows: &BlkioAmounts) -> Self {
+        let none = DiskTotals::default();
+        let now = snapshot.host.disks.get(&device).unwrap_or(&none);
+        let then = snapshot.host_at_start.disks.get(&device).unwrap_or(&none);
+        let total_bytes = |disk: &DiskTotals| disk.read_bytes + disk.write_bytes + disk.discard_bytes;
+        let total_ops = |disk: &DiskTotals| disk.reads + disk.writes + disk.discards;
+        Self {
+            rows_bytes: bytes(rows),
+            rows_ops: ops(rows),
+            machine_bytes: total_bytes(now).wrapping_sub(total_bytes(then)),
+            machine_ops: total_ops(now).wrapping_sub(total_ops(then)),
+        }
+    }
+
+    /// Sets the fields; `overflow` are the bytes and operations that are in no row, where they are known.
+    fn set(&self, point: &mut Point, overflow: Option<(u64, u64)>) {
+        point.set_field("rows_bytes", integer(self.rows_bytes));
+        point.set_field("rows_ops", integer(self.rows_ops));
+        point.set_field("machine_bytes", integer(self.machine_bytes));
+        point.set_field("machine_ops", integer(self.machine_ops));
+        if let Some((bytes, ops)) = overflow {
+            let seen = self.rows_bytes.saturating_add(bytes);
+            point.set_field("unseen_bytes", difference(self.machine_bytes, seen));
+            point.set_field("unseen_ops", difference(self.machine_ops, self.rows_ops.saturating_add(ops)));
+        }
+    }
+}
+
+/// The kernel has no sum of waits to compare with; what was counted and lost its row is told all the same.
+fn runqueue(snapshot: &Snapshot<'_>) -> Point {
+    let (overflow, rows) = (snapshot.overflow, snapshot.accounts.ledger.runqueue.sum());
+    part(snapshot, "runqueue")
+        .field("rows_wait_ns", integer(rows.wait_ns))
+        .field("overflow_wait_ns", integer(overflow.wait_ns))
+        .field("overflow_waits", integer(overflow.waits))
 }
 
 fn net(snapshot: &Snapshot<'_>) -> Point {
@@ -79,6 +121,10 @@ fn net(snapshot: &Snapshot<'_>) -> Point {
     point.set_field("rows_tx_packets", integer(rows.tx_packets));
     point.set_field("overflow_rx_packets", integer(overflow.rx_packets));
     point.set_field("overflow_tx_packets", integer(overflow.tx_packets));
+    if snapshot.report.is_on(Probe::Tcp) {
+        point.set_field("rows_tcp_retransmits", integer(rows.tcp_retransmits));
+        point.set_field("overflow_tcp_retransmits", integer(overflow.tcp_retransmits));
+    }
     point
 }
 

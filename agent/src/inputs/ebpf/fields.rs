@@ -10,11 +10,14 @@ use super::readings::MemoryAmounts;
 use crate::ledger::{blkio, cpu};
 use crate::point::Point;
 
-pub(super) fn set_cpu(point: &mut Point, totals: &cpu::CpuTotals, elapsed: Duration) {
+/// The share is never more than `n_cpus`: run time is read some moments after the clock is, and what a task ran before the
+/// probes saw it can be in the first interval.
+pub(super) fn set_cpu(point: &mut Point, totals: &cpu::CpuTotals, elapsed: Duration, n_cpus: usize) {
     point.set_field("usage_ns", integer(totals.usage_ns));
     point.set_field("context_switches", integer(totals.context_switches));
     if !elapsed.is_zero() {
-        point.set_field("usage_percent", 100.0 * totals.interval_ns as f64 / elapsed.as_nanos() as f64);
+        let percent = 100.0 * totals.interval_ns as f64 / elapsed.as_nanos() as f64;
+        point.set_field("usage_percent", percent.min(100.0 * n_cpus as f64));
     }
 }
 

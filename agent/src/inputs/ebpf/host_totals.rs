@@ -9,8 +9,8 @@ use crate::host::proc::diskstats::{self, SECTOR_BYTES};
 use crate::host::proc::net_dev;
 use crate::ledger::blkio::Device;
 
-/// Bytes of an Ethernet header, which interface counters include and IP bytes do not.
-const ETHERNET_BYTES: u64 = 14;
+/// Bytes of an Ethernet header, which the counters of such an interface include and IP bytes do not.
+pub(super) const ETHERNET_BYTES: u64 = 14;
 
 /// A disk's own counters (`/proc/diskstats`, Documentation/admin-guide/iostats.rst).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,13 @@ pub(super) struct DiskTotals {
     pub(super) discards: u64,
     /// Bytes discarded.
     pub(super) discard_bytes: u64,
+}
+
+impl DiskTotals {
+    /// Whether these are the counters of another disk than those before.
+    pub(super) fn is_another_than(&self, before: &Self) -> bool {
+        self.name != before.name || self.reads < before.reads || self.writes < before.writes
+    }
 }
 
 /// IP bytes of the host's own interfaces.
@@ -82,13 +89,16 @@ pub(super) fn disks(diskstats: &str) -> BTreeMap<Device, DiskTotals> {
         .collect()
 }
 
-/// The sum over the interfaces of proc(5) `net/dev` that `counts` accepts.
-pub(super) fn interfaces(dev: &str, counts: impl Fn(&str) -> bool) -> InterfaceTotals {
+/// The sum over interfaces of proc(5) `net/dev`. `header_bytes` says how many bytes of a link header each packet of one
+/// counts; `None` leaves it out.
+pub(super) fn interfaces(dev: &str, header_bytes: impl Fn(&str) -> Option<u64>) -> InterfaceTotals {
     let mut sum = InterfaceTotals::default();
     let all = dev.lines().filter_map(net_dev::parse_line);
-    for line in all.filter(|line| counts(line.name)) {
-        sum.rx_bytes += line.rx.bytes.saturating_sub(line.rx.packets * ETHERNET_BYTES);
-        sum.tx_bytes += line.tx.bytes.saturating_sub(line.tx.packets * ETHERNET_BYTES);
+    for line in all {
+        let Some(header) = header_bytes(line.name) else { continue };
+        let ip_bytes = |bytes: u64, packets: u64| bytes.saturating_sub(packets.saturating_mul(header));
+        sum.rx_bytes += ip_bytes(line.rx.bytes, line.rx.packets);
+        sum.tx_bytes += ip_bytes(line.tx.bytes, line.tx.packets);
     }
     sum
 }
@@ -112,10 +122,10 @@ mod tests {
 
     #[test]
     fn adds_up_the_machines_own_interfaces_without_link_headers() {
-        let text = "Inter-|   Receive\n face |bytes\n    lo: 1140 10 0 0 0 0 0 0 2280 20 0 0 0 0 0 0\n\
+        let text = "Inter-|   Receive\n face |bytes\n  eth0: 1140 10 0 0 0 0 0 0 2280 20 0 0 0 0 0 0\n\
                     veth1: 9999 1 0 0 0 0 0 0 9999 1 0 0 0 0 0 0\n";
         assert_eq!(
-            interfaces(text, |name| name == "lo"),
+            interfaces(text, |name| (name == "eth0").then_some(ETHERNET_BYTES)),
             InterfaceTotals { rx_bytes: 1_000, tx_bytes: 2_000 }
         );
     }

@@ -28,7 +28,7 @@ fn points(snapshot: &Snapshot<'_>, sum: &PodSum, memory: Option<&MemoryAmounts>)
     let mut points = Vec::new();
     if let Some(totals) = &sum.cpu {
         let mut point = Point::new("pod_cpu", snapshot.time);
-        set_cpu(&mut point, totals, snapshot.elapsed);
+        set_cpu(&mut point, totals, snapshot.elapsed, snapshot.n_cpus);
         points.push(point);
     }
     for (device, totals) in &sum.blkio {

@@ -82,6 +82,13 @@ impl EndedPods {
         *seen = now;
     }
 
+    /// Forgets a disk that is gone.
+    pub(super) fn forget_disk(&mut self, device: Device) {
+        for (sum, _) in self.ended.values_mut() {
+            sum.blkio.remove(&device);
+        }
+    }
+
     /// Forgets the pods that ended.
     pub(super) fn forget(&mut self, now: Instant) {
         self.ended.retain(|_, (_, seen)| now.duration_since(*seen) < KEPT);

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::accounts::Accounts;
-use super::host_totals::{self, HostTotals};
+use super::host_totals::{self, ETHERNET_BYTES, HostTotals};
 use super::options::{CgroupfsReading, EbpfOptions, Selection};
 use super::pods::PodSum;
 use super::readings::{MemoryAmounts, MemoryReading, PressureReading, Readings};
@@ -137,7 +137,9 @@ pub(super) fn read_host_totals(host: &Host, hierarchies: &Hierarchies) -> HostTo
         disks: host_totals::disks(&read(&host.proc("diskstats"))),
         // Of process 1: the agent may be in a namespace of its own.
         interfaces: host_totals::interfaces(&read(&host.proc("1/net/dev")), |name| {
-            name == "lo" || host.sys(format!("class/net/{name}/device")).exists()
+            // `loopback_xmit()` in `drivers/net/loopback.c` counts a packet without its header.
+            let is_hardware = || host.sys(format!("class/net/{name}/device")).exists();
+            if name == "lo" { Some(0) } else { is_hardware().then_some(ETHERNET_BYTES) }
         }),
     }
 }

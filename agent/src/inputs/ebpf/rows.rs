@@ -67,7 +67,7 @@ fn add_cpu(
             continue;
         }
         let mut point = Point::new("cgroup_cpu", snapshot.time);
-        set_cpu(&mut point, totals, snapshot.elapsed);
+        set_cpu(&mut point, totals, snapshot.elapsed, snapshot.n_cpus);
         if let Some(waits) = accounts.ledger.runqueue.get(id) {
             point.set_field("runqueue_wait_ns", integer(waits.wait_ns));
             if let Some(p99) = waits.interval.quantile_ns(0.99) {

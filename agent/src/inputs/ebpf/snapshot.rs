@@ -21,6 +21,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) time: Timestamp,
     /// Since the gather before.
     pub(super) elapsed: Duration,
+    /// CPUs that there can be.
+    pub(super) n_cpus: usize,
     pub(super) report: &'a Report,
     pub(super) selection: &'a Selection,
     pub(super) accounts: &'a Accounts,
@@ -32,6 +34,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) host: &'a HostTotals,
     pub(super) overflow: &'a abi::Overflow,
     pub(super) ring: drain::Counts,
+    /// Calls of the probes that the kernel left out, because the program was at work on that CPU.
+    pub(super) missed_runs: u64,
     /// What each probe cost; empty unless requested.
     pub(super) costs: &'a [Cost],
 }

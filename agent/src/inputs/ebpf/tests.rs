@@ -65,6 +65,7 @@ struct Case {
     host: HostTotals,
     overflow: abi::Overflow,
     ring: Counts,
+    missed_runs: u64,
     costs: Vec<Cost>,
     now: Instant,
     elapsed: Duration,
@@ -114,6 +115,7 @@ impl Case {
             host: HostTotals::default(),
             overflow: abi::Overflow::default(),
             ring: Counts::default(),
+            missed_runs: 0,
             costs: Vec::new(),
             now: Instant::now(),
             elapsed: Duration::from_secs(10),
@@ -179,6 +181,7 @@ impl Case {
         let snapshot = Snapshot {
             time: self.time,
             elapsed: self.elapsed,
+            n_cpus: 2,
             report: &self.report,
             selection: &selection,
             accounts: &self.accounts,
@@ -187,6 +190,7 @@ impl Case {
             host: &self.host,
             overflow: &self.overflow,
             ring: self.ring,
+            missed_runs: self.missed_runs,
             costs: &self.costs,
         };
         let naming = NamingContext {

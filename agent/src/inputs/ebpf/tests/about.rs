@@ -22,7 +22,7 @@ fn the_cpu_balance_counts_from_the_start_of_the_probes() {
 }
 
 #[test]
-fn the_blkio_balance_is_by_disk_and_its_overflow_is_that_of_all() {
+fn the_blkio_balance_closes_over_all_disks() {
     let mut case = Case::new(&[on(Probe::Blkio)]);
     case.host_at_start.disks.extend([sda([2, 3], [5, 7], [11, 13])]);
     case.host.disks.extend([sda([1_009, 100_003], [2_003, 200_003], [3_001, 300_007])]);
@@ -40,16 +40,17 @@ fn the_blkio_balance_is_by_disk_and_its_overflow_is_that_of_all() {
         write_time_ns: 43,
     };
     let expected = [
-        "seismograf,device=8:16,part=blkio rows_bytes=28719i,rows_ops=15i 99",
-        "seismograf,device=sda,part=blkio rows_bytes=28719i,rows_ops=15i,machine_bytes=599990i,machine_ops=5995i,\
-         unseen_bytes=571271i,unseen_ops=5980i 99",
-        "seismograf,part=blkio overflow_bytes=3053i,overflow_ops=83i 99",
+        "seismograf,device=8:16,part=blkio rows_bytes=28719i,rows_ops=15i,machine_bytes=0i,machine_ops=0i 99",
+        "seismograf,device=sda,part=blkio rows_bytes=28719i,rows_ops=15i,machine_bytes=599990i,machine_ops=5995i 99",
+        "seismograf,part=blkio overflow_bytes=3053i,overflow_ops=83i,rows_bytes=57438i,rows_ops=30i,\
+         machine_bytes=599990i,machine_ops=5995i,unseen_bytes=539499i,unseen_ops=5882i 99",
     ];
     let mut lines = case.lines("seismograf");
     lines.retain(|line| line.contains("part=blkio"));
     assert_eq!(lines, expected);
-    // A disk that came after the start counts from 0.
+    // A disk that came after the start counts from 0; and without an overflow, what was unseen is known of each.
     case.host_at_start.disks.clear();
+    case.overflow = abi::Overflow::default();
     let expected = "seismograf,device=sda,part=blkio rows_bytes=28719i,rows_ops=15i,machine_bytes=600013i,\
                     machine_ops=6013i,unseen_bytes=571294i,unseen_ops=5998i 99";
     assert_eq!(case.lines("seismograf,device=sda"), [expected]);
@@ -71,8 +72,45 @@ fn the_net_balance_is_by_direction() {
 }
 
 #[test]
+fn what_lost_its_row_is_told_of_waits_and_retransmits_too() {
+    let mut case = Case::new(&[on(Probe::Runqueue), on(Probe::Net), on(Probe::Tcp)]);
+    case.take(runqueue(10, 2_003, &[]));
+    case.take(net(10, PACKETS));
+    case.overflow = abi::Overflow { wait_ns: 307, waits: 13, ..abi::Overflow::default() };
+    case.overflow.net.tcp_retransmits = 17;
+    let expected = "seismograf,part=runqueue rows_wait_ns=2003i,overflow_wait_ns=307i,overflow_waits=13i 99";
+    assert_eq!(case.lines("seismograf,part=runqueue"), [expected]);
+    let net = &case.lines("seismograf,part=net")[0];
+    assert!(net.contains("rows_tcp_retransmits=19i,overflow_tcp_retransmits=17i"), "{net}");
+}
+
+#[test]
+fn a_disk_that_is_gone_takes_its_rows_along() {
+    let mut case = Case::new(&[on(Probe::Blkio)]);
+    case.made(BLKIO, 10, "/a");
+    let other = Device { major: 8, minor: 16 };
+    for device in [SDA, other] {
+        case.take(blkio(10, device, AMOUNTS, [&[], &[]]));
+    }
+    let mut before = HostTotals::default();
+    before.disks.extend([sda([5, 0], [7, 0], [0, 0])]);
+    before.disks.insert(other, DiskTotals { name: "sdb".into(), reads: 5, ..DiskTotals::default() });
+    assert_eq!(case.accounts.forget_disks(&before, &before), []);
+    // One is not there any more, and another one has the number of the other.
+    let mut now = before.clone();
+    now.disks.remove(&SDA);
+    now.disks.insert(other, DiskTotals { name: "sdb".into(), reads: 4, ..DiskTotals::default() });
+    assert_eq!(case.accounts.forget_disks(&before, &now), [SDA, other]);
+    assert!(case.lines("cgroup_blkio").is_empty());
+    case.take(blkio(10, other, AMOUNTS, [&[], &[]]));
+    case.host = now;
+    let rows = case.lines("cgroup_blkio");
+    assert!(rows.len() == 1 && rows[0].contains("device=sdb read_bytes=4099i"), "{rows:?}");
+}
+
+#[test]
 fn an_area_that_is_off_has_no_balance() {
-    let mut case = Case::new(&[on(Probe::Runqueue)]);
+    let mut case = Case::new(&[]);
     case.take(blkio(10, SDA, AMOUNTS, [&[], &[]]));
     let parts: Vec<String> =
         case.lines("seismograf").into_iter().map(|line| line.split_once(' ').unwrap().0.to_owned()).collect();
@@ -83,6 +121,7 @@ fn an_area_that_is_off_has_no_balance() {
 fn the_ring_has_its_counts_and_losses() {
     let mut case = Case::new(&[]);
     case.ring = Counts { records: 101, bytes: 4_001, undecodable: 7 };
+    case.missed_runs = 19;
     case.overflow =
         abi::Overflow { refused: 11, cgroup_events: 13, oom_kills: 17, ..abi::Overflow::default() };
     for record in [cpu(10, 1, 1), oom(10), oom(10)] {
@@ -90,7 +129,7 @@ fn the_ring_has_its_counts_and_losses() {
     }
     case.made(CPU, 10, "/a");
     let expected = "seismograf,part=ring records=101i,bytes=4001i,rows=3i,undecodable=7i,refused=11i,\
-                    lost_cgroup_events=13i,oom_kills=2i,lost_oom_kills=17i,map_bytes=31i 99";
+                    missed_runs=19i,lost_cgroup_events=13i,oom_kills=2i,lost_oom_kills=17i,map_bytes=31i 99";
     assert_eq!(case.lines("seismograf,part=ring"), [expected]);
 }
 
@@ -125,7 +164,7 @@ fn where_there_are_sources_names_are_counted_and_rows_wait() {
     for n in 0..2 {
         case.names.name_container(Source::Docker, &n.to_string(), container("db"), case.now);
     }
-    let pod = PodName { name: "p".into(), namespace: "n".into(), node: "h".into() };
+    let pod = PodName { name: "p".into(), namespace: "n".into(), node: "h".into(), has_all_containers: true };
     case.names.name_pod(Source::Kubelet, UID, pod, case.now);
     for id in [10, 11, 12] {
         case.take(cpu(id, 2, 3));

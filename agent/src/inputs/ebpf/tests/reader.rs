@@ -135,7 +135,8 @@ fn the_totals_of_the_host_are_read() {
     let mut expected = HostTotals {
         cpu_ns: Some(1_009),
         disks: [sda([3, 5 * 512], [7, 11 * 512], [13, 17 * 512])].into(),
-        interfaces: InterfaceTotals { rx_bytes: 1_965, tx_bytes: 3_941 },
+        // Those of `lo` have no link header, each of `eth0` has 14 bytes of one.
+        interfaces: InterfaceTotals { rx_bytes: 2_105, tx_bytes: 4_221 },
     };
     assert_eq!(read_host_totals(&host, &case.report.hierarchies), expected);
     std::fs::remove_file(case.folder.path().join("cpu/cpuacct.usage")).unwrap();

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
 
 use crate::command::{command, is_root, output, run_quietly, workspace};
 use crate::setup;
@@ -110,7 +112,28 @@ fn compile(source: &Path, target: &Path, args: &[&str]) -> anyhow::Result<PathBu
     flags.extend(home.map(|home| remap(Path::new(&home), "/cargo")));
     build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     run_quietly(&mut build).context("cannot build the BPF object")?;
-    Ok(target.join(BPF_TARGET).join("release/seismograf-ebpf"))
+    let built = target.join(BPF_TARGET).join("release/seismograf-ebpf");
+    let small = target.join("seismograf-small.o");
+    std::fs::write(&small, without_dwarf(&std::fs::read(&built)?)?)?;
+    Ok(small)
+}
+
+/// An object without the compiler's own debug information, which is most of it. The type and line information that the
+/// kernel reads was made from that, and stays.
+fn without_dwarf(object: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut builder = Builder::read(object).context("cannot read the BPF object")?;
+    for section in &mut builder.sections {
+        let name = section.name.to_string();
+        section.delete = [".debug_", ".rel.debug_"].iter().any(|prefix| name.starts_with(prefix));
+    }
+    // LLVM keeps the names of sections with those of symbols, which this writer does not.
+    let names = builder.sections.add();
+    names.name = ".shstrtab".into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut small = Vec::new();
+    builder.write(&mut small).context("cannot write the BPF object")?;
+    Ok(small)
 }
 
 /// Leaves the time stamp alone where nothing changed, so that cargo does not build the agent again.

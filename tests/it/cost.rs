@@ -25,7 +25,7 @@ fn of_each_probe() -> Outcome {
     needs(&["ip", "losetup", "truncate"])?;
     let bench = Bench::attach()?;
     let (mut best_cpu, mut best_share) = (f64::MAX, f64::MAX);
-    // Other work of the machine can only make a round dearer: the best of them tells what the program costs.
+    // Other work of the machine can only make a round slower: the best of them tells what the program costs.
     for round in 1..=3 {
         let (empty, runs, net) = measured(&bench, "bench_sched_switch_empty", || switches(true));
         let (cpu, runqueue, hash) =

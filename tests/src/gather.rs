@@ -91,7 +91,7 @@ fn sleep_in_a_child() {
     }
 }
 
-/// The least of some rounds: other work of the machine can only make one dearer.
+/// The least of some rounds: other work of the machine can only make one slower.
 fn measure() -> BTreeMap<&'static str, u64> {
     const ROUNDS: usize = 20;
     // A detached mount: no other process sees it, and nothing is left behind.

@@ -163,7 +163,7 @@ pub(super) const SEISMOGRAF: Measurement = Measurement {
             "`ring`: calls of a probe that the kernel left out, because the program was at work on that CPU; since Linux 5.12",
         ),
         int("lost_cgroup_events", "record", "`ring`: life-cycle records for which the ring had no room"),
-        int("oom_kills", "process", "`ring`: processes killed for want of memory"),
+        int("oom_kills", "process", "`ring`: processes that were OOM-killed"),
         int(
             "lost_oom_kills",
             "process",

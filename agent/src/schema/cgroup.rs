@@ -85,7 +85,7 @@ pub(super) const CGROUP_MEM: Measurement = Measurement {
     name: "cgroup_mem",
     input: "ebpf",
     help: "Memory of each cgroup and everything below it, from the files of cgroupfs; the same meaning under v1 and v2. \
-           When a process is killed for want of memory and its cgroup goes away with it, a last point has the kills.",
+           When a process is OOM-killed and its cgroup goes away with it, a last point has the kills.",
     tags: identity!(),
     fields: MEMORY,
 };
@@ -103,7 +103,7 @@ pub(super) const MEMORY: &[Field] = &[
     int("limit_bytes", "byte", "the limit, where there is one"),
     int("page_faults", "fault", "page faults"),
     int("major_page_faults", "fault", "of these, the ones that had to read from a disk"),
-    int("oom_kills", "process", "processes killed for want of memory"),
+    int("oom_kills", "process", "processes that were OOM-killed"),
 ];
 
 pub(super) const CGROUP_PRESSURE: Measurement = Measurement {

@@ -93,7 +93,7 @@ pub(super) const DOCKER_CONTAINER_STATUS: Measurement = Measurement {
     tags: container!(),
     fields: &[
         text("container_id", "id"),
-        boolean("oomkilled", "a process of it was killed for want of memory"),
+        boolean("oomkilled", "a process of it was OOM-killed"),
         int("pid", "", "its first process; 0 when it does not run"),
         int("exitcode", "", "exit code of its last run"),
         int("restart_count", "restart", "how often docker started it again by itself"),

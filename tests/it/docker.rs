@@ -352,8 +352,16 @@ fn short_lives() -> Outcome {
     assert!(lives[N / 2] < Duration::from_millis(100), "they lived too long to show anything");
     assert_eq!((cpu.len(), names.len(), images), (N, N, N));
     assert!((99.0..=101.0).contains(&percent), "{percent} %");
-    if docker.disk().is_some() {
-        assert_eq!(written.cast_unsigned(), BYTES * N as u64);
+    if let Some(disk) = docker.disk() {
+        // A completion that lands on one of the machine's own tasks is seen by no program; it is the disk's `unseen` then.
+        let disk = disk.trim_start_matches("/dev/");
+        let balances = lines(&agent, "seismograf").into_iter().map(|(line, _)| line);
+        let mut of_disk = balances.filter(|line| tag(line, "device") == Some(disk));
+        let unseen = of_disk.next_back().and_then(|line| int(&line, "unseen_bytes")).unwrap_or(0);
+        let missing = (BYTES * N as u64).cast_signed() - written;
+        println!("docker: {missing} bytes are in no row, and {unseen} of {disk} were seen by no program");
+        assert!((0..=unseen.max(0)).contains(&missing), "{missing} bytes are missing");
+        assert!(missing <= 2 * BYTES.cast_signed(), "{missing} bytes are missing");
     } else {
         println!("docker: bytes are not compared: the containers are on no disk");
     }

@@ -50,12 +50,15 @@ impl KnownCgroup {
 /// The id of a cgroup that is gone, and that of the one that took its place in the same hierarchy.
 pub type Succession = (u64, u64);
 
+/// The id of a cgroup by its hierarchy and path.
+type Holders = HashMap<(HierarchyId, Arc<str>), u64>;
+
 /// The cgroups of this machine by id.
 #[derive(Debug, Default)]
 pub struct Cgroups {
     known: HashMap<Key, KnownCgroup>,
     /// The cgroup that a path's series belongs to: the one that is there, or was there last.
-    holders: HashMap<(HierarchyId, Arc<str>), u64>,
+    holders: Holders,
     /// Of each other one that was at that path, the one whose totals its own are part of.
     successors: HashMap<Key, u64>,
     /// How many were forgotten since the last time that none was.
@@ -168,10 +171,7 @@ impl Cgroups {
         }
         for (key, old) in &renamed {
             if let Some(old) = old {
-                let place = (key.0, Arc::from(old.as_str()));
-                if self.holders.get(&place) == Some(&key.1) {
-                    self.holders.remove(&place);
-                }
+                leave_place(&mut self.holders, *key, old);
             }
         }
         renamed.into_iter().filter_map(|(key, _)| self.take_place(key)).collect()
@@ -246,10 +246,7 @@ impl Cgroups {
             stays
         });
         for (key, identity) in &forgotten {
-            let place = (key.0, Arc::from(identity.path.as_str()));
-            if holders.get(&place) == Some(&key.1) {
-                holders.remove(&place);
-            }
+            leave_place(holders, *key, &identity.path);
         }
         if holders.capacity() > 1024 && holders.capacity() > 4 * holders.len() {
             holders.shrink_to_fit();
@@ -270,6 +267,14 @@ impl Cgroups {
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.len()
+    }
+}
+
+/// The series of a path is not that of this cgroup any more, if it was.
+fn leave_place(holders: &mut Holders, (hierarchy, id): Key, path: &str) {
+    let place = (hierarchy, Arc::from(path));
+    if holders.get(&place) == Some(&id) {
+        holders.remove(&place);
     }
 }
 

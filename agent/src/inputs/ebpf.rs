@@ -204,9 +204,8 @@ impl Input for Ebpf {
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let now = Instant::now();
         let Some(attached) = &mut self.attached else { return Ok(()) };
-        let on = attached.probes.retry();
-        if !on.is_empty() {
-            self.report.turn_on(&on);
+        if let Some(report) = attached.probes.retry() {
+            self.report.clone_from(report);
             // The balance of the network counts from here.
             self.host_at_start.interfaces =
                 read_host_totals(&self.shared.host, &self.report.hierarchies).interfaces;

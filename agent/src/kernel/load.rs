@@ -168,21 +168,20 @@ impl Probes {
         self.unload_unused();
     }
 
-    /// Tries again what another owner's programs were in the way of. Returns the groups that are on now.
-    pub fn retry(&mut self) -> Vec<Group> {
-        let mut on = Vec::new();
+    /// Tries again what another owner's programs were in the way of. Returns what is on where that is more than before.
+    pub fn retry(&mut self) -> Option<&Report> {
+        let n_blocked = self.blocked.len();
         for (at, set) in std::mem::take(&mut self.blocked) {
             if self.attach_set(set).is_ok() {
                 self.attached.push(set);
                 let (group, state) = &mut self.report.groups[at];
                 *state = GroupState::On;
                 tracing::info!(probe = group.name(), "attached: what was in the way is gone");
-                on.push(*group);
             } else {
                 self.blocked.push((at, set));
             }
         }
-        on
+        (self.blocked.len() < n_blocked).then_some(&self.report)
     }
 
     /// Attaches all programs of a set, or none.
@@ -261,14 +260,13 @@ impl Probes {
         name: &'static str,
         hook: Hook,
     ) -> Result<Option<CgroupSkbLinkId>, AttachError> {
-        let hierarchies = self.report.hierarchies.clone();
         let link = match (hook, self.ebpf.program_mut(name)) {
             (Hook::TracePoint(_), Some(Program::BtfTracePoint(program))) => {
                 program.attach().map_err(|error| AttachError::Refused(refused(name, &error)))?;
                 None
             }
             (Hook::Skb(direction), Some(Program::CgroupSkb(program))) => {
-                let directory = open_cgroup2(&hierarchies).map_err(AttachError::Refused)?;
+                let directory = open_cgroup2(&self.report.hierarchies).map_err(AttachError::Refused)?;
                 // By link: the kernel lets links of several owners live side by side.
                 let link = program.attach(&directory, direction, CgroupAttachMode::Single);
                 Some(link.map_err(|error| not_attached(name, &error, &directory, direction))?)

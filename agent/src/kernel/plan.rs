@@ -122,15 +122,6 @@ impl Report {
         self.is_group_on(Group::Probe(probe))
     }
 
-    /// Notes that these groups are at work now.
-    pub fn turn_on(&mut self, groups: &[Group]) {
-        for (group, state) in &mut self.groups {
-            if groups.contains(group) {
-                *state = GroupState::On;
-            }
-        }
-    }
-
     /// Whether a group is at work.
     #[must_use]
     pub fn is_group_on(&self, wanted: Group) -> bool {

@@ -12,7 +12,8 @@ use crate::point::Point;
 /// What went through the ring buffer, and what did not.
 pub(super) fn ring(snapshot: &Snapshot<'_>) -> Point {
     let (ring, overflow, ledger) = (&snapshot.ring, snapshot.overflow, &snapshot.accounts.ledger);
-    part(snapshot, "ring")
+    snapshot
+        .part("ring")
         .field("records", integer(ring.records))
         .field("bytes", integer(ring.bytes))
         .field("rows", integer(ledger.rows))
@@ -33,7 +34,8 @@ pub(super) fn identity(
     n_pending: usize,
 ) -> Point {
     let accounts = snapshot.accounts;
-    let mut point = part(snapshot, "identity")
+    let mut point = snapshot
+        .part("identity")
         .field("cgroups", accounts.cgroups.len() as i64)
         .field("unresolved_cgroups", unresolved.n)
         .field("unresolved_cpu_ns", integer(unresolved.cpu_ns))
@@ -56,14 +58,11 @@ pub(super) fn identity(
 pub(super) fn push_costs(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
     for cost in snapshot.costs {
         gathered.push(
-            part(snapshot, "probe")
+            snapshot
+                .part("probe")
                 .tag("probe", cost.program)
                 .field("run_time_ns", cost.run_time_ns)
                 .field("runs", cost.runs),
         );
     }
-}
-
-fn part(snapshot: &Snapshot<'_>, part: &str) -> Point {
-    Point::new("seismograf", snapshot.time).tag("part", part)
 }

@@ -33,7 +33,7 @@ fn cpu(snapshot: &Snapshot<'_>) -> Point {
     let (overflow, rows) = (snapshot.overflow, snapshot.accounts.ledger.cpu.sum());
     let totals = snapshot.host.cpu_ns.zip(snapshot.host_at_start.cpu_ns);
     let machine = totals.map(|(now, then)| now.saturating_sub(then));
-    let mut point = part(snapshot, "cpu");
+    let mut point = snapshot.part("cpu");
     set_balance(&mut point, "ns", rows.usage_ns, overflow.run_ns, machine);
     point.set_field("overflow_switches", integer(overflow.switches));
     point
@@ -51,11 +51,11 @@ fn push_disks(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
         all.rows_ops += disk.rows_ops;
         all.machine_bytes += disk.machine_bytes;
         all.machine_ops += disk.machine_ops;
-        let mut point = part(snapshot, "blkio").tag("device", snapshot.host.disk_name(*device));
+        let mut point = snapshot.part("blkio").tag("device", snapshot.host.disk_name(*device));
         disk.set(&mut point, is_lossless.then_some((0, 0)));
         gathered.push(point);
     }
-    let mut point = part(snapshot, "blkio");
+    let mut point = snapshot.part("blkio");
     point.set_field("overflow_bytes", integer(bytes(overflow)));
     point.set_field("overflow_ops", integer(ops(overflow)));
     all.set(&mut point, Some((bytes(overflow), ops(overflow))));
@@ -103,7 +103,8 @@ impl DiskBalance {
 /// The kernel has no sum of waits to compare with; what was counted and lost its row is told all the same.
 fn runqueue(snapshot: &Snapshot<'_>) -> Point {
     let (overflow, rows) = (snapshot.overflow, snapshot.accounts.ledger.runqueue.sum());
-    part(snapshot, "runqueue")
+    snapshot
+        .part("runqueue")
         .field("rows_wait_ns", integer(rows.wait_ns))
         .field("overflow_wait_ns", integer(overflow.wait_ns))
         .field("overflow_waits", integer(overflow.waits))
@@ -112,7 +113,7 @@ fn runqueue(snapshot: &Snapshot<'_>) -> Point {
 fn net(snapshot: &Snapshot<'_>) -> Point {
     let (rows, overflow) = (snapshot.accounts.ledger.net.sum(), &snapshot.overflow.net);
     let (now, then) = (snapshot.host.interfaces, snapshot.host_at_start.interfaces);
-    let mut point = part(snapshot, "net");
+    let mut point = snapshot.part("net");
     let machine = now.rx_bytes.saturating_sub(then.rx_bytes);
     set_balance(&mut point, "rx_bytes", rows.rx_bytes, overflow.rx_bytes, Some(machine));
     let machine = now.tx_bytes.saturating_sub(then.tx_bytes);
@@ -126,10 +127,6 @@ fn net(snapshot: &Snapshot<'_>) -> Point {
         point.set_field("overflow_tcp_retransmits", integer(overflow.tcp_retransmits));
     }
     point
-}
-
-fn part(snapshot: &Snapshot<'_>, part: &str) -> Point {
-    Point::new("seismograf", snapshot.time).tag("part", part)
 }
 
 /// The four fields of a balance; `unseen` may be negative where the two sides are not read at the same instant.

@@ -14,7 +14,7 @@ use super::pods::PodSum;
 use crate::kernel::drain;
 use crate::kernel::load::Cost;
 use crate::kernel::plan::Report;
-use crate::point::Timestamp;
+use crate::point::{Point, Timestamp};
 
 /// Everything that was counted, at the time of one gather.
 pub(super) struct Snapshot<'a> {
@@ -38,4 +38,11 @@ pub(super) struct Snapshot<'a> {
     pub(super) missed_runs: u64,
     /// What each probe cost; empty unless requested.
     pub(super) costs: &'a [Cost],
+}
+
+impl Snapshot<'_> {
+    /// A point of the input about itself.
+    pub(super) fn part(&self, part: &str) -> Point {
+        Point::new("seismograf", self.time).tag("part", part)
+    }
 }

@@ -10,16 +10,15 @@ pub(crate) mod docker;
 pub(crate) mod kubelet;
 pub(crate) mod names;
 pub mod path;
+pub(crate) mod series;
+mod units;
+pub(crate) mod workloads;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::names::{ContainerName, Names, PodName};
-use crate::point::Point;
 
-/// The name of the container that only holds a pod's namespaces. No API lists it; docker and cAdvisor have always used
-/// this name.
-const PAUSE_NAME: &str = "POD";
 /// A container that its pod's source does not list this long after the agent first saw it is the pause container: the
 /// kubelet itself looks every second.
 const LISTED_WITHIN: Duration = Duration::from_secs(5);
@@ -44,6 +43,7 @@ pub struct Identity {
     pub unit: Option<String>,
     container_end: Option<usize>,
     pod_end: Option<usize>,
+    unit_end: Option<usize>,
 }
 
 impl Identity {
@@ -63,6 +63,25 @@ impl Identity {
     #[must_use]
     pub fn pod_path(&self) -> Option<&str> {
         self.path.get(..self.pod_end?)
+    }
+
+    /// The path of the cgroup whose row it belongs to: that of its innermost container, else of its innermost unit, else its
+    /// own.
+    #[must_use]
+    pub fn owner_path(&self) -> &str {
+        let end = self.container_end.or(self.unit_end);
+        end.and_then(|end| self.path.get(..end)).unwrap_or(&self.path)
+    }
+
+    /// Whether it is a container's or a unit's own cgroup.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        (self.container_end.is_some() || self.unit_end.is_some()) && self.owner_path() == self.path
+    }
+
+    /// Whether its unit is the scope that the container itself is.
+    fn unit_is_container(&self) -> bool {
+        self.unit_end.is_some() && self.unit_end == self.container_end && self.name_in_path().is_none()
     }
 
     /// The names that its container and pod have now; `first_seen` is when the agent first saw the cgroup.
@@ -92,45 +111,6 @@ impl Identity {
             && !named.is_pause;
         lacks_container || (self.pod_uid.is_some() && named.pod.is_none())
     }
-
-    /// Adds the identity tags to a point; those with many values only if `on_request` lists them.
-    pub fn add_tags(&self, point: &mut Point, named: &Named, on_request: &[String]) {
-        if let Some(container) = &named.container {
-            point.set_tag("container_name", container.name.clone());
-            if !container.image.is_empty() {
-                point.set_tag("container_image", container.image.clone());
-            }
-        } else if let Some(name) = self.name_in_path() {
-            point.set_tag("container_name", name.to_owned());
-        } else if named.is_pause {
-            point.set_tag("container_name", PAUSE_NAME);
-        }
-        if let Some(pod) = &named.pod {
-            point.set_tag("pod_name", pod.name.clone());
-            point.set_tag("namespace", pod.namespace.clone());
-            if !pod.node.is_empty() {
-                point.set_tag("node_name", pod.node.clone());
-            }
-        }
-        point.set_tag("cgroup", self.path.clone());
-        if let Some(runtime) = self.runtime {
-            point.set_tag("runtime", runtime);
-        }
-        if let Some(unit) = &self.unit {
-            point.set_tag("unit", unit.clone());
-        }
-        let requested = |tag: &str| on_request.iter().any(|name| name == tag);
-        if let Some(id) = &self.container_id
-            && requested("container_id")
-        {
-            point.set_tag("container_id", id.clone());
-        }
-        if let Some(uid) = &self.pod_uid
-            && requested("pod_uid")
-        {
-            point.set_tag("pod_uid", uid.clone());
-        }
-    }
 }
 
 /// The names of a cgroup's container and pod at one time.
@@ -142,77 +122,4 @@ pub struct Named {
     pub pod: Option<Arc<PodName>>,
     /// It is the pod's pause container.
     pub is_pause: bool,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::names::Source;
-    use crate::point::Timestamp;
-
-    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-    const UID: &str = "12345678-1234-1234-1234-123456789abc";
-
-    fn tags(identity: &Identity, names: &Names, since: Instant) -> Vec<String> {
-        let mut point = Point::new("m", Timestamp(0));
-        identity.add_tags(&mut point, &identity.named(names, since), &[]);
-        let mut tags: Vec<String> = point.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        tags.retain(|tag| !tag.starts_with("cgroup="));
-        tags.sort_unstable();
-        tags
-    }
-
-    #[test]
-    fn a_container_has_its_own_name_and_its_pods() {
-        let (names, now) = (Names::default(), Instant::now());
-        let identity = path::parse(&format!("/kubepods/burstable/pod{UID}/{ID}/nested"));
-        assert!(identity.lacks(&identity.named(&names, now)));
-        names.name_pod(
-            Source::Kubelet,
-            UID,
-            PodName {
-                name: "web-1".into(),
-                namespace: "shop".into(),
-                node: "n1".into(),
-                has_all_containers: true,
-            },
-            now,
-        );
-        assert!(identity.lacks(&identity.named(&names, now)), "it may still be listed");
-        let container = ContainerName { name: "main".into(), image: "bb:1".into() };
-        names.name_container(Source::Kubelet, ID, container, now);
-        assert!(!identity.lacks(&identity.named(&names, now)));
-        let expected = ["container_image=bb:1", "container_name=main", "namespace=shop", "node_name=n1"];
-        assert_eq!(tags(&identity, &names, now)[..4], expected);
-    }
-
-    #[test]
-    fn what_the_kubelet_still_does_not_list_is_the_pause_container() {
-        let (names, now) = (Names::default(), Instant::now());
-        let identity = path::parse(&format!("/kubepods/pod{UID}/{ID}"));
-        let pod = |has_all_containers| PodName {
-            name: "web-1".into(),
-            namespace: "shop".into(),
-            node: String::new(),
-            has_all_containers,
-        };
-        let later = now + LISTED_WITHIN + Duration::from_millis(1);
-        // Its own containers may be among those that the kubelet says nothing of yet.
-        names.name_pod(Source::Kubelet, UID, pod(false), later);
-        assert!(identity.lacks(&identity.named(&names, now)));
-        let pod = pod(true);
-        names.name_pod(Source::Kubelet, UID, pod, now + LISTED_WITHIN + Duration::from_millis(1));
-        assert_eq!(tags(&identity, &names, now)[0], "container_name=POD");
-        assert!(!identity.lacks(&identity.named(&names, now)));
-        let own = path::parse(&format!("/kubepods/pod{UID}"));
-        assert_eq!(tags(&own, &names, now), ["namespace=shop", "pod_name=web-1"]);
-    }
-
-    #[test]
-    fn lxc_has_its_name_in_the_path() {
-        let (names, now) = (Names::default(), Instant::now());
-        let identity = path::parse("/lxc.payload.web/init.scope");
-        assert!(!identity.lacks(&identity.named(&names, now)));
-        assert!(tags(&identity, &names, now).contains(&"container_name=web".to_owned()));
-    }
 }

@@ -3,17 +3,28 @@
 //! Pure: records in, sums out. Keyed by ids alone; names belong to `identity` and are added when points are made, never
 //! before, so that no number depends on a name. Each area is in the one hierarchy in which the kernel accounts it.
 //!
-//! Totals count from when the agent first saw the cgroup, never go back, and are kept until the kernel releases it.
+//! Totals begin where the kernel's own stand when the agent first sees a cgroup, or at 0 where it keeps none; they never go
+//! back, and are kept until the kernel releases it. The sums over all cgroups have only what records told of.
 
+pub(crate) mod amounts;
 pub(crate) mod blkio;
 pub(crate) mod cpu;
 pub(crate) mod histogram;
+pub(crate) mod memory;
 pub(crate) mod net;
 pub(crate) mod oom;
 pub(crate) mod runqueue;
 pub(crate) mod sums;
 
+use std::collections::BTreeMap;
+
+use self::memory::PageFaults;
+use self::sums::{Accumulate, Sums};
+use crate::host::cgroupfs::figures::Throttling;
 use crate::kernel::records::Record;
+
+/// How long tasks stood still, in microseconds, by resource (`cpu`) and kind (`some`).
+pub type Stalls = BTreeMap<(&'static str, &'static str), u64>;
 
 /// The ledger of every area.
 #[derive(Debug, Default)]
@@ -28,6 +39,12 @@ pub struct Ledger {
     pub runqueue: runqueue::Runqueue,
     /// OOM-killed processes by cgroup.
     pub oom: oom::Oom,
+    /// Page faults by cgroup in the hierarchy of memory, as its files had them last.
+    pub page_faults: Sums<PageFaults>,
+    /// What a CPU quota did, by cgroup in the hierarchy of CPU time, likewise.
+    pub throttling: Sums<Throttling>,
+    /// Stall times by cgroup in cgroup2, likewise.
+    pub stalls: Sums<Stalls>,
     /// Rows taken in so far.
     pub rows: u64,
 }
@@ -46,11 +63,32 @@ impl Ledger {
         self.rows += 1;
     }
 
-    /// Starts a new interval: values "over the interval" count from here.
-    pub fn start_interval(&mut self) {
-        self.cpu.start_interval();
-        self.blkio.start_interval();
-        self.net.start_interval();
-        self.runqueue.start_interval();
+    /// Starts a new interval for the cgroups in the hierarchy of each area that the functions name.
+    pub fn start_interval(
+        &mut self,
+        of_cpu: impl Fn(u64) -> bool,
+        of_blkio: impl Fn(u64) -> bool,
+        of_net: impl Fn(u64) -> bool,
+    ) {
+        self.cpu.start_interval(&of_cpu);
+        self.runqueue.start_interval(&of_cpu);
+        self.blkio.start_interval(&of_blkio);
+        self.net.start_interval(&of_net);
+    }
+}
+
+impl Accumulate for Throttling {
+    fn add(&mut self, other: &Self) {
+        self.nr_periods += other.nr_periods;
+        self.nr_throttled += other.nr_throttled;
+        self.throttled_ns += other.throttled_ns;
+    }
+}
+
+impl Accumulate for Stalls {
+    fn add(&mut self, other: &Self) {
+        for (kind, us) in other {
+            *self.entry(*kind).or_default() += us;
+        }
     }
 }

@@ -183,6 +183,12 @@ impl Cgroupfs {
         files.number("cpuacct.usage")
     }
 
+    /// Block I/O of a cgroup and everything below it, by device; one that it has not used may be missing.
+    #[must_use]
+    pub fn blkio(&self, path: &str) -> Option<Vec<DeviceIo>> {
+        self.read_blkio(&mut self.state(), path)
+    }
+
     fn read_memory(&self, state: &mut State, path: &str) -> Option<Memory> {
         let mut files = state.files(&self.hierarchies, self.memory, path)?;
         if self.memory == HierarchyId::UNIFIED {

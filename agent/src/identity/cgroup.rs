@@ -1,7 +1,7 @@
-//! Cgroup id to path: the life-cycle records of the kernel, and the walk.
+//! Cgroup id to path and to owner: the life-cycle records of the kernel, and the walk.
 //!
 //! An id is the inode number of its directory within one hierarchy (`kernfs_node.id`, Linux 5.5 and later on 64 bit),
-//! so every key has its hierarchy with it.
+//! so every key has its hierarchy with it. An owner is known by its path, which joins the hierarchies.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -33,92 +33,123 @@ enum Life {
     },
 }
 
+/// Whose row a cgroup belongs to: a container, a unit, or a cgroup that is part of neither.
 #[derive(Debug)]
-struct KnownCgroup {
-    identity: Arc<Identity>,
+pub struct Owner {
+    /// A number of its own.
+    pub id: u64,
+    /// Who it is; the path is that of its own cgroup.
+    pub identity: Identity,
+    /// When the agent first saw one of its cgroups.
+    pub since: Instant,
+}
+
+/// A cgroup that exists, or of which something may still arrive.
+#[derive(Debug)]
+pub struct KnownCgroup {
+    path: Arc<str>,
+    owner: Arc<Owner>,
     life: Life,
-    /// When the agent first saw it.
-    first_seen: Instant,
 }
 
 impl KnownCgroup {
-    fn alive(identity: Identity, first_seen: Instant) -> Self {
-        Self { identity: Arc::new(identity), life: Life::Alive, first_seen }
+    /// The path from its hierarchy's root.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whose row it belongs to.
+    #[must_use]
+    pub fn owner(&self) -> &Arc<Owner> {
+        &self.owner
+    }
+
+    /// Whether its directory exists.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.life == Life::Alive
+    }
+
+    /// Whether it is its owner's own cgroup; the others are below that.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        *self.path == *self.owner.identity.path
+    }
+
+    /// Whether it is a container's or a unit's own cgroup.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        self.is_own() && self.owner.identity.is_owner()
     }
 }
-
-/// The id of a cgroup that is gone, and that of the one that took its place in the same hierarchy.
-pub type Succession = (u64, u64);
-
-/// The id of a cgroup by its hierarchy and path.
-type Holders = HashMap<(HierarchyId, Arc<str>), u64>;
 
 /// The cgroups of this machine by id.
 #[derive(Debug, Default)]
 pub struct Cgroups {
     known: HashMap<Key, KnownCgroup>,
-    /// The cgroup that a path's series belongs to: the one that is there, or was there last.
-    holders: Holders,
-    /// Of each other one that was at that path, the one whose totals its own are part of.
-    successors: HashMap<Key, u64>,
+    /// By path.
+    owners: HashMap<Arc<str>, Arc<Owner>>,
+    next_owner: u64,
     /// How many were forgotten since the last time that none was.
     n_forgotten: usize,
+}
+
+/// A cgroup that was forgotten.
+#[derive(Debug)]
+pub struct Gone {
+    /// Its hierarchy and id.
+    pub key: Key,
+    /// Whose row it belonged to.
+    pub owner: Arc<Owner>,
+    /// The id of another cgroup of that owner in this hierarchy, if there is one.
+    pub heir: Option<u64>,
+    /// Its path.
+    pub path: Arc<str>,
 }
 
 /// The cgroups that were forgotten.
 #[derive(Debug, Default)]
 pub struct Forgotten {
-    /// Their keys and identities.
-    pub gone: Vec<(Key, Arc<Identity>)>,
+    /// Each of them.
+    pub gone: Vec<Gone>,
     /// They were so many that their memory should be released: now, or now that the last of them are gone.
     pub is_wave: bool,
 }
 
 impl Cgroups {
     /// Brings the cgroups of a hierarchy in line with those that a walk found: records may be lost, or there may be none. What
-    /// was not found is removed. Returns what took the place of others, as of [`Self::changed`].
-    pub(crate) fn walked(
-        &mut self,
-        hierarchy: HierarchyId,
-        found: &[FoundCgroup],
-        now: Instant,
-    ) -> Vec<Succession> {
+    /// was not found is removed.
+    pub(crate) fn walked(&mut self, hierarchy: HierarchyId, found: &[FoundCgroup], now: Instant) {
         // A hierarchy that cannot be read says nothing of what is there.
         if found.is_empty() {
-            return Vec::new();
+            return;
         }
         let ids: HashSet<u64> = found.iter().map(|cgroup| cgroup.id).collect();
         for ((of, id), known) in &mut self.known {
-            if *of == hierarchy && known.life == Life::Alive && !ids.contains(id) {
+            if *of == hierarchy && known.is_alive() && !ids.contains(id) {
                 known.life = Life::Removed(now);
             }
         }
-        let mut successions = Vec::new();
         for FoundCgroup { id, path } in found {
             let key = (hierarchy, *id);
             let change = match self.known.get(&key) {
                 None => CgroupChange::Made,
-                Some(known) if known.identity.path != *path => CgroupChange::Renamed,
+                Some(known) if *known.path != **path => CgroupChange::Renamed,
                 Some(_) => continue,
             };
-            successions.extend(self.changed(key, change, path.as_bytes(), now));
+            self.changed(key, change, path.as_bytes(), now);
         }
-        successions
     }
 
     /// Applies a life-cycle record. `path` is empty when the kernel could not read it.
-    ///
-    /// Returns the ids of cgroups that are gone, each with that of the one that has taken its place: their path, and so
-    /// their series, is the same, and the totals continue.
-    pub fn changed(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) -> Vec<Succession> {
+    pub fn changed(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) {
         if change == CgroupChange::Renamed {
             return self.renamed(key, path, now);
         }
-        let mut is_new = false;
         // Also one that is only now seen and gone already: its creation was lost, or came before the walk did.
         if !path.is_empty() && (change == CgroupChange::Made || !self.known.contains_key(&key)) {
-            self.known.insert(key, KnownCgroup::alive(path::parse_record(path), now));
-            is_new = true;
+            self.put(key, path::parse_record(path), now);
         }
         if let Some(known) = self.known.get_mut(&key) {
             known.life = match change {
@@ -127,140 +158,117 @@ impl Cgroups {
                 CgroupChange::Released => Life::Released { flushed: false },
             };
         }
-        is_new.then(|| self.take_place(key)).flatten().into_iter().collect()
     }
 
-    /// Has a cgroup hold the series of its path, or be part of the one that holds it. Of two, the one that is there holds it,
-    /// else the younger one: ids are handed out in order.
-    fn take_place(&mut self, key: Key) -> Option<Succession> {
-        let (hierarchy, id) = key;
-        self.successors.remove(&key);
-        let place = (hierarchy, Arc::from(self.known.get(&key)?.identity.path.as_str()));
-        let holder = *self.holders.entry(place.clone()).or_insert(id);
-        if holder == id {
-            return None;
+    fn put(&mut self, key: Key, identity: Identity, now: Instant) {
+        let path = Arc::from(identity.path.as_str());
+        let owner = self.owner(identity, now);
+        self.known.insert(key, KnownCgroup { path, owner, life: Life::Alive });
+    }
+
+    /// The owner of the cgroup that `identity` is that of.
+    fn owner(&mut self, identity: Identity, now: Instant) -> Arc<Owner> {
+        if let Some(owner) = self.owners.get(identity.owner_path()) {
+            return Arc::clone(owner);
         }
-        let holds = (self.is_alive(key), id) > (self.is_alive((hierarchy, holder)), holder);
-        let (old, new) = if holds { (holder, id) } else { (id, holder) };
-        self.holders.insert(place, new);
-        self.successors.insert((hierarchy, old), new);
-        Some((old, new))
+        let is_own = identity.owner_path() == identity.path;
+        let identity = if is_own { identity } else { path::parse(identity.owner_path()) };
+        self.next_owner += 1;
+        let path = Arc::from(identity.path.as_str());
+        let owner = Arc::new(Owner { id: self.next_owner, identity, since: now });
+        self.owners.insert(path, Arc::clone(&owner));
+        owner
     }
 
     /// A cgroup and all that is in it have other paths from now on, which v1 hierarchies allow.
-    fn renamed(&mut self, key: Key, path: &[u8], now: Instant) -> Vec<Succession> {
+    fn renamed(&mut self, key: Key, path: &[u8], now: Instant) {
         if path.is_empty() {
-            return Vec::new();
+            return;
         }
         let identity = path::parse_record(path);
         let new = identity.path.clone();
-        let before = self.known.insert(key, KnownCgroup::alive(identity, now));
-        let mut renamed = vec![(key, before.as_ref().map(|before| before.identity.path.clone()))];
-        if let Some(before) = &before {
-            for (other, known) in &mut self.known {
-                let below = known.identity.path.strip_prefix(&before.identity.path);
-                if other.0 == key.0
-                    && known.life == Life::Alive
-                    && let Some(below) = below.filter(|rest| rest.starts_with('/'))
-                {
-                    let identity = Arc::new(path::parse(&format!("{new}{below}")));
-                    let old = std::mem::replace(&mut known.identity, identity);
-                    renamed.push((*other, Some(old.path.clone())));
-                }
-            }
+        let before = self.known.get(&key).map(|known| Arc::clone(&known.path));
+        self.put(key, identity, now);
+        let Some(before) = before else { return };
+        let inside = |(other, known): (&Key, &KnownCgroup)| {
+            let below = known.path.strip_prefix(&*before).filter(|below| below.starts_with('/'));
+            let below = below.filter(|_| other.0 == key.0 && known.is_alive())?;
+            Some((*other, format!("{new}{below}")))
+        };
+        let renamed: Vec<(Key, String)> = self.known.iter().filter_map(inside).collect();
+        for (other, path) in renamed {
+            self.put(other, path::parse(&path), now);
         }
-        for (key, old) in &renamed {
-            if let Some(old) = old {
-                leave_place(&mut self.holders, *key, old);
-            }
-        }
-        renamed.into_iter().filter_map(|(key, _)| self.take_place(key)).collect()
     }
 
-    /// The id whose totals a delta of this cgroup belongs to: its own, or that of the one that took its place.
+    /// Each cgroup, in any hierarchy; unsorted.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &KnownCgroup)> {
+        self.known.iter().map(|(key, known)| (*key, known))
+    }
+
+    /// Each owner; unsorted.
+    pub fn owners(&self) -> impl Iterator<Item = &Arc<Owner>> {
+        self.owners.values()
+    }
+
+    /// A cgroup, present or past.
     #[must_use]
-    pub fn current(&self, (hierarchy, mut id): Key) -> u64 {
-        if !self.successors.is_empty() {
-            while let Some(successor) = self.successors.get(&(hierarchy, id)) {
-                id = *successor;
-            }
-        }
-        id
+    pub fn get(&self, key: Key) -> Option<&KnownCgroup> {
+        self.known.get(&key)
     }
 
-    /// When the agent first saw it.
-    #[must_use]
-    pub fn first_seen(&self, key: Key) -> Option<Instant> {
-        self.known.get(&key).map(|known| known.first_seen)
-    }
-
-    /// Those that are part of a pod, in any hierarchy, and when the agent first saw them; unsorted.
-    pub fn of_pods(&self) -> impl Iterator<Item = (Key, &Arc<Identity>, Instant)> {
-        let of_pods = self.known.iter().filter(|(_, known)| known.identity.pod_uid.is_some());
-        of_pods.map(|(key, known)| (*key, &known.identity, known.first_seen))
-    }
-
-    /// Those of a hierarchy whose directory exists, and when the agent first saw them; unsorted.
-    pub fn alive(&self, hierarchy: HierarchyId) -> impl Iterator<Item = (&Arc<Identity>, Instant)> {
-        self.known
-            .iter()
-            .filter(move |((of, _), known)| *of == hierarchy && known.life == Life::Alive)
-            .map(|(_, known)| (&known.identity, known.first_seen))
-    }
-
-    /// The identity of a cgroup, present or past.
-    #[must_use]
-    pub fn get(&self, key: Key) -> Option<&Arc<Identity>> {
-        self.known.get(&key).map(|known| &known.identity)
-    }
-
-    /// Whether its directory exists.
-    #[must_use]
-    pub fn is_alive(&self, key: Key) -> bool {
-        self.known.get(&key).is_some_and(|known| known.life == Life::Alive)
-    }
-
-    /// Whether deltas of it can still arrive, or its name is needed for other reasons.
-    #[must_use]
-    pub fn is_known(&self, key: Key) -> bool {
-        self.known.contains_key(&key)
-    }
-
-    /// Forgets the cgroups from which nothing more can arrive. Call it after the rows of a flush were published.
+    /// Forgets the cgroups from which nothing more can arrive, unless their row still `waits`. Call it after the rows of a
+    /// flush were published.
     ///
     /// One that was released during a flush can have a delta on a CPU that was already flushed, so it is kept until the
     /// next flush.
-    pub fn forget_the_dead(&mut self, now: Instant) -> Forgotten {
-        let mut forgotten = Vec::new();
-        let Self { known, holders, successors, n_forgotten } = self;
-        known.retain(|key, known| {
-            let stays = match &mut known.life {
-                Life::Alive => true,
-                Life::Removed(at) => now.duration_since(*at) < REMOVAL_RETENTION,
-                Life::Released { flushed } => !std::mem::replace(flushed, true),
+    pub fn forget_the_dead(&mut self, now: Instant, waits: impl Fn(&Owner) -> bool) -> Forgotten {
+        let mut gone = Vec::new();
+        self.known.retain(|key, known| {
+            let is_over = match &mut known.life {
+                Life::Alive => false,
+                Life::Removed(at) => now.duration_since(*at) >= REMOVAL_RETENTION,
+                Life::Released { flushed } => std::mem::replace(flushed, true),
             };
+            let stays = !is_over || waits(&known.owner);
             if !stays {
-                successors.remove(key);
-                forgotten.push((*key, Arc::clone(&known.identity)));
+                let (owner, path) = (Arc::clone(&known.owner), Arc::clone(&known.path));
+                gone.push(Gone { key: *key, owner, heir: None, path });
             }
             stays
         });
-        for (key, identity) in &forgotten {
-            leave_place(holders, *key, &identity.path);
+        if !gone.is_empty() {
+            self.find_heirs(&mut gone);
+            let owners: HashSet<u64> = self.known.values().map(|known| known.owner.id).collect();
+            self.owners.retain(|_, owner| owners.contains(&owner.id));
+            shrink(&mut self.owners);
         }
-        if holders.capacity() > 1024 && holders.capacity() > 4 * holders.len() {
-            holders.shrink_to_fit();
-        }
-        if self.known.capacity() > 1024 && self.known.capacity() > 4 * self.known.len() {
-            self.known.shrink_to_fit();
-        }
-        *n_forgotten += forgotten.len();
-        let is_over = forgotten.is_empty();
-        let is_wave = forgotten.len() >= WAVE || (is_over && *n_forgotten >= WAVE);
+        shrink(&mut self.known);
+        self.n_forgotten += gone.len();
+        let is_over = gone.is_empty();
+        let is_wave = gone.len() >= WAVE || (is_over && self.n_forgotten >= WAVE);
         if is_over {
-            *n_forgotten = 0;
+            self.n_forgotten = 0;
         }
-        Forgotten { gone: forgotten, is_wave }
+        Forgotten { gone, is_wave }
+    }
+
+    /// What is there of the same owners; their own cgroups first, which stay longest.
+    fn find_heirs(&self, gone: &mut [Gone]) {
+        let wanted: HashSet<(HierarchyId, u64)> =
+            gone.iter().map(|gone| (gone.key.0, gone.owner.id)).collect();
+        let mut heirs: HashMap<(HierarchyId, u64), (bool, u64)> = HashMap::new();
+        for ((hierarchy, id), known) in &self.known {
+            let of = (*hierarchy, known.owner.id);
+            if wanted.contains(&of) {
+                let candidate = (known.is_own() && known.is_alive(), *id);
+                let heir = heirs.entry(of).or_insert(candidate);
+                *heir = (*heir).max(candidate);
+            }
+        }
+        for gone in gone {
+            gone.heir = heirs.get(&(gone.key.0, gone.owner.id)).map(|(_, id)| *id);
+        }
     }
 
     /// How many cgroups are known, in all hierarchies.
@@ -270,11 +278,10 @@ impl Cgroups {
     }
 }
 
-/// The series of a path is not that of this cgroup any more, if it was.
-fn leave_place(holders: &mut Holders, (hierarchy, id): Key, path: &str) {
-    let place = (hierarchy, Arc::from(path));
-    if holders.get(&place) == Some(&id) {
-        holders.remove(&place);
+/// Releases memory after a wave of cgroups, but not for a few.
+fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > 1024 && map.capacity() > 4 * map.len() {
+        map.shrink_to_fit();
     }
 }
 
@@ -287,20 +294,34 @@ mod tests {
 
     const KEY: Key = (HierarchyId(0), 42);
 
+    fn nothing_waits(_: &Owner) -> bool {
+        false
+    }
+
+    fn is_alive(cgroups: &Cgroups, key: Key) -> bool {
+        cgroups.get(key).is_some_and(KnownCgroup::is_alive)
+    }
+
     #[test]
     fn a_name_outlives_its_cgroup_until_the_kernel_releases_it() {
         let (mut cgroups, start) = (Cgroups::default(), Instant::now());
         cgroups.changed(KEY, CgroupChange::Made, b"/a", start);
-        assert!(cgroups.is_alive(KEY));
+        assert!(is_alive(&cgroups, KEY));
         cgroups.changed(KEY, CgroupChange::Removed, b"/a", start);
-        cgroups.forget_the_dead(start);
-        assert_eq!(cgroups.get(KEY).map(|identity| identity.path.as_str()), Some("/a"));
-        assert!(!cgroups.is_alive(KEY));
+        cgroups.forget_the_dead(start, nothing_waits);
+        assert_eq!(cgroups.get(KEY).map(KnownCgroup::path), Some("/a"));
+        assert!(!is_alive(&cgroups, KEY));
         cgroups.changed(KEY, CgroupChange::Released, b"/a", start);
-        cgroups.forget_the_dead(start);
-        assert!(cgroups.is_known(KEY), "a flush may have been running");
-        cgroups.forget_the_dead(start);
-        assert_eq!(cgroups.len(), 0);
+        cgroups.forget_the_dead(start, nothing_waits);
+        assert!(cgroups.get(KEY).is_some(), "a flush may have been running");
+        cgroups.forget_the_dead(start, |_| true);
+        assert!(cgroups.get(KEY).is_some(), "its name may still come");
+        let forgotten = cgroups.forget_the_dead(start, nothing_waits);
+        assert_eq!(
+            forgotten.gone.iter().map(|gone| (gone.key, gone.heir)).collect::<Vec<_>>(),
+            [(KEY, None)]
+        );
+        assert_eq!((cgroups.len(), cgroups.owners().count()), (0, 0));
     }
 
     #[test]
@@ -308,7 +329,7 @@ mod tests {
         let (mut cgroups, start) = (Cgroups::default(), Instant::now());
         cgroups.changed(KEY, CgroupChange::Removed, b"/a", start);
         assert_eq!(cgroups.len(), 1);
-        cgroups.forget_the_dead(start + REMOVAL_RETENTION);
+        cgroups.forget_the_dead(start + REMOVAL_RETENTION, nothing_waits);
         assert_eq!(cgroups.len(), 0);
     }
 
@@ -317,7 +338,7 @@ mod tests {
         let (mut cgroups, now) = (Cgroups::default(), Instant::now());
         cgroups.changed(KEY, CgroupChange::Made, b"/a", now);
         cgroups.changed(KEY, CgroupChange::Made, b"/b", now);
-        assert_eq!(cgroups.get(KEY).map(|identity| identity.path.as_str()), Some("/b"));
+        assert_eq!(cgroups.get(KEY).map(KnownCgroup::path), Some("/b"));
     }
 
     #[test]
@@ -330,9 +351,8 @@ mod tests {
         cgroups.changed((HierarchyId(9), 5), CgroupChange::Made, b"/a/b", now);
         cgroups.changed((KEY.0, 1), CgroupChange::Renamed, b"/x", now);
         // A new one at the old name is one of its own.
-        assert_eq!(cgroups.changed((KEY.0, 6), CgroupChange::Made, b"/a", now), []);
-        let path =
-            |hierarchy, id| cgroups.get((hierarchy, id)).map(|identity| identity.path.clone()).unwrap();
+        cgroups.changed((KEY.0, 6), CgroupChange::Made, b"/a", now);
+        let path = |hierarchy, id| cgroups.get((hierarchy, id)).map(|known| known.path().to_owned()).unwrap();
         assert_eq!([1, 2, 3, 4, 6].map(|id| path(KEY.0, id)), ["/x", "/x/b", "/ab", "/c", "/a"]);
         assert_eq!(path(HierarchyId(9), 5), "/a/b");
     }
@@ -345,26 +365,47 @@ mod tests {
     fn what_a_walk_does_not_meet_is_removed() {
         let (mut cgroups, now) = (Cgroups::default(), Instant::now());
         let hierarchy = HierarchyId(0);
-        assert_eq!(cgroups.walked(hierarchy, &found(&[("/", 1), ("/a", 2), ("/b", 3)]), now), []);
+        cgroups.walked(hierarchy, &found(&[("/", 1), ("/a", 2), ("/b", 3)]), now);
         cgroups.changed((HierarchyId(7), 2), CgroupChange::Made, b"/a", now);
         // `/a` was removed and created again, `/b` removed, without a record.
-        assert_eq!(cgroups.walked(hierarchy, &found(&[("/", 1), ("/a", 4)]), now), [(2, 4)]);
-        assert!(!cgroups.is_alive((hierarchy, 3)) && cgroups.is_alive((HierarchyId(7), 2)));
-        assert_eq!(cgroups.current((hierarchy, 2)), 4);
+        cgroups.walked(hierarchy, &found(&[("/", 1), ("/a", 4)]), now);
+        assert!([2, 3].iter().all(|id| !is_alive(&cgroups, (hierarchy, *id))));
+        assert!(is_alive(&cgroups, (hierarchy, 4)) && is_alive(&cgroups, (HierarchyId(7), 2)));
         // A hierarchy that cannot be read is no empty one.
-        assert_eq!(cgroups.walked(hierarchy, &found(&[]), now), []);
-        assert!(cgroups.is_alive((hierarchy, 4)));
-        cgroups.forget_the_dead(now + REMOVAL_RETENTION);
+        cgroups.walked(hierarchy, &found(&[]), now);
+        assert!(is_alive(&cgroups, (hierarchy, 4)));
+        let forgotten = cgroups.forget_the_dead(now + REMOVAL_RETENTION, nothing_waits);
+        let mut heirs: Vec<_> = forgotten.gone.iter().map(|gone| (gone.key.1, gone.heir)).collect();
+        heirs.sort_unstable();
+        assert_eq!(heirs, [(2, Some(4)), (3, None)], "the one that is at its path goes on with what it had");
         assert_eq!(cgroups.len(), 3);
     }
 
     #[test]
-    fn one_whose_removal_was_lost_gives_its_place_to_the_next() {
+    fn each_cgroup_belongs_to_its_innermost_container_or_unit() {
         let (mut cgroups, now) = (Cgroups::default(), Instant::now());
-        cgroups.changed((KEY.0, 2), CgroupChange::Made, b"/a", now);
-        assert_eq!(cgroups.changed((KEY.0, 5), CgroupChange::Made, b"/a", now), [(2, 5)]);
-        assert_eq!(cgroups.walked(KEY.0, &found(&[("/", 1), ("/a", 5)]), now), []);
-        assert_eq!(cgroups.alive(KEY.0).filter(|(identity, _)| identity.path == "/a").count(), 1);
+        let container = format!("/docker/{}", "ab".repeat(32));
+        let paths = [
+            ("/", "/", false),
+            ("/system.slice", "/system.slice", false),
+            ("/system.slice/a.service", "/system.slice/a.service", true),
+            ("/system.slice/a.service/worker", "/system.slice/a.service", true),
+            (&container, &container, true),
+            (&format!("{container}/init.scope"), &container, true),
+        ];
+        for (n, (path, owner, is_owner)) in paths.iter().enumerate() {
+            let key = (KEY.0, n as u64);
+            cgroups.changed(key, CgroupChange::Made, path.as_bytes(), now);
+            let known = cgroups.get(key).unwrap();
+            assert_eq!(known.owner().identity.path, *owner);
+            assert_eq!(known.is_owner(), *is_owner && path == owner, "{path}");
+        }
+        assert_eq!(cgroups.owners().count(), 4);
+        // What was in a container is the container's also when it is gone.
+        cgroups.changed((KEY.0, 5), CgroupChange::Released, b"", now);
+        cgroups.forget_the_dead(now, nothing_waits);
+        let forgotten = cgroups.forget_the_dead(now, nothing_waits);
+        assert_eq!(forgotten.gone[0].heir, Some(4));
     }
 
     #[test]
@@ -384,8 +425,8 @@ mod tests {
             let Some(mount) = hierarchies.mount(id) else { continue };
             let path = if path == "/" { path } else { path.trim_start_matches("/..") };
             let Ok(directory) = std::fs::metadata(mount.join(path.trim_start_matches('/'))) else { continue };
-            let identity = cgroups.get((id, directory.ino())).map(|identity| identity.path.as_str());
-            assert_eq!(identity, Some(path), "{line}");
+            let known = cgroups.get((id, directory.ino())).map(KnownCgroup::path);
+            assert_eq!(known, Some(path), "{line}");
             n_found += 1;
         }
         if hierarchies.mounted().next().is_none() {

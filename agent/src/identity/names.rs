@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::workloads::Workload;
 use crate::line_protocol::truncated;
 
 /// How long the names of what ended are kept.
@@ -37,7 +38,7 @@ pub struct ContainerName {
 }
 
 /// What a pod is called.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodName {
     /// Its name.
     pub name: String,
@@ -45,6 +46,8 @@ pub struct PodName {
     pub namespace: String,
     /// The node it runs on.
     pub node: String,
+    /// What it belongs to.
+    pub workload: Option<Workload>,
     /// Its source knows all its containers, so that another one in its cgroup is the pause container.
     pub has_all_containers: bool,
 }
@@ -117,6 +120,9 @@ impl Names {
             name: truncated(pod.name),
             namespace: truncated(pod.namespace),
             node: truncated(pod.node),
+            workload: pod
+                .workload
+                .map(|Workload { name, pods }| Workload { name: truncated(name), pods: pods.map(truncated) }),
             has_all_containers: pod.has_all_containers,
         };
         put(&mut self.tables().pods, MAX_PODS, uid, pod, source, now);
@@ -248,8 +254,7 @@ mod tests {
     #[test]
     fn what_a_listing_lacks_has_ended_and_other_sources_are_unaffected() {
         let (names, start) = (Names::default(), Instant::now());
-        let pod =
-            PodName { name: "p".into(), namespace: "n".into(), node: "h".into(), has_all_containers: true };
+        let pod = PodName { name: "p".into(), ..PodName::default() };
         names.name_container(Source::Kubelet, "c1", container("a"), start);
         names.name_pod(Source::Kubelet, "u1", pod, start);
         names.name_container(Source::Docker, "c2", container("b"), start);

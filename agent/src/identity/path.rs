@@ -19,8 +19,10 @@ use super::Identity;
 
 /// Digits of a container's id.
 const CONTAINER_ID_DIGITS: usize = 64;
-/// Digits of an ECS task's id, and of a static pod's UID, which is a hash of its manifest.
+/// Digits of an ECS task's id.
 const SHORT_ID_DIGITS: usize = 32;
+/// The longest UID of a pod that is accepted. Most are UUIDs; that of a static pod is a hash of its manifest, or in it.
+const MAX_POD_UID_BYTES: usize = 128;
 /// Digits of a UUID, group by group.
 const UUID_GROUPS: &[usize] = &[8, 4, 4, 4, 12];
 /// The same for Garden's container ids: almost a UUID.
@@ -82,6 +84,7 @@ struct Reader<'a> {
     container: Option<ContainerPart<'a>>,
     container_end: Option<usize>,
     unit: Option<&'a str>,
+    unit_end: Option<usize>,
 }
 
 struct PodPart<'a> {
@@ -110,6 +113,7 @@ impl<'a> Reader<'a> {
         if self.container.is_none() && is_unit(name) {
             // systemd puts an underscore before a name that could be one of the kernel's files (`cg_escape`).
             self.unit = Some(name.strip_prefix('_').unwrap_or(name));
+            self.unit_end = Some(end);
         }
         let (pod, mut parent) = (self.pod(name), name);
         let is_pod = pod.is_some();
@@ -140,7 +144,7 @@ impl<'a> Reader<'a> {
             ("kubepods", "besteffort") => "besteffort",
             _ => return None,
         };
-        (is_hex_groups(uid, '-', UUID_GROUPS) || is_hex(uid, SHORT_ID_DIGITS)).then_some(PodPart { uid, qos })
+        is_pod_uid(uid).then_some(PodPart { uid, qos })
     }
 
     /// A container's directory, and the runtime that created it.
@@ -201,6 +205,7 @@ impl<'a> Reader<'a> {
             unit: self.unit.map(str::to_owned),
             container_end: self.container_end,
             pod_end: self.pod_end,
+            unit_end: self.unit_end,
         }
     }
 }
@@ -214,8 +219,14 @@ fn pod_slice(name: &str) -> Option<PodPart<'_>> {
         _ => (parent, "guaranteed"),
     };
     let is_kubernetes = root == "kubepods" || root.ends_with("-kubepods");
-    let is_uid = is_hex_groups(uid, '_', UUID_GROUPS) || is_hex(uid, SHORT_ID_DIGITS);
-    (is_kubernetes && is_uid).then_some(PodPart { uid, qos })
+    // systemd would take a dash for another slice, so the kubelet writes `_`.
+    (is_kubernetes && is_pod_uid(uid) && !uid.contains('-')).then_some(PodPart { uid, qos })
+}
+
+/// The manifest of a static pod may have any UID. The place of the directory tells that it is a pod's.
+fn is_pod_uid(uid: &str) -> bool {
+    let is_character = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=MAX_POD_UID_BYTES).contains(&uid.len()) && uid.bytes().all(is_character)
 }
 
 /// `<prefix>-<id>.scope` under systemd, `<prefix>-<id>` under cgroupfs, and `<slice>:<prefix>:<id>` where a runtime
@@ -248,7 +259,7 @@ fn nspawn(name: &str) -> Option<ContainerPart<'_>> {
 }
 
 /// A systemd unit that runs something; slices only group.
-fn is_unit(name: &str) -> bool {
+pub(super) fn is_unit(name: &str) -> bool {
     let is_kind = |kind| matches!(kind, "service" | "scope" | "socket" | "mount" | "swap");
     name.rsplit_once('.').is_some_and(|(stem, kind)| {
         is_kind(kind)

@@ -6,18 +6,19 @@
 //! `cgroup_pressure` and what a CPU quota did; `pod_cpu`, `pod_blkio`, `pod_net`, `pod_mem` for the sums over pods; and
 //! `seismograf` for the balance and the losses.
 //!
-//! Here is the order of a gather: collect, read (`reader`), make points (`points`, pure), close the interval.
+//! Here is the order of a gather: collect, name the rows (`naming`), read (`reader`), add up (`totals`), make points
+//! (`points`), close the interval. All but the first and the third are pure.
 
 mod about;
 mod accounts;
 mod areas;
 mod balance;
+mod begin;
+mod ended;
 mod fields;
 mod host_totals;
+mod naming;
 mod options;
-mod pending;
-mod pod_rows;
-mod pods;
 mod points;
 mod reader;
 mod readings;
@@ -25,18 +26,21 @@ mod rows;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use self::accounts::Accounts;
 use self::areas::Areas;
+use self::begin::Round;
 use self::host_totals::HostTotals;
+use self::naming::{Naming, NamingContext, Waiting};
 pub use self::options::EbpfOptions as Options;
 use self::options::Selection;
-use self::pending::{NamingContext, PendingRows};
-use self::reader::{CgroupReader, read_host_totals};
+use self::reader::{CgroupReader, read_host_totals, read_kernel_sums};
 use self::snapshot::Snapshot;
+use self::totals::Totals;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::hierarchies::{HierarchyId, walk};
 use crate::kernel::drain::Drain;
@@ -65,7 +69,7 @@ struct Attached {
     probes: Probes,
     drain: Drain,
     accounts: Accounts,
-    pending: PendingRows,
+    waiting: Waiting,
     shared: Arc<Shared>,
 }
 
@@ -87,10 +91,10 @@ impl Ebpf {
             .map(|(probes, ring)| {
                 let (drain, shared) = (Drain::new(ring)?, Arc::clone(shared));
                 let accounts = Accounts::new(Areas::of(&report.hierarchies));
-                let mut attached =
-                    Attached { probes, drain, accounts, pending: PendingRows::default(), shared };
+                let mut attached = Attached { probes, drain, accounts, waiting: Waiting::default(), shared };
                 // After the probes, so that no cgroup is missed in between.
                 attached.walk(&report, Instant::now());
+                attached.begin(&report);
                 Ok::<_, std::io::Error>(attached)
             })
             .transpose()?;
@@ -135,8 +139,7 @@ impl Ebpf {
     /// The path of a cgroup, if it is known. For `dump --raw`.
     #[must_use]
     pub fn path(&self, hierarchy: HierarchyId, cgroup: u64) -> Option<&str> {
-        let identity = self.attached.as_ref()?.accounts.cgroups.get((hierarchy, cgroup))?;
-        Some(identity.path.as_str())
+        Some(self.attached.as_ref()?.accounts.cgroups.get((hierarchy, cgroup))?.path())
     }
 }
 
@@ -172,6 +175,24 @@ impl Attached {
         let Self { drain, accounts, shared, .. } = self;
         let now = Instant::now();
         drain.drain(|record| accounts.take(record, &shared.names, &shared.containers, now));
+    }
+
+    /// Has the totals of the owners that are there begin where the kernel's own stand.
+    fn begin(&mut self, report: &Report) {
+        let mut round = Round::first(&self.accounts);
+        while !round.is_empty() {
+            if let Err(error) = self.collect() {
+                tracing::warn!(%error, "cannot write the kernel's cache back: totals begin at 0");
+                return;
+            }
+            let before = Round::counted(&self.accounts);
+            let sums = read_kernel_sums(&self.shared.cgroupfs, &self.accounts.areas, report, round.owners());
+            if let Err(error) = self.collect() {
+                tracing::warn!(%error, "cannot write the kernel's cache back: totals begin at 0");
+                return;
+            }
+            round = round.finish(&mut self.accounts, &before, &sums);
+        }
     }
 
     /// Finds the cgroups that no record tells of.
@@ -224,10 +245,9 @@ impl Input for Ebpf {
             attached.walk(&self.report, now);
             attached.accounts.lost_events = lost;
         }
-        let elapsed = now.duration_since(self.last_gather);
-        (self.last_gather, self.last_flush) = (now, now);
-        self.push_points(gathered, &overflow, now, elapsed);
-        self.close_interval(now);
+        let interval_began = std::mem::replace(&mut self.last_gather, now);
+        self.last_flush = now;
+        self.push_points(gathered, &overflow, interval_began);
         collected
     }
 
@@ -256,40 +276,50 @@ impl Input for Ebpf {
 }
 
 impl Ebpf {
-    /// Reads what the ledger does not have, and makes the points of everything.
+    /// Reads what the ledger does not have, makes the points of everything, and closes the interval, which ends now.
     fn push_points(
         &mut self,
         gathered: &mut Gathered,
         overflow: &seismograf_ebpf::abi::Overflow,
-        now: Instant,
-        elapsed: std::time::Duration,
+        interval_began: Instant,
     ) {
         let Self { options, shared, attached, report, selection, host_at_start, host_before, .. } = self;
-        let Some(Attached { probes, drain, accounts, pending, .. }) = attached else { return };
-        let has_sources = shared.names.has_sources();
+        let Some(Attached { probes, drain, accounts, waiting, .. }) = attached else { return };
+        let (now, names) = (self.last_gather, &*shared.names);
+        let has_sources = names.has_sources();
         let host = read_host_totals(&shared.host, &report.hierarchies);
         for device in accounts.forget_disks(host_before, &host) {
             host_at_start.disks.remove(&device);
         }
-        let pods = accounts.pod_sums(now);
+        let context = NamingContext {
+            names,
+            options: options.series(),
+            selection,
+            now,
+            interval_began,
+            may_wait: has_sources && !gathered.is_last,
+        };
+        let naming = Naming::new(&accounts.cgroups, waiting, context);
         let reader = CgroupReader {
             cgroupfs: &shared.cgroupfs,
             options,
-            selection,
+            naming: &naming,
             accounts,
             time: gathered.time,
             counts_cpu: report.is_on(Probe::Cpu),
             has_other_readers: has_sources,
         };
-        let readings = reader.read(&pods);
+        let readings = reader.read();
+        accounts.enter(&readings, report.is_group_on(Group::Oom));
+        let totals = Totals::new(accounts, &naming, &readings, now);
         let snapshot = Snapshot {
             time: gathered.time,
-            elapsed,
             n_cpus: probes.n_cpus(),
             report,
-            selection,
             accounts,
-            pods: &pods,
+            naming: &naming,
+            names: has_sources.then_some(names),
+            n_waiting: waiting.len(),
             host_at_start,
             host: &host,
             overflow,
@@ -297,22 +327,11 @@ impl Ebpf {
             missed_runs: probes.missed_runs(),
             costs: &if options.probe_costs { probes.costs() } else { Vec::new() },
         };
-        let naming = NamingContext {
-            names: &shared.names,
-            tag_include: &options.tag_include,
-            now,
-            may_wait: has_sources && !gathered.is_last,
-        };
-        points::push(&snapshot, readings, naming, pending, gathered);
+        points::push(&snapshot, &totals, gathered);
         *host_before = host;
-    }
-
-    /// Starts a new interval, and gives back what belonged to cgroups that are gone.
-    fn close_interval(&mut self, now: Instant) {
-        let Some(attached) = &mut self.attached else { return };
-        let forgotten = attached.accounts.close(now);
-        self.shared.cgroupfs.forget(forgotten.gone.iter().map(|(_, identity)| identity.path.as_str()));
-        if forgotten.is_wave {
+        let closed = accounts.close(now, &naming, waiting);
+        shared.cgroupfs.forget(closed.paths.iter().map(|path| &**path));
+        if closed.is_wave {
             crate::service::memory::give_back();
         }
     }

@@ -65,6 +65,12 @@ impl Blkio {
         self.devices.entry(device).or_default().add(&row.amounts);
     }
 
+    /// The totals of a cgroup on a disk, to begin them: what is set here is in no sum, since no record told of it.
+    pub fn entry(&mut self, cgroup: u64, device: Device) -> &mut BlkioTotals {
+        self.devices.entry(device).or_default();
+        self.rows.entry((cgroup, device)).or_default()
+    }
+
     /// The totals of a cgroup by disk.
     pub fn of(&self, cgroup: u64) -> impl Iterator<Item = (Device, &BlkioTotals)> {
         // Looked up for each of the few disks, instead of among all rows.
@@ -97,9 +103,10 @@ impl Blkio {
         self.rows.retain(|(_, of), _| *of != device);
     }
 
-    /// Starts a new interval.
-    pub fn start_interval(&mut self) {
-        self.rows.values_mut().for_each(Accumulate::start_interval);
+    /// Starts a new interval for the cgroups that `ends` names.
+    pub fn start_interval(&mut self, ends: impl Fn(u64) -> bool) {
+        let ended = self.rows.iter_mut().filter(|((id, _), _)| ends(*id)).map(|(_, totals)| totals);
+        ended.for_each(Accumulate::start_interval);
     }
 
     /// Drops cgroups; their totals stay in the sums.

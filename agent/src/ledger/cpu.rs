@@ -59,7 +59,7 @@ mod tests {
         cpu.retain(|id| id == 2);
         assert_eq!(cpu.rows().count(), 1);
         assert_eq!(cpu.sum().usage_ns, 22);
-        cpu.start_interval();
+        cpu.start_interval(|_| true);
         assert_eq!(cpu.rows().next().map(|(_, t)| t.interval_ns), Some(0));
     }
 }

@@ -43,6 +43,11 @@ impl<T: Accumulate> Sums<T> {
         &self.sum
     }
 
+    /// The totals of a cgroup, to begin or to replace them: what is set here is in no sum, since no record told of it.
+    pub fn entry(&mut self, cgroup: u64) -> &mut T {
+        self.rows.entry(cgroup).or_default()
+    }
+
     /// `new` continues the totals of `old`.
     pub fn succeed(&mut self, old: u64, new: u64) {
         if let Some(totals) = self.rows.remove(&old) {
@@ -50,9 +55,11 @@ impl<T: Accumulate> Sums<T> {
         }
     }
 
-    /// Starts a new interval.
-    pub fn start_interval(&mut self) {
-        self.rows.values_mut().chain([&mut self.sum]).for_each(T::start_interval);
+    /// Starts a new interval for the cgroups that `ends` names.
+    pub fn start_interval(&mut self, ends: impl Fn(u64) -> bool) {
+        let ended = self.rows.iter_mut().filter(|(id, _)| ends(**id)).map(|(_, totals)| totals);
+        ended.for_each(T::start_interval);
+        self.sum.start_interval();
     }
 
     /// Drops cgroups; their totals stay in the sum.

@@ -2,20 +2,21 @@
 
 use super::kinds::{Field, Measurement, float, int, tag};
 
-/// What a point of a cgroup is about: its own tags first, then these, which every `cgroup_*` measurement has.
+/// What a row is about: its own tags first, then these, which every `cgroup_*` measurement has.
 macro_rules! identity {
     ($($tag:expr),* $(,)?) => {
         &[
             $($tag,)*
-            tag("cgroup", "path of the cgroup in its hierarchy"),
-            tag("container_name", "name of the container, once known"),
-            tag("container_image", "its image, once known"),
-            tag("pod_name", "its pod, once known"),
-            tag("namespace", "the pod's namespace, once known"),
-            tag("node_name", "the pod's node, once known"),
-            tag("unit", "systemd unit"),
+            tag("container_name", "name of the container; `POD` is what only holds a pod's namespaces"),
+            tag("container_image", "its image as it was asked for, with the tag: `redis:7`"),
+            tag("pod_name", "its pod; of all pods of a job `NAME-*`, unless `job_pods` is `each`"),
+            tag("namespace", "the pod's namespace"),
+            tag("node_name", "the pod's node"),
+            tag("workload", "what made the pod: `deployment/web`, `statefulset/db`, `cronjob/backup`"),
+            tag("cgroup", "path of the cgroup, of what has no name and of units; of all others on request"),
+            tag("unit", "systemd unit, with `*` for what counts or is random in its name: `session-*.scope`"),
             tag("runtime", "container runtime, from the path"),
-            tag("container_id", "id of the container, on request"),
+            tag("container_id", "id of the container, on request, and while two have one name"),
             tag("pod_uid", "id of the pod, on request"),
         ]
     };
@@ -24,8 +25,8 @@ macro_rules! identity {
 pub(super) const CGROUP_CPU: Measurement = Measurement {
     name: "cgroup_cpu",
     input: "ebpf",
-    help: "CPU time of each cgroup, its own without that of its children, since the agent first saw it. Charged at \
-           each context switch with the run time that the kernel itself keeps.",
+    help: "CPU time of each row, since its container, unit or cgroup began. Charged at each context switch with the run \
+           time that the kernel itself keeps.",
     tags: identity!(),
     fields: &[
         int("usage_ns", "ns", "time on a CPU"),
@@ -46,8 +47,9 @@ pub(super) const CGROUP_CPU: Measurement = Measurement {
 pub(super) const CGROUP_BLKIO: Measurement = Measurement {
     name: "cgroup_blkio",
     input: "ebpf",
-    help: "Block I/O of each cgroup and device, since the agent first saw it, counted when a request completes and \
-           charged to the cgroup that the kernel charges. Percentiles are those of the interval.",
+    help: "Block I/O of each row and device, counted when a request completes and charged to the cgroup that the kernel \
+           charges; bytes and operations since the kernel's own count began, the rest since the agent started. Percentiles \
+           are those of the interval.",
     tags: identity!(tag("device", "name of the disk, such as `sda`")),
     fields: &[
         int("read_bytes", "byte", "read"),
@@ -69,8 +71,8 @@ pub(super) const CGROUP_BLKIO: Measurement = Measurement {
 pub(super) const CGROUP_NET: Measurement = Measurement {
     name: "cgroup_net",
     input: "ebpf",
-    help: "IP traffic of the sockets of each cgroup, since the agent first saw it, with packets and headers as they \
-           are on the wire, also where the card splits and joins them.",
+    help: "IP traffic of the sockets of each row, since the agent started or the row began, with packets and headers as \
+           they are on the wire, also where the card splits and joins them.",
     tags: identity!(),
     fields: &[
         int("rx_bytes", "byte", "received, from the IP header on"),
@@ -84,8 +86,9 @@ pub(super) const CGROUP_NET: Measurement = Measurement {
 pub(super) const CGROUP_MEM: Measurement = Measurement {
     name: "cgroup_mem",
     input: "ebpf",
-    help: "Memory of each cgroup and everything below it, from the files of cgroupfs; the same meaning under v1 and v2. \
-           When a process is OOM-killed and its cgroup goes away with it, a last point has the kills.",
+    help: "Memory of each row, from the files of cgroupfs: everything in its cgroup but the rows below it; the same meaning \
+           under v1 and v2. A cgroup that only groups others has no `page_faults`. When a process is OOM-killed and its \
+           cgroup goes away with it, a last point has the kills.",
     tags: identity!(),
     fields: MEMORY,
 };
@@ -109,7 +112,9 @@ pub(super) const MEMORY: &[Field] = &[
 pub(super) const CGROUP_PRESSURE: Measurement = Measurement {
     name: "cgroup_pressure",
     input: "ebpf",
-    help: "Pressure stall information of each cgroup in cgroup2 (Linux 4.20 and later), once something stood still.",
+    help: "Pressure stall information of each row's cgroup in cgroup2 (Linux 4.20 and later), once something stood still. \
+           It cannot be divided: what is below the cgroup is in it. Of several cgroups in one row, the highest averages, and \
+           the sum of the times.",
     tags: identity!(tag("resource", "what tasks stood still for: `cpu`, `memory`, `io`")),
     fields: &[
         float("some_avg10", "%", "of the last 10 s, in which at least one task stood still"),
@@ -129,13 +134,14 @@ macro_rules! pod {
         Measurement {
             name: $name,
             input: "ebpf",
-            help: concat!($help, " The `cgroup` is that of the pod."),
+            help: $help,
             tags: &[
                 $($tag,)?
-                tag("cgroup", "path of the pod's own cgroup"),
-                tag("pod_name", "its name, once known"),
-                tag("namespace", "its namespace, once known"),
-                tag("node_name", "its node, once known"),
+                tag("pod_name", "its name; of all pods of a job `NAME-*`, unless `job_pods` is `each`"),
+                tag("namespace", "its namespace"),
+                tag("node_name", "its node"),
+                tag("workload", "what made it: `deployment/web`, `statefulset/db`, `cronjob/backup`"),
+                tag("cgroup", "path of its own cgroup, while it has no name; else on request"),
                 tag("pod_uid", "its id, on request"),
             ],
             fields: $fields,
@@ -145,7 +151,7 @@ macro_rules! pod {
 
 pub(super) const POD_CPU: Measurement = pod!(
     "pod_cpu",
-    "CPU time of each pod: all its containers, also those that ended, since the agent first saw it.",
+    "CPU time of each pod: all its containers, also those that ended while the agent ran.",
     &[
         int("usage_ns", "ns", "time on a CPU"),
         int("context_switches", "switch", "switches away from one of its tasks"),
@@ -162,7 +168,7 @@ pub(super) const POD_NET: Measurement =
     pod!("pod_net", "IP traffic of each pod: all its containers, also those that ended.", CGROUP_NET.fields);
 pub(super) const POD_MEM: Measurement = pod!(
     "pod_mem",
-    "Memory of each pod from the files of its cgroup; `oom_kills` since the agent first saw it, also those of containers \
-     that ended.",
+    "Memory of each pod from the files of its cgroup; `page_faults` and `oom_kills` are those of its containers, also of \
+     those that ended.",
     MEMORY
 );

@@ -121,30 +121,28 @@ fn counters(points: &[Point]) -> Counters {
     counters
 }
 
-/// Tags that may come later than the figures, when an API names the container.
-const NAMES: [&str; 5] = ["container_name", "container_image", "pod_name", "namespace", "node_name"];
-
-/// The identity of a point's series: measurement and tags, without the names that may be added later.
+/// The identity of a point's series: measurement and tags.
 fn series(point: &Point) -> String {
-    let is_cgroup = point.tag_value("cgroup").is_some();
     let mut series = point.measurement.to_string();
-    for (key, value) in point.tags.iter().filter(|(key, _)| !(is_cgroup && NAMES.contains(&&**key))) {
+    for (key, value) in &point.tags {
         let _ = write!(series, "\0{key}\0{value}");
     }
     series
 }
 
-/// The name of the cgroup for people: pod and container where they are known, otherwise the path.
+/// The name of a row for people: pod and container where they are known, otherwise the path.
 fn name(point: &Point) -> Option<String> {
     if !matches!(&*point.measurement, "cgroup_cpu" | "cgroup_blkio" | "cgroup_net") {
         return None;
     }
-    let container = point.tag_value("container_name");
-    match (point.tag_value("namespace"), point.tag_value("pod_name"), container) {
-        (Some(namespace), Some(pod), Some(container)) => Some(format!("{namespace}/{pod}/{container}")),
-        (_, _, Some(container)) => Some(container.to_owned()),
-        _ => point.tag_value("cgroup").map(str::to_owned),
+    let parts: Vec<&str> =
+        ["namespace", "pod_name", "container_name"].iter().filter_map(|tag| point.tag_value(tag)).collect();
+    if point.tag_value("cgroup").is_none() && !parts.is_empty() {
+        let id = point.tag_value("container_id").map(|id| id.chars().take(12).collect::<String>());
+        let id = id.map(|id| format!(" {id}"));
+        return Some(parts.join("/") + id.as_deref().unwrap_or_default());
     }
+    point.tag_value("cgroup").map(str::to_owned)
 }
 
 /// The points of a measurement; with a tag, only those of this tag value.
@@ -319,14 +317,22 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_gets_a_name_keeps_its_counters() {
+    fn a_container_has_its_name_and_two_of_one_name_their_ids() {
         let mut table = Table::default();
-        table.render(&at(1, &[("/a", 5_000_000_000)]), None);
-        let mut points = at(2, &[("/a", 5_500_000_000)]);
-        points[0].set_tag("container_name", "web");
-        let text = table.render(&points, None).unwrap();
-        let line = text.lines().nth(2).unwrap();
-        assert_eq!(line.split_whitespace().collect::<Vec<_>>()[..2], ["web", "50.0"]);
+        let points = |seconds| {
+            let mut points = at(seconds, &[("/a", 5_000_000_000 * seconds), ("/b", 500_000_000 * seconds)]);
+            for (point, id) in points.iter_mut().zip(["0123456789abcdef", "fedcba9876543210"]) {
+                point.tags.clear();
+                point.set_tag("container_name", "web");
+                point.set_tag("container_id", id);
+            }
+            points
+        };
+        table.render(&points(1), None);
+        let text = table.render(&points(2), None).unwrap();
+        let names: Vec<Vec<&str>> =
+            text.lines().skip(2).map(|line| line.split_whitespace().take(3).collect()).collect();
+        assert_eq!(names[..2], [["web", "0123456789ab", "500.0"], ["web", "fedcba987654", "50.0"]]);
     }
 
     #[test]

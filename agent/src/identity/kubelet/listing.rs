@@ -161,13 +161,14 @@ impl Kubelet {
         let names: &Names = &self.names;
         for pod in pods {
             for uid in &pod.uids {
-                let (name, namespace, node) = (pod.name.clone(), pod.namespace.clone(), pod.node.clone());
-                names.name_pod(
-                    Source::Kubelet,
-                    uid,
-                    names::PodName { name, namespace, node, has_all_containers: pod.has_all_statuses },
-                    requested,
-                );
+                let name = names::PodName {
+                    name: pod.name.clone(),
+                    namespace: pod.namespace.clone(),
+                    node: pod.node.clone(),
+                    workload: pod.workload.clone(),
+                    has_all_containers: pod.has_all_statuses,
+                };
+                names.name_pod(Source::Kubelet, uid, name, requested);
             }
             for container in &pod.containers {
                 for id in container.id.iter().chain(&container.last_id) {

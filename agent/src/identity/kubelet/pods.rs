@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::json::or_default;
+use crate::identity::workloads::{self, Workload};
 use crate::line_protocol::truncated;
 
 /// The longest id of a container or pod that is accepted; real ones have up to 64 characters.
@@ -19,7 +20,8 @@ const MAX_ID_BYTES: usize = 128;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Item")]
 pub struct Pod {
-    /// Its UIDs: the one under which it is listed, and for a static pod also that of its cgroup, if it is a different one.
+    /// Its UIDs, with dashes only: the one under which it is listed, and for a static pod also that of its cgroup, if it is a
+    /// different one.
     pub uids: Vec<String>,
     /// Its name.
     pub name: String,
@@ -31,6 +33,8 @@ pub struct Pod {
     pub has_host_network: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// What it belongs to.
+    pub workload: Option<Workload>,
     /// Its containers, init and ephemeral ones included.
     pub containers: Vec<PodContainer>,
     /// Each of them has a status: one that is not among them is none of the pod's own.
@@ -91,6 +95,28 @@ struct Metadata {
     labels: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
     annotations: Annotations,
+    #[serde(rename = "ownerReferences", deserialize_with = "or_default")]
+    owners: Vec<OwnerReference>,
+}
+
+/// One of those that a pod is removed with; at most one of them controls it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OwnerReference {
+    #[serde(deserialize_with = "or_default")]
+    kind: String,
+    #[serde(deserialize_with = "or_default")]
+    name: String,
+    #[serde(deserialize_with = "or_default")]
+    controller: bool,
+}
+
+impl Metadata {
+    fn workload(&self) -> Option<Workload> {
+        let owner = self.owners.iter().find(|owner| owner.controller).or(self.owners.first())?;
+        let template_hash = self.labels.get("pod-template-hash").map(String::as_str);
+        workloads::of_owner(&owner.kind, &owner.name, template_hash)
+    }
 }
 
 /// The one annotation that is needed; all of them together are long.
@@ -167,8 +193,10 @@ struct Terminated {
 
 impl From<Item> for Pod {
     fn from(Item { metadata, spec, status }: Item) -> Self {
-        let mut uids: Vec<String> =
-            [metadata.uid, metadata.annotations.config_hash].into_iter().filter_map(id).collect();
+        let workload = metadata.workload();
+        let uids = [metadata.uid, metadata.annotations.config_hash].into_iter().filter_map(id);
+        // Under systemd, a cgroup's name has underscores for dashes: which of both was meant, it does not tell.
+        let mut uids: Vec<String> = uids.map(|uid| uid.replace('_', "-")).collect();
         uids.dedup();
         let kinds = [
             (true, spec.containers, status.container_statuses),
@@ -194,6 +222,7 @@ impl From<Item> for Pod {
             node: truncated(spec.node_name),
             has_host_network: spec.host_network,
             labels: metadata.labels,
+            workload,
             containers: containers.collect(),
         }
     }

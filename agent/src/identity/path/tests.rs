@@ -78,9 +78,9 @@ fn nearly_a_container(#[case] path: &str) {
 #[rstest]
 #[case::not_of_kubernetes("/pod{U}")]
 #[case::of_a_class_of_nobody("/burstable/pod{U}")]
-#[case::short("/kubepods/pod0e51ac4b")]
-#[case::dashes_elsewhere("/kubepods/pod8f1ce4a-01c2b-4d3e-9f60-0a1b2c3d4e5f")]
-#[case::underscores("/kubepods/pod{U_}")]
+#[case::no_uid("/kubepods/pod")]
+#[case::no_uid_in_a_slice("/kubepods.slice/kubepods-pod.slice")]
+#[case::no_uid_of_anybody("/kubepods/poda b")]
 #[case::dashes_in_a_slice("/kubepods.slice/kubepods-pod{U}.slice")]
 #[case::other_slice("/podkube.slice/podkube-pod{U_}.slice")]
 #[case::nearly_kubepods("/mykubepods.slice/mykubepods-pod{U_}.slice")]
@@ -89,6 +89,17 @@ fn nearly_a_pod(#[case] path: &str) {
     let identity = parse(&path);
     assert_eq!((identity.pod_uid, identity.qos), (None, None));
     check(&path);
+}
+
+/// A static pod has the UID that its manifest says.
+#[rstest]
+#[case("/kubepods/podmy-proxy", "my-proxy")]
+#[case("/kubepods/burstable/pod0e51ac4b", "0e51ac4b")]
+#[case("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podmy_proxy.slice", "my-proxy")]
+fn a_pod_with_a_uid_of_its_own(#[case] path: &str, #[case] uid: &str) {
+    assert_eq!(parse(path).pod_uid.as_deref(), Some(uid));
+    assert_eq!(parse(path).pod_path(), Some(path));
+    check(path);
 }
 
 #[rstest]

@@ -3,9 +3,8 @@
 //! Pure: counts in, points out.
 
 use super::fields::integer;
-use super::rows::Unresolved;
 use super::snapshot::Snapshot;
-use crate::identity::names::Names;
+use super::totals::Unresolved;
 use crate::inputs::Gathered;
 use crate::point::Point;
 
@@ -26,27 +25,18 @@ pub(super) fn ring(snapshot: &Snapshot<'_>) -> Point {
         .field("map_bytes", integer(snapshot.report.map_bytes))
 }
 
-/// How many cgroups have an identity, and how many containers a name; `n_pending` rows wait for one.
-pub(super) fn identity(
-    snapshot: &Snapshot<'_>,
-    unresolved: &Unresolved,
-    names: &Names,
-    n_pending: usize,
-) -> Point {
-    let accounts = snapshot.accounts;
+/// How many cgroups have an identity, and how many containers a name.
+pub(super) fn identity(snapshot: &Snapshot<'_>, unresolved: &Unresolved) -> Point {
     let mut point = snapshot
         .part("identity")
-        .field("cgroups", accounts.cgroups.len() as i64)
+        .field("cgroups", snapshot.accounts.cgroups.len() as i64)
         .field("unresolved_cgroups", unresolved.n)
         .field("unresolved_cpu_ns", integer(unresolved.cpu_ns))
         .field("unresolved_blkio_bytes", integer(unresolved.blkio_bytes))
         .field("unresolved_net_bytes", integer(unresolved.net_bytes));
-    if names.has_sources() {
-        let alive = accounts.cgroups.alive(accounts.areas.cpu);
-        let containers = alive.filter(|(identity, _)| identity.is_container_root());
-        let nameless = containers.filter(|(identity, since)| identity.lacks(&identity.named(names, *since)));
-        point.set_field("unresolved_containers", nameless.count() as i64);
-        point.set_field("waiting_rows", n_pending as i64);
+    if let Some(names) = snapshot.names {
+        point.set_field("unresolved_containers", snapshot.naming.n_nameless as i64);
+        point.set_field("waiting_rows", snapshot.n_waiting as i64);
         let (containers, pods) = names.len();
         point.set_field("named_containers", containers as i64);
         point.set_field("named_pods", pods as i64);

@@ -1,19 +1,19 @@
-//! The accounts that the kernel's records are entered into: the ledger, the cgroups' identities, the pods that ended.
+//! The accounts that the kernel's records are entered into: the ledger, whose row each cgroup belongs to, what ended.
 //!
 //! Pure: records come in, nothing is read. `Accounts` knows which hierarchy the ids of each area belong to.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use seismograf_ebpf::abi::CgroupChange;
 
 use super::areas::Areas;
+use super::ended::Ended;
 use super::host_totals::HostTotals;
-use super::pods::{EndedPods, PodSum};
+use super::naming::{Naming, Waiting};
+use super::readings::Readings;
 use crate::host::hierarchies::{FoundCgroup, HierarchyId};
-use crate::identity::Identity;
-use crate::identity::cgroup::{Cgroups, Forgotten, Key, Succession};
+use crate::identity::cgroup::{Cgroups, Key};
 use crate::identity::containers::Containers;
 use crate::identity::names::Names;
 use crate::kernel::records::Record;
@@ -25,9 +25,21 @@ pub(super) struct Accounts {
     pub(super) areas: Areas,
     pub(super) ledger: Ledger,
     pub(super) cgroups: Cgroups,
-    ended_pods: EndedPods,
+    /// What earlier instances had, by the series of rows of cgroups.
+    pub(super) ended: Ended,
+    /// Likewise by those of pods.
+    pub(super) ended_pods: Ended,
     /// Life-cycle records that were lost when the hierarchies were last walked.
     pub(super) lost_events: u64,
+}
+
+/// What was forgotten at the end of an interval.
+#[derive(Debug, Default)]
+pub(super) struct Closed {
+    /// The paths of cgroups that are gone.
+    pub(super) paths: Vec<Arc<str>>,
+    /// They were so many that their memory should be released.
+    pub(super) is_wave: bool,
 }
 
 impl Accounts {
@@ -36,73 +48,46 @@ impl Accounts {
             areas,
             ledger: Ledger::default(),
             cgroups: Cgroups::default(),
-            ended_pods: EndedPods::default(),
+            ended: Ended::default(),
+            ended_pods: Ended::default(),
             lost_events: 0,
         }
     }
 
     /// Enters one record. Containers whose cgroup comes or goes are passed on to `containers`, nameless ones are
     /// requested from `names`.
-    pub(super) fn take(
-        &mut self,
-        mut record: Record<'_>,
-        names: &Names,
-        containers: &Containers,
-        now: Instant,
-    ) {
-        let Areas { cpu, blkio, memory, net } = self.areas;
-        match &mut record {
-            Record::Cgroup { change, hierarchy, cgroup, path } => {
-                let key = (HierarchyId(*hierarchy), *cgroup);
-                self.change(key, *change, path, now);
-                self.pass_on(key, *change, names, containers, now);
-                return;
-            }
-            Record::Cpu(row) => row.cgroup = self.cgroups.current((cpu, row.cgroup)),
-            Record::Runqueue(row) => row.cgroup = self.cgroups.current((cpu, row.cgroup)),
-            Record::Blkio(row) => row.cgroup = self.cgroups.current((blkio, row.cgroup)),
-            Record::Net(row) => row.cgroup = self.cgroups.current((net, row.cgroup)),
-            Record::OomKill(kill) => kill.cgroup = self.cgroups.current((memory, kill.cgroup)),
-        }
-        self.ledger.apply(&record);
-    }
-
-    fn change(&mut self, key: Key, change: CgroupChange, path: &[u8], now: Instant) {
-        for succession in self.cgroups.changed(key, change, path, now) {
-            self.succeed(key.0, succession);
+    pub(super) fn take(&mut self, record: Record<'_>, names: &Names, containers: &Containers, now: Instant) {
+        if let Record::Cgroup { change, hierarchy, cgroup, path } = record {
+            let key = (HierarchyId(hierarchy), cgroup);
+            self.cgroups.changed(key, change, path, now);
+            self.begin(key);
+            self.pass_on(key, change, names, containers, now);
+        } else {
+            self.ledger.apply(&record);
         }
     }
 
     /// Enters what a walk of a hierarchy found, for what no record told of.
     pub(super) fn walked(&mut self, hierarchy: HierarchyId, found: &[FoundCgroup], now: Instant) {
-        for succession in self.cgroups.walked(hierarchy, found, now) {
-            self.succeed(hierarchy, succession);
+        self.cgroups.walked(hierarchy, found, now);
+        for FoundCgroup { id, .. } in found {
+            self.begin((hierarchy, *id));
         }
     }
 
-    /// A cgroup continues with the totals of the one whose place it took.
-    fn succeed(&mut self, hierarchy: HierarchyId, (old, new): Succession) {
-        let Ledger { cpu, runqueue, blkio, net, oom, .. } = &mut self.ledger;
-        if hierarchy == self.areas.cpu {
-            cpu.succeed(old, new);
-            runqueue.succeed(old, new);
-        }
-        if hierarchy == self.areas.blkio {
-            blkio.succeed(old, new);
-        }
-        if hierarchy == self.areas.net {
-            net.succeed(old, new);
-        }
-        if hierarchy == self.areas.memory {
-            oom.succeed(old, new);
+    /// An owner has its rows from the first gather on, also while it sleeps.
+    fn begin(&mut self, key: Key) {
+        if self.cgroups.get(key).is_some_and(|known| known.is_owner() && known.is_alive()) {
+            self.areas.begin(&mut self.ledger, key);
         }
     }
 
     /// Tells others of a change that concerns them.
     fn pass_on(&self, key: Key, change: CgroupChange, names: &Names, containers: &Containers, now: Instant) {
-        let Some(identity) = self.cgroups.get(key) else { return };
+        let Some(known) = self.cgroups.get(key) else { return };
+        let identity = &known.owner().identity;
         let Some(container) = &identity.container_id else { return };
-        if key.0 == self.areas.memory && identity.is_container_root() {
+        if key.0 == self.areas.memory && known.is_own() {
             match change {
                 CgroupChange::Made => containers.made(container, &identity.path),
                 CgroupChange::Removed => containers.removed(container, &identity.path),
@@ -122,9 +107,12 @@ impl Accounts {
 
     /// Tells `containers` of all that are alive, after a walk. Only where records follow that say when one is removed.
     pub(super) fn pass_on_alive(&self, containers: &Containers) {
-        for (identity, _) in self.cgroups.alive(self.areas.memory) {
-            if let Some(container) = &identity.container_id
-                && identity.is_container_root()
+        for ((hierarchy, _), known) in self.cgroups.iter() {
+            let identity = &known.owner().identity;
+            if hierarchy == self.areas.memory
+                && known.is_alive()
+                && known.is_own()
+                && let Some(container) = &identity.container_id
             {
                 containers.made(container, &identity.path);
             }
@@ -143,93 +131,57 @@ impl Accounts {
         let gone: Vec<Device> = devices.filter(is_gone).collect();
         for device in &gone {
             self.ledger.blkio.forget_disk(*device);
+            self.ended.forget_disk(*device);
             self.ended_pods.forget_disk(*device);
         }
         gone
     }
 
-    /// The sum of every pod that has a cgroup, by its UID.
-    pub(super) fn pod_sums(&mut self, now: Instant) -> HashMap<String, PodSum> {
-        self.ended_pods.sums(&self.areas, &self.cgroups, &self.ledger, now)
-    }
-
-    /// Starts a new interval and forgets the cgroups that are gone for good; their pods keep the sums. Call it after the
-    /// rows went out. Returns what was forgotten.
-    pub(super) fn close(&mut self, now: Instant) -> Forgotten {
-        let Self { areas, ledger, cgroups, ended_pods, .. } = self;
-        ledger.start_interval();
-        let forgotten = cgroups.forget_the_dead(now);
-        for (key, identity) in forgotten.gone.iter().filter(|(_, identity)| identity.pod_uid.is_some()) {
-            ended_pods.keep(areas, *key, identity, ledger, now);
+    /// Enters what counts on in the files of cgroups, so that it is known when they are gone. `counts_oom` says that kills are
+    /// counted by a probe.
+    pub(super) fn enter(&mut self, readings: &Readings, counts_oom: bool) {
+        for (id, throttling) in &readings.throttling {
+            *self.ledger.throttling.entry(*id) = *throttling;
         }
-        ended_pods.forget(now);
-        ledger.cpu.retain(|id| cgroups.is_known((areas.cpu, id)));
-        ledger.runqueue.retain(|id| cgroups.is_known((areas.cpu, id)));
-        ledger.blkio.retain(|id| cgroups.is_known((areas.blkio, id)));
-        ledger.net.retain(|id| cgroups.is_known((areas.net, id)));
-        ledger.oom.retain(|id| cgroups.is_known((areas.memory, id)));
-        forgotten
-    }
-
-    /// The identity of a cgroup, and when the agent first saw it.
-    pub(super) fn identity(&self, key: Key) -> Option<(&Arc<Identity>, Instant)> {
-        Some((self.cgroups.get(key)?, self.cgroups.first_seen(key)?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::cpu::CpuTotals;
-    use seismograf_ebpf::abi::CpuRow;
-
-    const AREAS: Areas = Areas {
-        cpu: HierarchyId(2),
-        blkio: HierarchyId(3),
-        memory: HierarchyId(4),
-        net: HierarchyId::UNIFIED,
-    };
-
-    fn cpu(cgroup: u64, run_ns: u64) -> Record<'static> {
-        Record::Cpu(CpuRow { kind: 1, cpu: 0, cgroup, run_ns, switches: 1 })
-    }
-
-    fn life(change: CgroupChange, cgroup: u64) -> Record<'static> {
-        Record::Cgroup { change, hierarchy: 2, cgroup, path: b"/system.slice/a.service" }
-    }
-
-    #[test]
-    fn a_service_that_is_started_again_goes_on_with_its_totals() {
-        let (mut accounts, names, now) = (Accounts::new(AREAS), Names::default(), Instant::now());
-        let containers = Containers::default();
-        let mut take = |record| accounts.take(record, &names, &containers, now);
-        take(life(CgroupChange::Made, 10));
-        take(cpu(10, 5));
-        take(life(CgroupChange::Removed, 10));
-        take(life(CgroupChange::Made, 11));
-        // What the last CPU only now writes back of the old one.
-        take(cpu(10, 7));
-        take(life(CgroupChange::Released, 10));
-        take(cpu(11, 100));
-        let rows: Vec<(u64, CpuTotals)> =
-            accounts.ledger.cpu.rows().map(|(id, totals)| (id, *totals)).collect();
-        assert_eq!(rows, [(11, CpuTotals { usage_ns: 112, context_switches: 3, interval_ns: 112 })]);
-        accounts.close(now);
-        accounts.close(now);
-        assert_eq!(accounts.ledger.cpu.rows().count(), 1);
-        assert_eq!(accounts.cgroups.len(), 1);
-    }
-
-    #[test]
-    fn ids_of_another_hierarchy_are_left_alone() {
-        let (mut accounts, names, now) = (Accounts::new(AREAS), Names::default(), Instant::now());
-        let containers = Containers::default();
-        for change in [CgroupChange::Made, CgroupChange::Removed, CgroupChange::Made] {
-            let cgroup = if change == CgroupChange::Made { 10 + accounts.cgroups.len() as u64 } else { 10 };
-            let path: &[u8] = b"/a";
-            accounts.take(Record::Cgroup { change, hierarchy: 9, cgroup, path }, &names, &containers, now);
+        for (id, reading) in &readings.memory {
+            if let Some(faults) = reading.page_faults {
+                self.ledger.page_faults.entry(*id).raise(faults);
+            }
+            if let Some(kills) = reading.oom_kills.filter(|_| !counts_oom) {
+                let entry = self.ledger.oom.entry(*id);
+                *entry = kills.max(*entry);
+            }
         }
-        accounts.take(cpu(10, 5), &names, &containers, now);
-        assert_eq!(accounts.ledger.cpu.get(10).map(|totals| totals.usage_ns), Some(5));
+        for (id, pressures) in &readings.pressure {
+            let stalls = self.ledger.stalls.entry(*id);
+            for (resource, kinds) in pressures {
+                stalls.extend(kinds.iter().map(|(kind, pressure)| ((*resource, *kind), pressure.total_us)));
+            }
+        }
+    }
+
+    /// Starts a new interval and forgets the cgroups that are gone for good; their series keep what they had. Call it after
+    /// the rows went out.
+    pub(super) fn close(&mut self, now: Instant, naming: &Naming, waiting: &Waiting) -> Closed {
+        let Self { areas, ledger, cgroups, ended, ended_pods, .. } = self;
+        let ends = |key| cgroups.get(key).is_none_or(|known| !waiting.contains(known.owner()));
+        ledger.start_interval(
+            |id| ends((areas.cpu, id)),
+            |id| ends((areas.blkio, id)),
+            |id| ends((areas.net, id)),
+        );
+        let forgotten = cgroups.forget_the_dead(now, |owner| waiting.contains(owner));
+        for gone in &forgotten.gone {
+            let rest = areas.close(ledger, gone.key, gone.heir);
+            if let Some(series) = naming.row(&gone.owner).and_then(|row| row.lasting.as_ref()) {
+                ended.keep(series, &rest);
+            }
+            if let Some(series) = naming.pod_row(&gone.owner).and_then(|row| row.lasting.as_ref()) {
+                ended_pods.keep(series, &rest);
+            }
+        }
+        areas.retain(ledger, |key| cgroups.get(key).is_some());
+        let paths = forgotten.gone.into_iter().map(|gone| gone.path).collect();
+        Closed { paths, is_wave: forgotten.is_wave }
     }
 }

@@ -2,22 +2,41 @@
 //!
 //! Pure: totals in, fields out.
 
-use std::time::Duration;
-
 use seismograf_ebpf::abi::NetAmounts;
 
 use super::readings::MemoryAmounts;
-use crate::ledger::{blkio, cpu};
+use crate::host::cgroupfs::figures::Throttling;
+use crate::ledger::blkio;
+use crate::ledger::cpu::CpuTotals;
+use crate::ledger::memory::PageFaults;
+use crate::ledger::runqueue::RunqueueTotals;
 use crate::point::Point;
 
 /// The share is never more than `n_cpus`: run time is read some moments after the clock is, and what a task ran before the
 /// probes saw it can be in the first interval.
-pub(super) fn set_cpu(point: &mut Point, totals: &cpu::CpuTotals, elapsed: Duration, n_cpus: usize) {
+pub(super) fn set_cpu(point: &mut Point, totals: &CpuTotals, usage_percent: Option<f64>, n_cpus: usize) {
     point.set_field("usage_ns", integer(totals.usage_ns));
     point.set_field("context_switches", integer(totals.context_switches));
-    if !elapsed.is_zero() {
-        let percent = 100.0 * totals.interval_ns as f64 / elapsed.as_nanos() as f64;
+    if let Some(percent) = usage_percent {
         point.set_field("usage_percent", percent.min(100.0 * n_cpus as f64));
+    }
+}
+
+pub(super) fn set_runqueue(point: &mut Point, totals: Option<&RunqueueTotals>) {
+    if let Some(totals) = totals {
+        point.set_field("runqueue_wait_ns", integer(totals.wait_ns));
+        if let Some(p99) = totals.interval.quantile_ns(0.99) {
+            point.set_field("runqueue_wait_p99_us", p99 / 1e3);
+        }
+    }
+}
+
+/// Without a quota there are no periods.
+pub(super) fn set_throttling(point: &mut Point, throttling: Option<&Throttling>) {
+    if let Some(throttling) = throttling.filter(|throttling| throttling.nr_periods > 0) {
+        point.set_field("nr_periods", integer(throttling.nr_periods));
+        point.set_field("nr_throttled", integer(throttling.nr_throttled));
+        point.set_field("throttled_ns", integer(throttling.throttled_ns));
     }
 }
 
@@ -53,20 +72,26 @@ pub(super) fn set_net(point: &mut Point, amounts: &NetAmounts, has_tcp: bool) {
     }
 }
 
-pub(super) fn set_memory(point: &mut Point, amounts: &MemoryAmounts) {
+pub(super) fn set_memory(point: &mut Point, amounts: &MemoryAmounts, page_faults: Option<&PageFaults>) {
     for (name, value) in [
         ("usage_bytes", Some(amounts.usage_bytes)),
         ("working_set_bytes", Some(amounts.working_set_bytes)),
         ("rss_bytes", amounts.rss_bytes),
         ("cache_bytes", amounts.cache_bytes),
         ("limit_bytes", amounts.limit_bytes),
-        ("page_faults", amounts.page_faults),
-        ("major_page_faults", amounts.major_page_faults),
-        ("oom_kills", amounts.oom_kills),
+        ("page_faults", page_faults.map(|faults| faults.all)),
+        ("major_page_faults", page_faults.map(|faults| faults.major)),
     ] {
         if let Some(value) = value {
             point.set_field(name, integer(value));
         }
+    }
+}
+
+pub(super) fn pressure_fields(kind: &str) -> [&'static str; 4] {
+    match kind {
+        "full" => ["full_avg10", "full_avg60", "full_avg300", "full_total_us"],
+        _ => ["some_avg10", "some_avg60", "some_avg300", "some_total_us"],
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
+use crate::identity::series::SeriesOptions;
 use crate::kernel::plan::{Probe, ProbeOptions};
 use crate::options::OptionError;
 
@@ -42,8 +43,22 @@ pub struct EbpfOptions {
     pub cgroup_exclude: Vec<String>,
     /// Have the kernel measure what each probe costs, and publish it (measurement `seismograf`, part `probe`).
     pub probe_costs: bool,
-    /// Tags that are only added on request: `container_id`, `pod_uid`.
+    /// Tags that are only added on request, since they make each instance a series of its own: `cgroup`, `container_id`,
+    /// `pod_uid`.
     pub tag_include: Vec<String>,
+    /// Whether the pods of a job are one row, or each has its own.
+    pub job_pods: JobPods,
+}
+
+/// The rows of the pods of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobPods {
+    /// One for all of them, by workload and container.
+    #[default]
+    Sum,
+    /// One for each.
+    Each,
 }
 
 impl EbpfOptions {
@@ -52,6 +67,11 @@ impl EbpfOptions {
     pub fn kernel(&self) -> ProbeOptions {
         let Self { probes, ring_bytes, probe_costs, .. } = self;
         ProbeOptions { probes: probes.clone(), ring_bytes: *ring_bytes, probe_costs: *probe_costs }
+    }
+
+    /// How rows are told apart.
+    pub(super) fn series(&self) -> SeriesOptions<'_> {
+        SeriesOptions { tag_include: &self.tag_include, each_job_pod: self.job_pods == JobPods::Each }
     }
 
     /// Whether `reading` is requested.
@@ -71,6 +91,7 @@ impl Default for EbpfOptions {
             cgroup_exclude: Vec::new(),
             probe_costs: false,
             tag_include: Vec::new(),
+            job_pods: JobPods::Sum,
         }
     }
 }

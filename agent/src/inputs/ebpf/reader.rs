@@ -5,25 +5,30 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::accounts::Accounts;
+use super::areas::Areas;
+use super::begin::KernelSums;
 use super::host_totals::{self, ETHERNET_BYTES, HostTotals};
-use super::options::{CgroupfsReading, EbpfOptions, Selection};
-use super::pods::PodSum;
-use super::readings::{MemoryAmounts, MemoryReading, PressureReading, Readings};
+use super::naming::Naming;
+use super::options::{CgroupfsReading, EbpfOptions};
+use super::readings::{MemoryReading, Readings};
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
 use crate::host::proc::stat;
 use crate::identity::Identity;
+use crate::identity::cgroup::{Key, KnownCgroup, Owner};
+use crate::kernel::plan::{Group, Probe, Report};
 use crate::point::Timestamp;
 
-/// Reads the cgroups that are alive and selected.
+/// Reads the own cgroups of the owners that are there and have a row.
 #[derive(Clone, Copy)]
 pub(super) struct CgroupReader<'a> {
     pub(super) cgroupfs: &'a Cgroupfs,
     pub(super) options: &'a EbpfOptions,
-    pub(super) selection: &'a Selection,
+    pub(super) naming: &'a Naming,
     pub(super) accounts: &'a Accounts,
     /// The time of the gather.
     pub(super) time: Timestamp,
@@ -33,22 +38,27 @@ pub(super) struct CgroupReader<'a> {
     pub(super) has_other_readers: bool,
 }
 
+/// A cgroup whose memory is read, and the row that is next above it.
+struct MemoryRow<'a> {
+    id: u64,
+    owner: &'a Arc<Owner>,
+    above: Option<&'a str>,
+    reading: Option<MemoryReading>,
+}
+
 impl<'a> CgroupReader<'a> {
     /// Reads what the options ask for.
-    pub(super) fn read(self, pods: &'a HashMap<String, PodSum>) -> Readings<'a> {
+    pub(super) fn read(self) -> Readings {
         let busy = self.busy();
         let mut readings = Readings::default();
         if self.options.reads(CgroupfsReading::Throttling) {
-            self.read_throttling(&mut readings);
+            self.read_throttling(&busy, &mut readings);
         }
         if self.options.reads(CgroupfsReading::Mem) {
             self.read_memory(&busy, &mut readings);
         }
         if self.options.reads(CgroupfsReading::Pressure) {
             self.read_pressure(&busy, &mut readings);
-        }
-        if self.options.reads(CgroupfsReading::Mem) {
-            self.read_pod_memory(pods, &mut readings);
         }
         readings
     }
@@ -58,8 +68,8 @@ impl<'a> CgroupReader<'a> {
         let Accounts { areas, ledger, cgroups, .. } = self.accounts;
         let mut busy = HashSet::new();
         for (id, _) in ledger.cpu.rows().filter(|(_, totals)| totals.interval_ns > 0) {
-            let Some(identity) = cgroups.get((areas.cpu, id)) else { continue };
-            let mut path = identity.path.as_str();
+            let Some(known) = cgroups.get((areas.cpu, id)) else { continue };
+            let mut path = known.path();
             while !path.is_empty() && busy.insert(path) {
                 path = path.rsplit_once('/').map_or("", |(above, _)| above);
             }
@@ -67,66 +77,147 @@ impl<'a> CgroupReader<'a> {
         self.counts_cpu.then_some(busy)
     }
 
-    fn read_throttling(self, readings: &mut Readings<'a>) {
-        let Accounts { areas, ledger, cgroups, .. } = self.accounts;
-        for (id, _) in ledger.cpu.rows() {
-            let key = (areas.cpu, id);
-            // Without a quota there are no periods.
-            if cgroups.is_alive(key)
-                && let Some(identity) = cgroups.get(key)
-                && self.selection.takes(&identity.path)
-                && let Some(throttling) = self.cgroupfs.throttling(&identity.path)
-                && throttling.nr_periods > 0
+    /// Owners' own cgroups that are there in a hierarchy.
+    fn own(self, hierarchy: HierarchyId) -> impl Iterator<Item = (u64, &'a Arc<Owner>)> {
+        let is_own = move |(key, known): &(Key, &KnownCgroup)| {
+            key.0 == hierarchy && known.is_alive() && known.is_own()
+        };
+        self.accounts.cgroups.iter().filter(is_own).map(|((_, id), known)| (id, known.owner()))
+    }
+
+    fn read_throttling(self, busy: &Option<HashSet<&str>>, readings: &mut Readings) {
+        let Accounts { areas, ledger, .. } = self.accounts;
+        for (id, owner) in self.own(areas.cpu) {
+            // Without running there is nothing to throttle.
+            let is_read = rests(busy, &owner.identity) && ledger.throttling.get(id).is_some();
+            if !is_read
+                && self.naming.row(owner).is_some()
+                && ledger.cpu.get(id).is_some()
+                && let Some(throttling) = self.cgroupfs.throttling(&owner.identity.path)
             {
                 readings.throttling.insert(id, throttling);
             }
         }
     }
 
-    fn read_memory(self, busy: &Option<HashSet<&str>>, readings: &mut Readings<'a>) {
-        for (identity, since) in self.accounts.cgroups.alive(self.accounts.areas.memory) {
-            if self.selection.takes(&identity.path)
-                && let Some(amounts) = self.memory_of(identity, rests(busy, identity))
-            {
-                readings.memory.push(MemoryReading { identity, since, amounts });
+    /// Reads each row, and the rows below it that are to be taken off.
+    fn read_memory(self, busy: &Option<HashSet<&str>>, readings: &mut Readings) {
+        let mut rows = self.memory_rows();
+        for path in rows.keys().copied().collect::<Vec<_>>() {
+            let row = &rows[path];
+            let above = row.above.and_then(|above| rows.get(above));
+            let is_needed = |owner: &Owner| self.naming.row(owner).is_some();
+            let is_pod = row.owner.identity.pod_path() == Some(path);
+            if is_needed(row.owner) || is_pod || above.is_some_and(|above| is_needed(above.owner)) {
+                let reading = self.memory_of(&row.owner.identity, rests(busy, &row.owner.identity));
+                if let Some(row) = rows.get_mut(path) {
+                    row.reading = reading;
+                }
             }
         }
+        for (uid, owner) in self.naming.pods_of(rows.values().map(|row| row.owner)) {
+            if let Some(path) = owner.identity.pod_path()
+                && let Some(reading) = rows.get(path).map_or_else(|| self.memory_now(path), |row| row.reading)
+            {
+                readings.pods.insert(uid.to_owned(), reading.amounts);
+            }
+        }
+        for row in rows.values().filter(|row| self.naming.row(row.owner).is_some()) {
+            if let Some(reading) = row.reading {
+                readings.memory.insert(row.id, reading);
+            }
+        }
+        for row in rows.values() {
+            if let (Some(below), Some(above)) = (row.reading, row.above.and_then(|above| rows.get(above)))
+                && let Some(reading) = readings.memory.get_mut(&above.id)
+            {
+                reading.take_off(&below, above.owner.identity.is_owner());
+            }
+        }
+    }
+
+    /// The rows of the hierarchy of memory by path.
+    fn memory_rows(self) -> HashMap<&'a str, MemoryRow<'a>> {
+        let own = self.own(self.accounts.areas.memory).map(|(id, owner)| {
+            let row = MemoryRow { id, owner, above: None, reading: None };
+            (owner.identity.path.as_str(), row)
+        });
+        let mut rows: HashMap<&str, MemoryRow<'_>> = own.collect();
+        for path in rows.keys().copied().collect::<Vec<_>>() {
+            let above = above(path, |path| rows.contains_key(path));
+            if let Some(row) = rows.get_mut(path) {
+                row.above = above;
+            }
+        }
+        rows
     }
 
     /// The memory of a container may be wanted by other inputs too, and is then read once for all.
-    fn memory_of(self, identity: &Identity, rests: bool) -> Option<MemoryAmounts> {
+    fn memory_of(self, identity: &Identity, rests: bool) -> Option<MemoryReading> {
         if identity.is_container_root() && self.has_other_readers {
             return Some((&*self.cgroupfs.memory(&identity.path, self.time, rests)?).into());
         }
-        Some((&self.cgroupfs.memory_now(&identity.path)?).into())
+        self.memory_now(&identity.path)
     }
 
-    fn read_pressure(self, busy: &Option<HashSet<&str>>, readings: &mut Readings<'a>) {
-        for (identity, since) in self.accounts.cgroups.alive(HierarchyId::UNIFIED) {
+    fn memory_now(self, path: &str) -> Option<MemoryReading> {
+        Some((&self.cgroupfs.memory_now(path)?).into())
+    }
+
+    fn read_pressure(self, busy: &Option<HashSet<&str>>, readings: &mut Readings) {
+        for (id, owner) in self.own(HierarchyId::UNIFIED) {
+            let path = &owner.identity.path;
             // The root's is the machine's.
-            if identity.path == "/" || !self.selection.takes(&identity.path) {
-                continue;
-            }
-            for (resource, kinds) in self.cgroupfs.pressure(&identity.path, rests(busy, identity)) {
-                readings.pressure.push(PressureReading { identity, since, resource, kinds });
-            }
-        }
-    }
-
-    fn read_pod_memory(self, pods: &'a HashMap<String, PodSum>, readings: &mut Readings<'a>) {
-        for sum in pods.values() {
-            if self.selection.takes(&sum.path)
-                && let Some(memory) = self.cgroupfs.memory_now(&sum.path)
-            {
-                readings.pod_memory.insert(&sum.path, (&memory).into());
+            if path != "/" && self.naming.row(owner).is_some() {
+                let pressures = self.cgroupfs.pressure(path, rests(busy, &owner.identity));
+                if !pressures.is_empty() {
+                    readings.pressure.insert(id, pressures);
+                }
             }
         }
     }
 }
 
+/// The nearest path above `path` that is one of `rows`.
+fn above(path: &str, is_row: impl Fn(&str) -> bool) -> Option<&str> {
+    let mut path = path;
+    while path != "/" {
+        path = match path.rsplit_once('/')? {
+            ("", _) => "/",
+            (above, _) => above,
+        };
+        if is_row(path) {
+            return Some(path);
+        }
+    }
+    None
+}
+
 /// Whether nothing in a cgroup ran in this interval, as far as that is known.
 fn rests(busy: &Option<HashSet<&str>>, identity: &Identity) -> bool {
     busy.as_ref().is_some_and(|busy| !busy.contains(identity.path.as_str()))
+}
+
+/// Reads what the kernel has counted of each of `owners`, by its number, where a probe goes on with it.
+pub(super) fn read_kernel_sums(
+    cgroupfs: &Cgroupfs,
+    areas: &Areas,
+    report: &Report,
+    owners: &[Arc<Owner>],
+) -> HashMap<u64, KernelSums> {
+    let hierarchies = cgroupfs.hierarchies();
+    // The sums of one hierarchy say nothing of the cgroups of another.
+    let has_cpu = report.is_on(Probe::Cpu) && hierarchies.of_controller("cpuacct") == areas.cpu;
+    let (has_blkio, has_oom) = (report.is_on(Probe::Blkio), report.is_group_on(Group::Oom));
+    let read = |path: &str| KernelSums {
+        cpu_ns: has_cpu.then(|| cgroupfs.cpu_usage_ns(path)).flatten(),
+        blkio: has_blkio.then(|| cgroupfs.blkio(path)).flatten().unwrap_or_default(),
+        oom_kills: has_oom.then(|| cgroupfs.memory_now(path)?.oom_kills).flatten(),
+    };
+    let sums = owners.iter().map(|owner| (owner.id, read(&owner.identity.path))).collect();
+    // They are read this once: their files need not stay open.
+    cgroupfs.forget(owners.iter().map(|owner| owner.identity.path.as_str()));
+    sums
 }
 
 /// Reads the totals of the host now. What cannot be read is `None` or empty.

@@ -1,16 +1,13 @@
-//! What the points of one gather are made of, besides the readings of cgroupfs.
+//! What the points of one gather are made of, besides the totals of the rows.
 //!
 //! Pure: plain values and references to the accounts. Nothing is read once it is there.
-
-use std::collections::HashMap;
-use std::time::Duration;
 
 use seismograf_ebpf::abi;
 
 use super::accounts::Accounts;
 use super::host_totals::HostTotals;
-use super::options::Selection;
-use super::pods::PodSum;
+use super::naming::Naming;
+use crate::identity::names::Names;
 use crate::kernel::drain;
 use crate::kernel::load::Cost;
 use crate::kernel::plan::Report;
@@ -19,15 +16,15 @@ use crate::point::{Point, Timestamp};
 /// Everything that was counted, at the time of one gather.
 pub(super) struct Snapshot<'a> {
     pub(super) time: Timestamp,
-    /// Since the gather before.
-    pub(super) elapsed: Duration,
     /// CPUs that there can be.
     pub(super) n_cpus: usize,
     pub(super) report: &'a Report,
-    pub(super) selection: &'a Selection,
     pub(super) accounts: &'a Accounts,
-    /// By the pod's UID.
-    pub(super) pods: &'a HashMap<String, PodSum>,
+    pub(super) naming: &'a Naming,
+    /// Where names come from, if there is such a source.
+    pub(super) names: Option<&'a Names>,
+    /// Owners whose rows wait for a name.
+    pub(super) n_waiting: usize,
     /// The totals of the host when the probes started.
     pub(super) host_at_start: &'a HostTotals,
     /// The totals of the host now.

@@ -5,12 +5,14 @@
 //! own, and the same id is another cgroup in each.
 
 mod about;
+mod begin;
 mod cgroups;
 mod containers;
 mod histories;
 mod life;
 mod pods;
 mod reader;
+mod series;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,11 +25,12 @@ use seismograf_ebpf::abi::{
 use super::accounts::Accounts;
 use super::areas::Areas;
 use super::host_totals::{DiskTotals, HostTotals, InterfaceTotals};
+use super::naming::{Naming, NamingContext, Waiting};
 use super::options::{CgroupfsReading, EbpfOptions, Selection};
-use super::pending::{NamingContext, PendingRows};
 use super::points;
 use super::reader::CgroupReader;
 use super::snapshot::Snapshot;
+use super::totals::Totals;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
 use crate::identity::containers::Containers;
@@ -56,7 +59,9 @@ struct Case {
     folder: tempfile::TempDir,
     cgroupfs: Cgroupfs,
     accounts: Accounts,
-    pending: PendingRows,
+    waiting: Waiting,
+    /// Of the latest gather.
+    naming: Naming,
     names: Names,
     containers: Containers,
     options: EbpfOptions,
@@ -103,7 +108,8 @@ impl Case {
             containers: Containers::new(&hierarchies),
             cgroupfs: Cgroupfs::new(hierarchies.clone()),
             folder,
-            pending: PendingRows::default(),
+            waiting: Waiting::default(),
+            naming: Naming::default(),
             names: Names::default(),
             options: EbpfOptions { cgroupfs: Vec::new(), ..EbpfOptions::default() },
             report: Report {
@@ -165,27 +171,37 @@ impl Case {
     /// The lines of one gather, in their order; each is one of the schema.
     fn gather(&mut self) -> Vec<String> {
         let selection = Selection::new(&self.options).unwrap();
-        let pods = self.accounts.pod_sums(self.now);
         let mut gathered = Gathered::at(self.time);
         let has_sources = self.names.has_sources();
+        let context = NamingContext {
+            names: &self.names,
+            options: self.options.series(),
+            selection: &selection,
+            now: self.now,
+            interval_began: self.now - self.elapsed,
+            may_wait: has_sources,
+        };
+        self.naming = Naming::new(&self.accounts.cgroups, &mut self.waiting, context);
         let reader = CgroupReader {
             cgroupfs: &self.cgroupfs,
             options: &self.options,
-            selection: &selection,
+            naming: &self.naming,
             accounts: &self.accounts,
             time: self.time,
             counts_cpu: self.report.is_on(Probe::Cpu),
             has_other_readers: has_sources,
         };
-        let readings = reader.read(&pods);
+        let readings = reader.read();
+        self.accounts.enter(&readings, self.report.is_group_on(Group::Oom));
+        let totals = Totals::new(&self.accounts, &self.naming, &readings, self.now);
         let snapshot = Snapshot {
             time: self.time,
-            elapsed: self.elapsed,
             n_cpus: 2,
             report: &self.report,
-            selection: &selection,
             accounts: &self.accounts,
-            pods: &pods,
+            naming: &self.naming,
+            names: has_sources.then_some(&self.names),
+            n_waiting: self.waiting.len(),
             host_at_start: &self.host_at_start,
             host: &self.host,
             overflow: &self.overflow,
@@ -193,13 +209,7 @@ impl Case {
             missed_runs: self.missed_runs,
             costs: &self.costs,
         };
-        let naming = NamingContext {
-            names: &self.names,
-            tag_include: &self.options.tag_include,
-            now: self.now,
-            may_wait: has_sources,
-        };
-        points::push(&snapshot, readings, naming, &mut self.pending, &mut gathered);
+        points::push(&snapshot, &totals, &mut gathered);
         gathered
             .points
             .iter()
@@ -225,7 +235,8 @@ impl Case {
 
     /// Ends the interval, as a gather does last.
     fn close(&mut self) {
-        self.accounts.close(self.now);
+        self.gather();
+        self.accounts.close(self.now, &self.naming, &self.waiting);
     }
 }
 
@@ -305,16 +316,17 @@ fn what_makes_points_imports_nothing_that_reads() {
         ("accounts", include_str!("accounts.rs")),
         ("areas", include_str!("areas.rs")),
         ("balance", include_str!("balance.rs")),
+        ("begin", include_str!("begin.rs")),
+        ("ended", include_str!("ended.rs")),
         ("fields", include_str!("fields.rs")),
         ("host_totals", include_str!("host_totals.rs")),
+        ("naming", include_str!("naming.rs")),
         ("options", include_str!("options.rs")),
-        ("pending", include_str!("pending.rs")),
-        ("pod_rows", include_str!("pod_rows.rs")),
-        ("pods", include_str!("pods.rs")),
         ("points", include_str!("points.rs")),
         ("readings", include_str!("readings.rs")),
         ("rows", include_str!("rows.rs")),
         ("snapshot", include_str!("snapshot.rs")),
+        ("totals", include_str!("totals.rs")),
     ];
     let reading = [
         "std::fs",

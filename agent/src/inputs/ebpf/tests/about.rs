@@ -164,7 +164,7 @@ fn where_there_are_sources_names_are_counted_and_rows_wait() {
     for n in 0..2 {
         case.names.name_container(Source::Docker, &n.to_string(), container("db"), case.now);
     }
-    let pod = PodName { name: "p".into(), namespace: "n".into(), node: "h".into(), has_all_containers: true };
+    let pod = PodName { name: "p".into(), ..PodName::default() };
     case.names.name_pod(Source::Kubelet, UID, pod, case.now);
     for id in [10, 11, 12] {
         case.take(cpu(id, 2, 3));
@@ -174,43 +174,56 @@ fn where_there_are_sources_names_are_counted_and_rows_wait() {
             "seismograf,part=identity cgroups=5i,unresolved_cgroups=0i,unresolved_cpu_ns=0i,unresolved_blkio_bytes=0i,\
              unresolved_net_bytes=0i,unresolved_containers={nameless}i,waiting_rows={waiting}i,named_containers={}i,\
              named_pods=1i 99",
-            4 - nameless
+            6 - nameless
         )
     };
-    let row = |path: &str, name: &str, time: u64| {
-        format!(
-            "cgroup_cpu,cgroup=/docker/{path},container_image=bb:1,container_name={name},runtime=docker \
-             usage_ns=2i,context_switches=3i,usage_percent=0.00000002 {time}"
-        )
+    let row = |name: &str, amounts: &str| {
+        format!("cgroup_cpu,container_image=bb:1,container_name={name},runtime=docker {amounts}")
     };
-    assert_eq!(case.lines("seismograf,part=identity"), [identity(0, 1)], "two rows wait from here");
-    case.time = Timestamp(101);
+    // Of those without a name one has CPU time, two have a cgroup in the hierarchy of memory.
+    assert_eq!(case.lines("seismograf,part=identity"), [identity(3, 3)]);
+    let web = "usage_ns=2i,context_switches=3i,usage_percent=0.00000002";
+    assert_eq!(case.lines("cgroup_cpu"), [row("web", &format!("{web} 99"))]);
+    case.close();
+    // The first row has all that came while it waited, over all of that time.
+    (case.time, case.now) = (Timestamp(100), case.now + Duration::from_secs(10));
+    for id in [10, 11, 12] {
+        case.take(cpu(id, 2, 3));
+    }
     case.names.name_container(Source::Docker, ID, container("main"), case.now);
-    let mut lines = case.lines("cgroup_cpu");
-    let nested = format!("{ID}/nested");
-    let mut expected = vec![
-        row(ID, "main", 99),
-        row(&nested, "main", 99),
-        row(ID, "main", 101),
-        row(&nested, "main", 101),
-        row(OTHER_ID, "web", 101),
-    ];
-    lines.sort_unstable();
-    expected.sort_unstable();
-    assert_eq!(lines, expected);
+    let main = "usage_ns=8i,context_switches=12i,usage_percent=0.00000004";
+    let web = "usage_ns=4i,context_switches=6i,usage_percent=0.00000002";
+    let expected = [row("main", &format!("{main} 100")), row("web", &format!("{web} 100"))];
+    assert_eq!(case.lines("cgroup_cpu"), expected);
 }
 
 #[test]
-fn waiting_rows_are_those_of_gathers_before() {
+fn what_ended_before_its_name_came_has_a_row_all_the_same() {
     let mut case = Case::new(&[]);
     case.names.add_source();
-    case.made(CPU, 10, &format!("/docker/{ID}"));
+    let path = format!("/docker/{ID}");
+    case.made(CPU, 10, &path);
     case.take(cpu(10, 2, 3));
-    let waiting = |case: &mut Case| {
-        let lines = case.lines("seismograf,part=identity");
-        lines[0].split(',').find_map(|field| field.strip_prefix("waiting_rows=")).unwrap().to_owned()
-    };
-    assert_eq!([(); 3].map(|()| waiting(&mut case)), ["0i", "1i", "2i"]);
+    case.change(CgroupChange::Released, CPU, 10, &path);
+    for _ in 0..3 {
+        case.close();
+    }
+    assert!(case.lines("cgroup_cpu").is_empty());
+    let name = ContainerName { name: "web".into(), image: String::new() };
+    case.names.name_container(Source::Docker, ID, name, case.now);
+    let row = "cgroup_cpu,container_name=web,runtime=docker usage_ns=2i,context_switches=3i";
+    let lines = case.lines("cgroup_cpu");
+    assert!(lines.len() == 1 && lines[0].starts_with(row), "{lines:?}");
+    case.close();
+    assert!(case.lines("cgroup_cpu").is_empty() && case.accounts.cgroups.len() == 0);
+    // One that no source knows goes out with its path.
+    case.made(CPU, 11, &path.replace(ID, OTHER_ID));
+    case.take(cpu(11, 2, 3));
+    assert!(case.lines("cgroup_cpu").is_empty());
+    case.now += Duration::from_secs(15);
+    let row = format!("cgroup_cpu,cgroup=/docker/{OTHER_ID},runtime=docker usage_ns=2i");
+    let lines = case.lines("cgroup_cpu");
+    assert!(lines.len() == 1 && lines[0].starts_with(&row), "{lines:?}");
 }
 
 #[test]
@@ -247,12 +260,6 @@ fn the_points_of_a_gather_have_an_order() {
         (&format!("unified{path}/cpu.pressure"), "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n"),
     ]);
     case.costs = vec![Cost { program: "cpu_sched_switch", run_time_ns: 1, runs: 1 }];
-    // A row that waited comes first.
-    case.names.add_source();
-    let mut waiting = case.gather();
-    waiting.retain(|line| !line.starts_with("seismograf"));
-    assert!(waiting.is_empty());
-    case.names.remove_source();
     let names = case.gather();
     let names: Vec<&str> = names
         .iter()
@@ -266,7 +273,6 @@ fn the_points_of_a_gather_have_an_order() {
         "cgroup_blkio",
         "cgroup_net",
         "cgroup_mem",
-        "cgroup_mem",
         "cgroup_pressure",
         "pod_cpu",
         "pod_blkio",
@@ -274,5 +280,11 @@ fn the_points_of_a_gather_have_an_order() {
         "pod_mem",
     ];
     let about = ["cpu", "blkio", "blkio", "net", "ring", "probe"];
-    assert_eq!(names, [&rows[..], &["identity"], &rows, &about].concat());
+    assert_eq!(names[0], "identity");
+    // Rows are in no order; each has its points in one.
+    let (of_cgroups, of_pods) = names[1..names.len() - about.len()].split_at(6);
+    let is_gone_first = of_cgroups[0] == "cgroup_mem";
+    let of_one = if is_gone_first { &of_cgroups[1..] } else { &of_cgroups[..5] };
+    assert_eq!([of_one, of_pods].concat(), rows);
+    assert_eq!(names[names.len() - about.len()..], about);
 }

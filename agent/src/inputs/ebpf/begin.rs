@@ -1,0 +1,181 @@
+//! Has totals begin where the kernel's own stand, for the owners that are there when the probes start.
+//!
+//! The kernel's sums and the accounts are not read at one instant. So the accounts are brought up to date before and after
+//! the sums are read, and what ran in between is read again, alone. Pure: `reader` reads the sums.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use seismograf_ebpf::abi::BlkioAmounts;
+
+use super::accounts::Accounts;
+use crate::host::cgroupfs::figures::DeviceIo;
+use crate::host::hierarchies::HierarchyId;
+use crate::identity::cgroup::Owner;
+use crate::ledger::blkio::Device;
+
+/// What is still read then is read often enough: something in it runs all the time, and what a round misses of it is what
+/// it ran while one file was read.
+const MAX_ROUNDS: u32 = 4;
+
+/// The kernel's sums of one owner, everything below it included. `None` is what it does not keep.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KernelSums {
+    pub(super) cpu_ns: Option<u64>,
+    pub(super) blkio: Vec<DeviceIo>,
+    pub(super) oom_kills: Option<u64>,
+}
+
+/// CPU time that the accounts have of each owner, by its number.
+pub(super) type Counted = HashMap<u64, u64>;
+
+/// The owners whose totals are still to begin.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    owners: Vec<Arc<Owner>>,
+    n: u32,
+}
+
+impl Round {
+    /// All owners.
+    pub(super) fn first(accounts: &Accounts) -> Self {
+        let owners = accounts.cgroups.owners().filter(|owner| owner.identity.is_owner());
+        Self { owners: owners.cloned().collect(), n: 1 }
+    }
+
+    /// Whether all have begun.
+    pub(super) fn is_empty(&self) -> bool {
+        self.owners.is_empty()
+    }
+
+    /// The owners.
+    pub(super) fn owners(&self) -> &[Arc<Owner>] {
+        &self.owners
+    }
+
+    /// What the accounts have of each owner now.
+    pub(super) fn counted(accounts: &Accounts) -> Counted {
+        let mut counted = Counted::new();
+        for (id, totals) in accounts.ledger.cpu.rows() {
+            if let Some(known) = accounts.cgroups.get((accounts.areas.cpu, id)) {
+                *counted.entry(known.owner().id).or_default() += totals.usage_ns;
+            }
+        }
+        counted
+    }
+
+    /// Begins the totals of those that did not run since `before`; returns the others. `sums` are by the owner's number, and
+    /// the accounts have what came until after they were read.
+    pub(super) fn finish(
+        self,
+        accounts: &mut Accounts,
+        before: &Counted,
+        sums: &HashMap<u64, KernelSums>,
+    ) -> Self {
+        let after = Self::counted(accounts);
+        let ran = |owner: &Owner| before.get(&owner.id) != after.get(&owner.id);
+        let above = self.above();
+        let mut again: HashSet<u64> = HashSet::new();
+        if self.n < MAX_ROUNDS {
+            again.extend(self.owners.iter().filter(|owner| ran(owner)).map(|owner| owner.id));
+            // The sum of one has those below it too, so they are read together.
+            for (below, above) in &above {
+                if again.contains(below) || again.contains(above) {
+                    again.extend([*below, *above]);
+                }
+            }
+        }
+        let ids = own_ids(accounts);
+        for owner in self.owners.iter().filter(|owner| !again.contains(&owner.id)) {
+            let Some(own) = sums.get(&owner.id) else { continue };
+            let below = above.iter().filter(|(_, above)| **above == owner.id);
+            let below: Vec<&KernelSums> = below.filter_map(|(below, _)| sums.get(below)).collect();
+            let id = |hierarchy| ids.get(&(hierarchy, owner.id)).copied();
+            begin(accounts, id, own, &below, after.get(&owner.id).copied().unwrap_or(0));
+        }
+        let owners = self.owners.into_iter().filter(|owner| again.contains(&owner.id)).collect();
+        Self { owners, n: self.n + 1 }
+    }
+
+    /// Of each owner that is below another, the next one above it.
+    fn above(&self) -> HashMap<u64, u64> {
+        let by_path: HashMap<&str, u64> =
+            self.owners.iter().map(|owner| (owner.identity.path.as_str(), owner.id)).collect();
+        let next = |owner: &Owner| {
+            let mut path = owner.identity.path.as_str();
+            while let Some((above, _)) = path.rsplit_once('/') {
+                if let Some(id) = by_path.get(above) {
+                    return Some((owner.id, *id));
+                }
+                path = above;
+            }
+            None
+        };
+        self.owners.iter().filter_map(|owner| next(owner)).collect()
+    }
+}
+
+/// The id of each owner's own cgroup in each hierarchy, by the hierarchy and the owner's number.
+fn own_ids(accounts: &Accounts) -> HashMap<(HierarchyId, u64), u64> {
+    let own = accounts.cgroups.iter().filter(|(_, known)| known.is_own() && known.is_alive());
+    own.map(|((hierarchy, id), known)| ((hierarchy, known.owner().id), id)).collect()
+}
+
+/// Adds to the totals of one owner what the kernel has counted more than the records told of, without those `below` it.
+fn begin(
+    accounts: &mut Accounts,
+    id: impl Fn(HierarchyId) -> Option<u64>,
+    own: &KernelSums,
+    below: &[&KernelSums],
+    counted_ns: u64,
+) {
+    let Accounts { areas, ledger, .. } = accounts;
+    let sum = |of: fn(&KernelSums) -> Option<u64>| below.iter().filter_map(|sums| of(sums)).sum::<u64>();
+    if let (Some(id), Some(ns)) = (id(areas.cpu), own.cpu_ns) {
+        let before = ns.saturating_sub(sum(|sums| sums.cpu_ns)).saturating_sub(counted_ns);
+        ledger.cpu.entry(id).usage_ns += before;
+    }
+    if let (Some(id), Some(kills)) = (id(areas.memory), own.oom_kills) {
+        let counted = ledger.oom.get(id).copied().unwrap_or(0);
+        *ledger.oom.entry(id) += kills.saturating_sub(sum(|sums| sums.oom_kills)).saturating_sub(counted);
+    }
+    if let Some(id) = id(areas.blkio) {
+        for io in &own.blkio {
+            let device = Device { major: io.device.0, minor: io.device.1 };
+            let below = below.iter().flat_map(|sums| &sums.blkio).filter(|other| other.device == io.device);
+            let mut before = amounts(io);
+            below.for_each(|below| take_off(&mut before, &amounts(below)));
+            let totals = ledger.blkio.entry(id, device);
+            let counted = totals.amounts;
+            take_off(&mut before, &counted);
+            totals.amounts += &before;
+        }
+    }
+}
+
+fn amounts(io: &DeviceIo) -> BlkioAmounts {
+    let [read_bytes, write_bytes, _, _, discard_bytes, _] = io.bytes.map(Option::unwrap_or_default);
+    let [reads, writes, _, _, discards, _] = io.operations.map(Option::unwrap_or_default);
+    BlkioAmounts {
+        read_bytes,
+        write_bytes,
+        discard_bytes,
+        reads,
+        writes,
+        discards,
+        ..BlkioAmounts::default()
+    }
+}
+
+fn take_off(amounts: &mut BlkioAmounts, others: &BlkioAmounts) {
+    for (amount, other) in [
+        (&mut amounts.read_bytes, others.read_bytes),
+        (&mut amounts.write_bytes, others.write_bytes),
+        (&mut amounts.discard_bytes, others.discard_bytes),
+        (&mut amounts.reads, others.reads),
+        (&mut amounts.writes, others.writes),
+        (&mut amounts.discards, others.discards),
+    ] {
+        *amount = amount.saturating_sub(other);
+    }
+}

@@ -1,0 +1,183 @@
+//! Which series each owner's row has at one gather, and which rows wait for a name.
+//!
+//! A container can exist for some seconds before the kubelet or docker lists its name. A row without the name would be a
+//! series of its own, so it waits: its amounts stay in the accounts, and its first row has all of them. After [`MAX_WAIT`]
+//! it goes out with what is known. Pure.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::options::Selection;
+use crate::identity::Identity;
+use crate::identity::cgroup::{Cgroups, KnownCgroup, Owner};
+use crate::identity::names::Names;
+use crate::identity::series::{Series, SeriesOptions};
+
+/// How long after the agent first saw an owner its rows wait. The kubelet lists a new container within a second or two;
+/// a daemon that is down for longer should not delay the figures.
+const MAX_WAIT: Duration = Duration::from_secs(15);
+/// At most this many owners wait, with some kilobytes each.
+const MAX_WAITING: usize = 20_000;
+
+/// What naming the rows of a gather needs besides the cgroups.
+#[derive(Clone, Copy)]
+pub(super) struct NamingContext<'a> {
+    pub(super) names: &'a Names,
+    pub(super) options: SeriesOptions<'a>,
+    pub(super) selection: &'a Selection,
+    pub(super) now: Instant,
+    /// When the interval began that ends with this gather.
+    pub(super) interval_began: Instant,
+    /// Rows may wait for a name: there is a source for it, and another gather.
+    pub(super) may_wait: bool,
+}
+
+/// The owners that wait, and when the interval began that they wait since.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    owners: HashMap<u64, Instant>,
+}
+
+impl Waiting {
+    /// Whether an owner's row waits.
+    pub(super) fn contains(&self, owner: &Owner) -> bool {
+        self.owners.contains_key(&owner.id)
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.owners.len()
+    }
+}
+
+/// The row of an owner.
+#[derive(Clone, Debug)]
+pub(super) struct OwnerRow {
+    /// The tags of its row.
+    pub(super) series: Arc<Series>,
+    /// The series that goes on with its amounts when it is gone; `None` where no later instance can have these tags.
+    pub(super) lasting: Option<Arc<Series>>,
+}
+
+/// The rows of one gather.
+#[derive(Debug, Default)]
+pub(super) struct Naming {
+    /// By the owner's number; those that wait or are not selected are not in it.
+    owners: HashMap<u64, OwnerRow>,
+    /// By the pod's UID, likewise.
+    pods: HashMap<String, OwnerRow>,
+    /// The owners that waited until now.
+    waited: HashMap<u64, Instant>,
+    interval_began: Option<Instant>,
+    /// Of the containers that run, those without a name.
+    pub(super) n_nameless: usize,
+}
+
+impl Naming {
+    /// The row of an owner; `None` while it waits, or when it is not selected.
+    pub(super) fn row(&self, owner: &Owner) -> Option<&OwnerRow> {
+        self.owners.get(&owner.id)
+    }
+
+    /// The row of the pod that an owner is part of.
+    pub(super) fn pod_row(&self, owner: &Owner) -> Option<&OwnerRow> {
+        self.row_of_pod(owner.identity.pod_uid.as_deref()?)
+    }
+
+    /// The pods that have a row, each with one of `owners` that is part of it.
+    pub(super) fn pods_of<'a>(
+        &self,
+        owners: impl Iterator<Item = &'a Arc<Owner>>,
+    ) -> HashMap<&'a str, &'a Arc<Owner>> {
+        let in_pod = owners.filter_map(|owner| Some((owner.identity.pod_uid.as_deref()?, owner)));
+        in_pod.filter(|(uid, _)| self.pods.contains_key(*uid)).collect()
+    }
+
+    /// The row of a pod.
+    pub(super) fn row_of_pod(&self, uid: &str) -> Option<&OwnerRow> {
+        self.pods.get(uid)
+    }
+
+    /// When the interval began that an owner's amounts of the interval are of.
+    pub(super) fn interval_began(&self, owner: &Owner) -> Option<Instant> {
+        self.waited.get(&owner.id).copied().or(self.interval_began)
+    }
+
+    /// Names the rows of all owners.
+    pub(super) fn new(cgroups: &Cgroups, waiting: &mut Waiting, context: NamingContext<'_>) -> Self {
+        let alive = alive(cgroups);
+        let waited = std::mem::take(&mut waiting.owners);
+        let mut naming = Self { waited, interval_began: Some(context.interval_began), ..Self::default() };
+        let mut interned: HashSet<Arc<Series>> = HashSet::new();
+        let mut row = |series: Series, identity: &Identity| {
+            let series = interned.get(&series).cloned().unwrap_or_else(|| {
+                let series = Arc::new(series);
+                interned.insert(Arc::clone(&series));
+                series
+            });
+            OwnerRow { lasting: series.outlives_instance(identity).then(|| Arc::clone(&series)), series }
+        };
+        for owner in cgroups.owners() {
+            let identity = &owner.identity;
+            let named = identity.named(context.names, owner.since);
+            let lacks = identity.lacks(&named);
+            naming.n_nameless +=
+                usize::from(lacks && identity.is_container_root() && alive.contains(&owner.id));
+            let is_young = context.now.duration_since(owner.since) < MAX_WAIT;
+            if context.may_wait && is_young && lacks && waiting.owners.len() < MAX_WAITING {
+                let began = naming.interval_began(owner).unwrap_or(context.interval_began);
+                waiting.owners.insert(owner.id, began);
+                continue;
+            }
+            if context.selection.takes(&identity.path) {
+                let series = Series::of_owner(identity, &named, context.options);
+                naming.owners.insert(owner.id, row(series, identity));
+            }
+            if let (Some(uid), Some(path)) = (&identity.pod_uid, identity.pod_path())
+                && !naming.pods.contains_key(uid)
+                && context.selection.takes(path)
+            {
+                let series = Series::of_pod(identity, named.pod.as_deref(), context.options);
+                // A pod goes on when one of its containers ends.
+                let row = OwnerRow { lasting: Some(Arc::new(series.clone())), series: Arc::new(series) };
+                naming.pods.insert(uid.clone(), row);
+            }
+        }
+        naming.tell_apart(cgroups, &alive);
+        naming
+    }
+
+    /// Two containers that are there at one time under one name are told apart by their ids. The pods of a job are one row
+    /// on purpose.
+    fn tell_apart(&mut self, cgroups: &Cgroups, alive: &HashSet<u64>) {
+        let mut first: HashMap<Arc<Series>, &str> = HashMap::new();
+        let mut shared = HashSet::new();
+        for owner in cgroups.owners().filter(|owner| alive.contains(&owner.id)) {
+            let Some((id, row)) = owner.identity.container_id.as_deref().zip(self.owners.get(&owner.id))
+            else {
+                continue;
+            };
+            if !row.series.is_of_job() && *first.entry(Arc::clone(&row.series)).or_insert(id) != id {
+                shared.insert(Arc::clone(&row.series));
+            }
+        }
+        if shared.is_empty() {
+            return;
+        }
+        for owner in cgroups.owners() {
+            if let Some(row) = self.owners.get_mut(&owner.id)
+                && shared.contains(&row.series)
+                && let Some(id) = &owner.identity.container_id
+            {
+                row.series = Arc::new(row.series.with_container_id(id));
+            }
+        }
+    }
+}
+
+/// The owners whose own cgroup is there, in any hierarchy.
+fn alive(cgroups: &Cgroups) -> HashSet<u64> {
+    let is_there = |known: &KnownCgroup| known.is_alive() && known.is_own();
+    cgroups.iter().filter(|(_, known)| is_there(known)).map(|(_, known)| known.owner().id).collect()
+}

@@ -1,0 +1,102 @@
+//! Where totals begin.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::host::cgroupfs::figures::DeviceIo;
+use crate::inputs::ebpf::begin::{KernelSums, Round};
+
+fn sums(case: &Case, of: &[(&str, u64)]) -> HashMap<u64, KernelSums> {
+    let id =
+        |path: &str| case.accounts.cgroups.owners().find(|owner| owner.identity.path == path).unwrap().id;
+    let sums = |ns: u64| KernelSums { cpu_ns: Some(ns), ..KernelSums::default() };
+    of.iter().map(|(path, ns)| (id(path), sums(*ns))).collect()
+}
+
+fn usage(case: &mut Case, path: &str) -> Option<String> {
+    let lines = case.lines(&format!("cgroup_cpu,cgroup={path},"));
+    let fields = lines.first()?.split_once(" usage_ns=")?.1;
+    Some(fields.split(',').next()?.to_owned())
+}
+
+#[test]
+fn an_owner_begins_with_what_the_kernel_has_and_no_record_told_of() {
+    let mut case = Case::new(&[on(Probe::Cpu)]);
+    let (outer, inner) = ("/system.slice/user@1.service", "/system.slice/user@1.service/app.slice/a.service");
+    case.made(CPU, 1, outer);
+    case.made(CPU, 2, inner);
+    case.made(CPU, 3, "/system.slice");
+    case.made(CPU, 4, &format!("{outer}/nested"));
+    // Already told of, since the probes started.
+    for (id, ns) in [(1, 10), (2, 20), (4, 5)] {
+        case.take(cpu(id, ns, 1));
+    }
+    let round = Round::first(&case.accounts);
+    assert_eq!(round.owners().len(), 2, "a slice is no owner");
+    let before = Round::counted(&case.accounts);
+    let sums = sums(&case, &[(outer, 1_000), (inner, 600)]);
+    assert!(round.finish(&mut case.accounts, &before, &sums).is_empty());
+    // 1000 of both, of which the inner one has 600.
+    assert_eq!(usage(&mut case, outer).as_deref(), Some("400i"));
+    assert_eq!(usage(&mut case, inner).as_deref(), Some("600i"));
+    assert_eq!(usage(&mut case, "/system.slice"), None);
+    // The balance has only what the probes saw.
+    assert!(case.lines("seismograf,part=cpu")[0].contains("rows_ns=35i"));
+    case.take(cpu(1, 7, 1));
+    assert_eq!(usage(&mut case, outer).as_deref(), Some("407i"));
+}
+
+#[test]
+fn what_ran_while_the_sums_were_read_is_read_again() {
+    let mut case = Case::new(&[on(Probe::Cpu)]);
+    let (busy, idle) = ("/system.slice/busy.service", "/system.slice/idle.service");
+    case.made(CPU, 1, busy);
+    case.made(CPU, 2, idle);
+    let mut round = Round::first(&case.accounts);
+    let mut rounds = 0;
+    while !round.is_empty() {
+        let before = Round::counted(&case.accounts);
+        let sums = sums(&case, &[(busy, 1_000 + 10 * rounds), (idle, 500)]);
+        // It runs on, all the time.
+        case.take(cpu(1, 10, 1));
+        round = round.finish(&mut case.accounts, &before, &sums);
+        rounds += 1;
+        if rounds == 1 {
+            let left: Vec<&str> = round.owners().iter().map(|owner| owner.identity.path.as_str()).collect();
+            assert_eq!(left, [busy]);
+        }
+    }
+    assert_eq!(rounds, 4, "not for ever");
+    assert_eq!(usage(&mut case, idle).as_deref(), Some("500i"));
+    // Never more than the kernel has: 1030 when it was last read, of which 10 came later.
+    assert_eq!(usage(&mut case, busy).as_deref(), Some("1030i"));
+}
+
+#[test]
+fn block_io_and_kills_begin_there_too() {
+    let mut case = Case::new(&[on(Probe::Blkio), Group::Oom]);
+    let path = "/system.slice/db.service";
+    for hierarchy in [BLKIO, MEMORY] {
+        case.made(hierarchy, 7, path);
+    }
+    let amounts = BlkioAmounts { read_bytes: 512, reads: 1, ..BlkioAmounts::default() };
+    case.take(blkio(7, SDA, amounts, [&[], &[]]));
+    let owner = case.accounts.cgroups.owners().next().unwrap().id;
+    let io = DeviceIo {
+        device: (SDA.major, SDA.minor),
+        bytes: [Some(4_096), Some(8_192), None, None, Some(16_384), None],
+        operations: [Some(3), Some(5), None, None, Some(7), None],
+    };
+    let sums = KernelSums { blkio: vec![io], oom_kills: Some(2), ..KernelSums::default() };
+    let round = Round::first(&case.accounts);
+    let before = Round::counted(&case.accounts);
+    assert!(round.finish(&mut case.accounts, &before, &HashMap::from([(owner, sums)])).is_empty());
+    let expected = format!(
+        "cgroup_blkio,cgroup={path},device=8:0,unit=db.service read_bytes=4096i,write_bytes=8192i,\
+         discard_bytes=16384i,reads=3i,writes=5i,discards=7i,errors=0i,read_time_ns=0i,write_time_ns=0i 99"
+    );
+    assert_eq!(case.lines("cgroup_blkio"), [expected]);
+    assert!(case.lines("seismograf,part=blkio")[0].contains("rows_bytes=512i"));
+    case.removed(MEMORY, 7, path);
+    assert!(case.lines("cgroup_mem")[0].contains("oom_kills=2i"));
+}

@@ -1,0 +1,250 @@
+//! Which rows there are, and that a series outlives the instances that it is made of.
+
+use super::*;
+use crate::identity::names::{ContainerName, PodName, Source};
+use crate::identity::workloads::Workload;
+
+/// A different container id for each `n`.
+fn id(n: u64) -> String {
+    format!("{n:064x}")
+}
+
+/// The value of a field of a line.
+fn field(line: &str, name: &str) -> u64 {
+    let start = format!("{name}=");
+    let value = line.split([' ', ',']).find_map(|field| field.strip_prefix(&start)).unwrap();
+    value.trim_end_matches('i').parse().unwrap()
+}
+
+fn name(case: &Case, id: &str, name: &str) {
+    let name = ContainerName { name: name.into(), image: "bb:1".into() };
+    case.names.name_container(Source::Docker, id, name, case.now);
+}
+
+/// One life after the other: each is made, named by `name`, has its amounts in each area, and is gone.
+fn lives(case: &mut Case, n: u64, path: impl Fn(u64) -> String, name: impl Fn(&Case, u64)) {
+    for n in 1..=n {
+        let path = path(n);
+        for hierarchy in [CPU, BLKIO, MEMORY, NET] {
+            case.made(hierarchy, n, &path);
+        }
+        name(case, n);
+        case.take(cpu(n, 100 + n, 2));
+        case.take(net(n, PACKETS));
+        case.take(blkio(n, SDA, AMOUNTS, [&[], &[]]));
+        case.take(oom(n));
+        for hierarchy in [CPU, BLKIO, MEMORY, NET] {
+            case.removed(hierarchy, n, &path);
+            case.change(CgroupChange::Released, hierarchy, n, &path);
+        }
+        case.close();
+        case.close();
+    }
+}
+
+/// The series that were ever seen, measurement and tags, while `work` ran after each gather.
+fn series(lines: &[String]) -> std::collections::BTreeSet<String> {
+    let rows = lines.iter().filter(|line| !line.starts_with("seismograf"));
+    rows.map(|line| line.split_once(' ').unwrap().0.to_owned()).collect()
+}
+
+#[test]
+fn containers_of_one_name_one_after_the_other_are_one_series_with_the_sum() {
+    let mut case = Case::new(&[on(Probe::Cpu), on(Probe::Net), on(Probe::Blkio), Group::Oom]);
+    lives(&mut case, 200, |n| format!("/docker/{}", id(n)), |case, n| name(case, &id(n), "web"));
+    assert_eq!(case.accounts.cgroups.len(), 0);
+    assert!(series(&case.gather()).is_empty(), "nothing is there");
+    // The next of the name has the totals of all.
+    case.made(CPU, 1_000, &format!("/docker/{}", id(1_000)));
+    name(&case, &id(1_000), "web");
+    let lines = case.lines("cgroup_");
+    let tags = ",container_image=bb:1,container_name=web";
+    let expected = ["cgroup_blkio", "cgroup_cpu", "cgroup_mem", "cgroup_net"];
+    let starts: Vec<bool> = lines
+        .iter()
+        .zip(expected)
+        .map(|(line, measurement)| line.starts_with(&(measurement.to_owned() + tags)))
+        .collect();
+    assert_eq!(starts, [true; 4], "{lines:?}");
+    assert_eq!(field(&lines[1], "usage_ns"), (1..=200).map(|n| 100 + n).sum::<u64>());
+    assert_eq!(field(&lines[0], "read_bytes"), 200 * AMOUNTS.read_bytes);
+    assert_eq!(field(&lines[2], "oom_kills"), 200);
+    assert_eq!(field(&lines[3], "tx_bytes"), 200 * PACKETS.tx_bytes);
+}
+
+#[test]
+fn a_unit_that_is_started_again_is_one_series_with_the_sum() {
+    let mut case = Case::new(&[on(Probe::Cpu)]);
+    let path = "/system.slice/backup.service";
+    lives(&mut case, 200, |_| path.into(), |_, _| {});
+    case.made(CPU, 1_000, path);
+    let lines = case.lines("cgroup_cpu");
+    assert!(
+        lines.len() == 1 && lines[0].starts_with(&format!("cgroup_cpu,cgroup={path},unit=backup.service "))
+    );
+    assert_eq!(field(&lines[0], "usage_ns"), (1..=200).map(|n| 100 + n).sum::<u64>());
+}
+
+/// A pod of the cron job `short`, which runs for the `n`-th time.
+fn name_pod(case: &Case, n: u64, uid: &str) {
+    let job = format!("short-{}", 29_000_000 + n);
+    let workload = crate::identity::workloads::of_owner("Job", &job, None);
+    let pod = PodName {
+        name: format!("{job}-x{n}"),
+        namespace: "default".into(),
+        node: "n1".into(),
+        workload,
+        has_all_containers: true,
+    };
+    case.names.name_pod(Source::Kubelet, uid, pod, case.now);
+    name(case, &id(n), "main");
+}
+
+fn uid(n: u64) -> String {
+    format!("{n:08x}-1234-1234-1234-123456789abc")
+}
+
+#[test]
+fn a_day_of_a_cron_job_has_the_series_of_an_hour() {
+    let mut case = Case::new(&[on(Probe::Cpu), on(Probe::Net), on(Probe::Blkio), Group::Oom]);
+    case.names.add_source();
+    let path = |n| format!("/kubepods/besteffort/pod{}/{}", uid(n), id(n));
+    let mut seen = std::collections::BTreeSet::new();
+    let mut after_an_hour = (0, 0);
+    for minute in 1..=24 * 60 {
+        // Two gathers see each of them: one while it runs, one when it is over.
+        for hierarchy in [CPU, BLKIO, MEMORY, NET] {
+            case.made(hierarchy, minute, &path(minute));
+        }
+        for record in
+            [cpu(minute, 100, 2), net(minute, PACKETS), blkio(minute, SDA, AMOUNTS, [&[], &[]]), oom(minute)]
+        {
+            case.take(record);
+        }
+        name_pod(&case, minute, &uid(minute));
+        seen.extend(series(&case.gather()));
+        for hierarchy in [CPU, BLKIO, MEMORY, NET] {
+            case.removed(hierarchy, minute, &path(minute));
+            case.change(CgroupChange::Released, hierarchy, minute, &path(minute));
+        }
+        case.now += Duration::from_secs(60);
+        case.names.end_container(Source::Kubelet, &id(minute), case.now);
+        case.names.forget(case.now);
+        for _ in 0..2 {
+            seen.extend(series(&case.gather()));
+            case.accounts.close(case.now, &case.naming, &case.waiting);
+        }
+        let kept = case.accounts.ended.iter().count() + case.accounts.ended_pods.iter().count();
+        if minute == 60 {
+            after_an_hour = (seen.len(), kept);
+        }
+        assert!(case.accounts.cgroups.len() < 10);
+        if minute == 24 * 60 {
+            assert_eq!((seen.len(), kept), after_an_hour);
+        }
+    }
+    assert_eq!(seen.len(), 8, "{seen:#?}");
+    case.made(CPU, 10_000, &path(10_000));
+    name_pod(&case, 10_000, &uid(10_000));
+    let lines = case.lines("pod_cpu");
+    let tags = "pod_cpu,namespace=default,node_name=n1,pod_name=short-*,workload=cronjob/short ";
+    assert!(lines.len() == 1 && lines[0].starts_with(tags), "{lines:?}");
+    assert_eq!(field(&lines[0], "usage_ns"), 24 * 60 * 100);
+    let rows = case.lines("cgroup_cpu");
+    assert_eq!(field(&rows[0], "usage_ns"), 24 * 60 * 100, "{rows:?}");
+    // Each of them, where that is wanted.
+    case.options.job_pods = crate::inputs::ebpf::options::JobPods::Each;
+    assert!(case.lines("pod_cpu")[0].contains("pod_name=short-29010000-x10000,workload=cronjob/short "));
+}
+
+#[test]
+fn two_of_one_name_at_one_time_are_told_apart() {
+    let mut case = Case::new(&[on(Probe::Cpu)]);
+    for (n, ns) in [(1, 3), (2, 5)] {
+        case.made(CPU, n, &format!("/docker/{}", id(n)));
+        name(&case, &id(n), "web");
+        case.take(cpu(n, ns, 1));
+    }
+    let usage = |case: &mut Case| -> Vec<(bool, u64)> {
+        let lines = case.lines("cgroup_cpu");
+        lines.iter().map(|line| (line.contains("container_id="), field(line, "usage_ns"))).collect()
+    };
+    assert_eq!(usage(&mut case), [(true, 3), (true, 5)]);
+    case.removed(CPU, 1, &format!("/docker/{}", id(1)));
+    assert_eq!(usage(&mut case), [(false, 8)], "the one that is left goes on with both");
+    // Those of a job are one row on purpose.
+    let workload = Some(Workload { name: "job/import".into(), pods: Some("import-*".into()) });
+    for n in [3, 4] {
+        let pod = PodName { name: format!("import-{n}"), workload: workload.clone(), ..PodName::default() };
+        case.names.name_pod(Source::Kubelet, &uid(n), pod, case.now);
+        case.made(CPU, n, &format!("/kubepods/pod{}/{}", uid(n), id(n)));
+        name(&case, &id(n), "main");
+        case.take(cpu(n, 10, 1));
+    }
+    assert_eq!(usage(&mut case)[0], (false, 20));
+}
+
+#[test]
+fn a_container_has_its_rows_while_it_sleeps_and_what_is_in_it_is_its_own() {
+    let mut case = Case::new(&[on(Probe::Cpu), on(Probe::Net)]);
+    let path = format!("/docker/{ID}");
+    name(&case, ID, "web");
+    case.made(CPU, 10, &path);
+    case.made(NET, 10, &path);
+    case.made(CPU, 9, "/system.slice");
+    let tags = ",container_image=bb:1,container_name=web,runtime=docker ";
+    let expected = [
+        format!("cgroup_cpu{tags}usage_ns=0i,context_switches=0i,usage_percent=0 99"),
+        format!("cgroup_net{tags}rx_bytes=0i,tx_bytes=0i,rx_packets=0i,tx_packets=0i 99"),
+    ];
+    assert_eq!(case.lines("cgroup_"), expected);
+    case.made(CPU, 11, &format!("{path}/init.scope"));
+    case.made(CPU, 12, &format!("{path}/system.slice/cron.service"));
+    case.take(cpu(11, 3, 1));
+    case.take(cpu(12, 5, 1));
+    case.change(CgroupChange::Released, CPU, 12, &format!("{path}/system.slice/cron.service"));
+    case.close();
+    case.close();
+    case.take(cpu(10, 7, 1));
+    let lines = case.lines("cgroup_cpu");
+    assert_eq!(lines.len(), 1);
+    assert_eq!(field(&lines[0], "usage_ns"), 15);
+}
+
+#[test]
+fn memory_is_that_of_the_row_without_the_rows_below_it() {
+    let mut case = Case::unified(&[]).reading(&[CgroupfsReading::Mem]);
+    let stat = |anon: u64, faults: u64| {
+        format!("anon {anon}\nfile 100\npgfault {faults}\npgmajfault 2\ninactive_file 10\n")
+    };
+    let service = "/system.slice/docker.service";
+    let inner = format!("{service}/docker/{ID}");
+    for (n, path, usage, faults) in [
+        (1, "/system.slice", 10_000, 900),
+        (2, service, 7_000, 500),
+        (3, inner.as_str(), 4_000, 300),
+        (4, &format!("{inner}/nested"), 3_000, 200),
+    ] {
+        case.made(NET, n, path);
+        let file = |name: &str| format!("unified{path}/{name}");
+        case.write(&[
+            (&file("memory.current"), &usage.to_string()),
+            (&file("memory.stat"), &stat(usage - 1_000, faults)),
+        ]);
+    }
+    name(&case, ID, "web");
+    let rows = case.lines("cgroup_mem");
+    let row = |tag: &str| {
+        let line = rows.iter().find(|line| line.contains(tag)).unwrap_or_else(|| panic!("{rows:?}"));
+        (field(line, "usage_bytes"), field(line, "rss_bytes"))
+    };
+    assert_eq!(rows.len(), 3);
+    assert_eq!(row("container_name=web"), (4_000, 3_000), "what is in it is its own");
+    assert_eq!(row("unit=docker.service"), (3_000, 3_000));
+    assert_eq!(row("cgroup=/system.slice "), (3_000, 3_000));
+    let faults = |tag: &str| rows.iter().find(|line| line.contains(tag)).unwrap().contains("page_faults");
+    assert!(
+        faults("container_name=web") && faults("unit=docker.service") && !faults("cgroup=/system.slice ")
+    );
+    assert_eq!(field(rows.iter().find(|line| line.contains("unit=")).unwrap(), "page_faults"), 200);
+}

@@ -11,7 +11,7 @@ use crate::ledger::blkio::Device;
 use crate::ledger::sums::Accumulate as _;
 
 /// At most this many series are remembered, at some 500 bytes each; those that ended first are forgotten first.
-const MAX_SERIES: usize = 10_000;
+const MAX_SERIES: usize = 2_000;
 
 /// The amounts of what ended.
 #[derive(Debug, Default)]

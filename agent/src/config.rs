@@ -6,6 +6,7 @@ mod agent;
 mod common;
 pub mod env;
 pub mod file;
+mod found;
 pub mod loader;
 pub(crate) mod notes;
 pub mod reader;

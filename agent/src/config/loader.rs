@@ -10,9 +10,11 @@ use anyhow::{Context as _, bail};
 use super::Config;
 use super::env::{Environment, Mode};
 use super::file::{self, PluginFilter};
+use super::found;
 use super::reader::Source;
 use super::sample::DEFAULT_CONFIG;
 use crate::cli::SourceArgs;
+use crate::host::Host;
 use crate::service::logging::LogSettings;
 
 /// The name that stands for the standard input.
@@ -73,7 +75,8 @@ impl Loader {
             if self.had_file || !named.is_empty() {
                 bail!("there is no configuration file{}", in_places(&named));
             }
-            sources.push(Source { path: DEFAULT.into(), text: DEFAULT_CONFIG.into() });
+            let found = found::sections(&Host::from_variables(variable));
+            sources.push(Source { path: DEFAULT.into(), text: DEFAULT_CONFIG.to_owned() + &found });
         } else {
             self.had_file = true;
         }

@@ -11,7 +11,6 @@
 mod live;
 mod points;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 
 /// The kubelet's port with TLS and authorisation.
-const PORT: u16 = 10250;
+pub(crate) const PORT: u16 = 10250;
 /// Telegraf's; it also replaces one below a second.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the first gather waits for the kubelet; its interval is not known yet.
@@ -89,7 +88,10 @@ impl Options {
         let url = if self.url.is_empty() {
             // Only the address of this node's kubelet is known, and its certificate is mostly self-signed.
             tls.insecure_skip_verify = true;
-            own_node(host.node_ip())
+            match own_node(host) {
+                node if node.contains(':') => format!("https://[{node}]:{PORT}"),
+                node => format!("https://{node}:{PORT}"),
+            }
         } else {
             self.url.clone()
         };
@@ -106,14 +108,9 @@ impl Options {
     }
 }
 
-/// The kubelet of this node, by its address.
-fn own_node(ip: Option<&str>) -> String {
-    let host = match ip.map(|ip| (ip, ip.parse())) {
-        None => "127.0.0.1".to_owned(),
-        Some((_, Ok(IpAddr::V6(ip)))) => format!("[{ip}]"),
-        Some((ip, _)) => ip.to_owned(),
-    };
-    format!("https://{host}:{PORT}")
+/// Where this node's kubelet is: an address or a name.
+pub(crate) fn own_node(host: &Host) -> &str {
+    host.node_ip().unwrap_or("127.0.0.1")
 }
 
 /// The input.

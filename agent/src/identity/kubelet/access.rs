@@ -7,7 +7,7 @@ use reqwest::header::HeaderValue;
 use crate::options::tls::Tls;
 
 /// Where Kubernetes mounts a pod's token.
-const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+pub const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// How to reach a kubelet.
 #[derive(Clone, Debug)]

@@ -20,8 +20,6 @@ use serde_json::Value;
 const NODE: &str = "SEISMOGRAF_NODE";
 /// For pods to start, and for a few of the agent's intervals.
 const LIMIT: Duration = Duration::from_secs(120);
-/// The tags that say whose a row is.
-const NAMES: [&str; 5] = ["container_image", "container_name", "namespace", "node_name", "pod_name"];
 const ACCOUNT: &str = "system:serviceaccount:monitoring:seismograf";
 
 /// The suite; none where there is no node.
@@ -51,6 +49,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         on("cluster::sandboxes_have_the_names_of_their_pods", sandboxes_have_their_names),
         on("cluster::a_kill_for_want_of_memory_is_counted", oom_kill_is_counted),
         on("cluster::no_container_stays_unknown", nothing_unresolved),
+        on("cluster::the_pods_of_a_cron_job_are_one_row", pods_of_a_cron_job),
     ]
 }
 
@@ -84,17 +83,17 @@ fn text(value: &Value) -> String {
 /// A container, as the API server knows it.
 #[derive(Clone, Debug)]
 struct Container {
-    /// What the agent has to tag it with.
+    /// What the agent has to tag its row with.
     names: BTreeMap<&'static str, String>,
+    /// The name of the pod itself, which is not that of its row where a job made it.
+    pod: String,
     runs: bool,
 }
 
-/// The cgroup of a container, as the agent wrote it.
+/// A row, as the agent wrote it.
 #[derive(Debug)]
 struct Series {
     tags: BTreeMap<String, String>,
-    /// When the last row was gathered, in nanoseconds of the wall clock.
-    time: i64,
 }
 
 /// The agent and the workloads, and the database that they are read from.
@@ -143,21 +142,25 @@ impl Cluster {
     /// Takes in which containers there are now.
     fn look(&mut self) {
         for pod in pods() {
+            let (row, workload) = row_of(&pod);
             let statuses = ["initContainerStatuses", "containerStatuses"];
             for status in statuses.into_iter().flat_map(|key| list(pod["status"][key].clone())) {
-                let names = BTreeMap::from([
+                let mut names = BTreeMap::from([
                     ("container_image", text(&status["image"])),
                     ("container_name", text(&status["name"])),
                     ("namespace", text(&pod["metadata"]["namespace"])),
                     ("node_name", text(&pod["spec"]["nodeName"])),
-                    ("pod_name", text(&pod["metadata"]["name"])),
+                    ("pod_name", row.clone()),
                 ]);
+                names.extend(workload.clone().map(|workload| ("workload", workload)));
+                let pod = text(&pod["metadata"]["name"]);
                 let runs = status["state"].get("running").is_some();
                 // The one before, of a container that was started again.
                 let before = text(&status["lastState"]["terminated"]["containerID"]);
                 for (id, runs) in [(before, false), (text(&status["containerID"]), runs)] {
                     if let Some((_, id)) = id.split_once("://") {
-                        self.containers.insert(id.to_owned(), Container { names: names.clone(), runs });
+                        let (names, pod) = (names.clone(), pod.clone());
+                        self.containers.insert(id.to_owned(), Container { names, pod, runs });
                     }
                 }
             }
@@ -186,7 +189,7 @@ impl Cluster {
         self.server.count("metrics", measurement, field)
     }
 
-    /// Every series of a measurement, with the time of its last row.
+    /// Every series of a measurement.
     fn series(&self, measurement: &str, field: &str) -> Vec<Series> {
         let query = format!("SELECT last(\"{field}\") FROM \"{measurement}\" GROUP BY *");
         let series = |row: &Value| {
@@ -194,48 +197,50 @@ impl Cluster {
                 row["tags"].as_object().into_iter().flatten().map(|(key, tag)| (key.clone(), text(tag)));
             // The server lists every key that any series has.
             let tags = tags.filter(|(_, tag)| !tag.is_empty()).collect();
-            Series { tags, time: row["values"][0][0].as_i64().unwrap() }
+            Series { tags }
         };
         self.server.series("metrics", &query).iter().map(series).collect()
     }
 
-    /// The series of each container's or sandbox's CPU time, by id, the latest one last.
-    fn by_id(&self) -> BTreeMap<String, Vec<Series>> {
-        let mut all: BTreeMap<String, Vec<Series>> = BTreeMap::new();
-        for series in self.series("cgroup_cpu", "usage_ns") {
-            if let Some((_, id)) = series.tags.get("cgroup").and_then(|path| path.rsplit_once('/')) {
-                all.entry(id.to_owned()).or_default().push(series);
-            }
-        }
-        for series in all.values_mut() {
-            series.sort_by_key(|series| series.time);
-        }
-        all
-    }
-
-    /// What is wrong with the names of these ids' rows. Totals are cumulative, so the last row is what counts: it has every
-    /// name. One before may lack them, if it was gathered before the kubelet listed them, but none has a wrong one.
+    /// What is wrong with the rows of what is called so: there is one series of each name, and none that has an id. A container
+    /// has no row before it has its name.
     fn wrong_names<'a>(
         &self,
-        wanted: impl Iterator<Item = (&'a String, BTreeMap<&'static str, String>)>,
+        wanted: impl Iterator<Item = &'a BTreeMap<&'static str, String>>,
     ) -> Vec<String> {
-        let all = self.by_id();
-        let mut wrong = Vec::new();
-        for (id, names) in wanted {
-            let Some(series) = all.get(id) else {
-                wrong.push(format!("no row of {id}: {names:?}"));
-                continue;
+        let all = self.series("cgroup_cpu", "usage_ns");
+        let with_id = all.iter().filter(|series| {
+            series.tags.get("cgroup").is_some_and(|path| self.containers.keys().any(|id| path.contains(id)))
+        });
+        let mut wrong: Vec<String> = with_id.map(|series| format!("with an id: {:?}", series.tags)).collect();
+        for names in wanted.collect::<std::collections::BTreeSet<_>>() {
+            let is_of = |series: &&Series| {
+                let tags = names.iter().all(|(key, value)| series.tags.get(*key) == Some(value));
+                tags && series.tags.contains_key("workload") == names.contains_key("workload")
             };
-            for (i, one) in series.iter().enumerate() {
-                let is_last = i + 1 == series.len();
-                let differs =
-                    |name: &str, value: &str| one.tags.get(name).map_or(is_last, |tag| tag != value);
-                if names.iter().any(|(name, value)| differs(name, value)) {
-                    wrong.push(format!("{:?} and not {names:?}", one.tags));
-                }
+            let n = all.iter().filter(is_of).count();
+            if n != 1 {
+                wrong.push(format!("{n} series of {names:?}"));
             }
         }
         wrong
+    }
+}
+
+/// What the row of a pod is called, and its workload: all pods of a job are one row.
+fn row_of(pod: &Value) -> (String, Option<String>) {
+    let name = text(&pod["metadata"]["name"]);
+    let owner = &pod["metadata"]["ownerReferences"][0];
+    let (kind, of) = (text(&owner["kind"]), text(&owner["name"]));
+    let without_end = of.rsplit_once('-').map_or(of.as_str(), |(start, _)| start);
+    match kind.as_str() {
+        "ReplicaSet" => (name, Some(format!("deployment/{without_end}"))),
+        "DaemonSet" => (name, Some(format!("daemonset/{of}"))),
+        "Job" if of.starts_with("each-minute-") => {
+            ("each-minute-*".into(), Some("cronjob/each-minute".into()))
+        }
+        "Job" => (format!("{of}-*"), Some(format!("job/{of}"))),
+        _ => (name, None),
     }
 }
 
@@ -346,39 +351,39 @@ fn daemonset_runs(cluster: &mut Cluster) {
     // Each container that runs has its rows, whatever they are called.
     cluster.settle("rows of each container", |cluster| {
         cluster.look();
-        let all = cluster.by_id();
-        let running = cluster.containers.iter().filter(|(_, container)| container.runs);
-        running
-            .filter(|(id, _)| !all.contains_key(*id))
-            .map(|(_, container)| format!("{container:?}"))
-            .collect()
+        cluster.wrong_names(cluster.containers.values().filter(|container| container.runs).map(|c| &c.names))
     });
 }
 
 fn containers_have_their_names(cluster: &mut Cluster) {
     cluster.settle("the names of containers that run", |cluster| {
         cluster.look();
-        let running: Vec<_> = cluster.containers.iter().filter(|(_, container)| container.runs).collect();
+        let running: Vec<_> = cluster.containers.values().filter(|container| container.runs).collect();
         assert!(running.len() >= 7, "{running:?}");
-        cluster.wrong_names(running.into_iter().map(|(id, container)| (id, container.names.clone())))
+        cluster.wrong_names(running.into_iter().map(|container| &container.names))
     });
-    let all = cluster.by_id();
-    let known = cluster.containers.keys().filter_map(|id| all.get(id)).flatten();
-    let (named, unnamed): (Vec<&Series>, Vec<&Series>) =
-        known.partition(|series| NAMES.iter().all(|name| series.tags.contains_key(*name)));
-    println!("cluster: {} series with all names, {} from before they were known", named.len(), unnamed.len());
+    // In every measurement, and those that sleep too.
+    for (measurement, field) in [("cgroup_mem", "usage_bytes"), ("cgroup_net", "rx_bytes")] {
+        let all = cluster.series(measurement, field);
+        for container in cluster.containers.values().filter(|container| container.runs) {
+            let is_of = |series: &&Series| {
+                container.names.iter().all(|(key, value)| series.tags.get(*key) == Some(value))
+            };
+            assert_eq!(all.iter().filter(is_of).count(), 1, "{measurement} of {container:?}");
+        }
+    }
 }
 
 fn short_lived_have_their_names(cluster: &mut Cluster) {
     for pod in ["once-", "each-minute-", "crash-loop", "out-of-memory", "host-network"] {
-        let ended = |container: &Container| !container.runs && container.names["pod_name"].starts_with(pod);
+        let ended = |container: &Container| !container.runs && container.pod.starts_with(pod);
         let n = cluster.containers.values().filter(|container| ended(container)).count();
         assert!(n > 0, "no container of {pod} has ended");
         cluster.settle(&format!("the names of what ran in {pod}"), |cluster| {
-            let ended = cluster.containers.iter().filter(|(_, container)| ended(container));
-            cluster.wrong_names(ended.map(|(id, container)| (id, container.names.clone())))
+            let ended = cluster.containers.values().filter(|container| ended(container));
+            cluster.wrong_names(ended.map(|container| &container.names))
         });
-        println!("cluster: {n} ended containers of {pod} have their names");
+        println!("cluster: {n} ended containers of {pod} have one series of their name");
     }
 }
 
@@ -389,20 +394,25 @@ fn sandboxes_have_their_names(cluster: &mut Cluster) {
     for id in ids.lines() {
         let info: Value = serde_json::from_str(&ctr(&["info", id])).unwrap();
         let label = |name: &str| text(&info["Labels"][format!("io.kubernetes.pod.{name}")]);
-        // That of the agent itself did its work before the agent began.
-        if label("namespace") != "monitoring" {
-            let names = BTreeMap::from([
-                ("container_name", "POD".to_owned()),
-                ("namespace", label("namespace")),
-                ("node_name", "node-1".to_owned()),
-                ("pod_name", label("name")),
-            ]);
-            sandboxes.insert(id.to_owned(), names);
-        }
+        sandboxes.insert(label("name"), label("namespace"));
     }
     assert!(sandboxes.len() >= 7, "{sandboxes:?}");
     cluster.settle("the names of sandboxes", |cluster| {
-        cluster.wrong_names(sandboxes.iter().map(|(id, names)| (id, names.clone())))
+        let rows: BTreeMap<String, (String, Option<String>)> =
+            pods().iter().map(|pod| (text(&pod["metadata"]["name"]), row_of(pod))).collect();
+        let names = sandboxes.iter().filter_map(|(pod, namespace)| {
+            let (row, workload) = rows.get(pod)?;
+            let mut names = BTreeMap::from([
+                ("container_name", "POD".to_owned()),
+                ("namespace", namespace.clone()),
+                ("node_name", "node-1".to_owned()),
+                ("pod_name", row.clone()),
+            ]);
+            names.extend(workload.clone().map(|workload| ("workload", workload)));
+            Some(names)
+        });
+        let names: Vec<_> = names.collect();
+        cluster.wrong_names(names.iter())
     });
     println!("cluster: {} sandboxes have the names of their pods", sandboxes.len());
 }
@@ -432,10 +442,10 @@ fn kubelet_figures(cluster: &mut Cluster) {
         ];
         for container in cluster.containers.values().filter(|container| container.runs) {
             let name = |key: &'static str| (key, container.names[key].clone());
-            let pod = || vec![node(), name("namespace"), name("pod_name")];
+            let pod = || vec![node(), name("namespace"), ("pod_name", container.pod.clone())];
             let of_container = [pod(), vec![name("container_name")]].concat();
             wanted.push(("kubernetes_pod_container", "memory_usage_bytes", of_container));
-            if container.names["pod_name"].starts_with("web-") {
+            if container.pod.starts_with("web-") {
                 wanted.push(("kubernetes_pod_network", "rx_bytes", pod()));
                 let of_volume = [pod(), vec![("volume_name", "data".into())]].concat();
                 wanted.push(("kubernetes_pod_volume", "capacity_bytes", of_volume));
@@ -469,21 +479,17 @@ fn cpu_time_is_the_kernels(cluster: &mut Cluster) {
     const N: usize = 3;
     cluster.look();
     let busy = |container: &&Container| container.runs && container.names["container_name"] == "busy";
-    let id = cluster.containers.iter().find(|(_, container)| busy(container)).unwrap().0.clone();
-    let mut cgroup = String::new();
-    cluster.settle("rows of the busy container", |cluster| {
-        let all = cluster.by_id();
-        cgroup = all.get(&id).map_or(String::new(), |series| series[0].tags["cgroup"].clone());
-        if cgroup.is_empty() { vec![id.clone()] } else { Vec::new() }
-    });
-    let layout = Layout::read();
+    let (id, container) = cluster.containers.iter().find(|(_, container)| busy(container)).unwrap();
+    let (layout, pod) = (Layout::read(), container.pod.clone());
+    let cgroup = layout.cgroup_of(id).expect("the cgroup of the busy container");
     let now = || i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap();
     let usage = || -> i64 { i64::try_from(layout.cpu_ns(&cgroup)).unwrap() };
     let mut kernel = vec![(now(), usage())];
     let start = kernel[0].0;
     let rows = || -> Vec<(i64, i64)> {
         let query = format!(
-            "SELECT \"usage_ns\" FROM \"cgroup_cpu\" WHERE \"cgroup\" = '{cgroup}' AND time > {}",
+            "SELECT \"usage_ns\" FROM \"cgroup_cpu\" WHERE \"pod_name\" = '{pod}' AND \"container_name\" = 'busy' \
+             AND time > {}",
             start + ROUNDING
         );
         let rows = cluster.server.series("metrics", &query);
@@ -516,4 +522,69 @@ fn cpu_time_is_the_kernels(cluster: &mut Cluster) {
         compared += 1;
     }
     assert!(compared >= N - 1, "{compared} of {rows:?} compared");
+}
+
+/// Pods of one cron job, one after the other. Each says at its end what the kernel has of it.
+fn pods_of_a_cron_job(cluster: &mut Cluster) {
+    /// A pod takes some seconds; `SEISMOGRAF_PODS=200` is the whole of it.
+    const N: u64 = 8;
+    let n = std::env::var("SEISMOGRAF_PODS").ok().and_then(|n| n.parse().ok()).unwrap_or(N);
+    let script = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; cat /sys/fs/cgroup/cpu*/cpuacct.usage 2>/dev/null \
+                  | head -n1 || sed -n 's/^usage_usec \\(.*\\)/\\1000/p' /sys/fs/cgroup/cpu.stat";
+    let mut kernel = 0;
+    for i in 0..n {
+        let name = format!("sums-{}", 29_000_000 + i);
+        let job = serde_json::json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": [{
+                "name": "sums", "image": "docker.io/library/box:test", "imagePullPolicy": "Never",
+                "command": ["sh", "-c", script],
+            }]}}},
+        });
+        let file = tempfile::NamedTempFile::with_suffix(".json").unwrap();
+        std::fs::write(file.path(), job.to_string()).unwrap();
+        kubectl(&["apply", "-f", &file.path().display().to_string()]);
+        kubectl(&["wait", &format!("job/{name}"), "--for=condition=complete", "--timeout=60s"]);
+        let log = kubectl(&["logs", &format!("job/{name}")]);
+        kernel += log.trim().parse::<u64>().unwrap_or_else(|error| panic!("{log:?}: {error}"));
+        // As a cron job does, keep the latest three.
+        if let Some(old) = i.checked_sub(3) {
+            kubectl(&["delete", "job", &format!("sums-{}", 29_000_000 + old), "--wait=false"]);
+        }
+    }
+    let of_job = |measurement: &str, field: &str| -> Vec<Value> {
+        let query = format!(
+            "SELECT last(\"{field}\") FROM \"{measurement}\" WHERE \"workload\" = 'cronjob/sums' GROUP BY *"
+        );
+        cluster.server.series("metrics", &query)
+    };
+    let last = |row: &Value| row["values"][0][1].as_u64().unwrap();
+    let is_main = |row: &&Value| row["tags"]["container_name"] == "sums";
+    let start = Instant::now();
+    while of_job("cgroup_cpu", "usage_ns").iter().find(is_main).map_or(0, last) < kernel {
+        let rows = of_job("cgroup_cpu", "usage_ns");
+        assert!(start.elapsed() < LIMIT, "{kernel} ns: {rows:#?}\n{}", agent_log());
+        pause(Duration::from_millis(500));
+    }
+    let rows = of_job("cgroup_cpu", "usage_ns");
+    let ours = rows.iter().find(is_main).map_or(0, last);
+    let percent = 100.0 * ours as f64 / kernel as f64;
+    let pods = of_job("pod_cpu", "usage_ns");
+    let all: u64 = rows.iter().map(last).sum();
+    println!(
+        "cluster: {n} pods of one cron job: {} series of containers, {} of pods; {percent:.2} % of {:.1} ms that they saw \
+         themselves; the pods {:.1} ms, their containers {:.1} ms",
+        rows.len(),
+        pods.len(),
+        kernel as f64 / 1e6,
+        pods.first().map_or(0, last) as f64 / 1e6,
+        all as f64 / 1e6,
+    );
+    let names: Vec<&Value> = rows.iter().map(|row| &row["tags"]["container_name"]).collect();
+    assert!(rows.len() == 2 && names.contains(&&Value::from("POD")), "{rows:#?}");
+    assert_eq!(pods.len(), 1, "{pods:#?}");
+    assert_eq!(last(&pods[0]), all, "the pods are the sum of their containers");
+    // What the container ran before and after its own look is in ours alone.
+    assert!((99.9..110.0).contains(&percent), "{percent} %");
 }

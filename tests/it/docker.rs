@@ -278,7 +278,7 @@ fn two_hundred_containers() -> Outcome {
             n += 1;
         }
     }
-    // Rows of cgroups have names too: of memory each, of the others those that did something.
+    // Rows of cgroups have names too: each has its CPU time, traffic and memory, also while it sleeps.
     let of_containers: Vec<(String, i64)> =
         ["cgroup_cpu", "cgroup_blkio", "cgroup_net", "cgroup_mem", "cgroup_pressure"]
             .into_iter()
@@ -292,7 +292,10 @@ fn two_hundred_containers() -> Outcome {
         "docker: {n} points of containers, all named; {named} of {} rows of their cgroups",
         of_containers.len()
     );
-    assert!(named >= CONTAINERS && named == of_containers.len(), "some rows have no names");
+    assert!(
+        named >= 3 * CONTAINERS && named == of_containers.len(),
+        "some rows are missing, or have no names"
+    );
     assert!(best <= GATHER_MS, "{best:.1} ms a gather");
     assert!(with - without <= DAEMON_MS, "{:.1} ms a second more", with - without);
     Ok(())
@@ -328,29 +331,27 @@ fn short_lives() -> Outcome {
     let kernel = parent.cpu_ns() - before;
     let rows = |measurement: &str| -> BTreeMap<String, String> {
         let lines = lines(&agent, measurement).into_iter().map(|(line, _)| line);
-        let of = lines.filter(|line| line.contains(&format!("cgroup={}/", parent.path())));
+        let of = lines.filter_map(|line| Some((tag(&line, "container_name")?.to_owned(), line)));
         // The last of each series has all of it.
-        of.map(|line| (tag(&line, "cgroup").unwrap().to_owned(), line)).collect()
+        of.filter(|(name, _)| name.starts_with("short")).collect()
     };
     wait_for(|| rows("cgroup_cpu").len() >= N, LIMIT, "a row of each container");
     pause(Duration::from_secs(21));
     let cpu = rows("cgroup_cpu");
-    let names: BTreeSet<&str> = cpu.values().filter_map(|line| tag(line, "container_name")).collect();
     let images = cpu.values().filter(|line| tag(line, "container_image") == Some("bb:1")).count();
     let ours: i64 = cpu.values().filter_map(|line| int(line, "usage_ns")).sum();
     let percent = 100.0 * ours as f64 / kernel as f64;
     let written: i64 = rows("cgroup_blkio").values().filter_map(|line| int(line, "write_bytes")).sum();
     println!(
-        "docker: {N} containers that lived {:?} (median; {:?} at most), a gather every 10 s: {} rows, {} names, {percent:.2} % of {:.1} ms of CPU time, {written} of {} bytes written",
+        "docker: {N} containers that lived {:?} (median; {:?} at most), a gather every 10 s: {} rows, {percent:.2} % of {:.1} ms of CPU time, {written} of {} bytes written",
         lives[N / 2],
         lives[N - 1],
         cpu.len(),
-        names.len(),
         kernel as f64 / 1e6,
         BYTES * N as u64,
     );
     assert!(lives[N / 2] < Duration::from_millis(100), "they lived too long to show anything");
-    assert_eq!((cpu.len(), names.len(), images), (N, N, N));
+    assert_eq!((cpu.len(), images), (N, N));
     assert!((99.0..=101.0).contains(&percent), "{percent} %");
     if let Some(disk) = docker.disk() {
         // A completion that lands on one of the machine's own tasks is seen by no program; it is the disk's `unseen` then.

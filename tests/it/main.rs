@@ -21,6 +21,7 @@ mod loss;
 mod net;
 mod outputs;
 mod reload;
+mod series;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         host::trials(),
         degraded::trials(),
         reload::trials(),
+        series::trials(),
         influx::trials(),
         outputs::trials(),
         kubelet::trials(),

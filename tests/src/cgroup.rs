@@ -58,6 +58,20 @@ impl Layout {
         usec.parse::<u64>().unwrap() * 1000
     }
 
+    /// The path of the cgroup of a container with this id, where its directory is called so.
+    pub fn cgroup_of(&self, id: &str) -> Option<String> {
+        fn find(directory: &Path, id: &str) -> Option<PathBuf> {
+            let entries = fs::read_dir(directory).ok()?.flatten();
+            let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            folders.map(|entry| entry.path()).find_map(|path| {
+                let is_it = path.file_name().is_some_and(|name| name.to_string_lossy().contains(id));
+                if is_it { Some(path) } else { find(&path, id) }
+            })
+        }
+        let found = find(&self.cpu, id)?;
+        Some(format!("/{}", found.strip_prefix(&self.cpu).ok()?.display()))
+    }
+
     /// Each hierarchy once.
     pub fn roots(&self) -> Vec<&Path> {
         let mut roots = vec![self.cpu.as_path(), &self.quota, &self.blkio, &self.memory, &self.unified];

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::options::Selection;
-use crate::identity::Identity;
 use crate::identity::cgroup::{Cgroups, KnownCgroup, Owner};
 use crate::identity::names::Names;
 use crate::identity::series::{Series, SeriesOptions};
+use crate::identity::{Identity, Named};
 
 /// How long after the agent first saw an owner its rows wait. The kubelet lists a new container within a second or two;
 /// a daemon that is down for longer should not delay the figures.
@@ -118,9 +118,8 @@ impl Naming {
             });
             OwnerRow { lasting: series.outlives_instance(identity).then(|| Arc::clone(&series)), series }
         };
-        for owner in cgroups.owners() {
+        for (owner, named) in named(cgroups, context.names) {
             let identity = &owner.identity;
-            let named = identity.named(context.names, owner.since);
             let lacks = identity.lacks(&named);
             naming.n_nameless +=
                 usize::from(lacks && identity.is_container_root() && alive.contains(&owner.id));
@@ -174,6 +173,29 @@ impl Naming {
             }
         }
     }
+}
+
+/// Each owner with the names that it has now.
+///
+/// The container that holds a pod's namespaces is made before the others, and no source lists it: a container without a
+/// name that was there before one with a name is that one. Of a pod that is over soon, nothing else tells.
+fn named<'a>(cgroups: &'a Cgroups, names: &Names) -> Vec<(&'a Arc<Owner>, Named)> {
+    let all = cgroups.owners().map(|owner| (owner, owner.identity.named(names, owner.since)));
+    let mut all: Vec<(&Arc<Owner>, Named)> = all.collect();
+    let mut latest: HashMap<&str, u64> = HashMap::new();
+    for (owner, named) in &all {
+        if let (Some(uid), Some(_)) = (&owner.identity.pod_uid, &named.container) {
+            let latest = latest.entry(uid).or_insert(owner.id);
+            *latest = owner.id.max(*latest);
+        }
+    }
+    for (owner, named) in &mut all {
+        let identity = &owner.identity;
+        let latest = identity.pod_uid.as_deref().and_then(|uid| latest.get(uid));
+        let is_before = latest.is_some_and(|latest| owner.id < *latest);
+        named.is_pause |= is_before && identity.container_id.is_some() && named.container.is_none();
+    }
+    all
 }
 
 /// The owners whose own cgroup is there, in any hierarchy.

@@ -248,3 +248,29 @@ fn memory_is_that_of_the_row_without_the_rows_below_it() {
     );
     assert_eq!(field(rows.iter().find(|line| line.contains("unit=")).unwrap(), "page_faults"), 200);
 }
+
+#[test]
+fn what_was_in_a_pod_before_a_named_container_is_its_pause_container() {
+    let mut case = Case::new(&[on(Probe::Cpu)]);
+    case.names.add_source();
+    let path = |n| format!("/kubepods/besteffort/pod{}/{}", uid(1), id(n));
+    for n in [1, 2] {
+        case.made(CPU, n, &path(n));
+        case.take(cpu(n, 10 * n, 1));
+    }
+    assert!(case.lines("cgroup_cpu").is_empty(), "nobody has a name yet");
+    name_pod(&case, 2, &uid(1));
+    // Both are over, and the kubelet will not list the pod again.
+    for n in [1, 2] {
+        case.change(CgroupChange::Released, CPU, n, &path(n));
+    }
+    // The one that was started again is not listed yet.
+    case.made(CPU, 3, &path(3));
+    case.take(cpu(3, 100, 1));
+    let lines = case.lines("cgroup_cpu");
+    let usage = |name: &str| {
+        let of = lines.iter().filter(|line| line.contains(&format!("container_name={name},")));
+        of.map(|line| field(line, "usage_ns")).collect::<Vec<_>>()
+    };
+    assert_eq!((usage("POD"), usage("main"), lines.len()), (vec![10], vec![20], 2), "{lines:?}");
+}

@@ -1,0 +1,276 @@
+//! InfluxDB's line protocol, as influxd 1.6 to 2.8 read it.
+//!
+//! What one of them takes is taken here and means the same, and what none takes is refused with the text of influxd's own
+//! error. One thing more: a line may end with a carriage return, as Telegraf allows. The other direction, points to lines, is
+//! the module `line_protocol` at the crate's top.
+//!
+//! influxd splits a text into lines first, then a line into its key, its fields and its time, and at last the fields; the
+//! four scanners treat a backslash in different ways. `scan` has the first three, `parts` the last.
+
+mod number;
+mod parts;
+mod scan;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub use self::parts::{Fields, Tags, Value};
+use self::scan::Scanned;
+use crate::point::{Point, Timestamp};
+
+/// influxd's limit for measurement and tags, and for these with a field's key.
+const MAX_KEY_BYTES: usize = 65_535;
+/// The two lowest values and the highest one mean something else inside influxd.
+const TIMES: std::ops::RangeInclusive<i64> = i64::MIN + 2..=i64::MAX - 1;
+
+/// The unit of the times in a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Nanoseconds, which is also what a request without a precision means.
+    #[default]
+    Nanoseconds,
+    /// Microseconds.
+    Microseconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Seconds.
+    Seconds,
+    /// Minutes; in version 1 only.
+    Minutes,
+    /// Hours; in version 1 only.
+    Hours,
+}
+
+impl Precision {
+    /// The parameter `precision` of `/write`. Like influxd 1, takes any other text for nanoseconds.
+    #[must_use]
+    pub fn of_write(text: &str) -> Self {
+        match text {
+            "u" | "us" | "µ" => Self::Microseconds,
+            "ms" => Self::Milliseconds,
+            "s" => Self::Seconds,
+            "m" => Self::Minutes,
+            "h" => Self::Hours,
+            _ => Self::Nanoseconds,
+        }
+    }
+
+    /// The parameter `precision` of `/api/v2/write`; `None` for a text that influxd 2 refuses.
+    #[must_use]
+    pub fn of_v2_write(text: &str) -> Option<Self> {
+        match text {
+            "" | "ns" => Some(Self::Nanoseconds),
+            "us" => Some(Self::Microseconds),
+            "ms" => Some(Self::Milliseconds),
+            "s" => Some(Self::Seconds),
+            _ => None,
+        }
+    }
+
+    /// How many nanoseconds one unit has.
+    #[must_use]
+    pub fn nanoseconds(self) -> i64 {
+        match self {
+            Self::Nanoseconds => 1,
+            Self::Microseconds => 1_000,
+            Self::Milliseconds => 1_000_000,
+            Self::Seconds => 1_000_000_000,
+            Self::Minutes => 60_000_000_000,
+            Self::Hours => 3_600_000_000_000,
+        }
+    }
+}
+
+/// The lines of a text, one after the other; empty ones and comments are left out.
+#[derive(Clone, Debug)]
+pub struct Lines<'a> {
+    rest: &'a str,
+    /// The number of the line that `rest` starts with.
+    number: usize,
+    precision: Precision,
+}
+
+/// Parses a text whose times are in `precision`.
+#[must_use]
+pub fn parse(text: &str, precision: Precision) -> Lines<'_> {
+    Lines { rest: text, number: 1, precision }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Result<Line<'a>, LineError<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let end = scan::line_end(self.rest.as_bytes());
+            let (line, number) = (&self.rest[..end.at], self.number);
+            self.rest = self.rest.get(end.at + 1..).unwrap_or("");
+            self.number += 1 + end.n_inner_lines;
+            let text = scan::without_leading_blanks(line);
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            let text = if end.is_quoted { text } else { text.strip_suffix('\r').unwrap_or(text) };
+            if text.is_empty() {
+                continue;
+            }
+            return Some(match Line::new(text, number, self.precision) {
+                Ok(line) => Ok(line),
+                Err(reason) => Err(LineError { number, text, reason }),
+            });
+        }
+        None
+    }
+}
+
+/// A valid line. Its parts are borrowed from the text; they are unescaped as they are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Its number in the text, from 1.
+    pub number: usize,
+    /// The whole of it, without blanks at its start and without its end.
+    pub text: &'a str,
+    measurement: &'a str,
+    tags: &'a str,
+    fields: &'a str,
+    time: Option<i64>,
+    precision: Precision,
+}
+
+impl<'a> Line<'a> {
+    fn new(text: &'a str, number: usize, precision: Precision) -> Result<Self, Reason> {
+        let Scanned { measurement, tags, fields, time } = scan::line(text)?;
+        let time = time.map(|time| number::time(time, precision)).transpose()?;
+        Ok(Self { number, text, measurement, tags, fields, time, precision })
+    }
+
+    /// The name of its measurement.
+    #[must_use]
+    pub fn measurement(&self) -> Cow<'a, str> {
+        parts::unescaped(self.measurement, b", ")
+    }
+
+    /// Its tags in the line's order; no key comes twice.
+    #[must_use]
+    pub fn tags(&self) -> Tags<'a> {
+        Tags::new(self.tags)
+    }
+
+    /// Its fields in the line's order. A key may come twice: then the last one counts.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'a> {
+        Fields::new(self.fields)
+    }
+
+    /// Its own time, if it has one.
+    #[must_use]
+    pub fn time(&self) -> Option<Timestamp> {
+        self.time.map(Timestamp)
+    }
+
+    /// Its own time, or else `now`, which is rounded down to the precision as influxd does.
+    #[must_use]
+    pub fn time_or(&self, now: Timestamp) -> Timestamp {
+        let down = || now.0 - now.0.rem_euclid(self.precision.nanoseconds());
+        Timestamp(self.time.unwrap_or_else(down))
+    }
+
+    /// The point that it stands for; at `now` where it has no time of its own.
+    #[must_use]
+    pub fn point(&self, now: Timestamp) -> Point {
+        let mut point = Point::new(self.measurement().into_owned(), self.time_or(now));
+        // The scanner has refused duplicates.
+        point.tags.extend(self.tags().map(|(key, value)| (key.into_owned().into(), value.into_owned())));
+        for (key, value) in self.fields() {
+            point.fields.push((key.into_owned().into(), value.into()));
+        }
+        keep_last_of_each(&mut point);
+        point
+    }
+}
+
+/// Of several fields of one key the last one counts.
+fn keep_last_of_each(point: &mut Point) {
+    let mut order: Vec<usize> = (0..point.fields.len()).collect();
+    order.sort_by(|a, b| point.fields[*a].0.cmp(&point.fields[*b].0).then(a.cmp(b)));
+    let is_last = |pair: &[usize]| point.fields[pair[0]].0 != point.fields[pair[1]].0;
+    if order.windows(2).all(is_last) {
+        return;
+    }
+    let mut keeps = vec![true; order.len()];
+    for pair in order.windows(2).filter(|pair| !is_last(pair)) {
+        keeps[pair[0]] = false;
+    }
+    let mut keeps = keeps.into_iter();
+    point.fields.retain(|_| keeps.next().unwrap_or(true));
+}
+
+/// A line that is not line protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineError<'a> {
+    /// Its number in the text, from 1.
+    pub number: usize,
+    /// The whole of it, without blanks at its start and without its end.
+    pub text: &'a str,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+/// In influxd's words.
+impl fmt::Display for LineError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unable to parse '{}': {}", self.text, self.reason)
+    }
+}
+
+/// What is wrong with a line, in influxd's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what they are")]
+pub enum Reason {
+    #[error("missing measurement")]
+    MissingMeasurement,
+    #[error("missing fields")]
+    MissingFields,
+    #[error("missing tag key")]
+    MissingTagKey,
+    #[error("missing tag value")]
+    MissingTagValue,
+    #[error("invalid tag format")]
+    InvalidTagFormat,
+    #[error("duplicate tags")]
+    DuplicateTags,
+    #[error("missing field key")]
+    MissingFieldKey,
+    #[error("missing field value")]
+    MissingFieldValue,
+    #[error("invalid field format")]
+    InvalidFieldFormat,
+    #[error("invalid value: field-key={0}")]
+    InvalidValue(String),
+    #[error("unbalanced quotes")]
+    UnbalancedQuotes,
+    #[error("invalid number")]
+    InvalidNumber,
+    #[error("invalid float")]
+    InvalidFloat,
+    #[error("unable to parse integer {0}: strconv.ParseInt: parsing \"{0}\": value out of range")]
+    IntegerOutOfRange(String),
+    #[error("unable to parse unsigned {0}: strconv.ParseUint: parsing \"{0}\": value out of range")]
+    UnsignedOutOfRange(String),
+    #[error("invalid boolean")]
+    InvalidBoolean,
+    #[error("bad timestamp")]
+    BadTimestamp,
+    #[error("strconv.ParseInt: parsing \"{0}\": invalid syntax")]
+    NoTimestamp(String),
+    #[error("strconv.ParseInt: parsing \"{0}\": value out of range")]
+    TimestampOutOfRange(String),
+    #[error("time outside range {} - {}", TIMES.start(), TIMES.end())]
+    TimeOutOfRange,
+    #[error("point is invalid")]
+    InvalidPoint,
+    #[error("max key length exceeded: {0} > {MAX_KEY_BYTES}")]
+    KeyTooLong(usize),
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ mod identity;
 mod influx;
 mod kubelet;
 mod lifecycle;
+mod lines;
 mod loss;
 mod net;
 mod outputs;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         degraded::trials(),
         reload::trials(),
         influx::trials(),
+        lines::trials(),
         outputs::trials(),
         kubelet::trials(),
         deploy::trials(),

@@ -109,7 +109,9 @@ impl<'a> Iterator for Lines<'a> {
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            let text = if end.is_quoted { text } else { text.strip_suffix('\r').unwrap_or(text) };
+            // It is within quotes, which nothing closes.
+            let text = text.strip_suffix('\n').unwrap_or(text);
+            let text = text.strip_suffix('\r').unwrap_or(text);
             if text.is_empty() {
                 continue;
             }
@@ -138,15 +140,21 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(text: &'a str, number: usize, precision: Precision) -> Result<Self, Reason> {
-        let Scanned { measurement, tags, fields, time } = scan::line(text)?;
+        let Scanned { measurement, tags, fields, time, rest } = scan::line(text)?;
         let time = time.map(|time| number::time(time, precision)).transpose()?;
+        if time.is_some() && !rest.bytes().all(|byte| byte == b' ') {
+            return Err(Reason::InvalidPoint);
+        }
+        if let Some(key) = parts::key_without_value(fields) {
+            return Err(Reason::InvalidValue(key.to_owned()));
+        }
         Ok(Self { number, text, measurement, tags, fields, time, precision })
     }
 
     /// The name of its measurement.
     #[must_use]
     pub fn measurement(&self) -> Cow<'a, str> {
-        parts::unescaped(self.measurement, b", ")
+        parts::unescaped(self.measurement, b",\" =")
     }
 
     /// Its tags in the line's order; no key comes twice.

@@ -16,7 +16,7 @@ pub(super) fn number_end(text: &[u8], start: usize) -> Result<usize, Reason> {
             let number = &number[..number.len() - 1];
             number.parse::<u64>().map_err(|_| Reason::UnsignedOutOfRange(number.to_owned()))?;
         }
-        float => check_float(float)?,
+        _ => check_float(number.as_bytes())?,
     }
     Ok(end)
 }
@@ -32,18 +32,20 @@ fn is_whole(digits: &[u8]) -> bool {
 
 /// Digits with one point, and with an exponent that they do not start with.
 fn check_float(text: &[u8]) -> Result<(), Reason> {
+    let is_negative = text.first() == Some(&b'-');
     let mut has_point = false;
     let mut has_exponent = false;
     for (at, byte) in text.iter().enumerate() {
         match byte {
             b'0'..=b'9' => {}
+            b'-' if at == 0 => {}
             b'.' if !has_point => has_point = true,
             b'e' | b'E' if at > 0 => has_exponent = true,
             b'+' | b'-' if at > 0 && matches!(text[at - 1], b'e' | b'E') => {}
             _ => return Err(Reason::InvalidNumber),
         }
     }
-    if text.len() == usize::from(has_point) {
+    if text.len() == usize::from(is_negative) + usize::from(has_point) {
         return Err(Reason::InvalidNumber);
     }
     // Without an exponent a number of up to 308 digits is always one.

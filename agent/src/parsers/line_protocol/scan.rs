@@ -9,8 +9,6 @@ pub(super) struct LineEnd {
     pub(super) at: usize,
     /// How many line feeds are within it: quoted or escaped ones.
     pub(super) n_inner_lines: usize,
-    /// It ends with the text, within quotes.
-    pub(super) is_quoted: bool,
 }
 
 /// The end of the first line: a line feed that is neither escaped nor within the quotes of a field's value, or the end.
@@ -38,7 +36,7 @@ pub(super) fn line_end(text: &[u8]) -> LineEnd {
         }
         at += 1;
     }
-    LineEnd { at, n_inner_lines, is_quoted }
+    LineEnd { at, n_inner_lines }
 }
 
 /// influxd's blanks: space, tab and zero.
@@ -58,6 +56,8 @@ pub(super) struct Scanned<'a> {
     pub(super) tags: &'a str,
     pub(super) fields: &'a str,
     pub(super) time: Option<&'a str>,
+    /// What follows the time.
+    pub(super) rest: &'a str,
 }
 
 /// Splits a line, and checks each part.
@@ -79,7 +79,7 @@ pub(super) fn line(text: &str) -> Result<Scanned<'_>, Reason> {
     let time_start = skip_blanks(bytes, fields_end);
     let time_end = time_end(bytes, time_start)?;
     let time = (time_start < time_end).then(|| &text[time_start..time_end]);
-    Ok(Scanned { measurement: &text[..name_end], tags, fields, time })
+    Ok(Scanned { measurement: &text[..name_end], tags, fields, time, rest: &text[time_end..] })
 }
 
 /// The comma or space after the measurement.
@@ -156,7 +156,7 @@ fn fields_end(text: &[u8], start: usize) -> Result<usize, Reason> {
             _ if is_quoted => {}
             b'=' => {
                 n_equals += 1;
-                if let Some(end) = value_end(text, start, at)? {
+                if let Some(end) = value_end(text, at)? {
                     at = end;
                     continue;
                 }
@@ -170,9 +170,6 @@ fn fields_end(text: &[u8], start: usize) -> Result<usize, Reason> {
     if is_quoted {
         return Err(Reason::UnbalancedQuotes);
     }
-    if start == at {
-        return Err(Reason::MissingFields);
-    }
     if n_equals == 0 || n_commas != n_equals - 1 {
         return Err(Reason::InvalidFieldFormat);
     }
@@ -180,10 +177,9 @@ fn fields_end(text: &[u8], start: usize) -> Result<usize, Reason> {
 }
 
 /// Checks what is beside the `=` at `equals`. The end of the value, or `None` for a string, which is scanned on.
-fn value_end(text: &[u8], start: usize, equals: usize) -> Result<Option<usize>, Reason> {
-    let has_no_key =
-        equals == start || (matches!(text[equals - 1], b' ' | b',') && text.get(equals - 2) != Some(&b'\\'));
-    if has_no_key {
+fn value_end(text: &[u8], equals: usize) -> Result<Option<usize>, Reason> {
+    // Behind a tab influxd lets it pass.
+    if matches!(text[equals - 1], b' ' | b',') && text[equals - 2] != b'\\' {
         return Err(Reason::MissingFieldKey);
     }
     match text.get(equals + 1) {
@@ -194,8 +190,8 @@ fn value_end(text: &[u8], start: usize, equals: usize) -> Result<Option<usize>, 
     }
 }
 
-/// Checks each field as it will be read, which can differ from how the line was scanned only behind a backslash; and that
-/// its key with the series' `key_bytes` is not too long.
+/// Checks that each field has a value, which behind a backslash can differ from how the line was scanned; and that its key
+/// with the series' `key_bytes` is not too long.
 fn check_fields(fields: &str, key_bytes: usize) -> Result<(), Reason> {
     // What influxd puts between the two.
     const SEPARATOR_BYTES: usize = 4;
@@ -204,21 +200,18 @@ fn check_fields(fields: &str, key_bytes: usize) -> Result<(), Reason> {
         return Ok(());
     }
     for (key, value) in parts::raw_fields(fields) {
-        let Some(value) = value.filter(|value| !value.is_empty()) else {
+        if value.is_none_or(str::is_empty) {
             return Err(Reason::InvalidValue(key.to_owned()));
-        };
+        }
         let size = key_bytes + SEPARATOR_BYTES + key.len();
         if size > MAX_KEY_BYTES {
             return Err(Reason::KeyTooLong(size));
-        }
-        if parts::value(value).is_none() {
-            return Err(Reason::InvalidValue(key.to_owned()));
         }
     }
     Ok(())
 }
 
-/// The end of the time; nothing but spaces may follow it.
+/// The end of the time.
 fn time_end(text: &[u8], start: usize) -> Result<usize, Reason> {
     let end = text[start..].iter().position(|byte| matches!(byte, b' ' | b'\n'));
     let end = end.map_or(text.len(), |length| start + length);
@@ -226,9 +219,6 @@ fn time_end(text: &[u8], start: usize) -> Result<usize, Reason> {
     let digits = digits.strip_prefix(b"-").unwrap_or(digits);
     if !digits.iter().all(u8::is_ascii_digit) {
         return Err(Reason::BadTimestamp);
-    }
-    if start < end && text[end..].iter().any(|byte| *byte != b' ') {
-        return Err(Reason::InvalidPoint);
     }
     Ok(end)
 }

@@ -26,7 +26,7 @@ fn every_kind_of_value() {
 }
 
 #[rstest]
-#[case::measurement(r"a\,b\ c\=d f=1", Point::new(r"a,b c\=d", Timestamp(7)).field("f", 1.0))]
+#[case::measurement(r"a\,b\ c\=d f=1", Point::new("a,b c=d", Timestamp(7)).field("f", 1.0))]
 #[case::tags(r"m,a\,b\=c=\ d\,e f=1", point().tag("a,b=c", " d,e"))]
 #[case::backslashes(r"m,a\b=c\d f=1", point().tag(r"a\b", r"c\d"))]
 #[case::field_key(r#"m a\ b\,c\=d\"=1"#, Point::new("m", Timestamp(7)).field("a b,c=d\"", 1.0))]

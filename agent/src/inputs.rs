@@ -16,6 +16,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod mem;
 pub(crate) mod net;
 pub(crate) mod processes;
+pub(crate) mod prometheus;
 pub(crate) mod swap;
 pub(crate) mod system;
 #[cfg(test)]
@@ -187,8 +188,12 @@ pub(crate) async fn gather(
     {
         span.in_scope(|| tracing::error!(%error, "gather is incomplete"));
     }
-    let points = gathered.points.into_iter();
-    (points.filter_map(|point| common.process(global_tags, point)).collect(), result.is_ok())
+    let points = gathered.points.into_iter().filter_map(|mut point| {
+        // Some have a time of their own.
+        point.time = point.time.rounded(common.precision);
+        common.process(global_tags, point)
+    });
+    (points.collect(), result.is_ok())
 }
 
 /// The span in which an input works, so that its lines in the log have its name.

@@ -65,6 +65,7 @@ plugins! {
     mem => Mem,
     net => Net,
     processes => Processes,
+    prometheus => Prometheus,
     swap => Swap,
     system => System,
 }

@@ -191,25 +191,9 @@ impl<'a> Line<'a> {
         for (key, value) in self.fields() {
             point.fields.push((key.into_owned().into(), value.into()));
         }
-        keep_last_of_each(&mut point);
+        point.keep_last_of_each_field();
         point
     }
-}
-
-/// Of several fields of one key the last one counts.
-fn keep_last_of_each(point: &mut Point) {
-    let mut order: Vec<usize> = (0..point.fields.len()).collect();
-    order.sort_by(|a, b| point.fields[*a].0.cmp(&point.fields[*b].0).then(a.cmp(b)));
-    let is_last = |pair: &[usize]| point.fields[pair[0]].0 != point.fields[pair[1]].0;
-    if order.windows(2).all(is_last) {
-        return;
-    }
-    let mut keeps = vec![true; order.len()];
-    for pair in order.windows(2).filter(|pair| !is_last(pair)) {
-        keeps[pair[0]] = false;
-    }
-    let mut keeps = keeps.into_iter();
-    point.fields.retain(|_| keeps.next().unwrap_or(true));
 }
 
 /// A line that is not line protocol.

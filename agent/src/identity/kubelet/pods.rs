@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::json::or_default;
-use crate::line_protocol::truncated;
+use crate::line_protocol::{MAX_TAG_BYTES, truncated};
 
 /// The longest id of a container or pod that is accepted; real ones have up to 64 characters.
 const MAX_ID_BYTES: usize = 128;
@@ -29,8 +29,14 @@ pub struct Pod {
     pub node: String,
     /// Whether it is in the node's own network namespace.
     pub has_host_network: bool,
+    /// Its address within the cluster; empty as long as it has none.
+    pub ip: String,
+    /// Whether its phase is `Running`.
+    pub is_running: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its annotations, without those that are longer than a name may be.
+    pub annotations: BTreeMap<String, String>,
     /// Its containers, init and ephemeral ones included.
     pub containers: Vec<PodContainer>,
     /// Each of them has a status: one that is not among them is none of the pod's own.
@@ -90,17 +96,11 @@ struct Metadata {
     #[serde(deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
-    annotations: Annotations,
+    annotations: BTreeMap<String, String>,
 }
 
-/// The one annotation that is needed; all of them together are long.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Annotations {
-    /// Marks a static pod, and is the UID in the name of its cgroup: an API server lists the pod under another one.
-    #[serde(rename = "kubernetes.io/config.hash", deserialize_with = "or_default")]
-    config_hash: String,
-}
+/// Marks a static pod, and is the UID in the name of its cgroup: an API server lists the pod under another one.
+const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -129,6 +129,10 @@ struct ContainerSpec {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Status {
+    #[serde(rename = "podIP", deserialize_with = "or_default")]
+    pod_ip: String,
+    #[serde(deserialize_with = "or_default")]
+    phase: String,
     #[serde(deserialize_with = "or_default")]
     container_statuses: Vec<ContainerStatus>,
     #[serde(deserialize_with = "or_default")]
@@ -166,9 +170,11 @@ struct Terminated {
 }
 
 impl From<Item> for Pod {
-    fn from(Item { metadata, spec, status }: Item) -> Self {
-        let mut uids: Vec<String> =
-            [metadata.uid, metadata.annotations.config_hash].into_iter().filter_map(id).collect();
+    fn from(Item { mut metadata, spec, status }: Item) -> Self {
+        let config_hash = metadata.annotations.remove(CONFIG_HASH).unwrap_or_default();
+        // Such as the whole of what `kubectl apply` was given.
+        metadata.annotations.retain(|_, value| value.len() <= MAX_TAG_BYTES);
+        let mut uids: Vec<String> = [metadata.uid, config_hash].into_iter().filter_map(id).collect();
         uids.dedup();
         let kinds = [
             (true, spec.containers, status.container_statuses),
@@ -193,7 +199,10 @@ impl From<Item> for Pod {
             namespace: truncated(metadata.namespace),
             node: truncated(spec.node_name),
             has_host_network: spec.host_network,
+            ip: truncated(status.pod_ip),
+            is_running: status.phase == "Running",
             labels: metadata.labels,
+            annotations: metadata.annotations,
             containers: containers.collect(),
         }
     }
@@ -238,9 +247,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::line_protocol::MAX_TAG_BYTES;
-
-    const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 
     #[test]
     fn a_pod_has_its_current_and_previous_ids() {

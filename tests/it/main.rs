@@ -22,6 +22,7 @@ mod loss;
 mod net;
 mod outputs;
 mod reload;
+mod sidecar;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         reload::trials(),
         influx::trials(),
         lines::trials(),
+        sidecar::trials(),
         outputs::trials(),
         kubelet::trials(),
         deploy::trials(),

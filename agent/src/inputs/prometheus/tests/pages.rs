@@ -10,8 +10,19 @@ use crate::parsers::exposition::{self, Format};
 use crate::parsers::line_protocol::{self, Precision};
 use crate::point::{FieldValue, Point, Timestamp};
 
-const PAGES: [&str; 7] =
-    ["etcd", "kubelet", "kubelet-cadvisor", "node-exporter", "prometheus", "victoria-metrics", "odd"];
+/// Pages, and whether they are OpenMetrics.
+const PAGES: [(&str, Format); 10] = [
+    ("etcd", Format::Text),
+    ("influxd", Format::Text),
+    ("kubelet", Format::Text),
+    ("kubelet-cadvisor", Format::Text),
+    ("node-exporter", Format::Text),
+    ("prometheus", Format::Text),
+    ("victoria-metrics", Format::Text),
+    ("odd", Format::Text),
+    ("odd2", Format::Text),
+    ("openmetrics", Format::OpenMetrics),
+];
 /// The time of samples that have none.
 const NOW: Timestamp = Timestamp(1);
 
@@ -91,8 +102,8 @@ fn written(points: &[Point]) -> Vec<Point> {
 fn pages_become_what_telegraf_makes_of_them() {
     for (version, n) in [(Version::One, 1), (Version::Two, 2)] {
         let mut n_values = 0;
-        for name in PAGES {
-            let points = points(&read(&format!("{name}.metrics")), Format::Text, version);
+        for (name, format) in PAGES {
+            let points = points(&read(&format!("{name}.metrics")), format, version);
             let actual = joined(written(&points));
             let expected = telegrafs(&format!("{name}-v{n}.lp"), &actual);
             for (series, fields) in &expected {

@@ -197,8 +197,8 @@ pub enum BodyError {
 /// A size as a person reads it.
 fn size(bytes: usize) -> String {
     match bytes {
-        ..1_024 => format!("{bytes} bytes"),
-        ..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
+        0..1_024 => format!("{bytes} bytes"),
+        1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
     .replace(".0 ", " ")

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-pub use self::options::Options;
+pub use self::options::PrometheusOptions as Options;
 use self::options::{Discovery, Setup};
 use self::scrape::{ScrapeError, Scraped, Scraper};
 use self::target::Target;

@@ -4,23 +4,16 @@
 //! [text format](https://prometheus.io/docs/instrumenting/exposition_formats/) and
 //! [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/).
 
+mod format;
 mod line;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+pub use self::format::Format;
 pub use self::line::Label;
 use self::line::{Comment, SampleLine};
 use crate::point::Timestamp;
-
-/// The two formats; they differ in the names of samples, the unit of times, and a few words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// `text/plain; version=0.0.4`
-    Text,
-    /// `application/openmetrics-text; version=1.0.0`
-    OpenMetrics,
-}
 
 /// The type of a family of samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,7 +108,7 @@ pub struct Sample<'a> {
 /// A line that is none of the format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {number}: {what}")]
-pub struct LineError {
+pub struct PageError {
     /// Its number in the page, from 1.
     pub number: usize,
     /// What is wrong with it.
@@ -147,14 +140,14 @@ pub fn parse(page: &str, format: Format) -> Samples<'_> {
 }
 
 impl<'a> Iterator for Samples<'a> {
-    type Item = Result<Sample<'a>, LineError>;
+    type Item = Result<Sample<'a>, PageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.has_ended {
             let Some(text) = self.lines.next() else {
                 self.has_ended = true;
                 let what = "the page ends without `# EOF`: it was cut off".to_owned();
-                let error = LineError { number: self.number, what };
+                let error = PageError { number: self.number, what };
                 return matches!(self.format, Format::OpenMetrics).then_some(Err(error));
             };
             self.number += 1;
@@ -167,7 +160,7 @@ impl<'a> Iterator for Samples<'a> {
                 continue;
             }
             let sample = SampleLine::parse(text, self.format).map(|line| self.sample(line));
-            return Some(sample.map_err(|what| LineError { number: self.number, what }));
+            return Some(sample.map_err(|what| PageError { number: self.number, what }));
         }
         None
     }

@@ -9,77 +9,18 @@
 
 mod number;
 mod parts;
+mod precision;
+mod reason;
 mod scan;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use self::parts::{Fields, Tags, Value};
+pub use self::precision::Precision;
+pub use self::reason::Reason;
 use self::scan::Scanned;
 use crate::point::{Point, Timestamp};
-
-/// influxd's limit for measurement and tags, and for these with a field's key.
-const MAX_KEY_BYTES: usize = 65_535;
-/// The two lowest values and the highest one mean something else inside influxd.
-const TIMES: std::ops::RangeInclusive<i64> = i64::MIN + 2..=i64::MAX - 1;
-
-/// The unit of the times in a text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// Nanoseconds, which is also what a request without a precision means.
-    #[default]
-    Nanoseconds,
-    /// Microseconds.
-    Microseconds,
-    /// Milliseconds.
-    Milliseconds,
-    /// Seconds.
-    Seconds,
-    /// Minutes; in version 1 only.
-    Minutes,
-    /// Hours; in version 1 only.
-    Hours,
-}
-
-impl Precision {
-    /// The parameter `precision` of `/write`. Like influxd 1, takes any other text for nanoseconds.
-    #[must_use]
-    pub fn of_write(text: &str) -> Self {
-        match text {
-            "u" | "us" | "µ" => Self::Microseconds,
-            "ms" => Self::Milliseconds,
-            "s" => Self::Seconds,
-            "m" => Self::Minutes,
-            "h" => Self::Hours,
-            _ => Self::Nanoseconds,
-        }
-    }
-
-    /// The parameter `precision` of `/api/v2/write`; `None` for a text that influxd 2 refuses.
-    #[must_use]
-    pub fn of_v2_write(text: &str) -> Option<Self> {
-        match text {
-            "" | "ns" => Some(Self::Nanoseconds),
-            "us" => Some(Self::Microseconds),
-            "ms" => Some(Self::Milliseconds),
-            "s" => Some(Self::Seconds),
-            _ => None,
-        }
-    }
-
-    /// How many nanoseconds one unit has.
-    #[must_use]
-    pub fn nanoseconds(self) -> i64 {
-        match self {
-            Self::Nanoseconds => 1,
-            Self::Microseconds => 1_000,
-            Self::Milliseconds => 1_000_000,
-            Self::Seconds => 1_000_000_000,
-            Self::Minutes => 60_000_000_000,
-            Self::Hours => 3_600_000_000_000,
-        }
-    }
-}
 
 /// The lines of a text, one after the other; empty ones and comments are left out.
 #[derive(Clone, Debug)]
@@ -212,56 +153,6 @@ impl fmt::Display for LineError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unable to parse '{}': {}", self.text, self.reason)
     }
-}
-
-/// What is wrong with a line, in influxd's words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say what they are")]
-pub enum Reason {
-    #[error("missing measurement")]
-    MissingMeasurement,
-    #[error("missing fields")]
-    MissingFields,
-    #[error("missing tag key")]
-    MissingTagKey,
-    #[error("missing tag value")]
-    MissingTagValue,
-    #[error("invalid tag format")]
-    InvalidTagFormat,
-    #[error("duplicate tags")]
-    DuplicateTags,
-    #[error("missing field key")]
-    MissingFieldKey,
-    #[error("missing field value")]
-    MissingFieldValue,
-    #[error("invalid field format")]
-    InvalidFieldFormat,
-    #[error("invalid value: field-key={0}")]
-    InvalidValue(String),
-    #[error("unbalanced quotes")]
-    UnbalancedQuotes,
-    #[error("invalid number")]
-    InvalidNumber,
-    #[error("invalid float")]
-    InvalidFloat,
-    #[error("unable to parse integer {0}: strconv.ParseInt: parsing \"{0}\": value out of range")]
-    IntegerOutOfRange(String),
-    #[error("unable to parse unsigned {0}: strconv.ParseUint: parsing \"{0}\": value out of range")]
-    UnsignedOutOfRange(String),
-    #[error("invalid boolean")]
-    InvalidBoolean,
-    #[error("bad timestamp")]
-    BadTimestamp,
-    #[error("strconv.ParseInt: parsing \"{0}\": invalid syntax")]
-    NoTimestamp(String),
-    #[error("strconv.ParseInt: parsing \"{0}\": value out of range")]
-    TimestampOutOfRange(String),
-    #[error("time outside range {} - {}", TIMES.start(), TIMES.end())]
-    TimeOutOfRange,
-    #[error("point is invalid")]
-    InvalidPoint,
-    #[error("max key length exceeded: {0} > {MAX_KEY_BYTES}")]
-    KeyTooLong(usize),
 }
 
 #[cfg(test)]

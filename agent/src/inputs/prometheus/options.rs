@@ -26,7 +26,7 @@ const DEFAULT_POD_SCRAPE_INTERVAL: u64 = 60;
 /// The section `[[inputs.prometheus]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Options {
+pub struct PrometheusOptions {
     /// The pages: `http`, `https`, `unix:///socket?path=/metrics`. Without a path, `/metrics`.
     pub urls: Vec<String>,
     /// 1: a measurement for each family; 2: one for all.
@@ -100,7 +100,7 @@ pub struct Options {
     pub tls: Tls,
 }
 
-impl Default for Options {
+impl Default for PrometheusOptions {
     fn default() -> Self {
         Self {
             urls: Vec::new(),
@@ -156,7 +156,7 @@ pub(super) struct Discovery {
     pub(super) period: Duration,
 }
 
-impl Options {
+impl PrometheusOptions {
     /// Checks the options; nothing is contacted.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ pub(super) fn keeps_annotation(annotations: Option<&IncludeExclude>, key: &str) 
 
 impl PodRules {
     /// The targets among the pods of a node. A pod whose annotations make no URL is an error, with its name.
-    pub(super) fn targets<'p>(&self, pods: &'p [Pod]) -> impl Iterator<Item = Result<Target, String>> {
+    pub(super) fn targets(&self, pods: &[Pod]) -> impl Iterator<Item = Result<Target, String>> {
         let wanted = pods.iter().filter(|pod| self.wants(pod));
         wanted
             .map(|pod| self.target(pod).map_err(|what| format!("pod {}/{}: {what}", pod.namespace, pod.name)))

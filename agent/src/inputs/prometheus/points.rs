@@ -33,12 +33,12 @@ pub(super) struct Page<'a> {
 pub(super) struct Points<'a> {
     page: Page<'a>,
     /// The series whose samples are coming in.
-    open: Option<Series>,
+    open: Option<SampleSeries>,
     points: Vec<Point>,
 }
 
 /// A series of a histogram, a summary or a state set: what has more than one sample.
-struct Series {
+struct SampleSeries {
     family: String,
     family_type: FamilyType,
     labels: Vec<(String, String)>,
@@ -181,9 +181,9 @@ impl<'a> Points<'a> {
         }
     }
 
-    fn series(&self, sample: &Sample<'_>, inner: &str, time: Timestamp) -> Series {
+    fn series(&self, sample: &Sample<'_>, inner: &str, time: Timestamp) -> SampleSeries {
         let labels = outer(&sample.labels, inner);
-        Series {
+        SampleSeries {
             family: sample.family.clone().into_owned(),
             family_type: sample.family_type,
             labels: labels.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
@@ -222,7 +222,7 @@ impl<'a> Points<'a> {
     }
 }
 
-impl Series {
+impl SampleSeries {
     fn has(&self, sample: &Sample<'_>, inner: &str, time: Timestamp) -> bool {
         let own = self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         self.point.time == time

@@ -19,7 +19,7 @@ use crate::identity::kubelet::Token;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
-use crate::parsers::exposition::{self, Format, LineError};
+use crate::parsers::exposition::{self, Format, PageError};
 use crate::point::{Name, Point, Timestamp};
 use crate::service::memory;
 
@@ -165,7 +165,7 @@ pub(super) enum ScrapeError {
     #[error("{0}; `content_length_limit` says how large a page may be")]
     TooLarge(BodyError),
     #[error("{n} lines are no samples and were left out; the first is {first}")]
-    BadLines { n: usize, first: LineError },
+    BadLines { n: usize, first: PageError },
 }
 
 /// What came of a scrape.

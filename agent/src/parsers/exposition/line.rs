@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Format;
+use super::format::Format;
 use crate::point::Timestamp;
 
 /// A label: name and value.

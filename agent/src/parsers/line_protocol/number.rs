@@ -1,6 +1,7 @@
 //! Numbers, booleans and times: where they end, and what they are.
 
-use super::{Precision, Reason, TIMES};
+use super::precision::Precision;
+use super::reason::{Reason, TIMES};
 
 /// The comma or space after a number, or the line's end.
 pub(super) fn number_end(text: &[u8], start: usize) -> Result<usize, Reason> {

@@ -2,7 +2,8 @@
 //!
 //! Works on bytes: every byte that ends something is ASCII, so a part never ends within a character.
 
-use super::{MAX_KEY_BYTES, Reason, number, parts};
+use super::reason::{MAX_KEY_BYTES, Reason};
+use super::{number, parts};
 
 /// Where a line ends.
 pub(super) struct LineEnd {

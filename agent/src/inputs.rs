@@ -226,3 +226,32 @@ pub trait Input: Send {
         std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct WithTimesOfTheirOwn;
+
+    #[async_trait::async_trait]
+    impl Input for WithTimesOfTheirOwn {
+        fn name(&self) -> &'static str {
+            "mem"
+        }
+
+        async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+            for time in [1_499_999_999, 1_500_000_000] {
+                gathered.push(Point::new("m", Timestamp(time)).field("n", 1_i64));
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn times_that_points_bring_along_are_rounded_to_the_precision() {
+        let common = InputCommon::default();
+        let (points, _) = super::gather(&mut WithTimesOfTheirOwn, &common, &BTreeMap::new(), false).await;
+        let times: Vec<i64> = points.iter().map(|point| point.time.0).collect();
+        assert_eq!(times, [1_000_000_000, 2_000_000_000]);
+    }
+}

@@ -17,8 +17,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![trial("sidecar::each_series_of_three_etcds_arrives", three_etcds)]
 }
 
-/// The configuration; another one of the same kind can be named by `SEISMOGRAF_SIDECAR`.
-const CONFIG: &str = include_str!("../../agent/testdata/config/wild/article-sidecar.conf");
+/// The configuration of the manifests, which is the article's; another one of the same kind can be named by `SEISMOGRAF_SIDECAR`.
+const CONFIG: &str = include_str!("../../deploy/kubernetes/sidecar/two-containers/seismograf.conf");
 const N_MEMBERS: u8 = 3;
 const DATABASE: &str = "mydb";
 

@@ -250,7 +250,7 @@ mod tests {
     #[tokio::test]
     async fn times_that_points_bring_along_are_rounded_to_the_precision() {
         let common = InputCommon::default();
-        let (points, _) = super::gather(&mut WithTimesOfTheirOwn, &common, &BTreeMap::new(), false).await;
+        let (points, _) = gather(&mut WithTimesOfTheirOwn, &common, &BTreeMap::new(), false).await;
         let times: Vec<i64> = points.iter().map(|point| point.time.0).collect();
         assert_eq!(times, [1_000_000_000, 2_000_000_000]);
     }

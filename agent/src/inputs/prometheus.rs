@@ -30,7 +30,7 @@ use self::scrape::{ScrapeError, Scraped, Scraper};
 use self::target::Target;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::identity::kubelet::Kubelet;
-use crate::point::Point;
+use crate::point::{Point, Timestamp};
 
 /// How long a gather waits for its targets at most; a page of a thousand samples comes within some 10 ms.
 const MAX_WAIT: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub(super) struct Prometheus {
     services: Vec<Target>,
     pods: Option<Pods>,
     /// Scrapes that are running; one may outlast a gather.
-    scrapes: JoinSet<(String, Scraped)>,
+    scrapes: JoinSet<Done>,
     running: BTreeSet<String>,
     failures: Failures,
     last_gather: Option<Instant>,
@@ -86,38 +86,81 @@ impl Pods {
     }
 }
 
-/// Which targets fail, and how: logged when it begins, when it is another failure, and when it is over.
+/// What is done at a gather: a scrape of one page, or of those at all addresses of a name.
+struct Job {
+    target: Target,
+    is_service: bool,
+}
+
+impl Job {
+    async fn run(self, scraper: &Arc<Scraper>, time: Timestamp) -> Vec<(String, Scraped)> {
+        let Self { target, is_service } = self;
+        if !is_service {
+            let scraped = scraper.scrape(&target, time).await;
+            return vec![(target.shown, scraped)];
+        }
+        let found = match addresses(&target).await {
+            Ok(found) => found,
+            Err(error) => return vec![(target.shown, Scraped { points: Vec::new(), result: Err(error) })],
+        };
+        let mut scrapes = JoinSet::new();
+        for target in found {
+            let scraper = Arc::clone(scraper);
+            let scrape = async move { (target.url.to_string(), scraper.scrape(&target, time).await) };
+            scrapes.spawn(scrape.in_current_span());
+        }
+        scrapes.join_all().await
+    }
+}
+
+/// A target at each address of its host.
+async fn addresses(service: &Target) -> Result<Vec<Target>, ScrapeError> {
+    let host = service.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = service.url.port_or_known_default().unwrap_or(80);
+    let found = tokio::net::lookup_host((host, port)).await;
+    let found =
+        found.map_err(|error| ScrapeError::NoAnswer(format!("the name {host} is not found: {error}")))?;
+    Ok(found.filter_map(|address| service.at(address.ip())).collect())
+}
+
+/// What was scraped for a job, by the names that targets have in messages.
+type Done = (String, Vec<(String, Scraped)>);
+
+/// Which targets fail, by job, and how: logged when it begins, when it is another failure, and when it is over.
 #[derive(Default)]
-struct Failures(BTreeMap<String, Failure>);
+struct Failures(BTreeMap<String, BTreeMap<String, Failure>>);
 
 #[derive(PartialEq, Eq)]
 enum Failure {
     Scrape(Discriminant<ScrapeError>),
-    /// There is no URL to scrape.
-    NoTarget(String),
+    /// A pod whose annotations make no URL.
+    Annotations,
 }
 
 impl Failures {
-    fn note(&mut self, name: &str, result: Result<(), (Failure, String)>) {
-        match result {
-            Ok(()) => {
-                if self.0.remove(name).is_some() {
+    fn note(&mut self, job: &str, name: &str, failure: Option<(Failure, String)>) {
+        let known = self.0.entry(job.to_owned()).or_default();
+        match failure {
+            None => {
+                if known.remove(name).is_some() {
                     tracing::info!(target_url = name, "the target is scraped again");
                 }
             }
-            Err((failure, error)) if self.0.get(name) == Some(&failure) => {
+            Some((failure, error)) if known.get(name) == Some(&failure) => {
                 tracing::debug!(target_url = name, %error, "the target still fails");
             }
-            Err((failure, error)) => {
+            Some((failure, error)) => {
                 tracing::error!(target_url = name, %error, "cannot scrape; it is tried again at each gather");
-                self.0.insert(name.to_owned(), failure);
+                known.insert(name.to_owned(), failure);
             }
         }
     }
 
-    /// Forgets targets that are gone.
-    fn keep(&mut self, names: &BTreeSet<String>) {
-        self.0.retain(|name, _| names.contains(name));
+    /// Forgets the targets of a job that are not among these.
+    fn keep(&mut self, job: &str, names: &BTreeSet<String>) {
+        if let Some(known) = self.0.get_mut(job) {
+            known.retain(|name, _| names.contains(name));
+        }
     }
 }
 
@@ -136,66 +179,58 @@ impl Prometheus {
         })
     }
 
-    /// Every target that there is now, by the name that it has in messages; waits for names and pods until `deadline`.
-    async fn targets(&mut self, deadline: Instant) -> BTreeMap<String, Target> {
-        let mut targets: BTreeMap<String, Target> =
-            self.urls.iter().map(|target| (target.shown.clone(), target.clone())).collect();
-        let mut names: BTreeSet<String> = targets.keys().cloned().collect();
-        for service in &self.services {
-            names.insert(service.shown.clone());
-            let found = tokio::time::timeout_at(deadline, addresses(service)).await;
-            let found = found.unwrap_or_else(|_| Err("the name is not found in time".into()));
-            match found {
-                Ok(found) => {
-                    self.failures.note(&service.shown, Ok(()));
-                    targets.extend(found.into_iter().map(|target| (target.url.to_string(), target)));
+    /// Starts a job, unless it is still running.
+    fn start(&mut self, target: Target, is_service: bool, time: Timestamp) {
+        let name = target.shown.clone();
+        if self.running.insert(name.clone()) {
+            let (scraper, job) = (Arc::clone(&self.scraper), Job { target, is_service });
+            let run = async move { (name, job.run(&scraper, time).await) };
+            self.scrapes.spawn(run.in_current_span());
+        }
+    }
+
+    /// Starts the scrapes of pods; at first the list of them is waited for until `deadline`. Gives the names of all jobs.
+    async fn start_pods(&mut self, first_until: Option<Instant>, time: Timestamp) -> BTreeSet<String> {
+        let Some(pods) = &self.pods else { return BTreeSet::new() };
+        if let Some(deadline) = first_until.filter(|_| pods.kubelet.latest().is_none()) {
+            // The first listing is under way; its failure has been logged.
+            let _ = tokio::time::timeout_at(deadline, pods.kubelet.list(Instant::now())).await;
+        }
+        let listing = pods.kubelet.latest();
+        let listed = listing.as_ref().map_or(&[][..], |listing| &listing.pods);
+        let targets: Vec<_> = pods.rules.targets(listed).collect();
+        let mut names = BTreeSet::new();
+        for target in targets {
+            match target {
+                Ok(target) => {
+                    names.insert(target.shown.clone());
+                    self.start(target, false, time);
                 }
                 Err(error) => {
-                    self.failures.note(&service.shown, Err((Failure::NoTarget(error.clone()), error)));
+                    names.insert(error.clone());
+                    self.failures.note(&error, &error, Some((Failure::Annotations, error.clone())));
                 }
             }
         }
-        if let Some(pods) = &self.pods {
-            if pods.kubelet.latest().is_none() {
-                // The first listing is under way; its failure has been logged.
-                let _ = tokio::time::timeout_at(deadline, pods.kubelet.list(Instant::now())).await;
-            }
-            let listing = pods.kubelet.latest();
-            let listed = listing.as_ref().map_or(&[][..], |listing| &listing.pods);
-            for target in pods.rules.targets(listed) {
-                match target {
-                    Ok(target) => drop(targets.insert(target.shown.clone(), target)),
-                    Err(error) => {
-                        names.insert(error.clone());
-                        self.failures.note(&error, Err((Failure::NoTarget(error.clone()), error.clone())));
-                    }
-                }
-            }
-        }
-        names.extend(targets.keys().cloned());
-        self.failures.keep(&names);
-        targets
+        names
     }
 
-    /// Takes what a scrape gave; whether that is all of it.
-    fn take(&mut self, (name, scraped): (String, Scraped), points: &mut Vec<Point>) -> bool {
-        self.running.remove(&name);
-        points.extend(scraped.points);
-        let is_whole = scraped.result.is_ok();
-        let result =
-            scraped.result.map_err(|error| (Failure::Scrape(discriminant(&error)), error.to_string()));
-        self.failures.note(&name, result);
+    /// Takes what a job gave; whether that is all of it.
+    fn take(&mut self, (job, scraped): Done, points: &mut Vec<Point>) -> bool {
+        self.running.remove(&job);
+        let mut is_whole = true;
+        let mut names = BTreeSet::new();
+        for (name, scraped) in scraped {
+            points.extend(scraped.points);
+            let failure = scraped.result.err();
+            is_whole &= failure.is_none();
+            let failure = failure.map(|error| (Failure::Scrape(discriminant(&error)), error.to_string()));
+            self.failures.note(&job, &name, failure);
+            names.insert(name);
+        }
+        self.failures.keep(&job, &names);
         is_whole
     }
-}
-
-/// A target at each address of its host.
-async fn addresses(service: &Target) -> Result<Vec<Target>, String> {
-    let host = service.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = service.url.port_or_known_default().unwrap_or(80);
-    let found = tokio::net::lookup_host((host, port)).await;
-    let found = found.map_err(|error| format!("the name {host} is not found: {error}"))?;
-    Ok(found.filter_map(|address| service.at(address.ip())).collect())
 }
 
 impl InputPlugin for Options {
@@ -212,6 +247,7 @@ impl Input for Prometheus {
 
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let start = Instant::now();
+        let is_first = self.last_gather.is_none();
         let wait = match self.last_gather.replace(start) {
             _ if gathered.is_last => LAST_WAIT,
             Some(last) => ((start - last) / 2).min(MAX_WAIT),
@@ -222,14 +258,17 @@ impl Input for Prometheus {
         while let Some(late) = self.scrapes.try_join_next() {
             is_whole &= late.is_ok_and(|late| self.take(late, &mut gathered.points));
         }
-        for (name, target) in self.targets(start + wait).await {
-            // A scrape that is still running is not doubled.
-            if self.running.insert(name.clone()) {
-                let (scraper, time) = (Arc::clone(&self.scraper), gathered.time);
-                let scrape = async move { (name, scraper.scrape(&target, time).await) };
-                self.scrapes.spawn(scrape.in_current_span());
+        let mut jobs = BTreeSet::new();
+        for (targets, is_service) in [(self.urls.clone(), false), (self.services.clone(), true)] {
+            for target in targets {
+                jobs.insert(target.shown.clone());
+                self.start(target, is_service, gathered.time);
             }
         }
+        jobs.extend(
+            self.start_pods((is_first || gathered.is_last).then_some(start + wait), gathered.time).await,
+        );
+        self.failures.0.retain(|job, _| jobs.contains(job));
         while let Ok(Some(scraped)) = tokio::time::timeout_at(start + wait, self.scrapes.join_next()).await {
             is_whole &= scraped.is_ok_and(|scraped| self.take(scraped, &mut gathered.points));
         }

@@ -186,6 +186,25 @@ async fn one_target_never_delays_another() {
 }
 
 #[tokio::test]
+async fn neither_a_kubelet_nor_a_name_that_is_not_there_delays_a_target() {
+    let url = serve(|_| page()).await;
+    let kubelet = serve(|_| Reply { delay: Duration::from_secs(3_600), ..page() }).await;
+    let options = Options {
+        kubernetes_services: vec!["http://nobody.invalid:1/metrics".into()],
+        monitor_kubernetes_pods: true,
+        kubelet_url: kubelet.trim_end_matches("/metrics").into(),
+        ..of(&[&url])
+    };
+    let mut input = input(options);
+    let (points, _) = gather(&mut input, 1).await;
+    assert_eq!(points.len(), 2);
+    let start = Instant::now();
+    let (points, _) = gather(&mut input, 2).await;
+    assert_eq!(points.len(), 2);
+    assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn a_scrape_that_is_still_running_is_not_doubled() {
     let asked = Arc::new(AtomicUsize::new(0));
     let url = {

@@ -187,11 +187,21 @@ impl ServerCertVerifier for Renamed {
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// It is larger than expected of any server.
-    #[error("the answer is larger than {} MiB", .0 >> 20)]
+    #[error("the answer is larger than {}", size(*.0))]
     TooLarge(usize),
     /// The connection broke.
     #[error("the answer broke off: {0}")]
     Broken(String),
+}
+
+/// A size as a person reads it.
+fn size(bytes: usize) -> String {
+    match bytes {
+        0..1_024 => format!("{bytes} bytes"),
+        1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+    .replace(".0 ", " ")
 }
 
 /// A response's body.

@@ -16,6 +16,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod mem;
 pub(crate) mod net;
 pub(crate) mod processes;
+pub(crate) mod prometheus;
 pub(crate) mod swap;
 pub(crate) mod system;
 #[cfg(test)]
@@ -187,8 +188,12 @@ pub(crate) async fn gather(
     {
         span.in_scope(|| tracing::error!(%error, "gather is incomplete"));
     }
-    let points = gathered.points.into_iter();
-    (points.filter_map(|point| common.process(global_tags, point)).collect(), result.is_ok())
+    let points = gathered.points.into_iter().filter_map(|mut point| {
+        // Some have a time of their own.
+        point.time = point.time.rounded(common.precision);
+        common.process(global_tags, point)
+    });
+    (points.collect(), result.is_ok())
 }
 
 /// The span in which an input works, so that its lines in the log have its name.
@@ -219,5 +224,34 @@ pub trait Input: Send {
     /// Cancelled at each gather, so it must be cancel-safe. The default waits forever.
     async fn between(&mut self) {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct WithTimesOfTheirOwn;
+
+    #[async_trait::async_trait]
+    impl Input for WithTimesOfTheirOwn {
+        fn name(&self) -> &'static str {
+            "mem"
+        }
+
+        async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
+            for time in [1_499_999_999, 1_500_000_000] {
+                gathered.push(Point::new("m", Timestamp(time)).field("n", 1_i64));
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn times_that_points_bring_along_are_rounded_to_the_precision() {
+        let common = InputCommon::default();
+        let (points, _) = gather(&mut WithTimesOfTheirOwn, &common, &BTreeMap::new(), false).await;
+        let times: Vec<i64> = points.iter().map(|point| point.time.0).collect();
+        assert_eq!(times, [1_000_000_000, 2_000_000_000]);
     }
 }

@@ -22,6 +22,7 @@ mod ledger;
 mod line_protocol;
 pub mod options;
 pub mod outputs;
+pub mod parsers;
 mod pipeline;
 mod plugins;
 pub mod point;

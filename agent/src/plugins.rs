@@ -18,6 +18,7 @@ macro_rules! plugins {
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
+        #[allow(clippy::large_enum_variant, reason = "there are a few, from one reading of a file to the next")]
         pub enum $table {
             $(
                 #[doc = concat!("`[[", stringify!($kind), ".", stringify!($module), "]]`")]
@@ -65,6 +66,7 @@ plugins! {
     mem => Mem,
     net => Net,
     processes => Processes,
+    prometheus => Prometheus,
     swap => Swap,
     system => System,
 }

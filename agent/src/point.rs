@@ -4,6 +4,7 @@
 //! vocabulary (`schema`). Built by the inputs, after ledger and identity; nothing here touches the system.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A name that is nearly always known at compile time.
@@ -108,6 +109,19 @@ impl Point {
         }
     }
 
+    /// Of several fields of one key keeps the last. For where fields are pushed, since setting each looks at all of them.
+    pub fn keep_last_of_each_field(&mut self) {
+        let fields = &mut self.fields;
+        let mut order: Vec<usize> = (0..fields.len()).collect();
+        order.sort_by(|a, b| fields[*a].0.cmp(&fields[*b].0));
+        let replaced = order.windows(2).filter(|pair| fields[pair[0]].0 == fields[pair[1]].0);
+        let replaced: BTreeSet<usize> = replaced.map(|pair| pair[0]).collect();
+        if !replaced.is_empty() {
+            let mut at = 0..;
+            fields.retain(|_| at.next().is_some_and(|at| !replaced.contains(&at)));
+        }
+    }
+
     /// Sets a tag, for chaining.
     #[must_use]
     pub fn tag(mut self, key: impl Into<Name>, value: impl Into<String>) -> Self {
@@ -146,6 +160,19 @@ mod tests {
         assert_eq!(Timestamp(1_500_000_000).rounded(second), Timestamp(2_000_000_000));
         assert_eq!(Timestamp(-1).rounded(second), Timestamp(0));
         assert_eq!(Timestamp(7).rounded(Duration::ZERO), Timestamp(7));
+    }
+
+    #[test]
+    fn of_fields_that_were_pushed_the_last_of_a_key_is_kept() {
+        let mut point = Point::new("m", Timestamp(0));
+        point.fields = ["b", "a", "b", "c", "a", "b"]
+            .into_iter()
+            .zip(0..)
+            .map(|(k, n)| (k.into(), FieldValue::Int(n)))
+            .collect();
+        point.keep_last_of_each_field();
+        let kept: Vec<_> = point.fields.iter().map(|(key, value)| (&**key, value.clone())).collect();
+        assert_eq!(kept, [("c", FieldValue::Int(3)), ("a", FieldValue::Int(4)), ("b", FieldValue::Int(5))]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod docker;
 mod host;
 mod kinds;
 mod kubernetes;
+mod prometheus;
 
 use std::fmt::Write;
 
@@ -54,6 +55,10 @@ pub const MEASUREMENTS: &[Measurement] = &[
     kubernetes::KUBERNETES_POD_CONTAINER,
     kubernetes::KUBERNETES_POD_VOLUME,
     kubernetes::KUBERNETES_POD_NETWORK,
+    prometheus::METRIC,
+    prometheus::PROMETHEUS,
+    prometheus::OPENMETRIC,
+    prometheus::PROMETHEUS_REQUEST,
     agent::INTERNAL_AGENT,
     agent::INTERNAL_GATHER,
     agent::INTERNAL_WRITE,

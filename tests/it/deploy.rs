@@ -24,12 +24,18 @@ const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("deploy::runs_with_what_the_daemonset_gives", runs_with_what_the_daemonset_gives),
+        trial("deploy::the_side_car_has_what_its_configuration_asks_for", side_car_has_all),
         extra("deploy::kubectl_builds_the_kustomization", kubectl_builds_the_kustomization),
+        extra("deploy::kubectl_builds_both_forms_of_the_side_car", kubectl_builds_the_side_car),
     ]
 }
 
+fn manifests(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes").join(name).canonicalize().unwrap()
+}
+
 fn base() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes/base").canonicalize().unwrap()
+    manifests("base")
 }
 
 fn yaml(name: &str) -> Value {
@@ -222,5 +228,67 @@ fn kubectl_builds_the_kustomization() -> Outcome {
     for kind in all {
         assert!(kinds.iter().any(|built| built == kind), "no {kind}");
     }
+    Ok(())
+}
+
+/// The configuration of the side-car in the article.
+const ARTICLE: &str = include_str!("../../agent/testdata/config/wild/article-sidecar.conf");
+
+fn side_car_has_all() -> Outcome {
+    let read = |name: &str| fs::read_to_string(manifests("sidecar/two-containers").join(name)).unwrap();
+    let lines = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    let config = read("seismograf.conf");
+    assert_eq!(lines(&config), lines(ARTICLE), "the article's, unchanged");
+    let documents = read("etcd.yaml");
+    let set = serde_yaml_ng::Deserializer::from_str(&documents)
+        .map(|document| -> Value { serde::Deserialize::deserialize(document).unwrap() })
+        .find(|document| document["kind"] == "StatefulSet")
+        .unwrap();
+    let pod = &set["spec"]["template"]["spec"];
+    let agent = &pod["containers"][0];
+    assert_eq!(agent["name"], "seismograf", "the side-car's patch moves the first container");
+    let variables: Vec<String> = list(&agent["env"]).iter().map(|variable| text(&variable["name"])).collect();
+    let used = config
+        .split('$')
+        .skip(1)
+        .map(|rest| rest.split(|c: char| !(c.is_ascii_uppercase() || c == '_')).next().unwrap());
+    for name in used {
+        assert!(variables.iter().any(|variable| variable == name), "no {name}");
+    }
+    let keys = lines(&read("secret.env"));
+    for variable in list(&agent["env"]) {
+        if let Some(key) = variable["valueFrom"]["secretKeyRef"]["key"].as_str() {
+            assert!(keys.iter().any(|line| line.starts_with(&format!("{key}="))), "no {key} in secret.env");
+        }
+    }
+    let members = set["spec"]["replicas"].as_u64().unwrap();
+    let flags: Vec<String> = list(&pod["containers"][1]["args"]).iter().map(text).collect();
+    let cluster = flags.iter().find(|flag| flag.starts_with("--initial-cluster=")).unwrap();
+    assert_eq!(cluster.matches("http://").count() as u64, members, "{cluster}");
+    Ok(())
+}
+
+fn kubectl_builds_the_side_car() -> Outcome {
+    if !has("kubectl") {
+        return Err(Skip::because("kubectl is not installed"));
+    }
+    let pod = |folder: &str| -> Value {
+        let built = run("kubectl", &["kustomize", manifests(folder).to_str().unwrap()]);
+        let mut documents = serde_yaml_ng::Deserializer::from_str(&built)
+            .map(|document| -> Value { serde::Deserialize::deserialize(document).unwrap() });
+        documents.find(|document| document["kind"] == "StatefulSet").unwrap()["spec"]["template"]["spec"]
+            .clone()
+    };
+    let names = |containers: &Value| -> Vec<String> {
+        list(containers).iter().map(|container| text(&container["name"])).collect()
+    };
+    let (native, plain) = (pod("sidecar"), pod("sidecar/two-containers"));
+    assert_eq!(names(&native["initContainers"]), ["seismograf"]);
+    assert_eq!(native["initContainers"][0]["restartPolicy"], "Always");
+    assert_eq!(names(&native["containers"]), ["etcd"]);
+    assert_eq!(names(&plain["containers"]), ["seismograf", "etcd"]);
+    assert!(plain.get("initContainers").is_none());
     Ok(())
 }

@@ -17,11 +17,13 @@ mod identity;
 mod influx;
 mod kubelet;
 mod lifecycle;
+mod lines;
 mod loss;
 mod net;
 mod outputs;
 mod reload;
 mod series;
+mod sidecar;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
         reload::trials(),
         series::trials(),
         influx::trials(),
+        lines::trials(),
+        sidecar::trials(),
         outputs::trials(),
         kubelet::trials(),
         deploy::trials(),

@@ -9,6 +9,7 @@ pub mod bench;
 pub mod cgroup;
 pub mod confine;
 pub mod docker;
+pub mod etcd;
 pub mod exclusive;
 pub mod gather;
 pub mod http;

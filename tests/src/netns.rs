@@ -1,5 +1,9 @@
 //! Network namespaces of the tests' own, two of them with a wire between.
 
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+
 use crate::{run, try_run};
 
 /// Two namespaces joined by a veth pair, `10.99.0.1` in the first and `10.99.0.2` in the second.
@@ -73,6 +77,70 @@ impl Wire {
         let state = if on { "on" } else { "off" };
         for name in &self.names {
             self.exec(name, "ethtool", &["-K", INTERFACE, "tso", state, "gso", state, "gro", state]);
+        }
+    }
+}
+
+/// Namespaces around a bridge in the calling thread's own, which is new: as pods of a cluster have it. Everything in them
+/// reaches everything else, and nothing more.
+pub struct Star {
+    /// The names of those around it.
+    pub names: Vec<String>,
+}
+
+impl Star {
+    /// The address of the thread itself.
+    pub const HUB: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 254);
+
+    /// Moves the calling thread to a namespace of its own, and makes `n` around it.
+    ///
+    /// # Panics
+    /// Without root.
+    #[must_use]
+    pub fn new(n: u8) -> Self {
+        // SAFETY: of this thread alone, and of what it starts.
+        let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        let mut star = Self { names: Vec::new() };
+        run("ip", &["link", "set", "lo", "up"]);
+        run("ip", &["link", "add", "hub", "type", "bridge"]);
+        run("ip", &["address", "add", &format!("{}/24", Self::HUB), "dev", "hub"]);
+        run("ip", &["link", "set", "hub", "up"]);
+        for i in 0..n {
+            let (name, end) = (format!("seismograf-{i}-{}", std::process::id()), format!("end{i}"));
+            run("ip", &["netns", "add", &name]);
+            star.names.push(name.clone());
+            run("ip", &["link", "add", &end, "type", "veth", "peer", "name", "eth0", "netns", &name]);
+            run("ip", &["link", "set", &end, "master", "hub", "up"]);
+            let inside = |args: &[&str]| {
+                run("nsenter", &[&[&format!("--net=/run/netns/{name}"), "ip"], args].concat())
+            };
+            inside(&["link", "set", "lo", "up"]);
+            inside(&["address", "add", &format!("{}/24", Self::address(i)), "dev", "eth0"]);
+            inside(&["link", "set", "eth0", "up"]);
+        }
+        star
+    }
+
+    /// The address of a member.
+    #[must_use]
+    pub fn address(member: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 98, 0, member + 1)
+    }
+
+    /// A command that runs a program in a member's namespace, with the process id that it has itself.
+    #[must_use]
+    pub fn command(&self, member: u8, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.names[usize::from(member)])).arg(program);
+        command
+    }
+}
+
+impl Drop for Star {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = try_run("ip", &["netns", "del", name]);
         }
     }
 }

@@ -18,6 +18,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("taskset", "util-linux"),
     ("influxd", "influxdb"),
+    ("etcd", "etcd-server"),
     ("victoria-metrics", "victoria-metrics"),
     ("dockerd", "docker.io"),
     ("iptables", "iptables"),
@@ -106,6 +107,16 @@ fn timed<T>(name: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Res
     let result = step()?;
     eprintln!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
     Ok(result)
+}
+
+/// The number of lines that the test of the parser generates.
+const JUDGED_LINES: &str = "SEISMOGRAF_JUDGED_LINES";
+
+/// Runs that test alone, with so many lines.
+pub(crate) fn judge(n_lines: usize) -> anyhow::Result<()> {
+    packages::install(PROGRAMS)?;
+    let mut test = command(build::tests()?);
+    run(test.args(["--test-threads=1", "--nocapture", "lines"]).env(JUDGED_LINES, n_lines.to_string()))
 }
 
 /// Runs the end-to-end tests against the agent; their own last line is the last.

@@ -54,6 +54,8 @@ pub(crate) fn fuzz(args: &FuzzArgs) -> anyhow::Result<()> {
                 seed_paths(&corpus, &dictionary)?;
                 fuzz.arg(format!("-dict={}", fs::canonicalize(dictionary)?.display()));
             }
+            "exposition" => seed_texts(&corpus, "agent/testdata/prometheus", "metrics.gz")?,
+            "line_protocol" => seed_texts(&corpus, "agent/testdata/prometheus", "lp.gz")?,
             "config" => drop(fs::copy("agent/src/config/default.conf", corpus.join("seed"))?),
             _ => {}
         }
@@ -67,6 +69,20 @@ fn fuzz_command(verb: &str) -> std::process::Command {
     let mut fuzz = command("cargo");
     fuzz.env_remove("RUSTUP_TOOLCHAIN").args(["+nightly", "fuzz", verb, "--fuzz-dir", FUZZ]);
     fuzz
+}
+
+/// The beginning of each file of this kind as a seed, unpacked: no input is longer than libFuzzer is told.
+fn seed_texts(corpus: &Path, directory: &str, ending: &str) -> anyhow::Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| format!("cannot read {directory}"))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(ending) {
+            let text = output(command("gzip").arg("-dc").arg(&path))?;
+            let lines: String = text.split_inclusive('\n').take(8).collect();
+            fs::write(corpus.join(name), lines)?;
+        }
+    }
+    Ok(())
 }
 
 /// Each path of the table as a seed, and each name in one as a word.

@@ -67,6 +67,12 @@ enum Task {
         #[command(subcommand)]
         cost: bench::Cost,
     },
+    /// Have a real influxd judge the parser of line protocol on generated lines.
+    Judge {
+        /// How many.
+        #[arg(long, default_value_t = 20_000)]
+        lines: usize,
+    },
     /// Fuzz the parsers of foreign bytes with libFuzzer.
     Fuzz(fuzz::FuzzArgs),
     /// Run on other kernels in QEMU: 5.10, 6.1, 6.12, 7.2.
@@ -110,6 +116,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Tidy => tidy::tidy(),
         Task::Codegen { check } => codegen::codegen(check),
         Task::Bench { cost } => bench::bench(&cost),
+        Task::Judge { lines } => ci::judge(lines),
         Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Vm { suites } => vm::vm(&suites),
         Task::Cluster { action } => cluster::cluster(&action),

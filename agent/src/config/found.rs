@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::host::Host;
 use crate::identity::docker::DEFAULT_ENDPOINT;
-use crate::identity::kubelet::TOKEN_FILE;
-use crate::inputs::kubernetes;
+use crate::identity::kubelet::{TOKEN_FILE, node_url};
 
 /// A kubelet on this machine answers at once.
 const CONNECT_LIMIT: Duration = Duration::from_millis(300);
@@ -17,12 +16,12 @@ const CONNECT_LIMIT: Duration = Duration::from_millis(300);
 /// The sections of the inputs that answer here, each with its default options.
 pub(super) fn sections(host: &Host) -> String {
     let socket = DEFAULT_ENDPOINT.strip_prefix("unix://").unwrap_or(DEFAULT_ENDPOINT);
-    let kubelet = (kubernetes::own_node(host), kubernetes::PORT);
-    sections_of(Path::new(socket), Path::new(TOKEN_FILE), kubelet)
+    let kubelet = node_url(host.node_ip());
+    sections_of(Path::new(socket), Path::new(TOKEN_FILE), kubelet.trim_start_matches("https://"))
 }
 
 /// The kubelet has nothing to say without a token.
-fn sections_of(docker: &Path, token: &Path, kubelet: (&str, u16)) -> String {
+fn sections_of(docker: &Path, token: &Path, kubelet: &str) -> String {
     let mut sections = String::new();
     if UnixStream::connect(docker).is_ok() {
         sections.push_str("[[inputs.docker]]\n");
@@ -49,14 +48,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [socket, token] = ["docker.sock", "token"].map(|name| folder.path().join(name));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let sections = |port| sections_of(&socket, &token, ("127.0.0.1", port));
-        assert_eq!(sections(port), "", "nobody may ask the kubelet without a token");
+        let address = listener.local_addr().unwrap().to_string();
+        let sections = || sections_of(&socket, &token, &address);
+        assert_eq!(sections(), "", "nobody may ask the kubelet without a token");
         std::fs::write(&token, "t").unwrap();
-        assert_eq!(sections(port), "[[inputs.kubernetes]]\n");
+        assert_eq!(sections(), "[[inputs.kubernetes]]\n");
         let docker = UnixListener::bind(&socket).unwrap();
-        assert_eq!(sections(port), "[[inputs.docker]]\n[[inputs.kubernetes]]\n");
+        assert_eq!(sections(), "[[inputs.docker]]\n[[inputs.kubernetes]]\n");
         drop((docker, listener));
-        assert_eq!(sections(port), "", "a socket that is left over, and a port where nobody is");
+        assert_eq!(sections(), "", "a socket that is left over, and a port where nobody is");
     }
 }

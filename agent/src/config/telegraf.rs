@@ -19,6 +19,11 @@ type Key = (&'static str, &'static str, &'static str);
 
 const GENERIC: &str = "Telegraf accepts it for every plugin, and it means nothing for this one";
 const LINE_PROTOCOL: &str = "it is about the data format, which this plugin has only one of";
+const CONNECTIONS: &str = "connections are kept for as long as the targets keep them";
+const NO_NAMESPACES: &str =
+    "a kubelet knows no namespaces: use monitor_kubernetes_pods_namespace or kubernetes_label_selector";
+const NO_DISCOVERY: &str =
+    "targets are not found that way here: name them in `urls` or `kubernetes_services`";
 const NO_GO: &str = "it is about the Go runtime, which is not here";
 
 #[rustfmt::skip]
@@ -27,6 +32,16 @@ const OPTIONS: &[(Key, Legacy)] = &[
     (("inputs", "docker", "container_names"), Legacy::Renamed("container_name_include")),
     (("inputs", "internal", "collect_memstats"), Legacy::Ignored(NO_GO)),
     (("inputs", "internal", "collect_gostats"), Legacy::Ignored(NO_GO)),
+    (("inputs", "prometheus", "cache_refresh_interval"), Legacy::Ignored("pods are listed every `pod_scrape_interval`")),
+    (("inputs", "prometheus", "idle_conn_timeout"), Legacy::Ignored(CONNECTIONS)),
+    (("inputs", "prometheus", "max_idle_conn"), Legacy::Ignored(CONNECTIONS)),
+    (("inputs", "prometheus", "max_idle_conn_per_host"), Legacy::Ignored(CONNECTIONS)),
+    (("inputs", "prometheus", "kube_config"), Legacy::Rejected("pods are listed by the kubelet of their node, not by the API server: remove it")),
+    (("inputs", "prometheus", "kubernetes_field_selector"), Legacy::Rejected("the kubelet lists the pods of this node alone, without such a filter: remove it")),
+    (("inputs", "prometheus", "namespace_annotation_pass"), Legacy::Rejected(NO_NAMESPACES)),
+    (("inputs", "prometheus", "namespace_annotation_drop"), Legacy::Rejected(NO_NAMESPACES)),
+    (("inputs", "prometheus", "consul"), Legacy::Rejected(NO_DISCOVERY)),
+    (("inputs", "prometheus", "http_service_discovery"), Legacy::Rejected(NO_DISCOVERY)),
     (("inputs", "socket_listener", "max_tcp_connections"), Legacy::Renamed("max_connections")),
     (("inputs", "socket_listener", "udp_buffer_size"), Legacy::Renamed("read_buffer_size")),
     (("inputs", "socket_listener", "allowed_pending_messages"), Legacy::Ignored("Telegraf has ignored it since 1.3")),

@@ -14,7 +14,7 @@ pub(crate) mod pods;
 mod standin;
 pub(crate) mod summary;
 
-pub use self::access::{Access, TOKEN_FILE, Token};
+pub use self::access::{Access, TOKEN_FILE, Token, node_url};
 pub use self::client::KubeletClient;
 pub use self::error::Error;
 pub use self::listing::{Kubelet, Listing, NameKeeper};

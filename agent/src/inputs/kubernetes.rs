@@ -26,14 +26,12 @@ use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::identity::kubelet::pods::Pod;
 use crate::identity::kubelet::summary::{PodStats, Summary};
-use crate::identity::kubelet::{Access, Error, Kubelet, KubeletClient, Listing, NameKeeper, Token};
+use crate::identity::kubelet::{Access, Error, Kubelet, KubeletClient, Listing, NameKeeper, Token, node_url};
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 
-/// The kubelet's port with TLS and authorisation.
-pub(crate) const PORT: u16 = 10250;
 /// Telegraf's; it also replaces one below a second.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the first gather waits for the kubelet; its interval is not known yet.
@@ -88,10 +86,7 @@ impl Options {
         let url = if self.url.is_empty() {
             // Only the address of this node's kubelet is known, and its certificate is mostly self-signed.
             tls.insecure_skip_verify = true;
-            match own_node(host) {
-                node if node.contains(':') => format!("https://[{node}]:{PORT}"),
-                node => format!("https://{node}:{PORT}"),
-            }
+            node_url(host.node_ip())
         } else {
             self.url.clone()
         };
@@ -106,11 +101,6 @@ impl Options {
     fn timeout(&self) -> Duration {
         if self.response_timeout < Duration::from_secs(1) { DEFAULT_TIMEOUT } else { self.response_timeout }
     }
-}
-
-/// Where this node's kubelet is: an address or a name.
-pub(crate) fn own_node(host: &Host) -> &str {
-    host.node_ip().unwrap_or("127.0.0.1")
 }
 
 /// The input.
@@ -141,7 +131,7 @@ impl Kubernetes {
                 "`url` is empty: this node's kubelet is used, and its certificate not checked"
             );
         }
-        let kubelet = Kubelet::new(client, &shared.names, move |key| labels.takes(key));
+        let kubelet = Kubelet::new(client, &shared.names, move |key| labels.takes(key), |_| false);
         Ok(Self {
             _names: kubelet.keep_names(),
             kubelet,

@@ -22,6 +22,7 @@ pub(super) const AGENT: &[&[&str]] = &[
     &["service"],
     &["cli"],
     &["options"],
+    &["parsers"],
     &["schema", "line_protocol", "clock"],
     &["point", "exit"],
 ];

@@ -188,7 +188,7 @@ mod tests {
 
         async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
             self.0 += 1;
-            gathered.push(Point::new("m", Timestamp(7)).field("n", self.0).field("a", 1_i64));
+            gathered.push(Point::new("m", Timestamp(7_000_000_000)).field("n", self.0).field("a", 1_i64));
             Ok(())
         }
     }
@@ -209,7 +209,10 @@ mod tests {
         let mut out = Vec::new();
         let start = Instant::now();
         test(request, Duration::from_secs(3), &mut out).await.unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "> m,host=h a=1i,n=2u 7\n> m,host=h a=1i,n=11u 7\n");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "> m,host=h a=1i,n=2u 7000000000\n> m,host=h a=1i,n=11u 7000000000\n"
+        );
         assert_eq!(start.elapsed().as_secs(), 3);
     }
 

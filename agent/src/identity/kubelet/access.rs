@@ -1,5 +1,6 @@
 //! How to reach a kubelet: its address, and the token that goes with each request.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -33,9 +34,23 @@ pub enum Token {
     Text(String),
 }
 
+/// The kubelet's port with TLS and authorisation.
+const PORT: u16 = 10250;
+
+/// The address of the kubelet of the node `ip`; without one, of this machine.
+#[must_use]
+pub fn node_url(ip: Option<&str>) -> String {
+    let host = match ip.map(|ip| (ip, ip.parse())) {
+        None => "127.0.0.1".to_owned(),
+        Some((_, Ok(IpAddr::V6(ip)))) => format!("[{ip}]"),
+        Some((ip, _)) => ip.to_owned(),
+    };
+    format!("https://{host}:{PORT}")
+}
+
 impl Token {
     /// The header of a request; an error is a readable text.
-    pub(super) fn read(&self, is_tls: bool) -> Result<Option<HeaderValue>, String> {
+    pub(crate) fn read(&self, is_tls: bool) -> Result<Option<HeaderValue>, String> {
         let text = match self {
             Self::OfPod if !is_tls => return Ok(None),
             Self::OfPod => read_token(TOKEN_FILE)?,

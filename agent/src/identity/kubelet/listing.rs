@@ -43,6 +43,7 @@ pub struct Kubelet {
     client: KubeletClient,
     names: Arc<Names>,
     keeps_label: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    keeps_annotation: Box<dyn Fn(&str) -> bool + Send + Sync>,
     latest: Mutex<Option<Arc<Listing>>>,
     /// Held during a listing: one request at a time, and whoever waited may not need another.
     listing: tokio::sync::Mutex<()>,
@@ -62,16 +63,18 @@ impl Drop for NameKeeper {
 }
 
 impl Kubelet {
-    /// The kubelet of `client`; of the pods' labels those are kept whose key `keeps_label` accepts.
+    /// The kubelet of `client`; of the pods' labels and annotations those are kept whose key is accepted.
     pub fn new(
         client: KubeletClient,
         names: &Arc<Names>,
         keeps_label: impl Fn(&str) -> bool + Send + Sync + 'static,
+        keeps_annotation: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
             names: Arc::clone(names),
             keeps_label: Box::new(keeps_label),
+            keeps_annotation: Box::new(keeps_annotation),
             latest: Mutex::default(),
             listing: tokio::sync::Mutex::default(),
             failures: Mutex::default(),
@@ -130,6 +133,7 @@ impl Kubelet {
         let mut pods = self.noted(Endpoint::Pods, self.client.pods().await)?;
         for pod in &mut pods {
             pod.labels.retain(|key, _| (self.keeps_label)(key));
+            pod.annotations.retain(|key, _| (self.keeps_annotation)(key));
         }
         self.name(&pods, requested.into_std());
         let listing = Arc::new(Listing { requested, pods });

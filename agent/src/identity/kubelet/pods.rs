@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 
 use super::json::or_default;
 use crate::identity::workloads::{self, Workload};
-use crate::line_protocol::truncated;
+use crate::line_protocol::{MAX_TAG_BYTES, truncated};
 
 /// The longest id of a container or pod that is accepted; real ones have up to 64 characters.
 const MAX_ID_BYTES: usize = 128;
@@ -31,10 +31,16 @@ pub struct Pod {
     pub node: String,
     /// Whether it is in the node's own network namespace.
     pub has_host_network: bool,
+    /// Its address within the cluster; empty as long as it has none.
+    pub ip: String,
+    /// Whether its phase is `Running`.
+    pub is_running: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// What it belongs to.
     pub workload: Option<Workload>,
+    /// Its annotations, without those that are longer than a name may be.
+    pub annotations: BTreeMap<String, String>,
     /// Its containers, init and ephemeral ones included.
     pub containers: Vec<PodContainer>,
     /// Each of them has a status: one that is not among them is none of the pod's own.
@@ -94,7 +100,7 @@ struct Metadata {
     #[serde(deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
-    annotations: Annotations,
+    annotations: BTreeMap<String, String>,
     #[serde(rename = "ownerReferences", deserialize_with = "or_default")]
     owners: Vec<OwnerReference>,
 }
@@ -119,14 +125,8 @@ impl Metadata {
     }
 }
 
-/// The one annotation that is needed; all of them together are long.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Annotations {
-    /// Marks a static pod, and is the UID in the name of its cgroup: an API server lists the pod under another one.
-    #[serde(rename = "kubernetes.io/config.hash", deserialize_with = "or_default")]
-    config_hash: String,
-}
+/// Marks a static pod, and is the UID in the name of its cgroup: an API server lists the pod under another one.
+const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -155,6 +155,10 @@ struct ContainerSpec {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Status {
+    #[serde(rename = "podIP", deserialize_with = "or_default")]
+    pod_ip: String,
+    #[serde(deserialize_with = "or_default")]
+    phase: String,
     #[serde(deserialize_with = "or_default")]
     container_statuses: Vec<ContainerStatus>,
     #[serde(deserialize_with = "or_default")]
@@ -192,9 +196,12 @@ struct Terminated {
 }
 
 impl From<Item> for Pod {
-    fn from(Item { metadata, spec, status }: Item) -> Self {
+    fn from(Item { mut metadata, spec, status }: Item) -> Self {
         let workload = metadata.workload();
-        let uids = [metadata.uid, metadata.annotations.config_hash].into_iter().filter_map(id);
+        let config_hash = metadata.annotations.remove(CONFIG_HASH).unwrap_or_default();
+        // Such as the whole of what `kubectl apply` was given.
+        metadata.annotations.retain(|_, value| value.len() <= MAX_TAG_BYTES);
+        let uids = [metadata.uid, config_hash].into_iter().filter_map(id);
         // Under systemd, a cgroup's name has underscores for dashes: which of both was meant, it does not tell.
         let mut uids: Vec<String> = uids.map(|uid| uid.replace('_', "-")).collect();
         uids.dedup();
@@ -221,8 +228,11 @@ impl From<Item> for Pod {
             namespace: truncated(metadata.namespace),
             node: truncated(spec.node_name),
             has_host_network: spec.host_network,
+            ip: truncated(status.pod_ip),
+            is_running: status.phase == "Running",
             labels: metadata.labels,
             workload,
+            annotations: metadata.annotations,
             containers: containers.collect(),
         }
     }
@@ -267,9 +277,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::line_protocol::MAX_TAG_BYTES;
-
-    const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 
     #[test]
     fn a_pod_has_its_current_and_previous_ids() {

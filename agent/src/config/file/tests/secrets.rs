@@ -27,6 +27,10 @@ fn no_secret_is_in_the_debug_output_of_a_configuration() {
     }
     let expected = [
         "kubernetes bearer_token_string",
+        "prometheus bearer_token_string",
+        "prometheus password",
+        "prometheus username",
+        "prometheus http_headers",
         "influxdb password",
         "influxdb username",
         "influxdb http_headers",

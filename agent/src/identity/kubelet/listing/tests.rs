@@ -10,7 +10,7 @@ const PODS: &str = include_str!("../../../../testdata/kubelet/pods.json");
 
 fn kubelet(url: &str) -> (Arc<Kubelet>, Arc<Names>) {
     let names = Arc::<Names>::default();
-    (Kubelet::new(client(url, Token::OfPod), &names, |_| false), names)
+    (Kubelet::new(client(url, Token::OfPod), &names, |_| false, |_| false), names)
 }
 
 #[tokio::test]

@@ -1,0 +1,281 @@
+//! The section `[[inputs.prometheus]]`: from Telegraf's options to what the input works with.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::pods::{Method, PodRules};
+use super::points::Version;
+use super::scrape::{Clients, Credentials, Reach, Scraper, headers};
+use super::selector::Selector;
+use super::target::Target;
+use crate::host::Host;
+use crate::identity::kubelet::{Access, KubeletClient, Token, node_url};
+use crate::options::OptionError;
+use crate::options::filter::IncludeExclude;
+use crate::options::secret::Secret;
+use crate::options::tls::Tls;
+use crate::parsers::exposition::Format;
+
+/// Telegraf's, for a whole request.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Telegraf's, from one listing of pods to the next.
+const DEFAULT_POD_SCRAPE_INTERVAL: u64 = 60;
+
+/// The section `[[inputs.prometheus]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrometheusOptions {
+    /// The pages: `http`, `https`, `unix:///socket?path=/metrics`. Without a path, `/metrics`.
+    pub urls: Vec<String>,
+    /// 1: a measurement for each family; 2: one for all.
+    pub metric_version: u8,
+    /// The tag with the target's URL; empty means none.
+    pub url_tag: String,
+    /// Samples have the gather's time, whatever theirs is.
+    pub ignore_timestamp: bool,
+    /// What every page is read as: `text` or `openmetrics-text`; empty means what it says it is.
+    pub content_type_override: String,
+    /// The largest page; 0 means 64 MiB.
+    #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
+    pub content_length_limit: usize,
+    /// Adds the measurement `prometheus_request`.
+    pub enable_request_metrics: bool,
+    /// A file with a token, read for each request.
+    pub bearer_token: String,
+    /// The token itself, where no file is named.
+    pub bearer_token_string: Secret,
+    /// For basic authentication, where there is no token.
+    pub username: Secret,
+    /// Its password.
+    pub password: Secret,
+    /// Headers of each request, which win over the agent's own.
+    pub http_headers: BTreeMap<String, Secret>,
+    /// For a whole request.
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
+    pub timeout: Duration,
+    /// For the head of the answer; 0 means no limit but `timeout`.
+    #[serde(deserialize_with = "crate::options::duration::deserialize")]
+    pub response_timeout: Duration,
+    /// A proxy's URL.
+    pub http_proxy_url: String,
+    /// The proxy that the environment names is used.
+    pub use_system_proxy: bool,
+    /// URLs whose name is looked up at each gather; each address that it has is a target.
+    pub kubernetes_services: Vec<String>,
+    /// The pods of this node are scraped.
+    pub monitor_kubernetes_pods: bool,
+    /// `annotations`, `settings` or `settings+annotations`.
+    pub monitor_kubernetes_pods_method: String,
+    /// With settings: `http` or `https`.
+    pub monitor_kubernetes_pods_scheme: String,
+    /// With settings: the path.
+    pub monitor_kubernetes_pods_path: String,
+    /// With settings: the port; 0 means 9102.
+    pub monitor_kubernetes_pods_port: u16,
+    /// The one namespace whose pods are scraped; empty means all.
+    pub monitor_kubernetes_pods_namespace: String,
+    /// Which labels the pods must have.
+    pub kubernetes_label_selector: String,
+    /// `node`: the pods of this node. `cluster` is rejected.
+    pub pod_scrape_scope: String,
+    /// The node's address; empty means that of `$NODE_IP` or `$HOST_IP`, or this machine.
+    pub node_ip: String,
+    /// The kubelet's address, where it is not port 10250 of the node with any certificate.
+    pub kubelet_url: String,
+    /// From one listing of pods to the next, in seconds.
+    pub pod_scrape_interval: u64,
+    /// The tag with the pod's namespace.
+    pub pod_namespace_label_name: String,
+    /// Labels of pods that become tags; both empty means all.
+    pub pod_label_include: Vec<String>,
+    /// Labels of pods that do not.
+    pub pod_label_exclude: Vec<String>,
+    /// Annotations of pods that become tags; both empty means none.
+    pub pod_annotation_include: Vec<String>,
+    /// Annotations of pods that do not.
+    pub pod_annotation_exclude: Vec<String>,
+    /// For `https`.
+    pub tls: Tls,
+}
+
+impl Default for PrometheusOptions {
+    fn default() -> Self {
+        Self {
+            urls: Vec::new(),
+            metric_version: 1,
+            url_tag: "url".into(),
+            ignore_timestamp: false,
+            content_type_override: String::new(),
+            content_length_limit: 0,
+            enable_request_metrics: false,
+            bearer_token: String::new(),
+            bearer_token_string: Secret::default(),
+            username: Secret::default(),
+            password: Secret::default(),
+            http_headers: BTreeMap::new(),
+            timeout: DEFAULT_TIMEOUT,
+            response_timeout: Duration::ZERO,
+            http_proxy_url: String::new(),
+            use_system_proxy: false,
+            kubernetes_services: Vec::new(),
+            monitor_kubernetes_pods: false,
+            monitor_kubernetes_pods_method: "annotations".into(),
+            monitor_kubernetes_pods_scheme: String::new(),
+            monitor_kubernetes_pods_path: String::new(),
+            monitor_kubernetes_pods_port: 0,
+            monitor_kubernetes_pods_namespace: String::new(),
+            kubernetes_label_selector: String::new(),
+            pod_scrape_scope: "node".into(),
+            node_ip: String::new(),
+            kubelet_url: String::new(),
+            pod_scrape_interval: DEFAULT_POD_SCRAPE_INTERVAL,
+            pod_namespace_label_name: "namespace".into(),
+            pod_label_include: Vec::new(),
+            pod_label_exclude: Vec::new(),
+            pod_annotation_include: Vec::new(),
+            pod_annotation_exclude: Vec::new(),
+            tls: Tls::default(),
+        }
+    }
+}
+
+/// What the options say.
+pub(super) struct Setup {
+    pub(super) scraper: Scraper,
+    pub(super) urls: Vec<Target>,
+    pub(super) services: Vec<Target>,
+    pub(super) discovery: Option<Discovery>,
+}
+
+/// How pods are found.
+pub(super) struct Discovery {
+    pub(super) client: KubeletClient,
+    pub(super) rules: PodRules,
+    pub(super) period: Duration,
+}
+
+impl PrometheusOptions {
+    /// Checks the options; nothing is contacted.
+    ///
+    /// # Errors
+    /// The one that cannot be used, and what to do.
+    pub(super) fn setup(&self, host: &Host) -> Result<Setup, OptionError> {
+        let parse = |option: &'static str, urls: &[String]| {
+            let targets = urls.iter().map(|url| Target::parse(url));
+            targets.collect::<Result<Vec<_>, _>>().map_err(|what| OptionError::new(option, what))
+        };
+        let urls = parse("urls", &self.urls)?;
+        let services = parse("kubernetes_services", &self.kubernetes_services)?;
+        let is_tls = urls.iter().chain(&services).any(|target| target.url.scheme() == "https");
+        let timeout = if self.timeout.is_zero() { DEFAULT_TIMEOUT } else { self.timeout };
+        let reach = Reach {
+            timeout,
+            head_timeout: self.response_timeout,
+            uses_system_proxy: self.use_system_proxy,
+            proxy: self.http_proxy_url.clone(),
+            tls: self.tls.clone(),
+        };
+        let scraper = Scraper {
+            version: self.version()?,
+            url_tag: self.url_tag.clone(),
+            ignores_timestamps: self.ignore_timestamp,
+            format: self.format()?,
+            size_limit: self.content_length_limit,
+            has_request_metrics: self.enable_request_metrics,
+            credentials: self.credentials(),
+            headers: headers(&self.http_headers)?,
+            clients: Clients::new(reach, is_tls)?,
+        };
+        let discovery = if self.monitor_kubernetes_pods { Some(self.discovery(host)?) } else { None };
+        Ok(Setup { scraper, urls, services, discovery })
+    }
+
+    fn version(&self) -> Result<Version, OptionError> {
+        match self.metric_version {
+            0 | 1 => Ok(Version::One),
+            2 => Ok(Version::Two),
+            other => Err(OptionError::new("metric_version", format!("{other}: it must be 1 or 2"))),
+        }
+    }
+
+    fn format(&self) -> Result<Option<Format>, OptionError> {
+        match self.content_type_override.as_str() {
+            "" => Ok(None),
+            "text" => Ok(Some(Format::Text)),
+            "openmetrics-text" => Ok(Some(Format::OpenMetrics)),
+            other => {
+                let what =
+                    format!("`{other}`: it must be text or openmetrics-text; no protobuf is read here");
+                Err(OptionError::new("content_type_override", what))
+            }
+        }
+    }
+
+    fn credentials(&self) -> Credentials {
+        if !self.bearer_token.is_empty() {
+            Credentials::Bearer(Token::File(self.bearer_token.clone()))
+        } else if !self.bearer_token_string.is_empty() {
+            let token = self.bearer_token_string.expose().to_owned();
+            Credentials::Bearer(Token::Text(token))
+        } else if !self.username.is_empty() || !self.password.is_empty() {
+            Credentials::Basic(self.username.clone(), self.password.clone())
+        } else {
+            Credentials::None
+        }
+    }
+
+    fn discovery(&self, host: &Host) -> Result<Discovery, OptionError> {
+        if !self.pod_scrape_scope.eq_ignore_ascii_case("node") {
+            let what = "the pods of the agent's own node are found, by its kubelet: write \"node\", and run an agent on each node";
+            return Err(OptionError::new("pod_scrape_scope", what));
+        }
+        let method = &self.monitor_kubernetes_pods_method;
+        let method = Method::of(method).ok_or_else(|| {
+            let what = format!("`{method}`: it must be annotations, settings or settings+annotations");
+            OptionError::new("monitor_kubernetes_pods_method", what)
+        })?;
+        let selector = Selector::parse(&self.kubernetes_label_selector);
+        let annotations = (
+            ("pod_annotation_include", self.pod_annotation_include.as_slice()),
+            ("pod_annotation_exclude", self.pod_annotation_exclude.as_slice()),
+        );
+        let has_annotations = !annotations.0.1.is_empty() || !annotations.1.1.is_empty();
+        let rules = PodRules {
+            method,
+            scheme: self.monitor_kubernetes_pods_scheme.clone(),
+            path: self.monitor_kubernetes_pods_path.clone(),
+            port: self.monitor_kubernetes_pods_port,
+            namespace: self.monitor_kubernetes_pods_namespace.clone(),
+            selector: selector.map_err(|what| OptionError::new("kubernetes_label_selector", what))?,
+            namespace_tag: self.pod_namespace_label_name.clone(),
+            labels: IncludeExclude::new(
+                ("pod_label_include", &self.pod_label_include),
+                ("pod_label_exclude", &self.pod_label_exclude),
+            )?,
+            annotations: has_annotations
+                .then(|| IncludeExclude::new(annotations.0, annotations.1))
+                .transpose()?,
+        };
+        let period = Duration::from_secs(self.pod_scrape_interval.max(1));
+        Ok(Discovery { client: self.kubelet(host)?, rules, period })
+    }
+
+    /// The kubelet of this node, with the agent's own token.
+    fn kubelet(&self, host: &Host) -> Result<KubeletClient, OptionError> {
+        let mut tls = self.tls.clone();
+        let url = if self.kubelet_url.is_empty() {
+            // Only its address is known, and its certificate is mostly self-signed.
+            tls.insecure_skip_verify = true;
+            node_url(Some(self.node_ip.as_str()).filter(|ip| !ip.is_empty()).or(host.node_ip()))
+        } else {
+            self.kubelet_url.clone()
+        };
+        let access = Access { url, token: Token::OfPod, timeout: DEFAULT_TIMEOUT, tls };
+        let renamed = |error: OptionError| {
+            if error.option == "url" { OptionError { option: "kubelet_url", ..error } } else { error }
+        };
+        KubeletClient::new(&access).map_err(renamed)
+    }
+}

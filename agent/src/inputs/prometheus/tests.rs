@@ -1,0 +1,4 @@
+//! Saved pages, and what Telegraf printed for each; and targets of every kind of behaviour, over real sockets.
+
+mod pages;
+mod targets;

@@ -62,7 +62,7 @@ pub(crate) fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionErr
 /// Names `option`, the one that needs the system's CA certificates, usually the URL.
 pub(crate) fn build(client: ClientBuilder, option: &'static str) -> Result<reqwest::Client, OptionError> {
     client.build().map_err(|error| {
-        OptionError::new(
+        OptionError::local(
             option,
             format!("{}; the image or system needs its CA certificates, or set `tls_ca`", chain(&error)),
         )
@@ -102,7 +102,7 @@ fn minimum(version: &str) -> Result<tls::Version, OptionError> {
 }
 
 fn read(option: &'static str, path: &str) -> Result<Vec<u8>, OptionError> {
-    std::fs::read(path).map_err(|error| OptionError::new(option, format!("cannot read {path}: {error}")))
+    std::fs::read(path).map_err(|error| OptionError::local(option, format!("cannot read {path}: {error}")))
 }
 
 fn no_pem(option: &'static str, path: &str, error: &dyn std::fmt::Display) -> OptionError {

@@ -74,6 +74,19 @@ impl Shared {
 
 /// The options of an input, from which it is made.
 pub trait InputPlugin {
+    /// Checks the options as [`Self::build`] does, which starts the input then.
+    ///
+    /// # Errors
+    /// An option that cannot be used, and what to do.
+    fn check(&self, _: &Host) -> Result<(), OptionError> {
+        Ok(())
+    }
+
+    /// Options that do nothing, or not what they seem to; without a host only what can be told of their text.
+    fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
+        Vec::new()
+    }
+
     /// Makes the input. Call it within the runtime.
     ///
     /// # Errors

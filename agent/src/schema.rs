@@ -60,6 +60,9 @@ pub const MEASUREMENTS: &[Measurement] = &[
     agent::SEISMOGRAF,
 ];
 
+/// The name of the measurement that the agent writes about itself.
+pub(crate) const SELF: &str = agent::SEISMOGRAF.name;
+
 /// The measurement of this name.
 fn measurement(name: &str) -> Option<&'static Measurement> {
     MEASUREMENTS.iter().find(|measurement| measurement.name == name)

@@ -38,11 +38,13 @@ use self::pending::{NamingContext, PendingRows};
 use self::reader::{CgroupReader, read_host_totals};
 use self::snapshot::Snapshot;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
+use crate::host::Host;
 use crate::host::hierarchies::{HierarchyId, walk};
 use crate::kernel::drain::Drain;
 use crate::kernel::load::Probes;
 use crate::kernel::plan::{Group, GroupState, Probe, Report};
 use crate::kernel::records::Record;
+use crate::options::OptionError;
 
 /// The probes, the ledger and the identities behind `[[inputs.ebpf]]`.
 pub struct Ebpf {
@@ -186,6 +188,14 @@ impl Attached {
 }
 
 impl InputPlugin for Options {
+    fn check(&self, _: &Host) -> Result<(), OptionError> {
+        Selection::new(self).map(drop)
+    }
+
+    fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
+        self.remarks()
+    }
+
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Ebpf::new(*self, shared)?))
     }

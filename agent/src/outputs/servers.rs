@@ -275,7 +275,7 @@ pub(super) fn local_address(text: &str) -> Result<Option<SocketAddr>, OptionErro
             .and_then(|mut all| all.next()),
     };
     let what = || format!("`{text}` is not an address of this host: write it as 192.0.2.1");
-    found.map(Some).ok_or_else(|| OptionError::new("local_address", what()))
+    found.map(Some).ok_or_else(|| OptionError::local("local_address", what()))
 }
 
 fn parse(text: &str, keeps_query: bool) -> Result<Url, OptionError> {

@@ -3,10 +3,10 @@ mod reload;
 use std::path::Path;
 
 use super::*;
+use crate::config::Problems;
 use crate::config::env::Environment;
 use crate::config::file as config_file;
-use crate::config::notes::Problems;
-use crate::config::reader::Source;
+use crate::config::reading::Source;
 use crate::config::{OutputSection, Place};
 use crate::host::Host;
 use crate::outputs::file;
@@ -149,5 +149,5 @@ fn read(sources: &[(&str, &str)]) -> Result<Config, Problems> {
     let sources: Vec<_> =
         sources.iter().map(|(path, text)| Source { path: path.into(), text: (*text).to_owned() }).collect();
     let environment = Environment::strict(&|_| None);
-    config_file::load(&sources, &config_file::PluginFilter::default(), &environment, "h")
+    config_file::load(&sources, &crate::config::reading::Reading::of_text(environment, "h"))
 }

@@ -6,8 +6,9 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::env::Environment;
-use crate::config::file::{self, PluginFilter};
-use crate::config::reader::Source;
+use crate::config::file;
+use crate::config::reading::Reading;
+use crate::config::reading::Source;
 use crate::inputs::testing::gather;
 use crate::plugins::InputOptions;
 
@@ -41,7 +42,7 @@ fn a_section_of_telegrafs_is_read() {
 "#;
     let source = Source { path: "t.conf".into(), text: text.into() };
     let lookup = |name: &str| (name == "HOSTIP").then(|| "10.0.0.1".to_owned());
-    let config = file::load(&[source], &PluginFilter::default(), &Environment::strict(&lookup), "h").unwrap();
+    let config = file::load(&[source], &Reading::of_text(Environment::strict(&lookup), "h")).unwrap();
     let InputOptions::Kubernetes(options) = &config.inputs[0].options else { panic!("{:?}", config.inputs) };
     let expected = Options {
         url: "https://10.0.0.1:10250".into(),

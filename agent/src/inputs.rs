@@ -227,6 +227,12 @@ pub trait Input: Send {
         false
     }
 
+    /// Whether what it counted since the last gather is lost when it ends, because its counters end with it. Then it gathers once
+    /// more; the counters of the others go on in the kernel or at a server.
+    fn counts_end_with_it(&self) -> bool {
+        false
+    }
+
     /// Does what has to be done between two gathers.
     ///
     /// Cancelled at each gather, so it must be cancel-safe. The default waits forever.

@@ -207,6 +207,10 @@ impl Input for Ebpf {
         "ebpf"
     }
 
+    fn counts_end_with_it(&self) -> bool {
+        true
+    }
+
     fn needs_two_readings(&self) -> bool {
         true
     }

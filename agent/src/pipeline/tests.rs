@@ -25,6 +25,10 @@ impl Input for Counter {
         gathered.push(gathered.point("counter").field("n", self.0));
         if self.0 == 2 { Err(GatherError::Other("half of it".into())) } else { Ok(()) }
     }
+
+    fn counts_end_with_it(&self) -> bool {
+        true
+    }
 }
 
 fn agent() -> Agent {
@@ -99,6 +103,22 @@ async fn gathers_at_each_interval_and_once_more_at_the_end() {
     let about = lines(&path, "seismograf,host=h,part=agent");
     assert!(about.last().is_some_and(|line| line.contains("gather_errors=1i")), "{about:?}");
     assert!(!lines(&path, "seismograf,host=h,output=file,part=output").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_counts_on_in_the_kernel_is_not_gathered_off_the_grid_and_the_agents_own_only_if_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    for (option, has_own) in [("", true), ("self_metrics = true", true), ("self_metrics = false", false)] {
+        let path = directory.path().join(format!("points {option}"));
+        let text = format!(
+            "[agent]\nround_interval = false\n{option}\n[[inputs.mem]]\n[[inputs.cpu]]\n[[outputs.file]]\nfiles = [\"{}\"]",
+            path.display()
+        );
+        let pipeline = Pipeline::start(read(&[("t.conf", &text)]).unwrap(), Shared::new(Host::default())).await;
+        assert!(pipeline.unwrap().run(no_orders(), tokio::time::sleep(Duration::from_secs(25))).await);
+        assert_eq!(lines(&path, "mem,").len(), 3, "at 0, 10 and 20 s");
+        assert_eq!(!lines(&path, "seismograf,").is_empty(), has_own, "{option}");
+    }
 }
 
 /// In real time, because the kernel's figures are.

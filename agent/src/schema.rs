@@ -57,6 +57,7 @@ pub const MEASUREMENTS: &[Measurement] = &[
     agent::INTERNAL_AGENT,
     agent::INTERNAL_GATHER,
     agent::INTERNAL_WRITE,
+    agent::INTERNAL_SERIALIZER,
     agent::SEISMOGRAF,
 ];
 

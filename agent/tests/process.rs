@@ -200,7 +200,12 @@ fn plugins_that_are_not_here_are_left_out_by_the_command_that_is_told() {
 fn what_cannot_be_done_is_said_at_the_start() {
     let log = "[agent]\n  logfile = \"/proc/none/agent.log\"\n[[inputs.mem]]\n[[outputs.file]]\n";
     for (args, stdin, expected, code) in [
-        (&["--config", "-"][..], log, "cannot log to /proc/none/agent.log: ", 1),
+        (
+            &["--config", "-"][..],
+            log,
+            "-:2:3: `logfile` of [agent]: there is no directory /proc/none: create it",
+            78,
+        ),
         (
             &["--config", "-", "--pidfile", "/proc/none"],
             &log[log.find("[[").unwrap()..],

@@ -1,15 +1,16 @@
 //! What a section's own options are checked for: all that a start does short of starting, so that every problem is said at
 //! once and with its place.
 
-use super::Place;
 use super::common::{COMMON_KEYS, INPUT_KEYS};
 use super::entry::{Entry, RawSection};
 use super::notes::Notes;
 use super::reading::Depth;
 use super::section::{Owner, option_names, own_options};
 use super::telegraf::{self, Legacy};
+use super::{Agent, Place};
 use crate::host::Host;
 use crate::plugins::PluginTable;
+use crate::service::logging;
 
 /// The options of a section as far as they can be worked with; what is wrong with them becomes a problem, or with
 /// `may_fail` a warning.
@@ -55,6 +56,16 @@ pub(super) fn usable<O: PluginTable>(
         checked = own_options::<O>(section, &own, notes)?;
     }
     options.filter(|_| notes.problems.len() == n_problems)
+}
+
+/// A log file must be where one can be.
+pub(super) fn check_log(agent: &Agent, entries: &[Entry], depth: Depth<'_>, notes: &mut Notes) {
+    let (Some(path), Depth::Here(_)) = (&agent.log.file, depth) else { return };
+    if let Some(what) = logging::misplaced(path) {
+        let entry = entries.iter().find(|entry| entry.key == "logfile");
+        let place = entry.map(|entry| entry.place.clone()).unwrap_or_default();
+        notes.problem(&place, format!("`logfile` of [agent]: {what}"));
+    }
 }
 
 /// Where an option is set; the section, where it is not.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::agent::{AGENT_KEYS, merge_agent, resolve_agent};
-use super::check::usable;
+use super::check::{check_log, usable};
 use super::common::{self, COMMON_KEYS, INPUT_KEYS, OUTPUT_KEYS};
 use super::entry::{Entry, RawSection};
 use super::notes::{Notes, Problems, said_at, unknown_plugin};
@@ -48,6 +48,7 @@ pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problem
         Some(agent) => agent.clone(),
         None => resolve_agent(&[], reading.hostname, &mut notes),
     };
+    check_log(&agent, &agent_entries, reading.depth, &mut notes);
     let skips = reading.skips_unknown || agent.skip_unknown_plugins;
     let (inputs, others): (Vec<_>, _) =
         sections.into_iter().partition(|(section, _)| section.kind == InputOptions::KIND);

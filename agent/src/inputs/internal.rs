@@ -166,6 +166,22 @@ impl Input for Internal {
                     .field("startup_errors", 0_i64),
             );
         }
+        // Telegraf counts where a data format can be chosen; its other outputs encode by themselves.
+        let by_format = outputs.iter().filter(|entry| entry.plugin == "file").map(|entry| &*entry.counts);
+        let by_format: Vec<&OutputCounts> = by_format.collect();
+        if !by_format.is_empty() {
+            let all = |of: fn(&OutputCounts) -> &AtomicU64| sum(by_format.iter().copied(), of);
+            gathered.push(
+                gathered
+                    .point("internal_serializer")
+                    .tag("type", "influx")
+                    .tag("version", VERSION)
+                    .field("metrics_serialized", all(|c| &c.taken))
+                    .field("bytes_serialized", all(|c| &c.encoded_bytes))
+                    .field("serialization_time_ns", all(|c| &c.encode_time_ns))
+                    .field("errors", all(|c| &c.unencodable)),
+            );
+        }
         Ok(())
     }
 }
@@ -241,6 +257,11 @@ mod tests {
         {
             counts.add(counter, n);
         }
+        for (counter, n) in
+            [(&counts.encoded_bytes, 70), (&counts.encode_time_ns, 80), (&counts.unencodable, 1)]
+        {
+            counts.add(counter, n);
+        }
         counts.set(&counts.waiting, 3);
         counts.set(&counts.limit, 10_000);
         let mut internal = Internal::new(Options::default(), &telemetry);
@@ -249,8 +270,17 @@ mod tests {
             ["metrics_added", "metrics_written", "metrics_rejected", "metrics_filtered", "buffer_size"];
         assert_eq!(fields.map(|field| int(&points[1], field)), [9, 5, 1, 2, 3]);
         assert_eq!(points[1].tag_value("output"), Some("file"));
+        let serializer = &points[2];
+        assert_eq!(&*serializer.measurement, "internal_serializer");
+        assert_eq!(serializer.tags.len(), 2);
+        assert_eq!(
+            (serializer.tag_value("type"), int(serializer, "metrics_serialized")),
+            (Some("influx"), 9)
+        );
+        let fields = ["bytes_serialized", "serialization_time_ns", "errors"];
+        assert_eq!(fields.map(|field| int(serializer, field)), [70, 80, 1]);
         file.ended();
         let points = gather(&mut internal).await;
-        assert_eq!((points.len(), int(&points[0], "metrics_written")), (1, 5));
+        assert_eq!((points.len(), int(&points[0], "metrics_written")), (2, 5));
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Reply {
     pub(super) error_header: Option<String>,
     /// `Retry-After`
     pub(super) retry_after: Option<String>,
+    /// `Location`, without its query.
+    pub(super) location: Option<String>,
     pub(super) body: String,
 }
 
@@ -78,6 +80,14 @@ impl Reply {
         let after = self.retry_after.as_deref().map(retry_delay);
         let retry = |reason: String| Meaning::Answer(Answer::Retry { reason, after, route_only: false });
         let retry_route = |reason: String| Meaning::Answer(Answer::Retry { reason, after, route_only: true });
+        if self.status.is_redirection() {
+            // Not followed: a POST could become a GET, and a password could go to a stranger.
+            let place = self.location.as_deref().unwrap_or("a place that it does not name");
+            let status = self.status;
+            return retry(format!(
+                "{status}: the server refers to {place}: write the URL that it is at now in `urls`"
+            ));
+        }
         let Some(error) = self.error() else {
             // A page of a proxy or a captive portal: it says nothing about the lines, except about their size.
             return match self.status {
@@ -146,6 +156,7 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             error_header: None,
             retry_after: None,
+            location: None,
             body: body.into(),
         }
     }
@@ -196,6 +207,16 @@ mod tests {
     #[case::garbage(599, "\u{0}", "retry")]
     fn meanings(#[case] status: u16, #[case] body: &str, #[case] expected: &str) {
         assert_eq!(in_short(&reply(status, body).meaning(Api::V1)), expected);
+    }
+
+    #[test]
+    fn a_redirect_is_told_with_where_it_leads() {
+        let moved = Reply { location: Some("https://db:8086/write".into()), ..reply(307, "") };
+        let Meaning::Answer(Answer::Retry { reason, .. }) = moved.meaning(Api::V2) else { panic!() };
+        assert!(
+            reason.contains("307") && reason.contains("refers to https://db:8086/write: write the URL"),
+            "{reason}"
+        );
     }
 
     fn in_short(meaning: &Meaning) -> String {

@@ -168,7 +168,12 @@ impl Server {
         match header(&response, "x-influxdb-version") {
             Some(version) => Ok(format!("InfluxDB {version}")),
             None if response.status() == StatusCode::NO_CONTENT => Ok("no version given".into()),
-            None => Err(format!("answers {} to /ping: not an InfluxDB", response.status())),
+            None => {
+                let to = header(&response, "location").map_or_else(String::new, |place| {
+                    format!(" and refers to {}", without_secrets(place.split('?').next().unwrap_or_default()))
+                });
+                Err(format!("answers {} to /ping{to}: not an InfluxDB", response.status()))
+            }
         }
     }
 
@@ -334,6 +339,8 @@ async fn reply(mut response: Response) -> Result<Reply, String> {
         status: response.status(),
         error_header: header(&response, "x-influxdb-error"),
         retry_after: header(&response, "retry-after"),
+        location: header(&response, "location")
+            .map(|place| without_secrets(place.split('?').next().unwrap_or(""))),
         body: String::from_utf8_lossy(&body).into_owned(),
     })
 }

@@ -114,7 +114,8 @@ async fn what_counts_on_in_the_kernel_is_not_gathered_off_the_grid_and_the_agent
             "[agent]\nround_interval = false\n{option}\n[[inputs.mem]]\n[[inputs.cpu]]\n[[outputs.file]]\nfiles = [\"{}\"]",
             path.display()
         );
-        let pipeline = Pipeline::start(read(&[("t.conf", &text)]).unwrap(), Shared::new(Host::default())).await;
+        let pipeline =
+            Pipeline::start(read(&[("t.conf", &text)]).unwrap(), Shared::new(Host::default())).await;
         assert!(pipeline.unwrap().run(no_orders(), tokio::time::sleep(Duration::from_secs(25))).await);
         assert_eq!(lines(&path, "mem,").len(), 3, "at 0, 10 and 20 s");
         assert_eq!(!lines(&path, "seismograf,").is_empty(), has_own, "{option}");

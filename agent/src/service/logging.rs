@@ -10,7 +10,6 @@
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -199,7 +198,10 @@ impl State {
         let sink = match &settings.options.file {
             None => Sink::Stderr,
             Some(path) => {
-                let file = open(path, settings.options.rotation);
+                let file = match misplaced(path) {
+                    Some(what) => Err(io::Error::new(io::ErrorKind::NotFound, what)),
+                    None => RotatingFile::open(path, settings.options.rotation),
+                };
                 Sink::File(file.map_err(|error| LogError { path: path.clone(), error })?)
             }
         };
@@ -222,12 +224,14 @@ impl State {
     }
 }
 
-/// Opens the log file; missing directories are created for this user only, as in Telegraf.
-fn open(path: &Path, rotation: Rotation) -> io::Result<RotatingFile> {
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+/// Why a log file cannot be where it is configured to be. Telegraf makes the directories that a typo asks for.
+#[must_use]
+pub fn misplaced(path: &Path) -> Option<String> {
+    if path.is_dir() {
+        return Some(format!("{} is a directory: name a file in it", path.display()));
     }
-    RotatingFile::open(path, rotation)
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir())?;
+    Some(format!("there is no directory {}: create it, or correct the path", parent.display()))
 }
 
 /// The plugin of a span.
@@ -440,7 +444,7 @@ mod tests {
     /// What is logged to a file by `work`.
     fn logged(options: LogOptions, plugins: Option<Level>, work: impl FnOnce(&LogHandle)) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("new/agent.log");
+        let path = directory.path().join("agent.log");
         let settings = LogSettings { options: LogOptions { file: Some(path.clone()), ..options }, plugins };
         let (subscriber, handle) = subscriber(State::new(settings).unwrap());
         tracing::subscriber::with_default(subscriber, || work(&handle));
@@ -515,7 +519,13 @@ mod tests {
             let file = handle.0.lock().unwrap().settings.options.file.clone();
             let bad = LogOptions { file: Some("/proc/none/log".into()), ..LogOptions::default() };
             let error = handle.change(LogSettings { options: bad, plugins: None }).unwrap_err();
-            assert!(error.to_string().starts_with("cannot log to /proc/none/log: "), "{error}");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("cannot log to /proc/none/log: there is no directory /proc/none: create it"),
+                "{error}"
+            );
+            assert!(misplaced(Path::new("/proc")).is_some() && misplaced(Path::new("log")).is_none());
             tracing::info!("a");
             let quiet = LogOptions { file, quiet: true, ..LogOptions::default() };
             handle.change(LogSettings { options: quiet, plugins: None }).unwrap();

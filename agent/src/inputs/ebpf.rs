@@ -147,14 +147,12 @@ fn log(report: &Report) {
     for (why, advice) in report.hierarchies.parts() {
         tracing::warn!(why, advice, "a cgroup hierarchy is not used");
     }
-    for (group, state) in &report.groups {
-        match state {
-            GroupState::On => tracing::debug!(probe = group.name(), "attached"),
-            GroupState::Off { why, advice } => {
-                tracing::warn!(probe = group.name(), why, advice, "probe is off");
-            }
-            GroupState::NotAsked => {}
-        }
+    for (group, _) in report.groups.iter().filter(|(_, state)| *state == GroupState::On) {
+        tracing::debug!(probe = group.name(), "attached");
+    }
+    for (groups, why, advice) in report.off() {
+        let names: Vec<&str> = groups.into_iter().map(Group::name).collect();
+        tracing::warn!(probe = names.join(", "), why, advice, "probe is off");
     }
 }
 

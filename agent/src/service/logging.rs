@@ -8,7 +8,6 @@
 //! [`LogHandle::change`] changes target and format of the running agent, after a reload.
 
 use std::fmt::{self, Write as _};
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -448,7 +447,7 @@ mod tests {
         let settings = LogSettings { options: LogOptions { file: Some(path.clone()), ..options }, plugins };
         let (subscriber, handle) = subscriber(State::new(settings).unwrap());
         tracing::subscriber::with_default(subscriber, || work(&handle));
-        fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+        std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]

@@ -87,8 +87,10 @@ fn own_files(tls: &Tls) -> Result<Option<(&str, &str)>, OptionError> {
     }
     match (tls.tls_cert.as_str(), tls.tls_key.as_str()) {
         ("", "") => Ok(None),
-        ("", _) => Err(OptionError::new("tls_cert", "is missing: `tls_key` is the key to a certificate")),
-        (_, "") => Err(OptionError::new("tls_key", "is missing: `tls_cert` needs its key")),
+        ("", _) => {
+            Err(OptionError::new("tls_key", "needs `tls_cert`, the certificate that it is the key to"))
+        }
+        (_, "") => Err(OptionError::new("tls_cert", "needs `tls_key`, its key")),
         files => Ok(Some(files)),
     }
 }
@@ -244,8 +246,8 @@ mod tests {
     #[rstest]
     #[case(tls(|tls| tls.tls_ca = "/nonexistent".into()), "`tls_ca`: cannot read /nonexistent: No such file")]
     #[case(tls(|tls| tls.tls_ca = "/proc/version".into()), "`tls_ca`: /proc/version is not a usable PEM file")]
-    #[case(tls(|tls| tls.tls_cert = "/a".into()), "`tls_key`: is missing")]
-    #[case(tls(|tls| tls.tls_key = "/a".into()), "`tls_cert`: is missing")]
+    #[case(tls(|tls| tls.tls_cert = "/a".into()), "`tls_cert`: needs `tls_key`")]
+    #[case(tls(|tls| tls.tls_key = "/a".into()), "`tls_key`: needs `tls_cert`")]
     #[case(tls(|tls| tls.tls_key_pwd = "secret".into()), "`tls_key_pwd`: encrypted keys")]
     #[case(tls(|tls| tls.tls_min_version = "SSL3".into()), "`tls_min_version`: `SSL3`: must be TLS12 or TLS13")]
     #[case(tls(|tls| tls.tls_server_name = "a b".into()), "`tls_server_name`: invalid")]

@@ -52,6 +52,12 @@ struct Seconds(#[serde(deserialize_with = "duration::deserialize")] Duration);
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Size(#[serde(deserialize_with = "duration::deserialize_size")] u64);
 
+/// The names of the options, as a file has them.
+#[cfg(test)]
+pub(super) fn option_names() -> &'static [&'static str] {
+    crate::options::keys::keys::<AgentOptions>()
+}
+
 /// The options of `[agent]` that Telegraf accepts in any case and without underscores: `FlushInterval`.
 const AGENT_KEYS_OF_ANY_SPELLING: &[&str] = &[
     "interval",

@@ -108,8 +108,8 @@ impl InfluxdbV2 {
             return Err(OptionError::new("content_encoding", what));
         }
         if options.rate_limit > 0 && options.rate_limit_period.is_zero() {
-            let what = "is missing: it is the period that `rate_limit` applies to, such as \"1m\"";
-            return Err(OptionError::new("rate_limit_period", what));
+            let what = "needs `rate_limit_period`, the period that it applies to, such as \"1m\"";
+            return Err(OptionError::new("rate_limit", what));
         }
         // The message must not contain it: it is a secret.
         let token = HeaderValue::from_str(&format!("Token {}", options.token.expose()));
@@ -253,7 +253,7 @@ mod tests {
 
     #[rstest]
     #[case(Options { content_encoding: "deflate".into(), ..Options::default() }, "`content_encoding`: `deflate`: it is gzip")]
-    #[case(Options { rate_limit: 1, ..Options::default() }, "`rate_limit_period`: is missing")]
+    #[case(Options { rate_limit: 1, ..Options::default() }, "`rate_limit`: needs `rate_limit_period`")]
     #[case(Options { token: "sec\nret".into(), ..Options::default() }, "`token`: has characters")]
     #[case(Options { urls: vec!["udp://h:1".into()], ..Options::default() }, "`urls`: `udp://h:1` is of a protocol")]
     fn rejects_what_it_cannot_use(#[case] options: Options, #[case] expected: &str) {

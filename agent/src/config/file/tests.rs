@@ -1,6 +1,7 @@
 mod found;
 mod secrets;
 mod start;
+mod values;
 
 use std::path::Path;
 

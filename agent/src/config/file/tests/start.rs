@@ -67,9 +67,9 @@ fn everything_that_keeps_it_from_starting_is_said_at_once() {
         "t.conf:15:3: `tls_min_version` of output `influxdb`: `SSL3`",
         "t.conf:16:3: `http_proxy` of output `influxdb`: is no URL of a proxy",
         "t.conf:19:3: `tls_ca` of output `influxdb`: cannot read /nonexistent/ca.pem",
-        "t.conf:17:1: `tls_key` of output `influxdb`: is missing",
+        "t.conf:20:3: `tls_cert` of output `influxdb`: needs `tls_key`",
         "t.conf:22:3: `content_encoding` of output `influxdb_v2`: `zip`",
-        "t.conf:21:1: `rate_limit_period` of output `influxdb_v2`: is missing",
+        "t.conf:23:3: `rate_limit` of output `influxdb_v2`: needs `rate_limit_period`",
     ];
     for expected in expected {
         assert!(

@@ -27,7 +27,7 @@ fn options_of_old_mean_what_they_meant() {
 #[case("endpoint = \"docker\"", "`endpoint`: `docker`: it is ENV, or begins with unix:///")]
 #[case("container_name_include = [\"a[*\"]", "`container_name_include`: error parsing glob")]
 #[case("docker_label_exclude = [\"a[*\"]", "`docker_label_exclude`: error parsing glob")]
-#[case("tls_key = \"/k\"\nendpoint = \"https://d:1\"", "`tls_cert`: is missing")]
+#[case("tls_key = \"/k\"\nendpoint = \"https://d:1\"", "`tls_key`: needs `tls_cert`")]
 #[tokio::test]
 async fn refuses_what_it_cannot_work_with(#[case] text: &str, #[case] expected: &str) {
     let options = options(&format!("[[inputs.docker]]\n{text}")).unwrap();

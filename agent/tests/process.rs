@@ -198,7 +198,7 @@ fn plugins_that_are_not_here_are_left_out_by_the_command_that_is_told() {
 
 #[test]
 fn what_cannot_be_done_is_said_at_the_start() {
-    let log = "[agent]\n  logfile = \"/proc/none/agent.log\"\n[[inputs.mem]]\n[[outputs.file]]\n";
+    let log = "[agent]\n  logfile = \"/proc/none/at/agent.log\"\n[[inputs.mem]]\n[[outputs.file]]\n";
     for (args, stdin, expected, code) in [
         (
             &["--config", "-"][..],

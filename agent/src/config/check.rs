@@ -61,10 +61,13 @@ pub(super) fn usable<O: PluginTable>(
 /// A log file must be where one can be.
 pub(super) fn check_log(agent: &Agent, entries: &[Entry], depth: Depth<'_>, notes: &mut Notes) {
     let (Some(path), Depth::Here(_)) = (&agent.log.file, depth) else { return };
+    let entry = entries.iter().find(|entry| entry.key == "logfile");
+    let place = entry.map(|entry| entry.place.clone()).unwrap_or_default();
     if let Some(what) = logging::misplaced(path) {
-        let entry = entries.iter().find(|entry| entry.key == "logfile");
-        let place = entry.map(|entry| entry.place.clone()).unwrap_or_default();
         notes.problem(&place, format!("`logfile` of [agent]: {what}"));
+    } else if let Some(directory) = logging::missing_directory(path) {
+        let text = format!("`logfile` of [agent]: there is no directory {}: it is made", directory.display());
+        notes.warning(&place, text);
     }
 }
 

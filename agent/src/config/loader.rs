@@ -243,7 +243,7 @@ fn standard(variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Vec<PathB
 ///
 /// # Errors
 /// The directory itself cannot be read.
-pub(super) fn files_in(directory: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<String>)> {
+pub(crate) fn files_in(directory: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<String>)> {
     /// Telegraf accepts names of at least this length: one letter before `.conf`.
     const MIN_NAME: usize = 6;
     let (mut files, mut warnings) = (Vec::new(), Vec::new());

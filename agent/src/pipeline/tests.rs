@@ -1,3 +1,4 @@
+mod hosts;
 mod reload;
 
 use std::path::Path;
@@ -119,6 +120,31 @@ async fn what_counts_on_in_the_kernel_is_not_gathered_off_the_grid_and_the_agent
         assert!(pipeline.unwrap().run(no_orders(), tokio::time::sleep(Duration::from_secs(25))).await);
         assert_eq!(lines(&path, "mem,").len(), 3, "at 0, 10 and 20 s");
         assert_eq!(!lines(&path, "seismograf,").is_empty(), has_own, "{option}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_durations_and_the_largest_numbers_are_no_trouble() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("points").display().to_string();
+    let long = "\"2562047h\"";
+    for round in [true, false] {
+        let text = format!(
+            "[agent]\nround_interval = {round}\ninterval = {long}\nflush_interval = {long}\nmetric_batch_size = {max}\n\
+             metric_buffer_limit = {max}\nprecision = {long}\n\
+             [[inputs.mem]]\n[[inputs.cpu]]\ncollection_jitter = {long}\n[[inputs.swap]]\ncollection_offset = {long}\n\
+             [[inputs.system]]\nos_cache_ttl = {long}\ninterval = \"1s\"\n\
+             [[outputs.file]]\nfiles = [\"{path}\"]\nflush_jitter = {long}\nrotation_interval = {long}\nrotation_max_archives = {max}\n\
+             [[outputs.influxdb]]\nurls = [\"http://127.0.0.1:9\"]\ntimeout = {long}\n\
+             [[outputs.influxdb_v2]]\nurls = [\"http://127.0.0.1:9\"]\ntimeout = {long}\nrate_limit = {max}\nrate_limit_period = {long}\n",
+            max = i64::MAX
+        );
+        let pipeline =
+            Pipeline::start(read(&[("t.conf", &text)]).unwrap(), Shared::new(Host::default())).await;
+        let shutdown = tokio::time::sleep(Duration::from_secs(3));
+        // Nobody listens at the discard port: what is for it is lost, and nothing panics.
+        assert!(!pipeline.unwrap().run(no_orders(), shutdown).await, "{round}");
+        assert!(lines(Path::new(&path), "system").len() >= 2, "{round}");
     }
 }
 

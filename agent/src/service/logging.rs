@@ -197,10 +197,7 @@ impl State {
         let sink = match &settings.options.file {
             None => Sink::Stderr,
             Some(path) => {
-                let file = match misplaced(path) {
-                    Some(what) => Err(io::Error::new(io::ErrorKind::NotFound, what)),
-                    None => RotatingFile::open(path, settings.options.rotation),
-                };
+                let file = open(path, settings.options.rotation);
                 Sink::File(file.map_err(|error| LogError { path: path.clone(), error })?)
             }
         };
@@ -223,14 +220,31 @@ impl State {
     }
 }
 
-/// Why a log file cannot be where it is configured to be. Telegraf makes the directories that a typo asks for.
+/// The directory of a log file, if it is not there.
+#[must_use]
+pub fn missing_directory(path: &Path) -> Option<&Path> {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir())
+}
+
+/// Why a log file cannot be where it is configured to be. A directory is made for it, and no more than one: Telegraf makes all
+/// that a typo asks for.
 #[must_use]
 pub fn misplaced(path: &Path) -> Option<String> {
     if path.is_dir() {
         return Some(format!("{} is a directory: name a file in it", path.display()));
     }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir())?;
-    Some(format!("there is no directory {}: create it, or correct the path", parent.display()))
+    let missing = missing_directory(missing_directory(path)?)?;
+    Some(format!("there is no directory {}: create it, or correct the path", missing.display()))
+}
+
+fn open(path: &Path, rotation: Rotation) -> io::Result<RotatingFile> {
+    if let Some(what) = misplaced(path) {
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    if let Some(directory) = missing_directory(path) {
+        std::fs::create_dir(directory)?;
+    }
+    RotatingFile::open(path, rotation)
 }
 
 /// The plugin of a span.
@@ -443,7 +457,7 @@ mod tests {
     /// What is logged to a file by `work`.
     fn logged(options: LogOptions, plugins: Option<Level>, work: impl FnOnce(&LogHandle)) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("agent.log");
+        let path = directory.path().join("new/agent.log");
         let settings = LogSettings { options: LogOptions { file: Some(path.clone()), ..options }, plugins };
         let (subscriber, handle) = subscriber(State::new(settings).unwrap());
         tracing::subscriber::with_default(subscriber, || work(&handle));
@@ -516,12 +530,12 @@ mod tests {
     fn the_log_can_be_changed_and_stays_when_it_cannot() {
         let lines = logged(LogOptions::default(), None, |handle| {
             let file = handle.0.lock().unwrap().settings.options.file.clone();
-            let bad = LogOptions { file: Some("/proc/none/log".into()), ..LogOptions::default() };
+            let bad = LogOptions { file: Some("/proc/none/at/log".into()), ..LogOptions::default() };
             let error = handle.change(LogSettings { options: bad, plugins: None }).unwrap_err();
             assert!(
-                error
-                    .to_string()
-                    .starts_with("cannot log to /proc/none/log: there is no directory /proc/none: create it"),
+                error.to_string().starts_with(
+                    "cannot log to /proc/none/at/log: there is no directory /proc/none: create it"
+                ),
                 "{error}"
             );
             assert!(misplaced(Path::new("/proc")).is_some() && misplaced(Path::new("log")).is_none());

@@ -95,6 +95,29 @@ fn an_empty_file_and_one_without_outputs_are_refused() {
 }
 
 #[test]
+fn a_typo_in_the_logs_path_makes_no_directories() {
+    let root = tempfile::tempdir().unwrap();
+    let start = |path: &str| {
+        let path = root.path().join(path);
+        let text = format!("[agent]\nlogfile = \"{}\"\n[[inputs.mem]]\n[[outputs.file]]", path.display());
+        start_on(Path::new("/"), &text, |_| ())
+    };
+    assert_eq!(start("agent.log").unwrap().warnings, [""; 0]);
+    // Telegraf's own is one that its package makes.
+    let one = start("telegraf/agent.log").unwrap().warnings;
+    assert!(
+        one.len() == 1
+            && one[0].contains("t.conf:2:1: `logfile` of [agent]: there is no directory")
+            && one[0].ends_with("it is made"),
+        "{one:?}"
+    );
+    let two = start("lgo/telegraf/agent.log").unwrap_err();
+    assert!(two.len() == 1 && two[0].ends_with("/lgo: create it, or correct the path"), "{two:?}");
+    assert!(start("").unwrap_err()[0].contains("is a directory"));
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn what_is_on_another_machine_is_not_missed_offline() {
     let text = "[[inputs.net]]\ninterfaces = [\"eth7\"]\n[[outputs.influxdb]]\nurls = [\"https://a\"]\ntls_ca = \"/nonexistent/ca.pem\"\n";
     assert_eq!(refused(text).len(), 1);

@@ -1,6 +1,7 @@
 //! The resolved configuration, with every default applied.
 //!
-//! `file` parses Telegraf's format and rejects what it does not know. Only `loader` reads files and the environment.
+//! `file` parses Telegraf's format and rejects what it does not know. Only `loader` reads files and the environment, and only
+//! `check` looks at what they name.
 
 mod agent;
 mod check;
@@ -9,7 +10,7 @@ mod entry;
 pub mod env;
 pub mod file;
 pub mod loader;
-mod notes;
+pub mod notes;
 pub mod reader;
 pub mod reading;
 pub mod sample;
@@ -20,7 +21,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::notes::Problems;
 use crate::options::common::{
     DEFAULT_BATCH_SIZE, DEFAULT_BUFFER_LIMIT, DEFAULT_FLUSH_INTERVAL, DEFAULT_INTERVAL, InputCommon,
     OutputCommon, auto_precision,

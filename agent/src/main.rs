@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use seismograf::cli::{self, Cli, Command, ConfigCommand};
 use seismograf::commands;
-use seismograf::config::Problems;
 use seismograf::config::loader::{Loader, Purpose};
+use seismograf::config::notes::Problems;
 use seismograf::config::sample;
 use seismograf::exit::Exit;
 use seismograf::service::logging;

@@ -1,8 +1,8 @@
 //! Telegraf's configuration format: from text to the resolved configuration.
 //!
 //! Unknown names are rejected, with file, line, column and the nearest known name; all problems are reported at once. Options
-//! of Telegraf that have no effect here are accepted with a warning. The files are passed in as text: nothing here touches
-//! the system.
+//! of Telegraf that have no effect here are accepted with a warning. The files are passed in as text; what they name is looked at
+//! only as far as `reading` asks for it.
 
 use std::collections::BTreeMap;
 
@@ -20,58 +20,25 @@ use crate::plugins::{InputOptions, OutputOptions, PluginTable};
 /// A section and the index of its file. Telegraf takes the buffer sizes and some more from `[agent]` as read up to that file.
 type Found = (RawSection, usize);
 
+/// What all files have together, before the plugins' options are read.
+struct Merged {
+    /// `[agent]` after each file.
+    agents: Vec<Agent>,
+    agent: Agent,
+    global_tags: BTreeMap<String, String>,
+    inputs: Vec<Found>,
+    outputs: Vec<Found>,
+    others: Vec<Found>,
+}
+
 /// Reads files; in `[agent]` and `[global_tags]` later ones override earlier ones.
 ///
 /// # Errors
 /// Everything that is wrong in any of them.
 pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problems> {
     let mut notes = Notes::default();
-    let mut agent_entries = Vec::new();
-    let mut global_tags = BTreeMap::new();
-    let mut agents: Vec<Agent> = Vec::new();
-    let mut sections: Vec<Found> = Vec::new();
-    for source in sources {
-        let written = Reader::new(source, &reading.environment, &mut notes).read();
-        notes.warn_of_unset(&written.agent);
-        merge_agent(&mut agent_entries, written.agent, &mut notes);
-        let agent = resolve_agent(&agent_entries, reading.hostname, &mut notes);
-        global_tags.extend(tags(written.global_tags, &mut notes));
-        // With each file, as Telegraf does: a later `omit_hostname` does not remove it again.
-        if let Some(hostname) = &agent.hostname {
-            global_tags.insert("host".into(), hostname.clone());
-        }
-        let of_file = [written.inputs, written.outputs, written.others].into_iter().flatten();
-        sections.extend(of_file.map(|section| (section, agents.len())));
-        agents.push(agent);
-    }
-    let agent = match agents.last() {
-        Some(agent) => agent.clone(),
-        None => resolve_agent(&[], reading.hostname, &mut notes),
-    };
-    check_log(&agent, &agent_entries, reading.depth, &mut notes);
-    let skips = reading.skips_unknown || agent.skip_unknown_plugins;
-    let (inputs, others): (Vec<_>, _) =
-        sections.into_iter().partition(|(section, _)| section.kind == InputOptions::KIND);
-    let (outputs, others): (Vec<_>, Vec<_>) =
-        others.into_iter().partition(|(section, _)| section.kind == OutputOptions::KIND);
-    let inputs = select::<InputOptions>(inputs, &reading.filter.inputs, reading.needs_inputs, &mut notes);
-    let outputs =
-        select::<OutputOptions>(outputs, &reading.filter.outputs, reading.needs_outputs, &mut notes);
-    let inputs = known::<InputOptions>(inputs, skips, &mut notes);
-    let outputs = known::<OutputOptions>(outputs, skips, &mut notes);
-    for (section, _) in others {
-        lacks(&section, &[], skips, &mut notes);
-    }
-    if inputs.is_empty() && reading.needs_inputs {
-        nothing_left::<InputOptions>(sources, "such as [[inputs.ebpf]]", &mut notes);
-    }
-    if outputs.is_empty() && reading.needs_outputs {
-        nothing_left::<OutputOptions>(
-            sources,
-            "such as [[outputs.influxdb]], or use `seismograf dump`",
-            &mut notes,
-        );
-    }
+    let merged = choose(merge(sources, reading, &mut notes), sources, reading, &mut notes);
+    let Merged { agents, agent, global_tags, inputs, outputs, .. } = merged;
     let inputs = inputs.into_iter().filter_map(|(section, file)| {
         let (own, common) = split(&section, INPUT_KEYS, &mut notes);
         let common = common::input(&common, &agent, &agents[file], &mut notes);
@@ -97,6 +64,58 @@ pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problem
     let sources = sources.iter().map(|source| source.path.clone()).collect();
     let warnings = notes.warnings.iter().map(|(place, text)| said_at(place, text)).collect();
     Ok(Config { agent, global_tags, inputs, outputs, sources, warnings })
+}
+
+/// Merges the files.
+fn merge(sources: &[Source], reading: &Reading<'_>, notes: &mut Notes) -> Merged {
+    let mut agent_entries = Vec::new();
+    let mut merged = Merged {
+        agents: Vec::new(),
+        agent: resolve_agent(&[], reading.hostname, notes),
+        global_tags: BTreeMap::new(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        others: Vec::new(),
+    };
+    for source in sources {
+        let written = Reader::new(source, &reading.environment, notes).read();
+        notes.warn_of_unset(&written.agent);
+        merge_agent(&mut agent_entries, written.agent, notes);
+        merged.agent = resolve_agent(&agent_entries, reading.hostname, notes);
+        merged.global_tags.extend(tags(written.global_tags, notes));
+        // With each file, as Telegraf does: a later `omit_hostname` does not remove it again.
+        if let Some(hostname) = &merged.agent.hostname {
+            merged.global_tags.insert("host".into(), hostname.clone());
+        }
+        let file = merged.agents.len();
+        merged.inputs.extend(written.inputs.into_iter().map(|section| (section, file)));
+        merged.outputs.extend(written.outputs.into_iter().map(|section| (section, file)));
+        merged.others.extend(written.others.into_iter().map(|section| (section, file)));
+        merged.agents.push(merged.agent.clone());
+    }
+    check_log(&merged.agent, &agent_entries, reading.depth, notes);
+    merged
+}
+
+/// Leaves the sections that filters take and whose plugins are here.
+fn choose(mut merged: Merged, sources: &[Source], reading: &Reading<'_>, notes: &mut Notes) -> Merged {
+    let skips = reading.skips_unknown || merged.agent.skip_unknown_plugins;
+    let PluginFilter { inputs, outputs } = &reading.filter;
+    merged.inputs = select::<InputOptions>(merged.inputs, inputs, reading.needs_inputs, notes);
+    merged.outputs = select::<OutputOptions>(merged.outputs, outputs, reading.needs_outputs, notes);
+    merged.inputs = known::<InputOptions>(merged.inputs, skips, notes);
+    merged.outputs = known::<OutputOptions>(merged.outputs, skips, notes);
+    for (section, _) in merged.others.drain(..) {
+        lacks(&section, &[], skips, notes);
+    }
+    if merged.inputs.is_empty() && reading.needs_inputs {
+        nothing_left::<InputOptions>(sources, "such as [[inputs.ebpf]]", notes);
+    }
+    if merged.outputs.is_empty() && reading.needs_outputs {
+        let what = "such as [[outputs.influxdb]], or use `seismograf dump`";
+        nothing_left::<OutputOptions>(sources, what, notes);
+    }
+    merged
 }
 
 /// The global tags of a file.

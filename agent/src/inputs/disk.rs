@@ -226,6 +226,29 @@ mod tests {
 ";
 
     #[tokio::test]
+    async fn file_systems_without_space_are_not_asked() {
+        let root = machine(
+            "28 1 254:0 / / rw - ext4 /dev/vda rw\n\
+             40 28 0:40 / /run/credentials/a.service ro - ramfs none rw\n\
+             41 28 0:4 net:[4026532] /run/docker/netns/b rw - nsfs nsfs rw\n\
+             42 28 0:41 / /dev/shm rw - tmpfs tmpfs rw\n",
+        );
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let statfs = {
+            let asked = Arc::clone(&asked);
+            move |path: &Path| {
+                asked.lock().unwrap().push(path.to_owned());
+                Ok(SPACE)
+            }
+        };
+        let host = Host::at(root.path());
+        let asker = Asker::with(statfs, std::time::Duration::from_secs(60));
+        let mut disk = Disk { asker, ..Disk::new(Options::default(), &host) };
+        assert_eq!(gather(&mut disk).await.unwrap().len(), 2);
+        assert_eq!(*asked.lock().unwrap(), ["/", "/dev/shm"].map(PathBuf::from));
+    }
+
+    #[tokio::test]
     async fn each_mount_is_a_point() {
         let root = machine(MOUNTINFO);
         let points = gather(&mut disk(Options::default(), &Host::at(root.path()))).await.unwrap();

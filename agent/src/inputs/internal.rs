@@ -99,6 +99,24 @@ fn sum<'a, C: 'a>(counts: impl IntoIterator<Item = &'a C>, of: impl Fn(&C) -> &A
     i64::try_from(sum).unwrap_or(i64::MAX)
 }
 
+/// The outputs in which a data format can be chosen. Telegraf's other ones encode by themselves, and are not counted.
+fn serializer(gathered: &Gathered, outputs: &[Arc<Entry<OutputCounts>>]) -> Option<Point> {
+    let counts = outputs.iter().filter(|entry| entry.plugin == "file").map(|entry| &*entry.counts);
+    let counts: Vec<&OutputCounts> = counts.collect();
+    if counts.is_empty() {
+        return None;
+    }
+    let all = |of: fn(&OutputCounts) -> &AtomicU64| sum(counts.iter().copied(), of);
+    let point = gathered.point("internal_serializer").tag("type", "influx").tag("version", VERSION);
+    Some(
+        point
+            .field("metrics_serialized", all(|c| &c.taken))
+            .field("bytes_serialized", all(|c| &c.encoded_bytes))
+            .field("serialization_time_ns", all(|c| &c.encode_time_ns))
+            .field("errors", all(|c| &c.unencodable)),
+    )
+}
+
 impl InputPlugin for Options {
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Internal::new(*self, &shared.telemetry)))
@@ -166,21 +184,8 @@ impl Input for Internal {
                     .field("startup_errors", 0_i64),
             );
         }
-        // Telegraf counts where a data format can be chosen; its other outputs encode by themselves.
-        let by_format = outputs.iter().filter(|entry| entry.plugin == "file").map(|entry| &*entry.counts);
-        let by_format: Vec<&OutputCounts> = by_format.collect();
-        if !by_format.is_empty() {
-            let all = |of: fn(&OutputCounts) -> &AtomicU64| sum(by_format.iter().copied(), of);
-            gathered.push(
-                gathered
-                    .point("internal_serializer")
-                    .tag("type", "influx")
-                    .tag("version", VERSION)
-                    .field("metrics_serialized", all(|c| &c.taken))
-                    .field("bytes_serialized", all(|c| &c.encoded_bytes))
-                    .field("serialization_time_ns", all(|c| &c.encode_time_ns))
-                    .field("errors", all(|c| &c.unencodable)),
-            );
+        if let Some(point) = serializer(gathered, &outputs) {
+            gathered.push(point);
         }
         Ok(())
     }

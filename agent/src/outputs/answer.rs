@@ -63,6 +63,17 @@ impl Reply {
         of_body.or_else(|| self.error_header.clone()).filter(|error| !error.is_empty())
     }
 
+    /// What is said of a response that is no InfluxDB's: a page of a proxy or a captive portal, which says nothing about the
+    /// lines, or a redirect. That is not followed: a POST could become a GET, and a password could go to a stranger.
+    fn of_another(&self) -> String {
+        let status = self.status;
+        if !status.is_redirection() {
+            return format!("unexpected answer {status}: {}", shortened(self.body.trim()));
+        }
+        let place = self.location.as_deref().unwrap_or("a place that it does not name");
+        format!("{status}: the server refers to {place}: write the URL that it is at now in `urls`")
+    }
+
     /// What the response to a write means.
     ///
     /// What only a person can fix (a wrong password, a missing retention policy) is [`Answer::Retry`]: the points are worth
@@ -80,19 +91,10 @@ impl Reply {
         let after = self.retry_after.as_deref().map(retry_delay);
         let retry = |reason: String| Meaning::Answer(Answer::Retry { reason, after, route_only: false });
         let retry_route = |reason: String| Meaning::Answer(Answer::Retry { reason, after, route_only: true });
-        if self.status.is_redirection() {
-            // Not followed: a POST could become a GET, and a password could go to a stranger.
-            let place = self.location.as_deref().unwrap_or("a place that it does not name");
-            let status = self.status;
-            return retry(format!(
-                "{status}: the server refers to {place}: write the URL that it is at now in `urls`"
-            ));
-        }
         let Some(error) = self.error() else {
-            // A page of a proxy or a captive portal: it says nothing about the lines, except about their size.
             return match self.status {
                 StatusCode::PAYLOAD_TOO_LARGE => Meaning::Answer(Answer::Rejected(self.status.to_string())),
-                status => retry(format!("unexpected answer {status}: {}", shortened(self.body.trim()))),
+                _ => retry(self.of_another()),
             };
         };
         let has = |text: &str| error.contains(text);

@@ -4,9 +4,9 @@ mod reload;
 use std::path::Path;
 
 use super::*;
-use crate::config::Problems;
 use crate::config::env::Environment;
 use crate::config::file as config_file;
+use crate::config::notes::Problems;
 use crate::config::reading::Source;
 use crate::config::{OutputSection, Place};
 use crate::host::Host;

@@ -123,3 +123,15 @@ async fn statistics_that_come_late_are_the_next_gathers() {
         assert_eq!(n_summaries.load(Ordering::Relaxed), n_requests);
     }
 }
+
+#[test]
+fn an_authority_that_is_named_is_used_also_for_the_nodes_own_kubelet() {
+    let client = |tls_ca: &str, insecure_skip_verify: bool| {
+        let tls = Tls { tls_ca: tls_ca.into(), insecure_skip_verify, ..Tls::default() };
+        Options { tls, ..Options::default() }.client(&Host::default())
+    };
+    // Where nothing is checked, the file is not even read.
+    assert!(client("", false).is_ok() && client("/nonexistent", true).is_ok());
+    let error = client("/nonexistent", false).err().unwrap().to_string();
+    assert!(error.starts_with("`tls_ca`: cannot read /nonexistent"), "{error}");
+}

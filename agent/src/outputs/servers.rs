@@ -486,4 +486,28 @@ mod tests {
             (0..1_000).map(|_| Servers::new(vec!["a", "b", "c"]).first).collect();
         assert_eq!(firsts.len(), 3);
     }
+
+    #[tokio::test]
+    async fn a_redirect_is_told_with_its_place_and_without_its_query() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = async {
+            for _ in 0..2 {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let _ = connection.read(&mut [0; 4096]).await.unwrap();
+                let answer = "HTTP/1.1 307 Temporary Redirect\r\nLocation: https://u:hunter2@db:8086/write?p=hunter2\r\n\
+                              Content-Length: 0\r\nConnection: close\r\n\r\n";
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        let servers = servers(&[&url], Credentials::None).unwrap();
+        let client = async {
+            let reply = servers[0].write("write", &[], &Bytes::from_static(b"m f=1\n")).await.unwrap();
+            assert_eq!(reply.location.as_deref(), Some("https://…@db:8086/write"));
+            let said = servers[0].ping().await.unwrap_err();
+            assert!(said.contains("307") && said.contains("refers to https://…@db:8086/write"), "{said}");
+        };
+        tokio::join!(server, client);
+    }
 }

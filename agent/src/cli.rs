@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::exit::HELP;
 use crate::options::duration;
 
 /// An eBPF-backed, low-overhead host telemetry agent that runs an existing telegraf.conf.
 ///
 /// Without a command it gathers and writes to the outputs until it is stopped. Telegraf's long flags may have one dash.
 #[derive(Debug, Parser)]
-#[command(name = "seismograf", version, max_term_width = 100)]
+#[command(name = "seismograf", version, max_term_width = 100, after_help = HELP)]
 pub struct Cli {
     /// What to do; `run` by default.
     #[command(subcommand)]
@@ -83,6 +84,9 @@ pub struct SourceArgs {
     /// Treat $$VAR as a dollar sign and the variable's value, as Telegraf did before 1.27.
     #[arg(long, global = true)]
     pub old_env_behavior: bool,
+    /// Leave plugins of Telegraf that are not part of this agent out, each with a warning.
+    #[arg(long, global = true)]
+    pub skip_unknown_plugins: bool,
     /// Log at debug level, including the probes' own messages.
     #[arg(long, global = true)]
     pub debug: bool,
@@ -126,6 +130,12 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// Whether points are printed, and no output is used.
+    #[must_use]
+    pub fn prints(&self) -> bool {
+        self.test || self.test_wait > 0
+    }
+
     /// Merges these with the options that were given before the command.
     #[must_use]
     pub fn or(self, before: Self) -> Self {
@@ -259,10 +269,13 @@ pub struct DumpArgs {
 /// The commands about configurations.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Report what is wrong with a configuration, with file, line and column.
+    /// Report everything that would keep a configuration from starting, with file, line and column; nobody is contacted.
     Check {
         /// The files, in addition to those of --config and --config-directory.
         files: Vec<PathBuf>,
+        /// The configuration is for another machine: files that it names are not looked for.
+        #[arg(long)]
+        offline: bool,
     },
     /// Print the default configuration with comments; --section-filter, --input-filter and --output-filter select from it.
     #[command(visible_alias = "create")]
@@ -329,7 +342,8 @@ mod tests {
         for line in ["seismograf --config a.conf config check", "seismograf config check --config a.conf"] {
             let cli = parsed(line);
             assert_eq!(cli.source.config, [PathBuf::from("a.conf")], "{line}");
-            let Some(Command::Config { command: Some(ConfigCommand::Check { files }) }) = cli.command else {
+            let Some(Command::Config { command: Some(ConfigCommand::Check { files, .. }) }) = cli.command
+            else {
                 panic!("{line}")
             };
             assert!(files.is_empty());

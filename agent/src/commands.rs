@@ -30,7 +30,7 @@ pub fn load(loader: &mut Loader, unused: &UnusedArgs) -> anyhow::Result<Config> 
     for (flag, why) in unused.given() {
         tracing::warn!("{flag} has no effect: {why}");
     }
-    loader.load()
+    Ok(loader.load()?)
 }
 
 /// Prints a text.

@@ -1,15 +1,19 @@
 //! The resolved configuration, with every default applied.
 //!
-//! `file` parses Telegraf's format and rejects what it does not know. Only `loader` reads files and the environment.
+//! `file` parses Telegraf's format and rejects what it does not know. Only `loader` reads files and the environment, and only
+//! `check` looks at what they name.
 
 mod agent;
+mod check;
 mod common;
+mod entry;
 pub mod env;
 pub mod file;
 mod found;
 pub mod loader;
-pub(crate) mod notes;
+pub mod notes;
 pub mod reader;
+pub mod reading;
 pub mod sample;
 mod section;
 mod telegraf;
@@ -82,6 +86,10 @@ pub struct Agent {
     pub always_include_local_tags: bool,
     /// So are the global tags.
     pub always_include_global_tags: bool,
+    /// The agent writes the measurement `seismograf` about itself.
+    pub self_metrics: bool,
+    /// Plugins that are not part of this agent are left out.
+    pub skip_unknown_plugins: bool,
     /// Where and how the agent logs.
     pub log: LogOptions,
 }
@@ -101,6 +109,8 @@ impl Default for Agent {
             hostname: None,
             always_include_local_tags: false,
             always_include_global_tags: false,
+            self_metrics: true,
+            skip_unknown_plugins: false,
             log: LogOptions::default(),
         }
     }
@@ -127,7 +137,7 @@ impl Agent {
 pub struct Place {
     /// The file; empty for the default configuration.
     pub file: PathBuf,
-    /// The line, from 1.
+    /// The line, from 1; 0 when it is about the whole file.
     pub line: usize,
     /// The character within the line, from 1; 0 when only the line is known.
     pub column: usize,
@@ -135,7 +145,10 @@ pub struct Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)?;
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
         if self.column > 0 { write!(f, ":{}", self.column) } else { Ok(()) }
     }
 }

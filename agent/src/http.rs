@@ -62,7 +62,7 @@ pub(crate) fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionErr
 /// Names `option`, the one that needs the system's CA certificates, usually the URL.
 pub(crate) fn build(client: ClientBuilder, option: &'static str) -> Result<reqwest::Client, OptionError> {
     client.build().map_err(|error| {
-        OptionError::new(
+        OptionError::local(
             option,
             format!("{}; the image or system needs its CA certificates, or set `tls_ca`", chain(&error)),
         )
@@ -87,8 +87,10 @@ fn own_files(tls: &Tls) -> Result<Option<(&str, &str)>, OptionError> {
     }
     match (tls.tls_cert.as_str(), tls.tls_key.as_str()) {
         ("", "") => Ok(None),
-        ("", _) => Err(OptionError::new("tls_cert", "is missing: `tls_key` is the key to a certificate")),
-        (_, "") => Err(OptionError::new("tls_key", "is missing: `tls_cert` needs its key")),
+        ("", _) => {
+            Err(OptionError::new("tls_key", "needs `tls_cert`, the certificate that it is the key to"))
+        }
+        (_, "") => Err(OptionError::new("tls_cert", "needs `tls_key`, its key")),
         files => Ok(Some(files)),
     }
 }
@@ -102,7 +104,7 @@ fn minimum(version: &str) -> Result<tls::Version, OptionError> {
 }
 
 fn read(option: &'static str, path: &str) -> Result<Vec<u8>, OptionError> {
-    std::fs::read(path).map_err(|error| OptionError::new(option, format!("cannot read {path}: {error}")))
+    std::fs::read(path).map_err(|error| OptionError::local(option, format!("cannot read {path}: {error}")))
 }
 
 fn no_pem(option: &'static str, path: &str, error: &dyn std::fmt::Display) -> OptionError {
@@ -254,8 +256,8 @@ mod tests {
     #[rstest]
     #[case(tls(|tls| tls.tls_ca = "/nonexistent".into()), "`tls_ca`: cannot read /nonexistent: No such file")]
     #[case(tls(|tls| tls.tls_ca = "/proc/version".into()), "`tls_ca`: /proc/version is not a usable PEM file")]
-    #[case(tls(|tls| tls.tls_cert = "/a".into()), "`tls_key`: is missing")]
-    #[case(tls(|tls| tls.tls_key = "/a".into()), "`tls_cert`: is missing")]
+    #[case(tls(|tls| tls.tls_cert = "/a".into()), "`tls_cert`: needs `tls_key`")]
+    #[case(tls(|tls| tls.tls_key = "/a".into()), "`tls_key`: needs `tls_cert`")]
     #[case(tls(|tls| tls.tls_key_pwd = "secret".into()), "`tls_key_pwd`: encrypted keys")]
     #[case(tls(|tls| tls.tls_min_version = "SSL3".into()), "`tls_min_version`: `SSL3`: must be TLS12 or TLS13")]
     #[case(tls(|tls| tls.tls_server_name = "a b".into()), "`tls_server_name`: invalid")]

@@ -75,6 +75,19 @@ impl Shared {
 
 /// The options of an input, from which it is made.
 pub trait InputPlugin {
+    /// Checks the options as [`Self::build`] does, which starts the input then.
+    ///
+    /// # Errors
+    /// An option that cannot be used, and what to do.
+    fn check(&self, _: &Host) -> Result<(), OptionError> {
+        Ok(())
+    }
+
+    /// Options that do nothing, or not what they seem to; without a host only what can be told of their text.
+    fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
+        Vec::new()
+    }
+
     /// Makes the input. Call it within the runtime.
     ///
     /// # Errors
@@ -216,6 +229,12 @@ pub trait Input: Send {
     /// Whether the first gather gives less than the second, because figures are differences. Where the agent gathers once,
     /// such an input gathers twice, half a second apart.
     fn needs_two_readings(&self) -> bool {
+        false
+    }
+
+    /// Whether what it counted since the last gather is lost when it ends, because its counters end with it. Then it gathers once
+    /// more; the counters of the others go on in the kernel or at a server.
+    fn counts_end_with_it(&self) -> bool {
         false
     }
 

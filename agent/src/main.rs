@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use seismograf::cli::{self, Cli, Command, ConfigCommand};
 use seismograf::commands;
-use seismograf::config::loader::Loader;
+use seismograf::config::loader::{Loader, Purpose};
+use seismograf::config::notes::Problems;
 use seismograf::config::sample;
 use seismograf::exit::Exit;
 use seismograf::service::logging;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // The log may not be set up yet, and a person is waiting at the terminal.
             eprintln!("seismograf: {error:#}");
-            Exit::Failed.into()
+            if error.is::<Problems>() { Exit::Refused } else { Exit::Failed }.into()
         }
     }
 }
@@ -41,11 +42,19 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         }
         _ => {}
     }
-    if let Some(Command::Config { command: Some(ConfigCommand::Check { files }) }) = &command {
-        source.config.extend(files.iter().cloned());
-    }
+    let purpose = match &command {
+        Some(Command::Config { command: Some(ConfigCommand::Check { files, offline }) }) => {
+            source.config.extend(files.iter().cloned());
+            if *offline { Purpose::CheckElsewhere } else { Purpose::Run }
+        }
+        Some(Command::Dump(_)) => Purpose::Print,
+        Some(Command::Doctor) => Purpose::Examine,
+        Some(Command::Run(args)) if args.prints() => Purpose::Print,
+        _ if run.prints() => Purpose::Print,
+        _ => Purpose::Run,
+    };
     let (debug, quiet) = (source.debug, source.quiet);
-    let mut loader = Loader::new(source);
+    let mut loader = Loader::new(source, purpose);
     // Loading the configuration can already log warnings; its own log settings apply from then on.
     let config = logging::with_early(debug, quiet, || commands::load(&mut loader, &unused))?;
     if let Some(Command::Config { .. }) = command {

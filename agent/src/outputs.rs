@@ -30,6 +30,11 @@ pub trait OutputPlugin {
     /// # Errors
     /// An option that cannot be used, and what to do.
     fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError>;
+
+    /// Options that do nothing, or not what they seem to.
+    fn remarks(&self) -> Vec<OptionError> {
+        Vec::new()
+    }
 }
 
 /// What became of a write.

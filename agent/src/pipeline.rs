@@ -330,8 +330,10 @@ impl Pipeline {
                 }
             }
         }
-        // The remaining ones have no successor. Their tasks see the end of `work`, gather once more and end.
+        // The remaining ones have no successor. Their tasks see the end of `work`, and end.
         drop(running);
+        // Without them the task goes on: a later reload may want them again.
+        let fan = if agent.self_metrics { fan } else { Fan { outputs: Vec::new(), ..fan } };
         let work = Work { common: agent.input_common(), round: agent.round_interval, fan };
         match own_telemetry {
             Some(input) => {
@@ -442,6 +444,10 @@ struct OwnTelemetry(Arc<Telemetry>);
 impl Input for OwnTelemetry {
     fn name(&self) -> &'static str {
         "seismograf"
+    }
+
+    fn counts_end_with_it(&self) -> bool {
+        true
     }
 
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {

@@ -5,9 +5,35 @@
 
 use std::sync::Arc;
 
+use crate::host::Host;
 use crate::inputs::{self, Input, InputPlugin, Shared, StartError};
 use crate::options::{OptionError, Section};
 use crate::outputs::{self, Output, OutputPlugin};
+
+/// What `config` knows of a table of plugins.
+pub(crate) trait PluginTable: Clone {
+    /// What comes before the name in the header of a section: `inputs`.
+    const KIND: &'static str;
+    /// The names of all plugins.
+    const NAMES: &'static [&'static str];
+
+    /// One of the kind: `input`.
+    fn singular() -> &'static str {
+        Self::KIND.trim_end_matches('s')
+    }
+
+    /// Reads the options of the plugin `name`; `None` when they have problems, or when there is no such plugin.
+    fn read(name: &str, section: &mut impl Section) -> Option<Self>;
+
+    /// Checks the options as a start does, short of starting anything; nobody is contacted.
+    ///
+    /// # Errors
+    /// An option that cannot be used, and what to do.
+    fn check(&self, host: &Host) -> Result<(), OptionError>;
+
+    /// Options that do nothing, or not what they seem to; without a host only what can be told of their text.
+    fn remarks(&self, host: Option<&Host>) -> Vec<OptionError>;
+}
 
 /// Makes the table of one kind of plugins; each is listed by its module, which has the plugin's name.
 macro_rules! plugins {
@@ -36,8 +62,7 @@ macro_rules! plugins {
                 match self { $(Self::$variant(_) => stringify!($module)),* }
             }
 
-            /// Reads the options of the plugin `name`; `None` when they have problems, or when there is no such plugin.
-            pub fn read(name: &str, section: &mut impl Section) -> Option<Self> {
+            fn of_section(name: &str, section: &mut impl Section) -> Option<Self> {
                 match name {
                     $(stringify!($module) => section.read().map(Self::$variant),)*
                     _ => None,
@@ -46,6 +71,10 @@ macro_rules! plugins {
 
             fn plugin(self) -> Box<dyn $plugin> {
                 match self { $(Self::$variant(options) => Box::new(options)),* }
+            }
+
+            fn as_plugin(&self) -> &dyn $plugin {
+                match self { $(Self::$variant(options) => options),* }
             }
         }
     };
@@ -96,5 +125,39 @@ impl OutputOptions {
     /// An option that cannot be used, and what to do.
     pub fn build(self) -> Result<Vec<Box<dyn Output>>, OptionError> {
         self.plugin().build()
+    }
+}
+
+impl PluginTable for InputOptions {
+    const KIND: &'static str = "inputs";
+    const NAMES: &'static [&'static str] = Self::NAMES;
+
+    fn read(name: &str, section: &mut impl Section) -> Option<Self> {
+        Self::of_section(name, section)
+    }
+
+    fn check(&self, host: &Host) -> Result<(), OptionError> {
+        self.as_plugin().check(host)
+    }
+
+    fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
+        self.as_plugin().remarks(host)
+    }
+}
+
+impl PluginTable for OutputOptions {
+    const KIND: &'static str = "outputs";
+    const NAMES: &'static [&'static str] = Self::NAMES;
+
+    fn read(name: &str, section: &mut impl Section) -> Option<Self> {
+        Self::of_section(name, section)
+    }
+
+    fn check(&self, _: &Host) -> Result<(), OptionError> {
+        self.clone().build().map(drop)
+    }
+
+    fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
+        self.as_plugin().remarks()
     }
 }

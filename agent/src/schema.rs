@@ -62,8 +62,12 @@ pub const MEASUREMENTS: &[Measurement] = &[
     agent::INTERNAL_AGENT,
     agent::INTERNAL_GATHER,
     agent::INTERNAL_WRITE,
+    agent::INTERNAL_SERIALIZER,
     agent::SEISMOGRAF,
 ];
+
+/// The name of the measurement that the agent writes about itself.
+pub(crate) const SELF: &str = agent::SEISMOGRAF.name;
 
 /// The measurement of this name.
 fn measurement(name: &str) -> Option<&'static Measurement> {

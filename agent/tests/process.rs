@@ -166,26 +166,58 @@ fn check_says_what_is_fine_and_what_is_not() {
         &["--config", "-", "config", "check"],
         "[[inputs.mem]]\n[[outputs.file]]\ndata_format = \"x\"",
     );
-    assert_eq!(bad.status.code(), Some(1));
-    assert!(text(&bad.stderr).contains("-:2:1: output `file`: `data_format`"), "{}", text(&bad.stderr));
+    assert_eq!(bad.status.code(), Some(78), "another start changes nothing");
+    assert!(text(&bad.stderr).contains("-:3:1: `data_format` of output `file`: "), "{}", text(&bad.stderr));
+    // Away from the host of the configuration.
+    let stdin = "[[inputs.mem]]\n[[outputs.influxdb]]\nurls = [\"https://db\"]\ntls_ca = \"/nonexistent\"\n";
+    assert_eq!(output(&["config", "check", "--config", "-"], stdin).status.code(), Some(78));
+    let offline = output(&["config", "check", "--offline", "--config", "-"], stdin);
+    assert_eq!(text(&offline.stdout), "fine: inputs mem; outputs influxdb\n");
+    // What a start says of it is the same.
+    let check = output(&["config", "check", "--config", "-"], "[[inputs.docker]]\nendpoint = \"x\"\n");
+    let start = output(&["--config", "-"], "[[inputs.docker]]\nendpoint = \"x\"\n");
+    assert_eq!((text(&check.stderr), check.status), (text(&start.stderr), start.status));
+    assert_eq!(text(&check.stderr).lines().count(), 2, "{}", text(&check.stderr));
+}
+
+#[test]
+fn plugins_that_are_not_here_are_left_out_by_the_command_that_is_told() {
+    let stdin = "[[inputs.mem]]\n[[inputs.nginx]]\n[[outputs.file]]\n";
+    let refused = output(&["--config", "-", "--input-filter", "mem:nginx", "--once"], stdin);
+    assert_eq!(refused.status.code(), Some(78));
+    let said = text(&refused.stderr);
+    let last = said.lines().last().unwrap();
+    let command = last.strip_prefix("to start the rest: seismograf ").unwrap().split(" (or ").next().unwrap();
+    let mut args: Vec<&str> = command.split(' ').collect();
+    args.push("--once");
+    let started = output(&args, stdin);
+    assert!(started.status.success(), "{}", text(&started.stderr));
+    assert!(text(&started.stdout).starts_with("mem,host="), "{}", text(&started.stdout));
+    assert_eq!(text(&started.stderr).matches("left out: Telegraf's `inputs.nginx`").count(), 1);
 }
 
 #[test]
 fn what_cannot_be_done_is_said_at_the_start() {
-    let log = "[agent]\n  logfile = \"/proc/none/agent.log\"\n[[inputs.mem]]\n[[outputs.file]]\n";
-    for (args, stdin, expected) in [
-        (&["--config", "-"][..], log, "cannot log to /proc/none/agent.log: "),
+    let log = "[agent]\n  logfile = \"/proc/none/at/agent.log\"\n[[inputs.mem]]\n[[outputs.file]]\n";
+    for (args, stdin, expected, code) in [
+        (
+            &["--config", "-"][..],
+            log,
+            "-:2:3: `logfile` of [agent]: there is no directory /proc/none: create it",
+            78,
+        ),
         (
             &["--config", "-", "--pidfile", "/proc/none"],
             &log[log.find("[[").unwrap()..],
             "cannot write the pidfile /proc/none",
+            1,
         ),
-        (&["--config", "http://x/y"], "", "http://x/y: a configuration is read from a file"),
-        (&["--config", "-", "--select", "a=b"], "", "--select is not part of this agent"),
-        (&["--usage", "mysql"], "", "Telegraf's `mysql` is not part of this agent"),
+        (&["--config", "http://x/y"], "", "http://x/y: a configuration is read from a file", 78),
+        (&["--config", "-", "--select", "a=b"], "", "--select is not part of this agent", 1),
+        (&["--usage", "mysql"], "", "Telegraf's `mysql` is not part of this agent", 1),
     ] {
         let output = output(args, stdin);
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
         assert!(text(&output.stderr).contains(expected), "{args:?}: {}", text(&output.stderr));
     }
     assert_eq!(output(&["unknown-word"], "").status.code(), Some(2));

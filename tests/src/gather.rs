@@ -13,8 +13,8 @@ use rustix::mount::{
     fsopen, mount_change, unmount,
 };
 use seismograf::config::env::Environment;
-use seismograf::config::file::{self, PluginFilter};
-use seismograf::config::reader::Source;
+use seismograf::config::file;
+use seismograf::config::reading::{PluginFilter, Reading, Source};
 use seismograf::config::sample::DEFAULT_CONFIG;
 use seismograf::host::Host;
 use seismograf::inputs::{Gathered, Shared};
@@ -104,8 +104,9 @@ fn measure() -> BTreeMap<&'static str, u64> {
     let text = format!("{DEFAULT_CONFIG}\n[[inputs.net]]\n");
     let filter =
         PluginFilter { inputs: INPUTS.iter().map(|name| (*name).to_owned()).collect(), outputs: vec![] };
+    let reading = Reading { filter, ..Reading::of_text(Environment::strict(&|_| None), "host") };
     let source = Source { path: "default".into(), text };
-    let config = file::load(&[source], &filter, &Environment::strict(&|_| None), "host").unwrap();
+    let config = file::load(&[source], &reading).unwrap();
     assert_eq!(config.inputs.len(), INPUTS.len());
 
     let shared = Shared::new(host);

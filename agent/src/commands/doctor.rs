@@ -21,12 +21,14 @@ use crate::plugins::{InputOptions, OutputOptions};
 pub struct Findings {
     /// The report, for a person to read.
     pub text: String,
-    /// Whether every configured probe is on.
+    /// Whether everything that is configured is on and can be reached.
     pub is_healthy: bool,
 }
 
 /// The capabilities that the probes need, by bit (`include/uapi/linux/capability.h`).
-const CAPABILITIES: &[(u32, &str)] = &[(12, "NET_ADMIN"), (21, "SYS_ADMIN"), (38, "PERFMON"), (39, "BPF")];
+const CAPABILITIES: &[(u32, &str)] = &[(12, "NET_ADMIN"), (38, "PERFMON"), (39, "BPF")];
+/// The one that stands for all of them, and that alone lets the kernel measure what probes cost.
+const SYS_ADMIN: (u32, &str) = (21, "SYS_ADMIN");
 
 /// `seismograf doctor`
 ///
@@ -35,25 +37,31 @@ const CAPABILITIES: &[(u32, &str)] = &[(12, "NET_ADMIN"), (21, "SYS_ADMIN"), (38
 pub async fn run(config: &Config) -> anyhow::Result<Exit> {
     let findings = examine(config, &host()).await;
     std::io::stdout().write_all(findings.text.as_bytes())?;
-    Ok(if findings.is_healthy { Exit::Ok } else { Exit::Failed })
+    Ok(if findings.is_healthy { Exit::Ok } else { Exit::Unhealthy })
 }
 
 impl Findings {
     fn line(&mut self, name: &str, value: impl std::fmt::Display) {
         let _ = writeln!(self.text, "{name:<14} {value}");
     }
+
+    /// What something that is configured says of itself, or why it cannot be used.
+    fn answer(&mut self, name: &str, answer: Result<String, String>) {
+        self.is_healthy &= answer.is_ok();
+        self.line(name, answer.unwrap_or_else(|problem| problem));
+    }
 }
 
 /// Examines everything that a run with `config` would use.
 pub async fn examine(config: &Config, host: &Host) -> Findings {
     let mut findings = Findings { text: String::new(), is_healthy: true };
-    machine(&mut findings, host);
+    machine(&mut findings, host, wants_costs(config));
     let advices = probes(&mut findings, config, host);
     for section in &config.inputs {
         match &section.options {
-            InputOptions::Docker(options) => findings.line("input docker", docker(options).await),
+            InputOptions::Docker(options) => findings.answer("input docker", docker(options).await),
             InputOptions::Kubernetes(options) => {
-                findings.line("input kubernetes", kubelet(options, host).await);
+                findings.answer("input kubernetes", kubelet(options, host).await);
             }
             _ => {}
         }
@@ -61,7 +69,8 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
     for section in &config.outputs {
         let name = section.options.name();
         for (place, answer) in check(&section.options).await {
-            findings.line(&format!("output {name}"), format_args!("{place}: {answer}"));
+            let at = |text: String| format!("{place}: {text}");
+            findings.answer(&format!("output {name}"), answer.map(at).map_err(at));
         }
     }
     for advice in advices {
@@ -71,7 +80,7 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
 }
 
 /// The kernel, and the privileges of this process.
-fn machine(findings: &mut Findings, host: &Host) {
+fn machine(findings: &mut Findings, host: &Host, wants_costs: bool) {
     let uname = rustix::system::uname();
     let (release, machine) = (uname.release().to_string_lossy(), uname.machine().to_string_lossy());
     findings.line("kernel", format_args!("{release} {machine}"));
@@ -83,7 +92,8 @@ fn machine(findings: &mut Findings, host: &Host) {
     let lockdown =
         lockdown.ok().and_then(|modes| Some(modes.split('[').nth(1)?.split(']').next()?.to_owned()));
     findings.line("lockdown", lockdown.unwrap_or_else(|| "none".into()));
-    findings.line("user", format_args!("{}{}", rustix::process::geteuid().as_raw(), capabilities()));
+    findings
+        .line("user", format_args!("{}{}", rustix::process::geteuid().as_raw(), capabilities(wants_costs)));
 }
 
 /// The cgroup hierarchies and each probe. Returns what to do about probes that are off.
@@ -144,16 +154,29 @@ fn layout(layout: Layout) -> &'static str {
     }
 }
 
+/// Whether the kernel is to measure what the probes cost.
+fn wants_costs(config: &Config) -> bool {
+    config.inputs.iter().any(
+        |section| matches!(&section.options, InputOptions::Ebpf(options) if options.kernel().probe_costs),
+    )
+}
+
 /// The capabilities that this process has, and those that it lacks (`CapEff` in proc(5) `PID/status`).
-fn capabilities() -> String {
+fn capabilities(wants_costs: bool) -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let Some(bits) = pid_status::effective_capabilities(&status) else { return String::new() };
-    let part = |held: bool| {
-        let names =
-            CAPABILITIES.iter().filter(|(bit, _)| (bits >> bit & 1 == 1) == held).map(|(_, name)| *name);
-        names.collect::<Vec<_>>().join(" ")
-    };
-    format!("; capabilities {}; missing {}", or_none(&part(true)), or_none(&part(false)))
+    let (held, missing) = held_and_missing(bits, wants_costs);
+    format!("; capabilities {}; missing {}", or_none(&held.join(" ")), or_none(&missing.join(" ")))
+}
+
+fn held_and_missing(bits: u64, wants_costs: bool) -> (Vec<&'static str>, Vec<&'static str>) {
+    let has = |(bit, _): &&(u32, &str)| bits >> bit & 1 == 1;
+    let has_all = has(&&SYS_ADMIN);
+    let needed = CAPABILITIES.iter().filter(|_| !has_all);
+    let needed = needed.chain(wants_costs.then_some(&SYS_ADMIN));
+    let missing = needed.filter(|capability| !has(capability));
+    let held = CAPABILITIES.iter().chain([&SYS_ADMIN]).filter(has);
+    (held.map(|(_, name)| *name).collect(), missing.map(|(_, name)| *name).collect())
 }
 
 fn or_none(text: &str) -> &str {
@@ -161,53 +184,77 @@ fn or_none(text: &str) -> &str {
 }
 
 /// The kubelet, and which requests it allows.
-async fn kubelet(options: &kubernetes::Options, host: &Host) -> String {
-    let client = match options.client(host) {
-        Ok(client) => client,
-        Err(error) => return format!("NOT USABLE: {error}"),
-    };
+async fn kubelet(options: &kubernetes::Options, host: &Host) -> Result<String, String> {
+    let client = options.client(host).map_err(|error| format!("NOT USABLE: {error}"))?;
     // Each needs its own permission.
-    let pods = match client.pods().await {
-        Ok(pods) => format!("{} pods", pods.len()),
-        Err(error) => format!("NO PODS: {error}"),
-    };
-    match client.summary().await {
-        Ok(_) => format!("{}: {pods}, statistics", client.url()),
-        Err(error) => format!("{}: {pods}, NO STATISTICS: {error}", client.url()),
-    }
+    let pods = client.pods().await;
+    let summary = client.summary().await;
+    let is_whole = pods.is_ok() && summary.is_ok();
+    let pods = pods.map_or_else(|error| format!("NO PODS: {error}"), |pods| format!("{} pods", pods.len()));
+    let summary = summary.map_or_else(|error| format!("NO STATISTICS: {error}"), |_| "statistics".to_owned());
+    let text = format!("{}: {pods}, {summary}", client.url());
+    if is_whole { Ok(text) } else { Err(text) }
 }
 
 /// Whether a docker daemon can be reached, and what it reports about itself.
-async fn docker(options: &docker::Options) -> String {
-    let client = match options.client(|name| std::env::var(name).ok()) {
-        Ok(client) => client,
-        Err(error) => return format!("NOT USABLE: {error}"),
-    };
+async fn docker(options: &docker::Options) -> Result<String, String> {
+    let client = options.client(|name| std::env::var(name).ok());
+    let client = client.map_err(|error| format!("NOT USABLE: {error}"))?;
     let info = async {
         client.negotiate().await?;
         client.info().await
     };
-    match info.await {
-        Ok(info) => {
-            let version = client.version().map_or_else(String::new, |version| version.to_string());
-            let (n, server) = (info.containers, info.server_version);
-            format!("{}: docker {server}, API {version}, {n} containers", client.endpoint())
-        }
-        Err(error) => format!("NOT REACHED: {error}"),
-    }
+    let info = info.await.map_err(|error| format!("NOT REACHED: {error}"))?;
+    let version = client.version().map_or_else(String::new, |version| version.to_string());
+    let (n, server) = (info.containers, info.server_version);
+    Ok(format!("{}: docker {server}, API {version}, {n} containers", client.endpoint()))
 }
 
 /// Each place that an output writes to, and what it reports about itself.
-async fn check(options: &OutputOptions) -> Vec<(String, String)> {
+async fn check(options: &OutputOptions) -> Vec<(String, Result<String, String>)> {
     let outputs = match options.clone().build() {
         Ok(outputs) => outputs,
-        Err(error) => return vec![("the section".into(), format!("NOT USABLE: {error}"))],
+        Err(error) => return vec![("the section".into(), Err(format!("NOT USABLE: {error}")))],
     };
     let mut answers = Vec::new();
     for mut output in outputs {
         for (place, answer) in output.check().await {
-            answers.push((place, answer.unwrap_or_else(|error| format!("NOT REACHED: {error}"))));
+            answers.push((place, answer.map_err(|error| format!("NOT REACHED: {error}"))));
         }
     }
     answers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BPF: u64 = 1 << 39 | 1 << 38 | 1 << 12;
+    const ADMIN: u64 = 1 << 21;
+
+    #[test]
+    fn nothing_is_missing_that_is_not_needed() {
+        assert_eq!(held_and_missing(BPF, false), (vec!["NET_ADMIN", "PERFMON", "BPF"], vec![]));
+        assert_eq!(held_and_missing(BPF, true).1, ["SYS_ADMIN"]);
+        assert_eq!(held_and_missing(ADMIN, true), (vec!["SYS_ADMIN"], vec![]));
+        assert_eq!(held_and_missing(1 << 39, false).1, ["NET_ADMIN", "PERFMON"]);
+        assert_eq!(held_and_missing(0, false), (vec![], vec!["NET_ADMIN", "PERFMON", "BPF"]));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_reached_is_not_healthy() {
+        let mut findings = Findings { text: String::new(), is_healthy: true };
+        findings.answer("input docker", Ok("fine".into()));
+        assert!(findings.is_healthy);
+        let options = OutputOptions::Influxdb(crate::outputs::influxdb::Options {
+            // Nobody listens at the discard port.
+            urls: vec!["http://127.0.0.1:9".into()],
+            ..Default::default()
+        });
+        for (place, answer) in check(&options).await {
+            findings.answer(&place, answer);
+        }
+        assert!(!findings.is_healthy);
+        assert!(findings.text.contains("NOT REACHED: "), "{}", findings.text);
+    }
 }

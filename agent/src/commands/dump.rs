@@ -33,6 +33,11 @@ pub async fn run(config: Config, args: &DumpArgs) -> anyhow::Result<Exit> {
         });
         let Some(options) = options.next() else { bail!("--raw needs [[inputs.ebpf]] in the configuration") };
         let ebpf = Ebpf::new(options, &Shared::new(host()))?;
+        if let Some((_, why, advice)) = ebpf.report().off().first()
+            && !ebpf.report().is_any_on()
+        {
+            bail!("--raw has nothing to print, since no probe is on: {why}; {advice}");
+        }
         raw::run(ebpf, args.interval, args.count, interrupted(), &mut stdout.lock()).await?;
         return Ok(Exit::Ok);
     }

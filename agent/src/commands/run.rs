@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,10 +25,7 @@ pub async fn run(
     mut loader: Loader,
     log: logging::LogHandle,
 ) -> anyhow::Result<Exit> {
-    if args.test || args.test_wait > 0 {
-        if config.inputs.is_empty() {
-            bail!("no inputs: add one to the configuration, such as [[inputs.ebpf]]");
-        }
+    if args.prints() {
         let request = dump::request(config, None, Duration::ZERO, Some(1), Format::Line)?;
         let wait = Duration::from_secs(args.test_wait);
         dump::print::test(request, wait, &mut std::io::stdout().lock()).await?;
@@ -78,7 +74,7 @@ async fn handle_signals(
                 let loaded = loader.load();
                 let settings = loaded.as_ref().ok().map(|config| loader.log_settings(config));
                 let (done, is_applied) = oneshot::channel();
-                if orders.send(Order::Reload { loaded: loaded.map(Box::new), done }).await.is_err() {
+                if orders.send(Order::Reload { loaded: loaded.map(Box::new).map_err(anyhow::Error::from), done }).await.is_err() {
                     return;
                 }
                 let is_applied = is_applied.await.unwrap_or(false);

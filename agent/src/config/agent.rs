@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::common::at_least_one;
+use super::entry::Entry;
 use super::notes::Notes;
-use super::reader::Entry;
 use super::section::{Owner, read_options};
 use super::{Agent, Place, telegraf};
 use crate::options::common::auto_precision;
@@ -25,8 +25,8 @@ struct AgentOptions {
     collection_offset: Option<Seconds>,
     flush_interval: Option<Seconds>,
     flush_jitter: Option<Seconds>,
-    metric_batch_size: Option<u32>,
-    metric_buffer_limit: Option<u32>,
+    metric_batch_size: Option<u64>,
+    metric_buffer_limit: Option<u64>,
     precision: Option<Seconds>,
     hostname: Option<String>,
     omit_hostname: Option<bool>,
@@ -42,6 +42,8 @@ struct AgentOptions {
     logtarget: Option<String>,
     log_with_timezone: Option<String>,
     structured_log_message_key: Option<String>,
+    self_metrics: Option<bool>,
+    skip_unknown_plugins: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -49,6 +51,12 @@ struct Seconds(#[serde(deserialize_with = "duration::deserialize")] Duration);
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Size(#[serde(deserialize_with = "duration::deserialize_size")] u64);
+
+/// The names of the options, as a file has them.
+#[cfg(test)]
+pub(super) fn option_names() -> &'static [&'static str] {
+    crate::options::keys::keys::<AgentOptions>()
+}
 
 /// The options of `[agent]` that Telegraf accepts in any case and without underscores: `FlushInterval`.
 const AGENT_KEYS_OF_ANY_SPELLING: &[&str] = &[
@@ -63,6 +71,23 @@ const AGENT_KEYS_OF_ANY_SPELLING: &[&str] = &[
     "precision",
     "hostname",
     "omit_hostname",
+];
+
+/// Options that nobody has as tags: below `[global_tags]` they are in the wrong table.
+pub(super) const AGENT_KEYS: &[&str] = &[
+    "interval",
+    "round_interval",
+    "collection_jitter",
+    "collection_offset",
+    "flush_interval",
+    "flush_jitter",
+    "metric_batch_size",
+    "metric_buffer_limit",
+    "precision",
+    "omit_hostname",
+    "debug",
+    "quiet",
+    "logfile",
 ];
 
 /// Merges a file's `[agent]` into those of earlier files, key by key.
@@ -114,6 +139,8 @@ pub(super) fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes
         }),
         always_include_local_tags: options.always_include_local_tags.unwrap_or(false),
         always_include_global_tags: options.always_include_global_tags.unwrap_or(false),
+        self_metrics: options.self_metrics.unwrap_or(default.self_metrics),
+        skip_unknown_plugins: options.skip_unknown_plugins.unwrap_or(default.skip_unknown_plugins),
         log: log(&options, place, notes),
     };
     for (key, value) in [("interval", agent.interval), ("flush_interval", agent.flush_interval)] {

@@ -8,11 +8,12 @@ use toml::Value;
 use tracing::Level;
 
 use super::Agent;
+use super::entry::Entry;
 use super::notes::Notes;
-use super::reader::Entry;
 use crate::options::common::{InputCommon, Naming, OutputCommon, StartupErrorBehavior};
 use crate::options::duration;
 use crate::options::filter::{Filter, FilterLists, Patterns};
+use crate::schema::{self, MEASUREMENTS, Measurement};
 
 /// Options of both inputs and outputs.
 pub(super) const COMMON_KEYS: &[&str] = &[
@@ -57,8 +58,8 @@ struct RawCommon {
     collection_offset: Option<Duration>,
     flush_interval: Option<Duration>,
     flush_jitter: Option<Duration>,
-    metric_batch_size: Option<u32>,
-    metric_buffer_limit: Option<u32>,
+    metric_batch_size: Option<u64>,
+    metric_buffer_limit: Option<u64>,
     naming: Naming,
     tags: BTreeMap<String, String>,
     lists: FilterLists,
@@ -98,7 +99,8 @@ pub(super) fn output(
     agent_so_far: &Agent,
     notes: &mut Notes,
 ) -> Option<OutputCommon> {
-    let written = read(entries, false, notes);
+    let mut written = read(entries, false, notes);
+    keep_from_filters_for_telegraf(&mut written.lists);
     Some(OutputCommon {
         flush_interval: more_than_zero(written.flush_interval).unwrap_or(agent.flush_interval),
         flush_jitter: more_than_zero(written.flush_jitter).unwrap_or(agent.flush_jitter),
@@ -111,9 +113,25 @@ pub(super) fn output(
     })
 }
 
+/// An output whose filters were written for Telegraf lets everything else pass; the agent's own measurement is not meant.
+fn keep_from_filters_for_telegraf(lists: &mut FilterLists) {
+    let separators = &lists.name_drop_separators;
+    let names_own = |pattern: &String| {
+        let pattern = Patterns::with_separators(std::slice::from_ref(pattern), separators).ok().flatten();
+        pattern.is_some_and(|pattern| {
+            let matches = |measurement: &Measurement| pattern.matches(measurement.name);
+            let (own, telegrafs): (Vec<_>, Vec<_>) = MEASUREMENTS.iter().partition(|m| m.is_own());
+            own.into_iter().any(matches) && !telegrafs.into_iter().any(matches)
+        })
+    };
+    if lists.name_pass.is_empty() && !lists.name_drop.is_empty() && !lists.name_drop.iter().any(names_own) {
+        lists.name_drop.push(schema::SELF.into());
+    }
+}
+
 /// Telegraf treats 0 as unset.
-pub(super) fn at_least_one(option: Option<u32>, default: usize) -> usize {
-    option.filter(|n| *n > 0).map_or(default, |n| n as usize)
+pub(super) fn at_least_one(option: Option<u64>, default: usize) -> usize {
+    option.filter(|n| *n > 0).map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 fn more_than_zero(option: Option<Duration>) -> Option<Duration> {
@@ -185,7 +203,7 @@ impl Take<'_> {
         match &self.entry.value {
             Value::String(text) => Some(text.clone()),
             _ => {
-                self.ignored("a string");
+                self.ignored("text in quotes");
                 None
             }
         }
@@ -201,20 +219,20 @@ impl Take<'_> {
                 }
             },
             _ => {
-                self.ignored("a string with a unit, such as \"10s\"");
+                self.ignored("a duration in quotes, with a unit, such as \"10s\"");
                 None
             }
         }
     }
 
-    fn count(&mut self) -> Option<u32> {
+    fn count(&mut self) -> Option<u64> {
         match &self.entry.value {
             Value::Integer(number) => {
-                let count = u32::try_from(*number);
-                count.map_err(|_| self.problem(format_args!("cannot be {number}"))).ok()
+                let count = u64::try_from(*number);
+                count.map_err(|_| self.problem("must be a whole number from 0, without quotes")).ok()
             }
             _ => {
-                self.ignored("a number");
+                self.ignored("a whole number, without quotes");
                 None
             }
         }
@@ -296,7 +314,7 @@ impl Take<'_> {
                 Value::String(text) => {
                     tags.insert(key.clone(), text.clone());
                 }
-                _ => self.problem(format_args!("must contain only strings: `{key}` is not one")),
+                _ => self.problem(format_args!("has `{key}`, whose value must be text in quotes")),
             }
         }
         tags

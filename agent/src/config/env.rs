@@ -34,20 +34,19 @@ impl<'a> Environment<'a> {
         Self { lookup, mode: Mode::Strict, old_behavior: false }
     }
 
-    /// Replaces every variable in `text`.
+    /// Replaces every variable in `text`; the names of those that stay as written, since they are not set, go to `unset`.
     ///
     /// # Errors
     /// The message of a `${VAR:?message}` whose variable is missing.
-    pub fn substitute(&self, text: &str) -> Result<String, String> {
-        self.expand(text, Unset::Stays, DEPTH)
+    pub fn substitute(&self, text: &str, unset: &mut Vec<String>) -> Result<String, String> {
+        self.expand(text, &mut Unset::Stays(unset), DEPTH)
     }
 }
 
 /// What becomes of a plain variable that is unset.
-#[derive(Clone, Copy)]
-enum Unset {
-    /// It stays as written.
-    Stays,
+enum Unset<'a> {
+    /// It stays as written, and its name is kept.
+    Stays(&'a mut Vec<String>),
     /// It becomes empty: within a default, and after one up to the last closing brace of the line, which Telegraf's template
     /// engine reads again with other rules.
     Empty,
@@ -57,12 +56,7 @@ enum Unset {
 const DEPTH: u32 = 16;
 
 impl Environment<'_> {
-    fn expand(&self, text: &str, unset: Unset, depth: u32) -> Result<String, String> {
-        let plain = |name: &str, written: &str| match ((self.lookup)(name), unset) {
-            (Some(value), _) => value,
-            (None, Unset::Empty) => String::new(),
-            (None, Unset::Stays) => written.to_owned(),
-        };
+    fn expand(&self, text: &str, unset: &mut Unset<'_>, depth: u32) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(dollar) = rest.find('$') {
@@ -77,7 +71,7 @@ impl Environment<'_> {
             let name_after = name(after);
             if !name_after.is_empty() {
                 rest = &after[name_after.len()..];
-                out.push_str(&plain(name_after, &written[..=name_after.len()]));
+                out.push_str(&self.plain(name_after, &written[..=name_after.len()], unset));
                 continue;
             }
             let Some((body, after)) = after.strip_prefix('{').and_then(braced) else {
@@ -92,12 +86,12 @@ impl Environment<'_> {
                 out.push_str("${");
                 rest = &written[2..];
             } else if body.len() == name.len() {
-                out.push_str(&plain(name, &written[..written.len() - after.len()]));
+                out.push_str(&self.plain(name, &written[..written.len() - after.len()], unset));
             } else if let Some(value) = self.operate(name, &body[name.len()..], depth)? {
                 out.push_str(&value);
                 let line = after.split('\n').next().unwrap_or_default();
-                if let (Some(last), Unset::Stays) = (line.rfind('}'), unset) {
-                    out.push_str(&self.expand(&after[..=last], Unset::Empty, depth)?);
+                if let (Some(last), Unset::Stays(_)) = (line.rfind('}'), &unset) {
+                    out.push_str(&self.expand(&after[..=last], &mut Unset::Empty, depth)?);
                     rest = &after[last + 1..];
                 }
             } else {
@@ -106,6 +100,20 @@ impl Environment<'_> {
         }
         out.push_str(rest);
         Ok(out)
+    }
+
+    /// The value of a plain variable, `written` as it is.
+    fn plain(&self, name: &str, written: &str, unset: &mut Unset<'_>) -> String {
+        match ((self.lookup)(name), unset) {
+            (Some(value), _) => value,
+            (None, Unset::Empty) => String::new(),
+            (None, Unset::Stays(names)) => {
+                if !names.iter().any(|known| known == name) {
+                    names.push(name.to_owned());
+                }
+                written.to_owned()
+            }
+        }
     }
 
     /// The value of `${NAME<operator>word}`; `None` when there is no such operator.
@@ -119,7 +127,7 @@ impl Environment<'_> {
         let Some(word) = operator.get(1..) else { return Ok(None) };
         let word = || match depth {
             0 => Ok(word.to_owned()),
-            _ => self.expand(word, Unset::Empty, depth - 1),
+            _ => self.expand(word, &mut Unset::Empty, depth - 1),
         };
         match (operator.as_bytes()[0], value) {
             (b'-' | b'?', Some(value)) => Ok(Some(value)),
@@ -233,19 +241,31 @@ mod tests {
     #[case("${A:-x}/$B/${B}/$B", "a///$B")]
     #[case("${A:-x}/$B\n${B}", "a/$B\n${B}")]
     fn replaces(#[case] text: &str, #[case] expected: &str) {
-        assert_eq!(Environment::strict(&lookup).substitute(text).as_deref(), Ok(expected));
+        let strict = Environment::strict(&lookup);
+        assert_eq!(strict.substitute(text, &mut Vec::new()).as_deref(), Ok(expected));
+    }
+
+    #[rstest]
+    #[case("$A $$B", &[])]
+    #[case("$A/$B ${C} $B", &["B", "C"])]
+    // With a default, or what is left empty beside one, nothing is missing.
+    #[case("${B:-x} $C}", &[])]
+    fn variables_that_are_not_set_are_named(#[case] text: &str, #[case] expected: &[&str]) {
+        let mut unset = Vec::new();
+        Environment::strict(&lookup).substitute(text, &mut unset).unwrap();
+        assert_eq!(unset, expected);
     }
 
     #[test]
     fn a_required_variable_must_be_there() {
-        let error = Environment::strict(&lookup).substitute("${B:?set it}").unwrap_err();
+        let error = Environment::strict(&lookup).substitute("${B:?set it}", &mut Vec::new()).unwrap_err();
         assert_eq!(error, "required variable B is missing a value: set it");
     }
 
     #[test]
     fn the_old_behavior_has_no_way_to_write_a_dollar_sign() {
         let old = Environment { old_behavior: true, ..Environment::strict(&lookup) };
-        assert_eq!(old.substitute("$$A $$").as_deref(), Ok("$a $$"));
+        assert_eq!(old.substitute("$$A $$", &mut Vec::new()).as_deref(), Ok("$a $$"));
     }
 
     #[rstest]

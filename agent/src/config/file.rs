@@ -1,111 +1,213 @@
 //! Telegraf's configuration format: from text to the resolved configuration.
 //!
 //! Unknown names are rejected, with file, line, column and the nearest known name; all problems are reported at once. Options
-//! of Telegraf that have no effect here are accepted with a warning. The files are passed in as text: nothing here touches
-//! the system.
+//! of Telegraf that have no effect here are accepted with a warning. The files are passed in as text; what they name is looked at
+//! only as far as `reading` asks for it.
 
 use std::collections::BTreeMap;
 
-use super::agent::{merge_agent, resolve_agent};
+use super::agent::{AGENT_KEYS, merge_agent, resolve_agent};
+use super::check::{check_log, usable};
 use super::common::{self, COMMON_KEYS, INPUT_KEYS, OUTPUT_KEYS};
-use super::env::Environment;
-use super::notes::{Notes, Problems};
-use super::reader::{Entry, RawSection, Reader, Source};
-use super::section::own_options;
-use super::{Agent, Config, InputSection, OutputSection};
-use crate::plugins::{InputOptions, OutputOptions};
-
-/// Which plugins are used, by `--input-filter` and `--output-filter`; the options of the others are not read.
-#[derive(Clone, Debug, Default)]
-pub struct PluginFilter {
-    /// Names of inputs; empty means all.
-    pub inputs: Vec<String>,
-    /// Names of outputs; empty means all.
-    pub outputs: Vec<String>,
-}
-
-impl PluginFilter {
-    /// Whether a list accepts a name.
-    #[must_use]
-    pub fn takes(list: &[String], name: &str) -> bool {
-        list.is_empty() || list.iter().any(|entry| entry == name)
-    }
-}
+use super::entry::{Entry, RawSection};
+use super::notes::{Notes, Problems, said_at, unknown_plugin};
+use super::reader::Reader;
+use super::reading::{Depth, PluginFilter, Reading, Source};
+use super::{Agent, Config, InputSection, OutputSection, Place};
+use crate::options::nearest;
+use crate::plugins::{InputOptions, OutputOptions, PluginTable};
 
 /// A section and the index of its file. Telegraf takes the buffer sizes and some more from `[agent]` as read up to that file.
 type Found = (RawSection, usize);
 
+/// What all files have together, before the plugins' options are read.
+struct Merged {
+    /// `[agent]` after each file.
+    agents: Vec<Agent>,
+    agent: Agent,
+    global_tags: BTreeMap<String, String>,
+    inputs: Vec<Found>,
+    outputs: Vec<Found>,
+    others: Vec<Found>,
+}
+
 /// Reads files; in `[agent]` and `[global_tags]` later ones override earlier ones.
-///
-/// `hostname` is the system's, for when the files set none.
 ///
 /// # Errors
 /// Everything that is wrong in any of them.
-pub fn load(
-    sources: &[Source],
-    filter: &PluginFilter,
-    environment: &Environment<'_>,
-    hostname: &str,
-) -> Result<Config, Problems> {
+pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problems> {
     let mut notes = Notes::default();
-    let mut agent_entries = Vec::new();
-    let mut global_tags = BTreeMap::new();
-    let mut agents: Vec<Agent> = Vec::new();
-    let (mut inputs, mut outputs): (Vec<Found>, Vec<Found>) = (Vec::new(), Vec::new());
-    for source in sources {
-        let written = Reader::new(source, environment, &mut notes).read();
-        merge_agent(&mut agent_entries, written.agent, &mut notes);
-        let agent = resolve_agent(&agent_entries, hostname, &mut notes);
-        global_tags.extend(written.global_tags);
-        // With each file, as Telegraf does: a later `omit_hostname` does not remove it again.
-        if let Some(hostname) = &agent.hostname {
-            global_tags.insert("host".into(), hostname.clone());
-        }
-        inputs.extend(written.inputs.into_iter().map(|section| (section, agents.len())));
-        outputs.extend(written.outputs.into_iter().map(|section| (section, agents.len())));
-        agents.push(agent);
-    }
-    let agent = match agents.last() {
-        Some(agent) => agent.clone(),
-        None => resolve_agent(&[], hostname, &mut notes),
-    };
-    inputs.retain(|(section, _)| PluginFilter::takes(&filter.inputs, &section.name));
-    outputs.retain(|(section, _)| PluginFilter::takes(&filter.outputs, &section.name));
+    let merged = choose(merge(sources, reading, &mut notes), sources, reading, &mut notes);
+    let Merged { agents, agent, global_tags, inputs, outputs, .. } = merged;
     let inputs = inputs.into_iter().filter_map(|(section, file)| {
-        let (own, common) = split(&section.entries, INPUT_KEYS);
-        let options =
-            own_options(&section, &own, "inputs", InputOptions::NAMES, &mut notes, |name, section| {
-                InputOptions::read(name, section)
-            });
+        let (own, common) = split(&section, INPUT_KEYS, &mut notes);
         let common = common::input(&common, &agent, &agents[file], &mut notes);
+        let may_fail = common.as_ref().is_some_and(|common| common.startup_error_behavior.goes_on());
+        let options = usable::<InputOptions>(&section, own, may_fail, reading.depth, &mut notes);
         Some(InputSection { options: options?, common: common?, place: section.place })
     });
     let inputs = inputs.collect();
+    // What prints uses no output.
+    let depth = if reading.needs_outputs { reading.depth } else { Depth::Text };
     let outputs = outputs.into_iter().filter_map(|(section, file)| {
-        let (own, common) = split(&section.entries, OUTPUT_KEYS);
-        let options =
-            own_options(&section, &own, "outputs", OutputOptions::NAMES, &mut notes, |name, section| {
-                OutputOptions::read(name, section)
-            });
+        let (own, common) = split(&section, OUTPUT_KEYS, &mut notes);
         let common = common::output(&common, &agent, &agents[file], &mut notes);
+        let options = usable::<OutputOptions>(&section, own, false, depth, &mut notes);
         Some(OutputSection { options: options?, common: common?, place: section.place })
     });
     let outputs = outputs.collect();
+    notes.sort(sources);
     if !notes.problems.is_empty() {
-        return Err(Problems(notes.problems));
+        let advice = if notes.lacks_plugin { reading.without_unknown.clone() } else { String::new() };
+        return Err(Problems { all: notes.problems, advice });
     }
     let sources = sources.iter().map(|source| source.path.clone()).collect();
-    let warnings = notes.warnings.into_iter().map(|(place, text)| format!("{place}: {text}")).collect();
+    let warnings = notes.warnings.iter().map(|(place, text)| said_at(place, text)).collect();
     Ok(Config { agent, global_tags, inputs, outputs, sources, warnings })
 }
 
-/// Splits a plugin's own options from those that every plugin of its kind has.
-fn split(entries: &[Entry], keys: &[&str]) -> (Vec<Entry>, Vec<Entry>) {
-    let is_common = |entry: &Entry| {
-        let key = entry.key.as_str();
-        COMMON_KEYS.contains(&key) || keys.contains(&key)
+/// Merges the files.
+fn merge(sources: &[Source], reading: &Reading<'_>, notes: &mut Notes) -> Merged {
+    let mut agent_entries = Vec::new();
+    let mut merged = Merged {
+        agents: Vec::new(),
+        agent: resolve_agent(&[], reading.hostname, notes),
+        global_tags: BTreeMap::new(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        others: Vec::new(),
     };
-    entries.iter().cloned().partition(|entry| !is_common(entry))
+    for source in sources {
+        let written = Reader::new(source, &reading.environment, notes).read();
+        notes.warn_of_unset(&written.agent);
+        merge_agent(&mut agent_entries, written.agent, notes);
+        merged.agent = resolve_agent(&agent_entries, reading.hostname, notes);
+        merged.global_tags.extend(tags(written.global_tags, notes));
+        // With each file, as Telegraf does: a later `omit_hostname` does not remove it again.
+        if let Some(hostname) = &merged.agent.hostname {
+            merged.global_tags.insert("host".into(), hostname.clone());
+        }
+        let file = merged.agents.len();
+        merged.inputs.extend(written.inputs.into_iter().map(|section| (section, file)));
+        merged.outputs.extend(written.outputs.into_iter().map(|section| (section, file)));
+        merged.others.extend(written.others.into_iter().map(|section| (section, file)));
+        merged.agents.push(merged.agent.clone());
+    }
+    check_log(&merged.agent, &agent_entries, reading.depth, notes);
+    merged
+}
+
+/// Leaves the sections that filters take and whose plugins are here.
+fn choose(mut merged: Merged, sources: &[Source], reading: &Reading<'_>, notes: &mut Notes) -> Merged {
+    let skips = reading.skips_unknown || merged.agent.skip_unknown_plugins;
+    let PluginFilter { inputs, outputs } = &reading.filter;
+    merged.inputs = select::<InputOptions>(merged.inputs, inputs, reading.needs_inputs, notes);
+    merged.outputs = select::<OutputOptions>(merged.outputs, outputs, reading.needs_outputs, notes);
+    merged.inputs = known::<InputOptions>(merged.inputs, skips, notes);
+    merged.outputs = known::<OutputOptions>(merged.outputs, skips, notes);
+    for (section, _) in merged.others.drain(..) {
+        lacks(&section, &[], skips, notes);
+    }
+    if merged.inputs.is_empty() && reading.needs_inputs {
+        nothing_left::<InputOptions>(sources, "such as [[inputs.ebpf]]", notes);
+    }
+    if merged.outputs.is_empty() && reading.needs_outputs {
+        let what = "such as [[outputs.influxdb]], or use `seismograf dump`";
+        nothing_left::<OutputOptions>(sources, what, notes);
+    }
+    merged
+}
+
+/// The global tags of a file.
+fn tags(entries: Vec<Entry>, notes: &mut Notes) -> Vec<(String, String)> {
+    notes.warn_of_unset(&entries);
+    let mut tags = Vec::new();
+    for Entry { key, place, value, .. } in entries {
+        if AGENT_KEYS.contains(&key.as_str()) {
+            let text = format!("`{key}` is a tag here: as an option it belongs below [agent]");
+            notes.warning(&place, text);
+        }
+        match value {
+            toml::Value::String(text) => tags.push((key, text)),
+            _ => notes.problem(&place, format!("global tag `{key}` must be text in quotes")),
+        }
+    }
+    tags
+}
+
+/// The sections that a filter takes. A name in it that takes none is said: with nothing left it is a problem.
+fn select<O: PluginTable>(
+    sections: Vec<Found>,
+    filter: &[String],
+    is_needed: bool,
+    notes: &mut Notes,
+) -> Vec<Found> {
+    let (singular, names) = (O::singular(), O::NAMES);
+    let is_taken = |(section, _): &Found| PluginFilter::takes(filter, &section.name);
+    let (taken, rest): (Vec<Found>, Vec<Found>) = sections.into_iter().partition(is_taken);
+    for name in filter.iter().filter(|name| !taken.iter().any(|(section, _)| section.name == **name)) {
+        let flag = format!("--{singular}-filter {name}");
+        let text = if names.contains(&name.as_str()) {
+            format!("{flag}: there is no [[{}.{name}]] in the configuration", O::KIND)
+        } else {
+            let there: Vec<&str> =
+                rest.iter().chain(&taken).map(|(section, _)| section.name.as_str()).collect();
+            let near = nearest(name, &there);
+            let near = if near.is_empty() { nearest(name, names) } else { near };
+            format!("{flag}: there is no {singular} `{name}`{near}")
+        };
+        if taken.is_empty() && is_needed {
+            notes.problem(&Place::default(), text);
+        } else {
+            notes.warning(&Place::default(), text);
+        }
+    }
+    taken
+}
+
+/// The sections of plugins that are here.
+fn known<O: PluginTable>(sections: Vec<Found>, skips: bool, notes: &mut Notes) -> Vec<Found> {
+    let is_known = |(section, _): &Found| O::NAMES.contains(&section.name.as_str());
+    let (known, unknown): (Vec<Found>, Vec<Found>) = sections.into_iter().partition(is_known);
+    for (section, _) in unknown {
+        lacks(&section, O::NAMES, skips, notes);
+    }
+    known
+}
+
+/// Says of a section whose plugin is not here that it is left out, or that it cannot be; `names` are those that are.
+fn lacks(section: &RawSection, names: &[&str], skips: bool, notes: &mut Notes) {
+    let text = unknown_plugin(section.kind, &section.name, names);
+    if skips {
+        notes.warning(&section.place, format!("left out: {text}"));
+    } else {
+        notes.lacks_plugin = true;
+        notes.problem(&section.place, text);
+    }
+}
+
+/// Says that there is no plugin of a kind, unless that comes of what has been said already: of a filter, or of a plugin that is
+/// not here.
+fn nothing_left<O: PluginTable>(sources: &[Source], what: &str, notes: &mut Notes) {
+    let kind = O::singular();
+    let of_filter = format!("--{kind}-filter ");
+    if notes.lacks_plugin || notes.problems.iter().any(|(_, text)| text.starts_with(&of_filter)) {
+        return;
+    }
+    let place = match sources {
+        [source] => Place { file: source.path.clone(), ..Place::default() },
+        _ => Place::default(),
+    };
+    notes.problem(&place, format!("there is no {kind} to start with: add one, {what}"));
+}
+
+/// Splits a plugin's own options from those that every plugin of its kind has.
+fn split(section: &RawSection, keys: &[&str], notes: &mut Notes) -> (Vec<Entry>, Vec<Entry>) {
+    notes.warn_of_unset(&section.entries);
+    let is_common = |key: &str| COMMON_KEYS.contains(&key) || keys.contains(&key);
+    let (common, own): (Vec<Entry>, Vec<Entry>) =
+        section.entries.iter().cloned().partition(|entry| is_common(&entry.key));
+    (own, common)
 }
 
 #[cfg(test)]

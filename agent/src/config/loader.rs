@@ -5,14 +5,14 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
-
-use super::Config;
 use super::env::{Environment, Mode};
-use super::file::{self, PluginFilter};
+use super::file;
 use super::found;
-use super::reader::Source;
+use super::notes::Problems;
+use super::reading::Source;
+use super::reading::{Depth, PluginFilter, Reading};
 use super::sample::DEFAULT_CONFIG;
+use super::{Config, Place};
 use crate::cli::SourceArgs;
 use crate::host::Host;
 use crate::service::logging::LogSettings;
@@ -22,11 +22,25 @@ const STDIN: &str = "-";
 /// The name of the default configuration in messages.
 pub(crate) const DEFAULT: &str = "default";
 
+/// What a configuration is loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To gather and write: there must be inputs and outputs, whose options can all be used.
+    Run,
+    /// To see whether it could run, on the machine that it is for.
+    CheckElsewhere,
+    /// To gather and print: outputs are not used.
+    Print,
+    /// To look at what it names: what cannot be used is found out then.
+    Examine,
+}
+
 /// Loads the configuration that the command line names, or the one in a standard place, or the default; again at each reload.
 pub struct Loader {
     args: SourceArgs,
+    purpose: Purpose,
     /// The standard input, which can be read only once.
-    stdin: Option<String>,
+    stdin: Option<Vec<u8>>,
     /// A file was loaded before: if it is gone, that is an error, not a reason for the default.
     had_file: bool,
 }
@@ -34,61 +48,52 @@ pub struct Loader {
 impl Loader {
     /// Reads nothing yet.
     #[must_use]
-    pub fn new(args: SourceArgs) -> Self {
-        Self { args, stdin: None, had_file: false }
+    pub fn new(args: SourceArgs, purpose: Purpose) -> Self {
+        Self { args, purpose, stdin: None, had_file: false }
     }
 
     /// Loads it.
     ///
     /// # Errors
     /// A file that cannot be read, and everything that is wrong in a file.
-    pub fn load(&mut self) -> anyhow::Result<Config> {
+    pub fn load(&mut self) -> Result<Config, Problems> {
         let variable = |name: &str| std::env::var(name).ok();
-        let (mut paths, mut warnings) = (Vec::new(), Vec::new());
         let mut named = self.args.config.clone();
         named.extend(self.args.config_directory.iter().cloned());
         if named.is_empty() {
             named = standard(&variable, Path::new("/"));
         }
-        for path in &named {
-            if path.to_string_lossy().contains("://") {
-                bail!(
-                    "{}: a configuration is read from a file: download this one, and name the file",
-                    path.display()
-                );
-            }
-            if !path.is_dir() {
-                paths.push(path.clone());
-                continue;
-            }
-            let found = files_in(path);
-            let found = found.with_context(|| format!("cannot read the directory {}", path.display()))?;
-            paths.extend(found.0);
-            warnings.extend(found.1);
-        }
+        let mut unread = Vec::new();
+        let (paths, warnings) = files_of(&named, &mut unread);
         let mut sources = Vec::new();
         for path in paths {
-            let text = self.text(&path)?;
-            sources.push(Source { path, text });
+            match self.text(&path) {
+                Ok(text) => sources.push(Source { path, text }),
+                Err(problem) => unread.push(problem),
+            }
         }
-        if sources.is_empty() {
+        if sources.is_empty() && unread.is_empty() {
             if self.had_file || !named.is_empty() {
-                bail!("there is no configuration file{}", in_places(&named));
+                return Err(Problems::one(format!("there is no configuration file{}", in_places(&named))));
             }
             let found = found::sections(&Host::from_variables(variable));
             sources.push(Source { path: DEFAULT.into(), text: DEFAULT_CONFIG.to_owned() + &found });
         } else {
             self.had_file = true;
         }
-        let filter =
-            PluginFilter { inputs: self.args.input_filter.clone(), outputs: self.args.output_filter.clone() };
         let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let environment = Environment {
-            lookup: &variable,
-            mode: if self.args.non_strict_env_handling { Mode::NonStrict } else { Mode::Strict },
-            old_behavior: self.args.old_env_behavior,
-        };
-        let mut config = file::load(&sources, &filter, &environment, &hostname)?;
+        let host = Host::from_variables(variable);
+        let mut reading = self.reading(&host, &variable, &hostname);
+        // What is missing may be in the file that could not be read.
+        reading.needs_inputs &= unread.is_empty();
+        reading.needs_outputs &= unread.is_empty();
+        let loaded = file::load(&sources, &reading);
+        if !unread.is_empty() {
+            let (found, advice) =
+                loaded.err().map(|problems| (problems.all, problems.advice)).unwrap_or_default();
+            return Err(Problems { all: unread.into_iter().chain(found).collect(), advice });
+        }
+        let mut config = loaded?;
         config.warnings.splice(0..0, warnings);
         for warning in &config.warnings {
             tracing::warn!("{warning}");
@@ -96,18 +101,48 @@ impl Loader {
         Ok(config)
     }
 
-    fn text(&mut self, path: &Path) -> anyhow::Result<String> {
+    fn reading<'a>(
+        &self,
+        host: &'a Host,
+        variable: &'a dyn Fn(&str) -> Option<String>,
+        hostname: &'a str,
+    ) -> Reading<'a> {
+        let args = &self.args;
+        Reading {
+            filter: PluginFilter { inputs: args.input_filter.clone(), outputs: args.output_filter.clone() },
+            environment: Environment {
+                lookup: variable,
+                mode: if args.non_strict_env_handling { Mode::NonStrict } else { Mode::Strict },
+                old_behavior: args.old_env_behavior,
+            },
+            hostname,
+            depth: match self.purpose {
+                Purpose::Run | Purpose::Print => Depth::Here(host),
+                Purpose::CheckElsewhere => Depth::Elsewhere,
+                Purpose::Examine => Depth::Text,
+            },
+            skips_unknown: args.skip_unknown_plugins,
+            without_unknown: format!(
+                "to start the rest: {} --skip-unknown-plugins (or skip_unknown_plugins = true below [agent])",
+                command_line(args)
+            ),
+            needs_inputs: self.purpose != Purpose::Examine,
+            needs_outputs: matches!(self.purpose, Purpose::Run | Purpose::CheckElsewhere),
+        }
+    }
+
+    fn text(&mut self, path: &Path) -> Result<String, (Place, String)> {
+        let place = Place { file: path.to_owned(), ..Place::default() };
+        let cannot = |error: std::io::Error| (place.clone(), format!("cannot be read: {error}"));
         if path != Path::new(STDIN) {
-            return std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+            return decode(path, std::fs::read(path).map_err(cannot)?);
         }
-        match &self.stdin {
-            Some(text) => Ok(text.clone()),
-            None => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).context("cannot read the standard input")?;
-                Ok(self.stdin.insert(text).clone())
-            }
+        if let Some(bytes) = &self.stdin {
+            return decode(path, bytes.clone());
         }
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map_err(cannot)?;
+        decode(path, self.stdin.insert(bytes).clone())
     }
 
     /// The settings of the log.
@@ -115,6 +150,69 @@ impl Loader {
     pub fn log_settings(&self, config: &Config) -> LogSettings {
         config.log_settings(self.args.debug, self.args.quiet)
     }
+}
+
+/// A file's text; another encoding than UTF-8 is named, with its first place and what to do.
+fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, (Place, String)> {
+    let place = |line, column| Place { file: path.to_owned(), line, column };
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        let text = "is UTF-16 text: save it as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW";
+        return Err((place(0, 0), text.into()));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let byte = error.as_bytes()[valid];
+        let text = format!(
+            "the byte {byte:#04x} is not UTF-8: save the file as UTF-8; of Latin-1 text: iconv -f ISO-8859-1 -t UTF-8 OLD > NEW"
+        );
+        (place(line, column), text)
+    })
+}
+
+/// The files that are named, and those in the directories that are; warnings about some, and problems.
+fn files_of(named: &[PathBuf], unread: &mut Vec<(Place, String)>) -> (Vec<PathBuf>, Vec<String>) {
+    let (mut paths, mut warnings) = (Vec::new(), Vec::new());
+    for path in named {
+        let place = Place { file: path.clone(), ..Place::default() };
+        if path.to_string_lossy().contains("://") {
+            let text = "a configuration is read from a file: download this one, and name the file";
+            unread.push((place, text.into()));
+        } else if !path.is_dir() {
+            paths.push(path.clone());
+        } else {
+            match files_in(path) {
+                Ok(found) => {
+                    paths.extend(found.0);
+                    warnings.extend(found.1);
+                }
+                Err(error) => unread.push((place, format!("the directory cannot be read: {error}"))),
+            }
+        }
+    }
+    (paths, warnings)
+}
+
+/// The command that starts the agent with this configuration.
+fn command_line(args: &SourceArgs) -> String {
+    let quoted = |text: String| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=".contains(c);
+        if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    };
+    let path = |flag: &str, path: &PathBuf| format!(" --{flag} {}", quoted(path.display().to_string()));
+    let list = |flag: &str, names: &[String]| match names {
+        [] => String::new(),
+        names => format!(" --{flag} {}", quoted(names.join(":"))),
+    };
+    let config: String = args.config.iter().map(|file| path("config", file)).collect();
+    let directories: String =
+        args.config_directory.iter().map(|file| path("config-directory", file)).collect();
+    let (inputs, outputs) =
+        (list("input-filter", &args.input_filter), list("output-filter", &args.output_filter));
+    let environment = if args.non_strict_env_handling { " --non-strict-env-handling" } else { "" };
+    format!("seismograf{config}{directories}{inputs}{outputs}{environment}")
 }
 
 fn in_places(named: &[PathBuf]) -> String {
@@ -147,7 +245,7 @@ fn standard(variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Vec<PathB
 ///
 /// # Errors
 /// The directory itself cannot be read.
-pub(super) fn files_in(directory: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<String>)> {
+pub(crate) fn files_in(directory: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<String>)> {
     /// Telegraf accepts names of at least this length: one letter before `.conf`.
     const MIN_NAME: usize = 6;
     let (mut files, mut warnings) = (Vec::new(), Vec::new());
@@ -180,10 +278,13 @@ mod tests {
     use super::*;
 
     fn loader(config: &[&Path]) -> Loader {
-        Loader::new(SourceArgs {
-            config: config.iter().map(|path| path.to_path_buf()).collect(),
-            ..SourceArgs::default()
-        })
+        Loader::new(
+            SourceArgs {
+                config: config.iter().map(|path| path.to_path_buf()).collect(),
+                ..SourceArgs::default()
+            },
+            Purpose::Print,
+        )
     }
 
     #[test]
@@ -249,7 +350,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let missing = root.path().join("missing.conf");
         let error = |paths: &[&Path]| format!("{:#}", loader(paths).load().unwrap_err());
-        assert!(error(&[&missing]).starts_with(&format!("cannot read {}: ", missing.display())));
+        assert!(error(&[&missing]).starts_with(&format!("{}: cannot be read: ", missing.display())));
         assert!(
             error(&[root.path()]).contains("there is no configuration file"),
             "{}",
@@ -260,8 +361,42 @@ mod tests {
             url.starts_with("https://example.org/telegraf.conf: a configuration is read from a file"),
             "{url}"
         );
-        std::fs::write(&missing, [b'#', 0xff]).unwrap();
-        assert!(error(&[&missing]).contains("UTF-8"));
+        // Every file that cannot be read is named, and what is wrong in those that can.
+        let other = root.path().join("other");
+        std::fs::write(&other, "[agent]\nintervall = 1").unwrap();
+        let all = error(&[&missing, Path::new("https://x/y"), &other]);
+        assert_eq!(all.lines().count(), 3, "{all}");
+        assert!(all.contains("unknown option `intervall`"), "{all}");
+    }
+
+    #[test]
+    fn text_of_another_encoding_is_named_with_its_place_and_what_to_do() {
+        let said = |bytes: &[u8]| {
+            let (place, text) = decode(Path::new("a.conf"), bytes.to_vec()).unwrap_err();
+            format!("{place}: {text}")
+        };
+        let utf16: Vec<u8> = "\u{feff}[agent]".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(said(&utf16).starts_with("a.conf: is UTF-16 text: save it as UTF-8"), "{}", said(&utf16));
+        let utf16: Vec<u8> = "\u{feff}[agent]".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert!(said(&utf16).starts_with("a.conf: is UTF-16 text"), "{}", said(&utf16));
+        let latin1 = said(b"[global_tags]\n  \xc3\xa4 = \"K\xf6ln\"\n");
+        assert!(
+            latin1.starts_with("a.conf:2:9: the byte 0xf6 is not UTF-8: save the file as UTF-8"),
+            "{latin1}"
+        );
+        assert_eq!(decode(Path::new("a"), "\u{feff}ä".into()).as_deref(), Ok("\u{feff}ä"));
+    }
+
+    #[test]
+    fn the_command_that_is_told_can_be_pasted() {
+        let args = SourceArgs {
+            config: vec!["/etc/a b.conf".into(), "it's".into()],
+            config_directory: vec!["/etc/d".into()],
+            input_filter: vec!["cpu".into(), "mem".into()],
+            ..SourceArgs::default()
+        };
+        let expected = "seismograf --config '/etc/a b.conf' --config 'it'\\''s' --config-directory /etc/d --input-filter cpu:mem";
+        assert_eq!(command_line(&args), expected);
     }
 
     #[test]

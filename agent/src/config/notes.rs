@@ -1,36 +1,66 @@
 //! Problems and warnings about a configuration, with their places, and the words for them.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
+use super::entry::Entry;
+use super::reading::Source;
+use super::telegraf::is_secret;
 use super::{Place, telegraf};
+use crate::options::nearest;
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Problems(pub Vec<(Place, String)>);
+pub struct Problems {
+    /// What is wrong, and where.
+    pub all: Vec<(Place, String)>,
+    /// What a person can do about some of it at once; empty for nothing.
+    pub advice: String,
+}
+
+impl Problems {
+    /// A single one, which is in no line of a file.
+    pub(super) fn one(text: impl Into<String>) -> Self {
+        Self { all: vec![(Place::default(), text.into())], advice: String::new() }
+    }
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, (place, text)) in self.0.iter().enumerate() {
-            let end = if n + 1 < self.0.len() { "\n" } else { "" };
-            write!(f, "{place}: {text}{end}")?;
-        }
-        Ok(())
+        let lines = self.all.iter().map(|(place, text)| said_at(place, text));
+        let advice = (!self.advice.is_empty()).then(|| self.advice.clone());
+        let lines: Vec<String> = lines.chain(advice).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
 impl std::error::Error for Problems {}
+
+/// A message with its place, if it has one.
+pub(super) fn said_at(place: &Place, text: &str) -> String {
+    if *place == Place::default() { text.to_owned() } else { format!("{place}: {text}") }
+}
 
 /// Problems and warnings about the files.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) problems: Vec<(Place, String)>,
     pub(super) warnings: Vec<(Place, String)>,
+    /// A plugin is not part of this agent, and the files do not say to go on without it.
+    pub(super) lacks_plugin: bool,
+    /// By file and line: what is to be said of variables that are not set.
+    unset: BTreeMap<(PathBuf, usize), String>,
 }
 
 impl Notes {
     /// Adds each problem once: `[agent]` is resolved again with every file.
     pub(super) fn problem(&mut self, place: &Place, text: impl Into<String>) {
-        let problem = (place.clone(), text.into());
+        let mut text = text.into();
+        if let Some(unset) = self.unset.get(&(place.file.clone(), place.line)) {
+            text = format!("{text}; {unset}");
+        }
+        let problem = (place.clone(), text);
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -42,15 +72,54 @@ impl Notes {
             self.warnings.push(warning);
         }
     }
+
+    /// In the order of the files and of their lines.
+    pub(super) fn sort(&mut self, sources: &[Source]) {
+        let order = |(place, _): &(Place, String)| {
+            let file = sources.iter().position(|source| source.path == place.file);
+            (file, place.line, place.column)
+        };
+        self.problems.sort_by_key(order);
+        self.warnings.sort_by_key(order);
+    }
+
+    /// Keeps which variables of a line are not set, for the problems that come of it. `key` is the option.
+    pub(super) fn unset(&mut self, place: &Place, key: &str, names: &[String]) {
+        if let Some(text) = unset(key, names) {
+            self.unset.insert((place.file.clone(), place.line), text);
+        }
+    }
+
+    /// Warns of what goes out as it is written.
+    pub(super) fn warn_of_unset(&mut self, entries: &[Entry]) {
+        for Entry { key, place, unset: names, .. } in entries {
+            if let Some(text) = unset(key, names) {
+                self.warning(place, format!("`{key}`: {text}, so the text stays as it is"));
+            }
+        }
+    }
+}
+
+/// Options in which a name after a dollar sign is no variable: udev's properties.
+const TEMPLATES: &[&str] = &["name_templates"];
+
+/// What is to be said of an option's variables that are not set. A part of a password can look like one.
+fn unset(key: &str, names: &[String]) -> Option<String> {
+    if names.is_empty() || TEMPLATES.contains(&key) {
+        return None;
+    }
+    Some(match names {
+        _ if is_secret(key) => "a variable in it is not set ($$ stands for a dollar sign)".into(),
+        [name] => format!("the variable {name} is not set"),
+        names => format!("the variables {} are not set", names.join(", ")),
+    })
 }
 
 /// The message about a plugin that does not exist here; `own` are the names of those that do.
 pub(super) fn unknown_plugin(kind: &str, name: &str, own: &[&str]) -> String {
     let telegrafs = telegraf::plugins(kind).unwrap_or_default();
     if telegrafs.contains(&name) {
-        return format!(
-            "Telegraf's `{kind}.{name}` is not part of this agent: remove the section, or run Telegraf beside it for it"
-        );
+        return format!("Telegraf's `{kind}.{name}` is not part of this agent");
     }
     let near = nearest(name, own);
     let near = if near.is_empty() { nearest(name, telegrafs) } else { near };
@@ -59,13 +128,4 @@ pub(super) fn unknown_plugin(kind: &str, name: &str, own: &[&str]) -> String {
         return format!("unknown {kind} `{name}`{near}");
     }
     format!("unknown {kind} `{name}`{near}; there are: {}", own.join(", "))
-}
-
-/// `: did you mean ...?`, if a known name is similar.
-pub(super) fn nearest(name: &str, known: &[&str]) -> String {
-    let distance = |candidate: &&&str| strsim::damerau_levenshtein(name, candidate);
-    match known.iter().min_by_key(distance) {
-        Some(best) if distance(&best) <= 1 + name.chars().count() / 3 => format!(": did you mean `{best}`?"),
-        _ => String::new(),
-    }
 }

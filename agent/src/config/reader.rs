@@ -1,47 +1,27 @@
 //! Parses one file's text into its tables, with the place of every key.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
+use super::entry::{Entry, RawSection};
 use super::env::{self, Environment, Mode};
-use super::notes::{Notes, nearest, unknown_plugin};
+use super::notes::Notes;
+use super::reading::Source;
 use super::{Place, telegraf};
+use crate::options::nearest;
 use crate::plugins::InputOptions;
-
-/// One file's text.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its text.
-    pub text: String,
-}
-
-/// A key with its value and place.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) place: Place,
-    pub(super) value: Value,
-}
-
-/// A plugin's table.
-pub(super) struct RawSection {
-    pub(super) name: String,
-    pub(super) place: Place,
-    pub(super) entries: Vec<Entry>,
-}
 
 /// A file's tables, before anything is resolved; sections in their order.
 #[derive(Default)]
 pub(super) struct RawFile {
     pub(super) agent: Vec<Entry>,
-    pub(super) global_tags: Vec<(String, String)>,
+    pub(super) global_tags: Vec<Entry>,
     pub(super) inputs: Vec<RawSection>,
     pub(super) outputs: Vec<RawSection>,
+    /// Processors, aggregators and secret stores.
+    pub(super) others: Vec<RawSection>,
 }
 
 /// Reads one file.
@@ -53,12 +33,14 @@ pub(super) struct Reader<'a> {
     text: Arc<str>,
     /// For each line of the text, its line in the file: values of variables can add lines.
     lines: Vec<usize>,
+    /// By line: variables that are not set, where they are replaced before the file is parsed.
+    unset: Vec<(usize, Vec<String>)>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a Source, environment: &'a Environment<'a>, notes: &'a mut Notes) -> Self {
         let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text).into();
-        Self { source, environment, notes, text, lines: Vec::new() }
+        Self { source, environment, notes, text, lines: Vec::new(), unset: Vec::new() }
     }
 
     pub(super) fn read(mut self) -> RawFile {
@@ -80,8 +62,9 @@ impl<'a> Reader<'a> {
                 self.notes.problem(&place, format!("invalid TOML: {}{hint}", error.message()));
             }
         }
-        written.inputs.sort_by_key(|section| (section.place.line, section.place.column));
-        written.outputs.sort_by_key(|section| (section.place.line, section.place.column));
+        for sections in [&mut written.inputs, &mut written.outputs, &mut written.others] {
+            sections.sort_by_key(|section| (section.place.line, section.place.column));
+        }
         written
     }
 
@@ -90,13 +73,18 @@ impl<'a> Reader<'a> {
         // Line by line: no variable spans lines, and each problem has its place.
         let mut replaced = String::new();
         for (n, line) in env::without_comments(&self.text).split_inclusive('\n').enumerate() {
-            match self.environment.substitute(line) {
-                Ok(line) => {
+            let (mut unset, place) =
+                (Vec::new(), Place { file: self.source.path.clone(), line: n + 1, column: 1 });
+            match self.environment.substitute(line, &mut unset) {
+                Ok(replaced_line) => {
+                    let key = line.split('=').next().unwrap_or_default().trim();
+                    self.notes.unset(&place, key, &unset);
+                    self.unset.push((n + 1, unset));
+                    let line = replaced_line;
                     self.lines.extend(line.split_inclusive('\n').map(|_| n + 1));
                     replaced.push_str(&line);
                 }
                 Err(problem) => {
-                    let place = Place { file: self.source.path.clone(), line: n + 1, column: 1 };
                     self.notes.problem(&place, problem);
                     return false;
                 }
@@ -111,21 +99,19 @@ impl<'a> Reader<'a> {
             let place = self.place(key.span().start);
             let name: &str = key.get_ref();
             match name {
-                "global_tags" | "tags" => self.global_tags(value, &mut written.global_tags),
+                "global_tags" | "tags" => {
+                    let tags = self.entries(value, "global_tags");
+                    written.global_tags.extend(tags);
+                }
                 "agent" => {
                     let entries = self.entries(value, "agent");
                     written.agent.extend(entries);
                 }
                 "inputs" | "plugins" => self.plugins("inputs", value, &mut written.inputs),
                 "outputs" => self.plugins("outputs", value, &mut written.outputs),
-                "processors" | "aggregators" | "secretstores" => {
-                    let mut sections = Vec::new();
-                    self.plugins(name, value, &mut sections);
-                    sections.sort_by_key(|section| (section.place.line, section.place.column));
-                    for section in sections {
-                        self.notes.problem(&section.place, unknown_plugin(name, &section.name, &[]));
-                    }
-                }
+                "processors" => self.plugins("processors", value, &mut written.others),
+                "aggregators" => self.plugins("aggregators", value, &mut written.others),
+                "secretstores" => self.plugins("secretstores", value, &mut written.others),
                 _ if !matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) => {
                     let text = format!(
                         "`{name}` is outside of any table: put it below [agent], [[inputs.NAME]] or [[outputs.NAME]]"
@@ -146,19 +132,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn global_tags(&mut self, value: &Spanned<DeValue<'_>>, tags: &mut Vec<(String, String)>) {
-        for entry in self.entries(value, "global_tags") {
-            match entry.value {
-                Value::String(text) => tags.push((entry.key, text)),
-                _ => {
-                    self.notes.problem(&entry.place, format!("global tag `{}` must be a string", entry.key));
-                }
-            }
-        }
-    }
-
     /// All plugins of a kind.
-    fn plugins(&mut self, kind: &str, value: &Spanned<DeValue<'_>>, sections: &mut Vec<RawSection>) {
+    fn plugins(&mut self, kind: &'static str, value: &Spanned<DeValue<'_>>, sections: &mut Vec<RawSection>) {
         let place = self.place(value.span().start);
         let DeValue::Table(table) = value.get_ref() else {
             self.notes.problem(&place, format!("expected a table such as [[{kind}.NAME]]"));
@@ -172,7 +147,7 @@ impl<'a> Reader<'a> {
     /// The sections of one plugin: `[[inputs.x]]`, or the older `[inputs.x]`.
     fn sections(
         &mut self,
-        kind: &str,
+        kind: &'static str,
         key: &Spanned<std::borrow::Cow<'_, str>>,
         value: &Spanned<DeValue<'_>>,
         sections: &mut Vec<RawSection>,
@@ -194,7 +169,7 @@ impl<'a> Reader<'a> {
 
     fn section(
         &mut self,
-        kind: &str,
+        kind: &'static str,
         name: &str,
         place: Place,
         value: &Spanned<DeValue<'_>>,
@@ -202,7 +177,7 @@ impl<'a> Reader<'a> {
     ) {
         let mut entries = self.entries(value, name);
         let Some(new) = telegraf::renamed_plugin(kind, name) else {
-            sections.push(RawSection { name: name.to_owned(), place, entries });
+            sections.push(RawSection { kind, name: name.to_owned(), place, entries });
             return;
         };
         self.notes.warning(&place, format!("`{kind}.{name}` is now called `{kind}.{new}`"));
@@ -218,9 +193,9 @@ impl<'a> Reader<'a> {
             let text = given.as_ref().and_then(|entry| entry.value.as_str()).unwrap_or(default);
             let text = if text.contains("://") { text.to_owned() } else { format!("{protocol}://{text}") };
             let place = given.map_or_else(|| place.clone(), |entry| entry.place);
-            entries.push(Entry { key: "service_address".into(), place, value: Value::String(text) });
+            entries.push(Entry::new("service_address", place, Value::String(text)));
         }
-        sections.push(RawSection { name: new.to_owned(), place, entries });
+        sections.push(RawSection { kind, name: new.to_owned(), place, entries });
     }
 
     fn entries(&mut self, value: &Spanned<DeValue<'_>>, what: &str) -> Vec<Entry> {
@@ -232,19 +207,36 @@ impl<'a> Reader<'a> {
         let mut entries = Vec::new();
         for (key, value) in table {
             let place = self.place(key.span().start);
-            match self.value(value) {
-                Ok(value) => entries.push(Entry { key: key.get_ref().to_string(), place, value }),
-                Err(problem) => self.notes.problem(&place, format!("`{}`: {problem}", key.get_ref())),
+            let (mut unset, keys) = (self.unset_in(place.line), self.keys(value));
+            let key = key.get_ref().to_string();
+            match self.value(value, &mut unset) {
+                Ok(value) => {
+                    self.notes.unset(&place, &key, &unset);
+                    entries.push(Entry { key, place, value, unset, keys });
+                }
+                Err(problem) => self.notes.problem(&place, format!("`{key}`: {problem}")),
             }
         }
         entries
     }
 
-    /// Converts a value; in strict mode its variables are replaced.
-    fn value(&self, value: &Spanned<DeValue<'_>>) -> Result<Value, String> {
+    /// The variables of a line that are not set, where they are replaced before the file is parsed.
+    fn unset_in(&self, line: usize) -> Vec<String> {
+        let of_line = self.unset.iter().filter(|(of, _)| *of == line);
+        of_line.flat_map(|(_, names)| names.iter().cloned()).collect()
+    }
+
+    /// Where the keys of a table are.
+    fn keys(&self, value: &Spanned<DeValue<'_>>) -> Vec<(String, Place)> {
+        let DeValue::Table(table) = value.get_ref() else { return Vec::new() };
+        table.keys().map(|key| (key.get_ref().to_string(), self.place(key.span().start))).collect()
+    }
+
+    /// Converts a value; in strict mode its variables are replaced, and the names of those that are not set kept.
+    fn value(&self, value: &Spanned<DeValue<'_>>, unset: &mut Vec<String>) -> Result<Value, String> {
         Ok(match value.get_ref() {
             DeValue::String(text) => Value::String(match self.environment.mode {
-                Mode::Strict => self.environment.substitute(text)?,
+                Mode::Strict => self.environment.substitute(text, unset)?,
                 Mode::NonStrict => text.to_string(),
             }),
             DeValue::Integer(integer) => {
@@ -259,14 +251,14 @@ impl<'a> Reader<'a> {
             DeValue::Boolean(boolean) => Value::Boolean(*boolean),
             DeValue::Datetime(datetime) => Value::Datetime(*datetime),
             DeValue::Array(array) => {
-                Value::Array(array.iter().map(|value| self.value(value)).collect::<Result<_, _>>()?)
+                Value::Array(array.iter().map(|value| self.value(value, unset)).collect::<Result<_, _>>()?)
             }
             DeValue::Table(table) => {
-                let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| -> Result<_, String> {
-                    let key: &Spanned<std::borrow::Cow<'_, str>> = key;
-                    Ok((key.get_ref().to_string(), self.value(value)?))
-                };
-                Value::Table(table.iter().map(entry).collect::<Result<_, _>>()?)
+                let mut values = toml::Table::new();
+                for (key, value) in table {
+                    values.insert(key.get_ref().to_string(), self.value(value, unset)?);
+                }
+                Value::Table(values)
             }
         })
     }

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::file::PluginFilter;
+use super::reading::PluginFilter;
 use super::telegraf;
 use crate::cli::{PrintArgs, SourceArgs};
 use crate::plugins::{InputOptions, OutputOptions};
@@ -131,7 +131,8 @@ mod tests {
     use super::*;
     use crate::config::env::Environment;
     use crate::config::file;
-    use crate::config::reader::Source;
+    use crate::config::reading::Reading;
+    use crate::config::reading::Source;
     use crate::config::{Agent, Config, InputSection, OutputSection};
 
     #[test]
@@ -176,7 +177,7 @@ mod tests {
 
     fn load(text: String) -> Config {
         let source = Source { path: "default".into(), text };
-        file::load(&[source], &PluginFilter::default(), &Environment::strict(&|_| None), "h").unwrap()
+        file::load(&[source], &Reading::of_text(Environment::strict(&|_| None), "h")).unwrap()
     }
 
     /// Telegraf's sample leaves out some file systems and the protocols' counters; its code does not. The sample is what people

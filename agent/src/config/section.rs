@@ -8,36 +8,45 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use toml::Value;
 
+use super::Place;
 use super::common::COMMON_KEYS;
-use super::notes::{Notes, nearest, unknown_plugin};
-use super::reader::{Entry, RawSection};
+use super::entry::{Entry, RawSection};
+use super::notes::Notes;
 use super::telegraf::{self, Legacy};
 use crate::options;
 use crate::options::keys::keys;
 use crate::options::tls::Tls;
+use crate::options::{nearest, value};
+use crate::plugins::PluginTable;
 
-/// The options of one plugin; `read` looks it up in the table of its kind.
-pub(super) fn own_options<O>(
+/// The options of one plugin.
+pub(super) fn own_options<O: PluginTable>(
     section: &RawSection,
     entries: &[Entry],
-    kind: &'static str,
-    names: &[&str],
     notes: &mut Notes,
-    read: impl FnOnce(&str, &mut PluginSection<'_>) -> Option<O>,
 ) -> Option<O> {
-    let name = section.name.as_str();
-    if !names.contains(&name) {
-        notes.problem(&section.place, unknown_plugin(kind, name, names));
-        return None;
-    }
-    let owner = Owner::Plugin { kind, name: name.to_owned() };
+    let owner = Owner::Plugin { kind: section.kind, name: section.name.clone() };
     for entry in entries.iter().filter(|entry| telegraf::SECRETS.contains(&entry.key.as_str())) {
         if entry.value.as_str().is_some_and(is_secret_reference) {
             let text = "refers to a secret store, which is not part of this agent: use a variable, such as \"$PASSWORD\"";
             notes.problem(&entry.place, format!("`{}` of {owner} {text}", entry.key));
         }
     }
-    read(name, &mut PluginSection { entries, owner, notes })
+    O::read(&section.name, &mut PluginSection { entries, owner, notes })
+}
+
+/// The names of a plugin's own options, as a file has them.
+pub(super) fn option_names<O: PluginTable>(plugin: &str) -> Vec<&'static str> {
+    struct Names(Vec<&'static str>);
+    impl options::Section for Names {
+        fn read<T: DeserializeOwned>(&mut self) -> Option<T> {
+            self.0 = keys_in_files::<T>().collect();
+            None
+        }
+    }
+    let mut names = Names(Vec::new());
+    O::read(plugin, &mut names);
+    names.0
 }
 
 /// Whether a text has an `@{store:key}`. Left as it is, it would be sent as the secret.
@@ -96,6 +105,8 @@ pub(super) fn read_options<T: DeserializeOwned>(
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for entry in entries {
         match read_one::<T>(entry) {
+            // Telegraf takes an empty text for an option that is not set.
+            Ok(()) if entry.value.as_str() == Some("") && takes_any_text::<T>(&entry.key) => {}
             Ok(()) => known.push(entry.clone()),
             Err(Misfit::Unknown) => unknown.push(entry),
             Err(Misfit::Value(message)) => {
@@ -105,7 +116,8 @@ pub(super) fn read_options<T: DeserializeOwned>(
     }
     for entry in unknown {
         let (key, place) = (&entry.key, &entry.place);
-        match owner.legacy(key) {
+        let is_foreign = key.starts_with("tls_") && !keys::<T>().contains(&TLS_FIELD);
+        match owner.legacy(key).filter(|_| !is_foreign) {
             Some(Legacy::Renamed(new)) if keys_in_files::<T>().any(|known| known == new) => {
                 match take_renamed::<T>(entry, new, &mut known) {
                     Ok(()) => notes.warning(place, format!("`{key}` of {owner} is now called `{new}`")),
@@ -114,6 +126,11 @@ pub(super) fn read_options<T: DeserializeOwned>(
             }
             Some(Legacy::Ignored(why)) => {
                 notes.warning(place, format!("`{key}` of {owner} has no effect: {why}"));
+            }
+            Some(Legacy::IgnoredUnless(default, why)) => {
+                if entry.value.to_string() != default {
+                    notes.warning(place, format!("`{key}` of {owner} has no effect: {why}"));
+                }
             }
             Some(Legacy::Rejected(why)) => notes.problem(place, format!("`{key}` of {owner}: {why}")),
             _ => {
@@ -126,11 +143,11 @@ pub(super) fn read_options<T: DeserializeOwned>(
     if notes.problems.len() > before {
         return None;
     }
-    match table(&known).try_into() {
+    match value::read(&table(&known)) {
         Ok(options) => Some(options),
-        Err(error) => {
+        Err(problem) => {
             let place = entries.first().map(|entry| entry.place.clone()).unwrap_or_default();
-            notes.problem(&place, format!("{owner}: {}", error.message()));
+            notes.problem(&place, format!("{owner}: {problem}"));
             None
         }
     }
@@ -140,7 +157,7 @@ pub(super) fn read_options<T: DeserializeOwned>(
 enum Misfit {
     /// The type has no such key.
     Unknown,
-    /// The value does not fit, with serde's message.
+    /// The value does not fit; what to write.
     Value(String),
 }
 
@@ -155,24 +172,14 @@ fn read_one<T: DeserializeOwned>(entry: &Entry) -> Result<(), Misfit> {
     if !keys_in_files::<T>().any(|key| key == entry.key) {
         return Err(Misfit::Unknown);
     }
-    match table(std::slice::from_ref(entry)).try_into::<T>() {
-        Ok(_) => Ok(()),
-        Err(error) if is_secret(&entry.key) => Err(Misfit::Value(without_value(error.message()))),
-        Err(error) => Err(Misfit::Value(error.message().to_owned())),
-    }
+    value::read::<T>(&table(std::slice::from_ref(entry))).map(drop).map_err(Misfit::Value)
 }
 
-/// Options whose values are not shown, besides [`telegraf::SECRETS`].
-const OTHER_SECRETS: &[&str] = &["http_headers", "tls_key_pwd"];
-
-fn is_secret(key: &str) -> bool {
-    telegraf::SECRETS.contains(&key) || OTHER_SECRETS.contains(&key)
-}
-
-/// serde's message about a wrong type, such as "invalid type: integer `7`, expected a string", without the value.
-fn without_value(message: &str) -> String {
-    let expected = message.rsplit_once(", expected ").map_or("of another type", |(_, expected)| expected);
-    format!("must be {expected}")
+/// Whether an option is a text of its own choice, and no duration, size or word of a list.
+fn takes_any_text<T: DeserializeOwned>(key: &str) -> bool {
+    const NO_WORD: &str = "\0";
+    let entry = Entry::new(key, Place::default(), NO_WORD.into());
+    read_one::<T>(&entry).is_ok()
 }
 
 /// Uses an option under its new name. A list is appended to an existing one, and a text becomes a list where a list is expected.
@@ -200,7 +207,7 @@ fn take_renamed<T: DeserializeOwned>(entry: &Entry, new: &str, known: &mut Vec<E
 const TLS_FIELD: &str = "tls";
 
 /// The table that a type is deserialized from: the TLS options are one field of it.
-fn table(entries: &[Entry]) -> toml::Table {
+fn table(entries: &[Entry]) -> Value {
     let (tls, own): (Vec<_>, Vec<_>) =
         entries.iter().partition(|entry| Tls::KEYS.contains(&entry.key.as_str()));
     let pair = |entry: &Entry| (entry.key.clone(), entry.value.clone());
@@ -208,5 +215,5 @@ fn table(entries: &[Entry]) -> toml::Table {
     if !tls.is_empty() {
         table.insert(TLS_FIELD.into(), Value::Table(tls.into_iter().map(pair).collect()));
     }
-    table
+    Value::Table(table)
 }

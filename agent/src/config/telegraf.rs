@@ -10,6 +10,8 @@ pub(super) enum Legacy {
     Renamed(&'static str),
     /// It is accepted, and has no effect; why.
     Ignored(&'static str),
+    /// Likewise, but nothing is said of this value, which is Telegraf's default and asks for nothing.
+    IgnoredUnless(&'static str, &'static str),
     /// It is rejected; why, and what to do.
     Rejected(&'static str),
 }
@@ -24,6 +26,7 @@ const NO_NAMESPACES: &str =
     "a kubelet knows no namespaces: use monitor_kubernetes_pods_namespace or kubernetes_label_selector";
 const NO_DISCOVERY: &str =
     "targets are not found that way here: name them in `urls` or `kubernetes_services`";
+const HTTP1: &str = "it is about HTTP/2, and requests are made by HTTP/1.1";
 const NO_GO: &str = "it is about the Go runtime, which is not here";
 
 #[rustfmt::skip]
@@ -48,10 +51,17 @@ const OPTIONS: &[(Key, Legacy)] = &[
     (("inputs", "socket_listener", "udp_packet_size"), Legacy::Ignored("Telegraf has ignored it since 1.3")),
     (("outputs", "influxdb", "url"), Legacy::Renamed("urls")),
     (("outputs", "influxdb", "precision"), Legacy::Ignored("Telegraf has ignored it since 1.0: timestamps are in nanoseconds")),
-    (("outputs", "file", "use_batch_format"), Legacy::Ignored("lines are the same either way")),
+    (("outputs", "file", "use_batch_format"), Legacy::IgnoredUnless("false", "lines are the same either way")),
+    (("inputs", "processes", "use_sudo"), Legacy::IgnoredUnless("false", "it is for BSD: here processes are read from /proc")),
+    (("inputs", "docker", "podman_cache_ttl"), Legacy::Ignored("podman's figures come from the kernel, as docker's do")),
+    (("outputs", "influxdb_v2", "ping_timeout"), Legacy::IgnoredUnless("\"0s\"", HTTP1)),
+    (("outputs", "influxdb_v2", "read_idle_timeout"), Legacy::IgnoredUnless("\"0s\"", HTTP1)),
+    (("outputs", "influxdb_v2", "concurrent_writes"), Legacy::IgnoredUnless("1", "one request is under way at a time, so that the order is kept")),
     (("", "", "ssl_ca"), Legacy::Renamed("tls_ca")),
     (("", "", "ssl_cert"), Legacy::Renamed("tls_cert")),
     (("", "", "ssl_key"), Legacy::Renamed("tls_key")),
+    (("", "", "tls_cipher_suites"), Legacy::Ignored("only suites that are safe are offered")),
+    (("", "", "tls_renegotiation_method"), Legacy::IgnoredUnless("\"never\"", "a connection is not negotiated anew")),
     (("", "", "metricpass"), Legacy::Rejected("its expressions are not part of this agent: use namepass, tagpass and fieldinclude")),
     (("", "", "time_source"), Legacy::Rejected("Telegraf rejects it too where the plugin has no such option: remove it")),
     (("", "", "data_format"), Legacy::Ignored(LINE_PROTOCOL)),
@@ -97,6 +107,14 @@ pub(super) const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
 pub(super) const SECRETS: &[&str] =
     &["basic_password", "basic_username", "bearer_token_string", "password", "token", "username"];
 
+/// Options whose values are not shown, besides [`SECRETS`].
+const OTHER_SECRETS: &[&str] = &["http_headers", "tls_key_pwd"];
+
+/// Whether nothing of an option's value may be shown.
+pub(super) fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key) || OTHER_SECRETS.contains(&key)
+}
+
 /// Names that plugins had before: kind, old name, name now.
 const PLUGINS: &[(&str, &str, &str)] = &[
     ("inputs", "http_listener", "influxdb_listener"),
@@ -126,7 +144,7 @@ pub(super) fn deprecations() -> impl Iterator<Item = String> {
         Legacy::Renamed(new) if plugin.is_empty() => Some(format!("*.{option}: now `{new}`")),
         Legacy::Renamed(new) => Some(format!("{kind}.{plugin}.{option}: now `{new}`")),
         Legacy::Ignored(why) if !plugin.is_empty() => Some(format!("{kind}.{plugin}.{option}: {why}")),
-        Legacy::Ignored(_) | Legacy::Rejected(_) => None,
+        Legacy::Ignored(_) | Legacy::IgnoredUnless(..) | Legacy::Rejected(_) => None,
     });
     plugins.chain(options)
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use self::paths::PathGlob;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::options::OptionError;
 use crate::point::Point;
 
 /// The section `[[inputs.cgroup]]`.
@@ -81,6 +82,19 @@ fn add_file(path: &Path, point: &mut Point) -> Result<(), GatherError> {
 }
 
 impl InputPlugin for Options {
+    fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
+        let mut remarks = Vec::new();
+        for (option, is_empty) in [("paths", self.paths.is_empty()), ("files", self.files.is_empty())] {
+            if is_empty {
+                remarks.push(OptionError::new(option, "is empty: nothing is gathered"));
+            }
+        }
+        for glob in self.paths.iter().filter(|glob| host.is_some() && glob.expand().is_empty()) {
+            remarks.push(OptionError::local("paths", format!("`{}` matches no folder", glob.written())));
+        }
+        remarks
+    }
+
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Cgroup::new(*self, &shared.host)))
     }

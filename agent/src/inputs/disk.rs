@@ -16,6 +16,7 @@ use self::ask::{Asker, Space};
 use self::mounts::Mount;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
+use crate::options::OptionError;
 
 /// The section `[[inputs.disk]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -28,6 +29,29 @@ pub struct Options {
     /// Mount options that leave a mount out; `bind` stands for a bind mount.
     pub(super) ignore_mount_opts: Vec<String>,
 }
+
+/// File systems that hold no data of anybody: they have no space to tell of, so they are not asked for it. Some are where the
+/// agent may not look, such as the credentials of services and the network namespaces of containers.
+const WITHOUT_SPACE: &[&str] = &[
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "fusectl",
+    "mqueue",
+    "nsfs",
+    "proc",
+    "pstore",
+    "ramfs",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "sysfs",
+    "tracefs",
+];
 
 /// The input.
 #[derive(Debug)]
@@ -49,6 +73,7 @@ impl Disk {
         let Options { mount_points, ignore_fs, ignore_mount_opts } = &self.options;
         // Asking an autofs would mount it; what is mounted there has its own line.
         mount.fstype != "autofs"
+            && !WITHOUT_SPACE.contains(&mount.fstype.as_str())
             && !ignore_fs.contains(&mount.fstype)
             && !mount.options.iter().any(|option| ignore_mount_opts.contains(option))
             && (mount_points.is_empty() || mount_points.iter().any(|point| Path::new(point) == mount.point))
@@ -117,6 +142,14 @@ fn percent(used: u64, free: u64) -> f64 {
 }
 
 impl InputPlugin for Options {
+    fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
+        let Some(Ok((mounts, _))) = host.map(mounts::read) else { return Vec::new() };
+        let is_mounted = |point: &&String| mounts.iter().any(|mount| mount.point == Path::new(point));
+        let idle = self.mount_points.iter().filter(|point| !is_mounted(point));
+        idle.map(|point| OptionError::local("mount_points", format!("nothing is mounted at `{point}`")))
+            .collect()
+    }
+
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Disk::new(*self, &shared.host)))
     }
@@ -191,6 +224,29 @@ mod tests {
 32 28 0:32 / /auto rw - autofs systemd-1 rw
 33 28 254:0 /srv /with\\040space ro,relatime - ext4 /dev/vda rw
 ";
+
+    #[tokio::test]
+    async fn file_systems_without_space_are_not_asked() {
+        let root = machine(
+            "28 1 254:0 / / rw - ext4 /dev/vda rw\n\
+             40 28 0:40 / /run/credentials/a.service ro - ramfs none rw\n\
+             41 28 0:4 net:[4026532] /run/docker/netns/b rw - nsfs nsfs rw\n\
+             42 28 0:41 / /dev/shm rw - tmpfs tmpfs rw\n",
+        );
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let statfs = {
+            let asked = Arc::clone(&asked);
+            move |path: &Path| {
+                asked.lock().unwrap().push(path.to_owned());
+                Ok(SPACE)
+            }
+        };
+        let host = Host::at(root.path());
+        let asker = Asker::with(statfs, std::time::Duration::from_secs(60));
+        let mut disk = Disk { asker, ..Disk::new(Options::default(), &host) };
+        assert_eq!(gather(&mut disk).await.unwrap().len(), 2);
+        assert_eq!(*asked.lock().unwrap(), ["/", "/dev/shm"].map(PathBuf::from));
+    }
 
     #[tokio::test]
     async fn each_mount_is_a_point() {

@@ -16,6 +16,7 @@ use self::udev::Properties;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 use crate::host::proc::diskstats::{self, DiskCounters, DiskLine, SECTOR_BYTES};
+use crate::options::OptionError;
 use crate::options::filter::{GlobList, Patterns};
 use crate::point::Point;
 
@@ -167,6 +168,24 @@ fn add_rates(now: &DiskCounters, last: &DiskCounters, interval: Duration, point:
 }
 
 impl InputPlugin for Options {
+    fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
+        let Some(host) = host else { return Vec::new() };
+        let Ok(text) = read_text(&host.proc("diskstats")) else { return Vec::new() };
+        let input = Diskio::new(self.clone(), host);
+        let lines: Vec<DiskLine<'_>> = text.lines().filter_map(diskstats::parse_line).collect();
+        let is_there = |pattern: &Patterns| {
+            lines.iter().any(|line| match pattern {
+                Patterns::Exact(device) => device.iter().any(|device| input.resolve(device) == line.name),
+                globs => {
+                    let properties = Properties::read(line, host).unwrap_or_default();
+                    globs.matches(line.name) || properties.links().any(|link| globs.matches(link))
+                }
+            })
+        };
+        let idle = self.devices.without_match(is_there).into_iter();
+        idle.map(|device| OptionError::local("devices", format!("`{device}` matches no disk"))).collect()
+    }
+
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Diskio::new(*self, &shared.host)))
     }

@@ -29,6 +29,7 @@ use self::points::{ContainerFigures, ContainerPoints, HostCapacity};
 use self::request::Request;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 
+use crate::host::Host;
 use crate::host::cgroupfs::reader::Reader;
 use crate::identity::docker::{Container, Daemon, Selection, Watch};
 use crate::identity::docker::{DiskUsage, DockerClient, Info};
@@ -87,36 +88,43 @@ impl Docker {
     /// The invalid option. A daemon that cannot be reached is no error.
     pub(super) fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
         let mut docker = Self::unwatched(options, shared)?;
-        let Options { docker_label_include: include, docker_label_exclude: exclude, tag_env, .. } =
-            &docker.options;
-        let labels =
-            IncludeExclude::new(("docker_label_include", include), ("docker_label_exclude", exclude))?;
-        let selection = Selection { labels, variables: tag_env.clone() };
+        let selection =
+            Selection { labels: Self::labels(&docker.options)?, variables: docker.options.tag_env.clone() };
         let watch =
             Watch::new(Arc::clone(&docker.client), Arc::clone(&docker.daemon), &shared.names, selection);
         docker.watch.spawn(watch.run().in_current_span());
         Ok(docker)
     }
 
+    /// Which labels become tags.
+    fn labels(options: &Options) -> Result<IncludeExclude, OptionError> {
+        let Options { docker_label_include: include, docker_label_exclude: exclude, .. } = options;
+        IncludeExclude::new(("docker_label_include", include), ("docker_label_exclude", exclude))
+    }
+
+    /// Which containers, by name and by state.
+    fn containers_of(options: &Options) -> Result<(IncludeExclude, IncludeExclude), OptionError> {
+        let names = IncludeExclude::new(
+            ("container_name_include", &options.container_name_include),
+            ("container_name_exclude", &options.container_name_exclude),
+        )?;
+        let states = IncludeExclude::new(
+            ("container_state_include", &options.container_state_include),
+            ("container_state_exclude", &options.container_state_exclude),
+        )?;
+        Ok((names, states))
+    }
+
     fn unwatched(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
-        if options.gather_services {
-            let what = "services of a swarm are not gathered: leave this out";
-            return Err(OptionError::new("gather_services", what));
-        }
         let mut options = options.modern();
         if options.container_state_include.is_empty() && options.container_state_exclude.is_empty() {
             options.container_state_include = vec!["running".into()];
         }
         let client = options.client(|name| std::env::var(name).ok())?;
+        let (names, states) = Self::containers_of(&options)?;
         Ok(Self {
-            names: IncludeExclude::new(
-                ("container_name_include", &options.container_name_include),
-                ("container_name_exclude", &options.container_name_exclude),
-            )?,
-            states: IncludeExclude::new(
-                ("container_state_include", &options.container_state_include),
-                ("container_state_exclude", &options.container_state_exclude),
-            )?,
+            names,
+            states,
             options,
             shared: Arc::clone(shared),
             client: Arc::new(client),
@@ -190,6 +198,16 @@ impl Docker {
 }
 
 impl InputPlugin for Options {
+    fn check(&self, _: &Host) -> Result<(), OptionError> {
+        Docker::labels(self)?;
+        Docker::containers_of(self)?;
+        self.client(|name| std::env::var(name).ok()).map(drop)
+    }
+
+    fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
+        self.remarks()
+    }
+
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Docker::new(*self, shared)?))
     }

@@ -42,11 +42,13 @@ use self::reader::{CgroupReader, read_host_totals, read_kernel_sums};
 use self::snapshot::Snapshot;
 use self::totals::Totals;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
+use crate::host::Host;
 use crate::host::hierarchies::{HierarchyId, walk};
 use crate::kernel::drain::Drain;
 use crate::kernel::load::Probes;
 use crate::kernel::plan::{Group, GroupState, Probe, Report};
 use crate::kernel::records::Record;
+use crate::options::OptionError;
 
 /// The probes, the ledger and the identities behind `[[inputs.ebpf]]`.
 pub struct Ebpf {
@@ -148,14 +150,12 @@ fn log(report: &Report) {
     for (why, advice) in report.hierarchies.parts() {
         tracing::warn!(why, advice, "a cgroup hierarchy is not used");
     }
-    for (group, state) in &report.groups {
-        match state {
-            GroupState::On => tracing::debug!(probe = group.name(), "attached"),
-            GroupState::Off { why, advice } => {
-                tracing::warn!(probe = group.name(), why, advice, "probe is off");
-            }
-            GroupState::NotAsked => {}
-        }
+    for (group, _) in report.groups.iter().filter(|(_, state)| *state == GroupState::On) {
+        tracing::debug!(probe = group.name(), "attached");
+    }
+    for (groups, why, advice) in report.off() {
+        let names: Vec<&str> = groups.into_iter().map(Group::name).collect();
+        tracing::warn!(probe = names.join(", "), why, advice, "probe is off");
     }
 }
 
@@ -207,6 +207,14 @@ impl Attached {
 }
 
 impl InputPlugin for Options {
+    fn check(&self, _: &Host) -> Result<(), OptionError> {
+        Selection::new(self).map(drop)
+    }
+
+    fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
+        self.remarks()
+    }
+
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Ebpf::new(*self, shared)?))
     }
@@ -216,6 +224,10 @@ impl InputPlugin for Options {
 impl Input for Ebpf {
     fn name(&self) -> &'static str {
         "ebpf"
+    }
+
+    fn counts_end_with_it(&self) -> bool {
+        true
     }
 
     fn needs_two_readings(&self) -> bool {

@@ -99,6 +99,24 @@ fn sum<'a, C: 'a>(counts: impl IntoIterator<Item = &'a C>, of: impl Fn(&C) -> &A
     i64::try_from(sum).unwrap_or(i64::MAX)
 }
 
+/// The outputs in which a data format can be chosen. Telegraf's other ones encode by themselves, and are not counted.
+fn serializer(gathered: &Gathered, outputs: &[Arc<Entry<OutputCounts>>]) -> Option<Point> {
+    let counts = outputs.iter().filter(|entry| entry.plugin == "file").map(|entry| &*entry.counts);
+    let counts: Vec<&OutputCounts> = counts.collect();
+    if counts.is_empty() {
+        return None;
+    }
+    let all = |of: fn(&OutputCounts) -> &AtomicU64| sum(counts.iter().copied(), of);
+    let point = gathered.point("internal_serializer").tag("type", "influx").tag("version", VERSION);
+    Some(
+        point
+            .field("metrics_serialized", all(|c| &c.taken))
+            .field("bytes_serialized", all(|c| &c.encoded_bytes))
+            .field("serialization_time_ns", all(|c| &c.encode_time_ns))
+            .field("errors", all(|c| &c.unencodable)),
+    )
+}
+
 impl InputPlugin for Options {
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Internal::new(*self, &shared.telemetry)))
@@ -165,6 +183,9 @@ impl Input for Internal {
                     // An output that cannot connect yet is no error of the start.
                     .field("startup_errors", 0_i64),
             );
+        }
+        if let Some(point) = serializer(gathered, &outputs) {
+            gathered.push(point);
         }
         Ok(())
     }
@@ -241,6 +262,11 @@ mod tests {
         {
             counts.add(counter, n);
         }
+        for (counter, n) in
+            [(&counts.encoded_bytes, 70), (&counts.encode_time_ns, 80), (&counts.unencodable, 1)]
+        {
+            counts.add(counter, n);
+        }
         counts.set(&counts.waiting, 3);
         counts.set(&counts.limit, 10_000);
         let mut internal = Internal::new(Options::default(), &telemetry);
@@ -249,8 +275,17 @@ mod tests {
             ["metrics_added", "metrics_written", "metrics_rejected", "metrics_filtered", "buffer_size"];
         assert_eq!(fields.map(|field| int(&points[1], field)), [9, 5, 1, 2, 3]);
         assert_eq!(points[1].tag_value("output"), Some("file"));
+        let serializer = &points[2];
+        assert_eq!(&*serializer.measurement, "internal_serializer");
+        assert_eq!(serializer.tags.len(), 2);
+        assert_eq!(
+            (serializer.tag_value("type"), int(serializer, "metrics_serialized")),
+            (Some("influx"), 9)
+        );
+        let fields = ["bytes_serialized", "serialization_time_ns", "errors"];
+        assert_eq!(fields.map(|field| int(serializer, field)), [70, 80, 1]);
         file.ended();
         let points = gather(&mut internal).await;
-        assert_eq!((points.len(), int(&points[0], "metrics_written")), (1, 5));
+        assert_eq!((points.len(), int(&points[0], "metrics_written")), (2, 5));
     }
 }

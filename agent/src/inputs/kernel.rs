@@ -13,14 +13,14 @@ use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_
 use crate::host::Host;
 use crate::host::proc::pressure::Pressure;
 use crate::host::proc::stat;
-use crate::options::OptionError;
+use crate::options::{OptionError, nearest};
 use crate::point::Point;
 
 /// The section `[[inputs.kernel]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Also `ksm`, `psi`. Other names are accepted and ignored, as in Telegraf.
+    /// Also `ksm`, `psi`. Other names are accepted with a warning, and ignored.
     pub(super) collect: Vec<String>,
 }
 
@@ -29,6 +29,26 @@ impl Options {
         self.collect.iter().any(|entry| entry == what)
     }
 }
+
+/// What is gathered on request.
+struct Extra {
+    name: &'static str,
+    folder: fn(&Host) -> PathBuf,
+    /// Why the kernel may not have it.
+    lacking: &'static str,
+}
+
+const KSM_EXTRA: Extra = Extra {
+    name: "ksm",
+    folder: |host| host.sys("kernel/mm/ksm"),
+    lacking: "this kernel has no KSM, or HOST_SYS is wrong",
+};
+const PSI_EXTRA: Extra = Extra {
+    name: "psi",
+    folder: |host| host.proc("pressure"),
+    lacking: "this kernel has no PSI (it may have to be booted with psi=1), or HOST_PROC is wrong",
+};
+const EXTRAS: [Extra; 2] = [KSM_EXTRA, PSI_EXTRA];
 
 /// The lines of `stat` that are taken, and the fields that their first numbers are.
 const STAT: [(&str, &[&str]); 5] = [
@@ -72,25 +92,19 @@ pub(super) struct Kernel {
 impl Kernel {
     /// An input for this host's kernel.
     ///
-    /// # Errors
-    /// When KSM is asked for and the kernel has none.
-    pub(super) fn new(options: &Options, host: &Host) -> Result<Self, OptionError> {
-        let ksm = options.has("ksm").then(|| host.sys("kernel/mm/ksm"));
-        if let Some(path) = ksm.as_ref().filter(|path| !path.is_dir()) {
-            let path = path.display();
-            return Err(OptionError::new(
-                "collect",
-                format!(
-                    "{path} is no folder: this kernel has no KSM, or HOST_SYS is wrong; without it, take \"ksm\" out"
-                ),
-            ));
-        }
-        Ok(Self {
+    /// What the kernel lacks is left out.
+    #[must_use]
+    pub(super) fn new(options: &Options, host: &Host) -> Self {
+        let folder = |extra: &Extra| {
+            let path = options.has(extra.name).then(|| (extra.folder)(host));
+            path.filter(|path| path.is_dir())
+        };
+        Self {
             stat: host.proc("stat"),
             entropy: host.proc("sys/kernel/random/entropy_avail"),
-            ksm,
-            pressure: options.has("psi").then(|| host.proc("pressure")),
-        })
+            ksm: folder(&KSM_EXTRA),
+            pressure: folder(&PSI_EXTRA),
+        }
     }
 
     fn add_stat(&self, point: &mut Point) -> Result<(), GatherError> {
@@ -166,8 +180,26 @@ fn add_stall(resource: &'static str, line: &str, gathered: &mut Gathered) -> Res
 }
 
 impl InputPlugin for Options {
+    fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
+        let mut remarks = Vec::new();
+        let names = EXTRAS.map(|extra| extra.name);
+        for name in self.collect.iter().filter(|name| !names.contains(&name.as_str())) {
+            let what =
+                format!("there is no `{name}`{}; there are: {}", nearest(name, &names), names.join(", "));
+            remarks.push(OptionError::new("collect", what));
+        }
+        for extra in EXTRAS.iter().filter(|extra| self.has(extra.name)) {
+            if let Some(path) = host.map(extra.folder).filter(|path| !path.is_dir()) {
+                let Extra { name, lacking, .. } = extra;
+                let what = format!("\"{name}\" is left out: {} is no folder: {lacking}", path.display());
+                remarks.push(OptionError::local("collect", what));
+            }
+        }
+        remarks
+    }
+
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
-        Ok(Box::new(Kernel::new(&self, &shared.host)?))
+        Ok(Box::new(Kernel::new(&self, &shared.host)))
     }
 }
 
@@ -201,7 +233,7 @@ mod tests {
 
     fn kernel(collect: &[&str], root: &Path) -> Kernel {
         let collect = collect.iter().map(|name| (*name).to_owned()).collect();
-        Kernel::new(&Options { collect }, &Host::at(root)).unwrap()
+        Kernel::new(&Options { collect }, &Host::at(root))
     }
 
     fn machine() -> tempfile::TempDir {
@@ -234,9 +266,18 @@ mod tests {
     #[tokio::test]
     async fn ksm_adds_its_files() {
         let root = machine();
-        let refused = Kernel::new(&Options { collect: vec!["ksm".into()] }, &Host::at(root.path()));
-        let error = refused.unwrap_err().to_string();
-        assert!(error.contains("/sys/kernel/mm/ksm is no folder"), "{error}");
+        // A kernel without it: said at the start, and the rest goes on.
+        let options = Options { collect: ["ksm", "kms", "psi"].map(str::to_owned).to_vec() };
+        let said: Vec<_> =
+            options.remarks(Some(&Host::at(root.path()))).into_iter().map(|r| r.what).collect();
+        assert_eq!(said[0], "there is no `kms`: did you mean `ksm`?; there are: ksm, psi");
+        assert!(
+            said[1].starts_with("\"ksm\" is left out: ")
+                && said[1].contains("/sys/kernel/mm/ksm is no folder")
+        );
+        assert!(said[2].starts_with("\"psi\" is left out: "), "{said:?}");
+        assert_eq!(options.remarks(None).len(), 1, "another machine may have them");
+        assert_eq!(gather(&mut kernel(&["ksm", "psi"], root.path())).await.unwrap().len(), 1);
         for (n, (file, _)) in KSM.iter().enumerate() {
             write(root.path(), &format!("sys/kernel/mm/ksm/{file}"), format!("{n}\n"));
         }

@@ -30,7 +30,7 @@ use crate::identity::kubelet::{Access, Error, Kubelet, KubeletClient, Listing, N
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
 use crate::options::secret::Secret;
-use crate::options::tls::Tls;
+use crate::options::tls::{Tls, UNCHECKED};
 
 /// Telegraf's; it also replaces one below a second.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,8 +41,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// The kubelet; empty means port 10250 of `$NODE_IP`, `$HOST_IP` or this machine, whose certificate is then not
-    /// checked.
+    /// The kubelet; empty means port 10250 of `$NODE_IP`, `$HOST_IP` or this machine, whose certificate is then
+    /// checked only by `tls_ca`.
     pub(super) url: String,
     /// A file with the token, read for each request; empty means the pod's own.
     pub(super) bearer_token: String,
@@ -55,7 +55,7 @@ pub struct Options {
     /// Labels of pods that do not.
     pub(super) label_exclude: Vec<String>,
     /// For one request; less than 1 s means 5 s.
-    #[serde(deserialize_with = "crate::options::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_or::<_, 5>")]
     pub(super) response_timeout: Duration,
     /// For `https`.
     pub(super) tls: Tls,
@@ -85,7 +85,7 @@ impl Options {
         let mut tls = self.tls.clone();
         let url = if self.url.is_empty() {
             // Only the address of this node's kubelet is known, and its certificate is mostly self-signed.
-            tls.insecure_skip_verify = true;
+            tls.insecure_skip_verify |= tls.tls_ca.is_empty();
             node_url(host.node_ip())
         } else {
             self.url.clone()
@@ -96,6 +96,11 @@ impl Options {
             (path, _) => Token::File(path.to_owned()),
         };
         KubeletClient::new(&Access { url, token, timeout: self.timeout(), tls })
+    }
+
+    /// Which labels become tags.
+    fn labels(&self) -> Result<IncludeExclude, OptionError> {
+        IncludeExclude::new(("label_include", &self.label_include), ("label_exclude", &self.label_exclude))
     }
 
     fn timeout(&self) -> Duration {
@@ -122,14 +127,10 @@ impl Kubernetes {
     /// # Errors
     /// The invalid option. A kubelet that does not answer is no error.
     pub(super) fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, OptionError> {
-        let (include, exclude) = (&options.label_include, &options.label_exclude);
-        let labels = IncludeExclude::new(("label_include", include), ("label_exclude", exclude))?;
+        let labels = options.labels()?;
         let client = options.client(&shared.host)?;
         if options.url.is_empty() {
-            tracing::info!(
-                kubelet = client.url(),
-                "`url` is empty: this node's kubelet is used, and its certificate not checked"
-            );
+            tracing::info!(kubelet = client.url(), "`url` is empty: this node's kubelet is used");
         }
         let kubelet = Kubelet::new(client, &shared.names, move |key| labels.takes(key), |_| false);
         Ok(Self {
@@ -205,6 +206,25 @@ fn has_all(listing: &Listing, summary: &Summary) -> bool {
 }
 
 impl InputPlugin for Options {
+    fn check(&self, host: &Host) -> Result<(), OptionError> {
+        self.labels()?;
+        self.client(host).map(drop)
+    }
+
+    fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
+        let mut remarks = self.tls.remarks(self.url.starts_with("https"));
+        if self.url.is_empty() && (self.tls.tls_ca.is_empty() || self.tls.insecure_skip_verify) {
+            remarks.retain(|remark| remark.option != "insecure_skip_verify");
+            remarks.push(OptionError::new("url", format!("is empty, and {UNCHECKED}")));
+        }
+        if !self.label_include.is_empty() && self.label_exclude.iter().any(|label| label == "*") {
+            let what =
+                "has no effect: `label_exclude` takes every label away, unless it is set: label_exclude = []";
+            remarks.push(OptionError::new("label_include", what));
+        }
+        remarks
+    }
+
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Kubernetes::new(*self, shared)?))
     }

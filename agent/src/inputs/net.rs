@@ -15,6 +15,7 @@ use self::flags::InterfaceFlags;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 use crate::host::proc::net_dev::{self, InterfaceLine};
+use crate::options::OptionError;
 use crate::options::filter::GlobList;
 
 /// The section `[[inputs.net]]`.
@@ -74,6 +75,24 @@ impl Net {
 }
 
 impl InputPlugin for Options {
+    fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
+        let mut remarks = Vec::new();
+        if self.ignore_protocol_stats == Some(false) {
+            let what = "has no effect: Telegraf has no counters of protocols since 1.37";
+            remarks.push(OptionError::new("ignore_protocol_stats", what));
+        }
+        let Some(Ok((path, text))) = host.map(|host| Net::new(self.clone(), host).read()) else {
+            return remarks;
+        };
+        let names: Vec<&str> =
+            text.lines().skip(2).filter_map(|l| Some(net_dev::parse_line(l)?.name)).collect();
+        for name in self.interfaces.without_match(|pattern| names.iter().any(|name| pattern.matches(name))) {
+            let what = format!("`{name}` matches no interface in {}", path.display());
+            remarks.push(OptionError::local("interfaces", what));
+        }
+        remarks
+    }
+
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Net::new(*self, &shared.host)))
     }

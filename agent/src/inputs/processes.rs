@@ -21,10 +21,7 @@ use crate::host::proc::pid_stat;
 /// The section `[[inputs.processes]]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Options {
-    /// For the BSDs, where Telegraf asks `ps`; without effect on Linux.
-    pub(super) use_sudo: bool,
-}
+pub struct Options {}
 
 /// The input.
 #[derive(Debug)]
@@ -206,8 +203,7 @@ mod tests {
         write(root.path(), "proc/99", "no folder");
         std::fs::create_dir(root.path().join("proc/100")).unwrap();
         write(root.path(), "proc/123456789012345678901234567890/stat", "x");
-        let points =
-            gather(&mut Processes::new(Options { use_sudo: true }, &Host::at(root.path()))).await.unwrap();
+        let points = gather(&mut Processes::new(Options {}, &Host::at(root.path()))).await.unwrap();
         assert_eq!((points.len(), points[0].tags.len()), (1, 0));
         let expected = [
             ("running", 1),

@@ -182,7 +182,7 @@ fn everything(host: &Host) -> Vec<(&'static [&'static str], Box<dyn Input>)> {
         (&["mem"], Box::new(mem::Mem::new(mem, host))),
         (&["swap"], Box::new(swap::Swap::new(Default::default(), host))),
         (&["system"], Box::new(system::System::new(system, host))),
-        (&["kernel", "pressure"], Box::new(kernel::Kernel::new(&kernel, host).unwrap())),
+        (&["kernel", "pressure"], Box::new(kernel::Kernel::new(&kernel, host))),
         (&["processes"], Box::new(processes::Processes::new(Default::default(), host))),
         (&["diskio"], Box::new(diskio::Diskio::new(Default::default(), host))),
         (&["net"], Box::new(net::Net::new(Default::default(), host))),

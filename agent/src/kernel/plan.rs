@@ -116,10 +116,30 @@ pub struct Report {
 }
 
 impl Report {
+    /// What is off and why, one for each cause: the groups, what is in the way, what to do about it.
+    #[must_use]
+    pub fn off(&self) -> Vec<(Vec<Group>, &str, &str)> {
+        let mut causes: Vec<(Vec<Group>, &str, &str)> = Vec::new();
+        for (group, state) in &self.groups {
+            let GroupState::Off { why, advice } = state else { continue };
+            match causes.iter_mut().find(|(_, known, _)| known == why) {
+                Some((groups, ..)) => groups.push(*group),
+                None => causes.push((vec![*group], why, advice)),
+            }
+        }
+        causes
+    }
+
     /// Whether a probe is at work.
     #[must_use]
     pub fn is_on(&self, probe: Probe) -> bool {
         self.is_group_on(Group::Probe(probe))
+    }
+
+    /// Whether anything is at work.
+    #[must_use]
+    pub fn is_any_on(&self) -> bool {
+        self.groups.iter().any(|(_, state)| *state == GroupState::On)
     }
 
     /// Whether a group is at work.

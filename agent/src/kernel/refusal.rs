@@ -9,7 +9,8 @@ pub(super) fn off(why: impl Into<String>, advice: impl Into<String>) -> GroupSta
     GroupState::Off { why: why.into(), advice: advice.into() }
 }
 
-/// The state after the kernel refused something, with the advice that fits the error number.
+/// The state after the kernel refused something, with the advice that fits the error number. What only privileges or memory are
+/// missing for says so in the same words for whatever was refused: it is one cause.
 pub(super) fn refused(what: &str, error: &(dyn std::error::Error + 'static)) -> GroupState {
     let mut chain: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut number = None;
@@ -37,6 +38,41 @@ pub(super) fn refused(what: &str, error: &(dyn std::error::Error + 'static)) -> 
     let telling: Vec<&str> = telling.collect();
     let why = telling[telling.len().saturating_sub(3)..].join(" | ");
     tracing::debug!(what, error = text, "refused by the kernel");
+    let has_verdict = text.lines().nth(1).is_some();
+    if let Some(number @ (libc::EPERM | libc::EACCES | libc::ENOMEM)) = number
+        && (number != libc::EACCES || !has_verdict)
+    {
+        return off(format!("the kernel refuses it: {}", io::Error::from_raw_os_error(number)), advice);
+    }
     let number = number.map(|n| format!(" ({})", io::Error::from_raw_os_error(n))).unwrap_or_default();
     off(format!("{what}: {why}{number}"), advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Refusal(&'static str, #[source] io::Error);
+
+    fn state(what: &str, text: &'static str, number: i32) -> GroupState {
+        refused(what, &Refusal(text, io::Error::from_raw_os_error(number)))
+    }
+
+    #[test]
+    fn one_cause_has_one_state_whatever_was_refused() {
+        let first = state("maps", "failed to create map `RECORDS`", libc::EPERM);
+        assert_eq!(first, state("cpu_sched_switch", "failed to load the program", libc::EPERM));
+        let GroupState::Off { why, advice } = first else { panic!() };
+        assert_eq!(why, "the kernel refuses it: Operation not permitted (os error 1)");
+        assert!(advice.contains("capabilities BPF and PERFMON"), "{advice}");
+    }
+
+    #[test]
+    fn what_the_verifier_said_is_kept() {
+        let text = "the verifier rejected it\n0: r1 = 1\nR1 type=scalar expected=fp\nprocessed 1 insns";
+        let GroupState::Off { why, .. } = state("net_egress", text, libc::EACCES) else { panic!() };
+        assert!(why.starts_with("net_egress: ") && why.contains("R1 type=scalar"), "{why}");
+    }
 }

@@ -39,6 +39,14 @@ pub enum StartupErrorBehavior {
     Ignore,
 }
 
+impl StartupErrorBehavior {
+    /// Whether the agent starts all the same.
+    #[must_use]
+    pub fn goes_on(self) -> bool {
+        self != Self::Error
+    }
+}
+
 /// The options that every input has.
 #[derive(Clone, Debug)]
 pub struct InputCommon {

@@ -15,10 +15,10 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Ok(Duration::ZERO);
     }
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|_| not_a_duration(text));
+    if let Some(seconds) = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite()) {
+        return of_seconds(seconds);
     }
-    sum_of_parts(text, Some(86_400.0))
+    sum_of_parts(text, Some(86_400.0)).and_then(bounded)
 }
 
 /// A duration in an option that every plugin has: only Go's syntax.
@@ -29,7 +29,25 @@ pub(crate) fn parse_go(text: &str) -> Result<Duration, String> {
     match text {
         "" => Err(not_a_duration(text)),
         "0" => Ok(Duration::ZERO),
-        _ => sum_of_parts(text, None),
+        _ => sum_of_parts(text, None).and_then(bounded),
+    }
+}
+
+/// The longest duration, Go's: 292 years. Any moment plus this one can be told.
+const LONGEST: Duration = Duration::from_nanos(i64::MAX as u64);
+
+fn bounded(duration: Duration) -> Result<Duration, String> {
+    if duration <= LONGEST { Ok(duration) } else { Err(TOO_LONG.into()) }
+}
+
+const TOO_LONG: &str = "a duration cannot be longer than 292 years";
+const NEGATIVE: &str = "a duration cannot be negative";
+
+fn of_seconds(seconds: f64) -> Result<Duration, String> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) => bounded(duration),
+        Err(_) if seconds < 0.0 => Err(NEGATIVE.into()),
+        Err(_) => Err(TOO_LONG.into()),
     }
 }
 
@@ -40,6 +58,9 @@ fn not_a_duration(text: &str) -> String {
 /// `day` is the length of a `d`, if that unit is allowed.
 fn sum_of_parts(text: &str, day: Option<f64>) -> Result<Duration, String> {
     let bad = || not_a_duration(text);
+    if text.starts_with('-') && sum_of_parts(&text[1..], day).is_ok() {
+        return Err(NEGATIVE.into());
+    }
     let mut rest = text;
     let mut sum = Duration::ZERO;
     while !rest.is_empty() {
@@ -78,18 +99,12 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         }
 
         fn visit_i64<E: Error>(self, seconds: i64) -> Result<Duration, E> {
-            u64::try_from(seconds)
-                .map(Duration::from_secs)
-                .map_err(|_| E::custom("a duration cannot be negative"))
-        }
-
-        fn visit_u64<E: Error>(self, seconds: u64) -> Result<Duration, E> {
-            Ok(Duration::from_secs(seconds))
+            let seconds = u64::try_from(seconds).map_err(|_| E::custom(NEGATIVE))?;
+            bounded(Duration::from_secs(seconds)).map_err(E::custom)
         }
 
         fn visit_f64<E: Error>(self, seconds: f64) -> Result<Duration, E> {
-            Duration::try_from_secs_f64(seconds)
-                .map_err(|_| E::custom("a duration cannot be negative or infinite"))
+            of_seconds(seconds).map_err(E::custom)
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
@@ -97,6 +112,30 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         }
     }
     deserializer.deserialize_any(DurationVisitor)
+}
+
+/// As [`deserialize`], for an option that cannot be zero: zero and an empty text mean the default, as in Telegraf.
+///
+/// # Errors
+/// The value is no duration.
+pub(crate) fn deserialize_or<'de, D: Deserializer<'de>, const SECONDS: u64>(
+    deserializer: D,
+) -> Result<Duration, D::Error> {
+    let duration = deserialize(deserializer)?;
+    Ok(if duration.is_zero() { Duration::from_secs(SECONDS) } else { duration })
+}
+
+/// As [`deserialize_size`], for an option that cannot be zero.
+///
+/// # Errors
+/// The value is no size, or is out of range.
+pub(crate) fn deserialize_size_or<'de, D: Deserializer<'de>, const BYTES: u32>(
+    deserializer: D,
+) -> Result<u32, D::Error> {
+    Ok(match deserialize_size(deserializer)? {
+        0 => BYTES,
+        bytes => bytes,
+    })
 }
 
 /// Deserializes a size in bytes: a number, or text with a decimal (`KB`) or binary (`KiB`) unit; an empty one is 0.
@@ -168,6 +207,7 @@ mod tests {
     #[case("10µs", 10_000)]
     #[case("1.5d", 129_600_000_000_000)]
     #[case("7", 7_000_000_000)]
+    #[case("2562047h", 9_223_369_200_000_000_000)]
     #[case("", 0)]
     fn durations(#[case] text: &str, #[case] ns: u128) {
         assert_eq!(parse(text).map(|d| d.as_nanos()), Ok(ns));
@@ -179,6 +219,9 @@ mod tests {
     #[case("-1s")]
     #[case("1e400")]
     #[case("99999999999999999999d")]
+    #[case("2562048h")]
+    #[case("9223372037")]
+    #[case("-7")]
     #[case("1..2s")]
     #[case("é")]
     fn invalid_durations(#[case] text: &str) {

@@ -77,6 +77,13 @@ pub struct GlobList {
 }
 
 impl GlobList {
+    /// The entries that match nothing, each held alone against what there is.
+    pub fn without_match(&self, matches: impl Fn(&Patterns) -> bool) -> Vec<&str> {
+        let pattern = |entry: &String| Patterns::new(std::slice::from_ref(entry)).ok().flatten();
+        let idle = self.list.iter().filter(|entry| pattern(entry).is_some_and(|pattern| !matches(&pattern)));
+        idle.map(String::as_str).collect()
+    }
+
     /// The globs, or `None` when the list is empty.
     #[must_use]
     pub fn patterns(&self) -> Option<&Patterns> {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::OptionError;
 use super::secret::Secret;
 
 /// Telegraf's options for TLS clients. In a file they are among the plugin's own; `config` collects them.
@@ -18,19 +19,39 @@ pub struct Tls {
     pub tls_key_pwd: Secret,
     /// `TLS10` to `TLS13`; the minimum is 1.2 in any case.
     pub tls_min_version: String,
-    /// Accepted and ignored: only safe suites are offered.
-    pub tls_cipher_suites: Vec<String>,
     /// The name that the server's certificate must have, if it is not the URL's.
     pub tls_server_name: String,
-    /// Accepted and ignored: there is no renegotiation.
-    pub tls_renegotiation_method: String,
-    /// Accepted and ignored: the URL says whether TLS is used.
+    /// Whether TLS is used, where the address does not say it (docker's `tcp`).
     pub tls_enable: Option<bool>,
     /// The server's certificate is not verified.
     pub insecure_skip_verify: bool,
 }
 
+/// What is said where `insecure_skip_verify` applies.
+pub(crate) const UNCHECKED: &str = "the server's certificate is not checked, and passwords and tokens go to whoever answers: name its authority in `tls_ca`";
+
 impl Tls {
+    /// What the options do not do, or do at a risk; `is_used` is whether the address asks for TLS.
+    pub(crate) fn remarks(&self, is_used: bool) -> Vec<OptionError> {
+        let mut remarks = Vec::new();
+        if self.insecure_skip_verify && is_used {
+            remarks.push(OptionError::new("insecure_skip_verify", UNCHECKED));
+        }
+        if self.insecure_skip_verify && !self.tls_ca.is_empty() {
+            remarks.push(OptionError::new(
+                "tls_ca",
+                "has no effect with `insecure_skip_verify`: remove one of them",
+            ));
+        }
+        if self.tls_enable.is_some_and(|enable| enable != is_used) {
+            remarks.push(OptionError::new(
+                "tls_enable",
+                "has no effect: the URL says whether TLS is used, by https",
+            ));
+        }
+        remarks
+    }
+
     /// The options' names.
     pub const KEYS: &'static [&'static str] = &[
         "tls_ca",
@@ -38,9 +59,7 @@ impl Tls {
         "tls_key",
         "tls_key_pwd",
         "tls_min_version",
-        "tls_cipher_suites",
         "tls_server_name",
-        "tls_renegotiation_method",
         "tls_enable",
         "insecure_skip_verify",
     ];

@@ -27,6 +27,8 @@ pub(super) struct Reply {
     pub(super) error_header: Option<String>,
     /// `Retry-After`
     pub(super) retry_after: Option<String>,
+    /// `Location`, without its query.
+    pub(super) location: Option<String>,
     pub(super) body: String,
 }
 
@@ -61,6 +63,17 @@ impl Reply {
         of_body.or_else(|| self.error_header.clone()).filter(|error| !error.is_empty())
     }
 
+    /// What is said of a response that is no InfluxDB's: a page of a proxy or a captive portal, which says nothing about the
+    /// lines, or a redirect. That is not followed: a POST could become a GET, and a password could go to a stranger.
+    fn of_another(&self) -> String {
+        let status = self.status;
+        if !status.is_redirection() {
+            return format!("unexpected answer {status}: {}", shortened(self.body.trim()));
+        }
+        let place = self.location.as_deref().unwrap_or("a place that it does not name");
+        format!("{status}: the server refers to {place}: write the URL that it is at now in `urls`")
+    }
+
     /// What the response to a write means.
     ///
     /// What only a person can fix (a wrong password, a missing retention policy) is [`Answer::Retry`]: the points are worth
@@ -79,10 +92,9 @@ impl Reply {
         let retry = |reason: String| Meaning::Answer(Answer::Retry { reason, after, route_only: false });
         let retry_route = |reason: String| Meaning::Answer(Answer::Retry { reason, after, route_only: true });
         let Some(error) = self.error() else {
-            // A page of a proxy or a captive portal: it says nothing about the lines, except about their size.
             return match self.status {
                 StatusCode::PAYLOAD_TOO_LARGE => Meaning::Answer(Answer::Rejected(self.status.to_string())),
-                status => retry(format!("unexpected answer {status}: {}", shortened(self.body.trim()))),
+                _ => retry(self.of_another()),
             };
         };
         let has = |text: &str| error.contains(text);
@@ -146,6 +158,7 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             error_header: None,
             retry_after: None,
+            location: None,
             body: body.into(),
         }
     }
@@ -196,6 +209,16 @@ mod tests {
     #[case::garbage(599, "\u{0}", "retry")]
     fn meanings(#[case] status: u16, #[case] body: &str, #[case] expected: &str) {
         assert_eq!(in_short(&reply(status, body).meaning(Api::V1)), expected);
+    }
+
+    #[test]
+    fn a_redirect_is_told_with_where_it_leads() {
+        let moved = Reply { location: Some("https://db:8086/write".into()), ..reply(307, "") };
+        let Meaning::Answer(Answer::Retry { reason, .. }) = moved.meaning(Api::V2) else { panic!() };
+        assert!(
+            reason.contains("307") && reason.contains("refers to https://db:8086/write: write the URL"),
+            "{reason}"
+        );
     }
 
     fn in_short(meaning: &Meaning) -> String {

@@ -68,6 +68,8 @@ struct Line {
 pub(super) struct Added {
     /// Lines added to the buffer.
     pub(super) lines: usize,
+    /// Their length.
+    pub(super) bytes: usize,
     /// Points with a field that does not fit into a line; they are dropped.
     pub(super) too_long: usize,
 }
@@ -126,7 +128,7 @@ impl Buffer {
             start = *end;
         }
         self.keep_to_limit();
-        Added { lines: ends.len(), ..added }
+        Added { lines: ends.len(), bytes: start, ..added }
     }
 
     /// Removes the oldest lines whose route is not blocked: at most a batch, of one route. `None` when there are none.
@@ -289,7 +291,7 @@ mod tests {
         let too_long = Point::new("m", Timestamp(7)).field("a", "123456789");
         assert_eq!(
             buffer.extend([Cow::Borrowed(&long), Cow::Borrowed(&too_long)]),
-            Added { lines: 2, too_long: 1 }
+            Added { lines: 2, bytes: "m a=1i 7\nm b=22222i 7\n".len(), too_long: 1 }
         );
         assert_eq!(take(&mut buffer).lines, ["m a=1i 7\n", "m b=22222i 7\n"].map(Bytes::from));
     }

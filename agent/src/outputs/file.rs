@@ -21,8 +21,6 @@ use crate::service::rotation::{RotatingFile, Rotation};
 pub struct Options {
     /// Where to write: paths, or `stdout`.
     pub files: Vec<String>,
-    /// Accepted and ignored: lines are always written in batches, which makes no difference in this format.
-    pub use_batch_format: bool,
     /// A file older than this is rotated; zero means never.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub rotation_interval: Duration,
@@ -51,7 +49,6 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             files: vec!["stdout".into()],
-            use_batch_format: false,
             rotation_interval: Duration::ZERO,
             rotation_max_size: 0,
             rotation_max_archives: 5,

@@ -14,13 +14,15 @@ use super::servers::{self, Credentials, Reach, Server, Servers};
 use super::udp::Udp;
 use super::{Answer, Output, OutputPlugin, shortened};
 use crate::line_protocol::Format;
-use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
+use crate::options::{OptionError, nearest};
 use crate::outputs::batch::{Encoding, RouteTag};
 
 /// The server when none is configured.
 const DEFAULT_URL: &str = "http://localhost:8086";
+/// The longest UDP packet, as in Telegraf.
+const DEFAULT_PAYLOAD: u32 = 512;
 
 /// The section `[[outputs.influxdb]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -47,7 +49,7 @@ pub struct Options {
     /// Password.
     pub password: Secret,
     /// The limit for a whole request.
-    #[serde(deserialize_with = "crate::options::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_or::<_, 5>")]
     pub timeout: Duration,
     /// `gzip`; anything else means plain text.
     pub content_encoding: String,
@@ -62,7 +64,7 @@ pub struct Options {
     /// The address of this host to send from; empty means the system's choice.
     pub local_address: String,
     /// The maximum bytes of a UDP packet; a longer point is split into several.
-    #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_size_or::<_, DEFAULT_PAYLOAD>")]
     pub udp_payload: u32,
     /// Unsigned integers are written as such.
     pub influx_uint_support: bool,
@@ -92,7 +94,7 @@ impl Default for Options {
             http_proxy: String::new(),
             user_agent: String::new(),
             local_address: String::new(),
-            udp_payload: 512,
+            udp_payload: DEFAULT_PAYLOAD,
             influx_uint_support: false,
             influx_omit_timestamp: false,
             tls: Tls::default(),
@@ -250,6 +252,31 @@ impl<'a> Target<'a> {
 }
 
 impl OutputPlugin for Options {
+    fn remarks(&self) -> Vec<OptionError> {
+        let mut remarks = self.tls.remarks(self.urls.iter().any(|url| url.starts_with("https")));
+        if !["gzip", "identity"].contains(&self.content_encoding.as_str()) {
+            let near = nearest(&self.content_encoding, &["gzip", "identity"]);
+            let what = format!(
+                "there is no `{}`{near}: lines are sent as plain text, as with \"identity\"",
+                self.content_encoding
+            );
+            remarks.push(OptionError::new("content_encoding", what));
+        }
+        let levels = ["", "any", "one", "quorum", "all"];
+        if !levels.contains(&self.write_consistency.as_str()) {
+            let near = nearest(&self.write_consistency, &levels[1..]);
+            let what =
+                format!("there is no `{}`{near}; there are: any, one, quorum, all", self.write_consistency);
+            remarks.push(OptionError::new("write_consistency", what));
+        }
+        // Values are not shown: a password may be one.
+        if self.urls.iter().any(|url| !Udp::is_for(url) && url.contains('?')) {
+            let what = "has a URL with a query, which is not sent: write `database`, `username`, `password` and the like";
+            remarks.push(OptionError::new("urls", what));
+        }
+        remarks
+    }
+
     fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError> {
         Ok(vec![Box::new(Influxdb::new(*self)?)])
     }

@@ -37,7 +37,7 @@ pub struct Options {
     /// Leave that tag out of the lines.
     pub exclude_bucket_tag: bool,
     /// The limit for a whole request.
-    #[serde(deserialize_with = "crate::options::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_or::<_, 5>")]
     pub timeout: Duration,
     /// Headers of each request, which override the agent's own.
     pub http_headers: BTreeMap<String, Secret>,
@@ -53,20 +53,12 @@ pub struct Options {
     pub influx_omit_timestamp: bool,
     /// The address of this host to send from; empty means the system's choice.
     pub local_address: String,
-    /// Accepted and ignored: it is about HTTP/2, and the agent uses HTTP/1.1.
-    #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub ping_timeout: Duration,
-    /// Accepted and ignored, likewise.
-    #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub read_idle_timeout: Duration,
     /// Bytes of lines, before compression, in each `rate_limit_period`; 0 means no limit.
     #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
     pub rate_limit: u64,
     /// See `rate_limit`.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
     pub rate_limit_period: Duration,
-    /// Accepted and ignored: one request is in flight at a time, so that the order is kept.
-    pub concurrent_writes: u32,
     /// For `https`.
     pub tls: Tls,
 }
@@ -88,11 +80,8 @@ impl Default for Options {
             influx_uint_support: false,
             influx_omit_timestamp: false,
             local_address: String::new(),
-            ping_timeout: Duration::ZERO,
-            read_idle_timeout: Duration::ZERO,
             rate_limit: 0,
             rate_limit_period: Duration::ZERO,
-            concurrent_writes: 1,
             tls: Tls::default(),
         }
     }
@@ -119,8 +108,8 @@ impl InfluxdbV2 {
             return Err(OptionError::new("content_encoding", what));
         }
         if options.rate_limit > 0 && options.rate_limit_period.is_zero() {
-            let what = "is missing: it is the period that `rate_limit` applies to, such as \"1m\"";
-            return Err(OptionError::new("rate_limit_period", what));
+            let what = "needs `rate_limit_period`, the period that it applies to, such as \"1m\"";
+            return Err(OptionError::new("rate_limit", what));
         }
         // The message must not contain it: it is a secret.
         let token = HeaderValue::from_str(&format!("Token {}", options.token.expose()));
@@ -148,6 +137,10 @@ impl InfluxdbV2 {
 }
 
 impl OutputPlugin for Options {
+    fn remarks(&self) -> Vec<OptionError> {
+        self.tls.remarks(self.urls.iter().any(|url| url.starts_with("https")))
+    }
+
     fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError> {
         Ok(vec![Box::new(InfluxdbV2::new(*self)?)])
     }
@@ -260,7 +253,7 @@ mod tests {
 
     #[rstest]
     #[case(Options { content_encoding: "deflate".into(), ..Options::default() }, "`content_encoding`: `deflate`: it is gzip")]
-    #[case(Options { rate_limit: 1, ..Options::default() }, "`rate_limit_period`: is missing")]
+    #[case(Options { rate_limit: 1, ..Options::default() }, "`rate_limit`: needs `rate_limit_period`")]
     #[case(Options { token: "sec\nret".into(), ..Options::default() }, "`token`: has characters")]
     #[case(Options { urls: vec!["udp://h:1".into()], ..Options::default() }, "`urls`: `udp://h:1` is of a protocol")]
     fn rejects_what_it_cannot_use(#[case] options: Options, #[case] expected: &str) {

@@ -175,10 +175,14 @@ impl Sender {
 
     /// Adds the points of one gather, filtered and named by the output's options.
     fn take(&mut self, points: &[Point]) {
-        let mut passed = 0;
+        let (mut passed, start) = (0, Instant::now());
         let processed = points.iter().filter_map(|point| self.common.process(point));
         let added = self.buffer.extend(processed.inspect(|_| passed += 1));
         self.counts.add(&self.counts.taken, (added.lines + added.too_long) as u64);
+        self.counts.add(&self.counts.encoded_bytes, added.bytes as u64);
+        self.counts.add(&self.counts.unencodable, added.too_long as u64);
+        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.counts.add(&self.counts.encode_time_ns, took);
         self.counts.add(&self.counts.filtered, (points.len() - passed) as u64);
         self.counts.add(&self.counts.rejected, added.too_long as u64);
         self.too_long += added.too_long;

@@ -168,7 +168,12 @@ impl Server {
         match header(&response, "x-influxdb-version") {
             Some(version) => Ok(format!("InfluxDB {version}")),
             None if response.status() == StatusCode::NO_CONTENT => Ok("no version given".into()),
-            None => Err(format!("answers {} to /ping: not an InfluxDB", response.status())),
+            None => {
+                let to = header(&response, "location").map_or_else(String::new, |place| {
+                    format!(" and refers to {}", without_secrets(place.split('?').next().unwrap_or_default()))
+                });
+                Err(format!("answers {} to /ping{to}: not an InfluxDB", response.status()))
+            }
         }
     }
 
@@ -275,7 +280,7 @@ pub(super) fn local_address(text: &str) -> Result<Option<SocketAddr>, OptionErro
             .and_then(|mut all| all.next()),
     };
     let what = || format!("`{text}` is not an address of this host: write it as 192.0.2.1");
-    found.map(Some).ok_or_else(|| OptionError::new("local_address", what()))
+    found.map(Some).ok_or_else(|| OptionError::local("local_address", what()))
 }
 
 fn parse(text: &str, keeps_query: bool) -> Result<Url, OptionError> {
@@ -334,6 +339,8 @@ async fn reply(mut response: Response) -> Result<Reply, String> {
         status: response.status(),
         error_header: header(&response, "x-influxdb-error"),
         retry_after: header(&response, "retry-after"),
+        location: header(&response, "location")
+            .map(|place| without_secrets(place.split('?').next().unwrap_or(""))),
         body: String::from_utf8_lossy(&body).into_owned(),
     })
 }
@@ -478,5 +485,29 @@ mod tests {
         let firsts: std::collections::BTreeSet<usize> =
             (0..1_000).map(|_| Servers::new(vec!["a", "b", "c"]).first).collect();
         assert_eq!(firsts.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_told_with_its_place_and_without_its_query() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = async {
+            for _ in 0..2 {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let _ = connection.read(&mut [0; 4096]).await.unwrap();
+                let answer = "HTTP/1.1 307 Temporary Redirect\r\nLocation: https://u:hunter2@db:8086/write?p=hunter2\r\n\
+                              Content-Length: 0\r\nConnection: close\r\n\r\n";
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        let servers = servers(&[&url], Credentials::None).unwrap();
+        let client = async {
+            let reply = servers[0].write("write", &[], &Bytes::from_static(b"m f=1\n")).await.unwrap();
+            assert_eq!(reply.location.as_deref(), Some("https://…@db:8086/write"));
+            let said = servers[0].ping().await.unwrap_err();
+            assert!(said.contains("307") && said.contains("refers to https://…@db:8086/write"), "{said}");
+        };
+        tokio::join!(server, client);
     }
 }

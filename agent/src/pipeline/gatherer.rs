@@ -98,8 +98,8 @@ async fn wait(input: &mut dyn Input, at: Instant, work: &mut watch::Receiver<Arc
     }
 }
 
-/// The task of an input: gathers on schedule until the other end of `work` is dropped, and then once more: what the kernel has
-/// counted since the last gather would be lost.
+/// The task of an input: gathers on schedule until the other end of `work` is dropped, and then once more where what was counted
+/// since the last gather would be lost.
 ///
 /// With `reads_first` the input is read once at the start, so that the first interval after a reload is not missed.
 pub(super) async fn gather_at_intervals(
@@ -132,6 +132,9 @@ pub(super) async fn gather_at_intervals(
         }
         let start = Instant::now();
         let is_last = matches!(wake, Wake::Stop);
+        if is_last && !input.counts_end_with_it() {
+            break;
+        }
         let points = gather(&mut *input, &current, counts, is_last).await;
         current.fan.send(points).await;
         if is_last {

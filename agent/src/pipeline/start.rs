@@ -75,6 +75,10 @@ impl Input for Deferred {
         input.gather(gathered).await
     }
 
+    fn counts_end_with_it(&self) -> bool {
+        self.input.as_ref().is_some_and(|input| input.counts_end_with_it())
+    }
+
     async fn between(&mut self) {
         match &mut self.input {
             Some(input) => input.between().await,

@@ -1,3 +1,4 @@
+mod hosts;
 mod reload;
 
 use std::path::Path;
@@ -6,7 +7,7 @@ use super::*;
 use crate::config::env::Environment;
 use crate::config::file as config_file;
 use crate::config::notes::Problems;
-use crate::config::reader::Source;
+use crate::config::reading::Source;
 use crate::config::{OutputSection, Place};
 use crate::host::Host;
 use crate::outputs::file;
@@ -24,6 +25,10 @@ impl Input for Counter {
         self.0 += 1;
         gathered.push(gathered.point("counter").field("n", self.0));
         if self.0 == 2 { Err(GatherError::Other("half of it".into())) } else { Ok(()) }
+    }
+
+    fn counts_end_with_it(&self) -> bool {
+        true
     }
 }
 
@@ -101,6 +106,48 @@ async fn gathers_at_each_interval_and_once_more_at_the_end() {
     assert!(!lines(&path, "seismograf,host=h,output=file,part=output").is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_counts_on_in_the_kernel_is_not_gathered_off_the_grid_and_the_agents_own_only_if_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    for (option, has_own) in [("", true), ("self_metrics = true", true), ("self_metrics = false", false)] {
+        let path = directory.path().join(format!("points {option}"));
+        let text = format!(
+            "[agent]\nround_interval = false\n{option}\n[[inputs.mem]]\n[[inputs.cpu]]\n[[outputs.file]]\nfiles = [\"{}\"]",
+            path.display()
+        );
+        let pipeline =
+            Pipeline::start(read(&[("t.conf", &text)]).unwrap(), Shared::new(Host::default())).await;
+        assert!(pipeline.unwrap().run(no_orders(), tokio::time::sleep(Duration::from_secs(25))).await);
+        assert_eq!(lines(&path, "mem,").len(), 3, "at 0, 10 and 20 s");
+        assert_eq!(!lines(&path, "seismograf,").is_empty(), has_own, "{option}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_durations_and_the_largest_numbers_are_no_trouble() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("points").display().to_string();
+    let long = "\"2562047h\"";
+    for round in [true, false] {
+        let text = format!(
+            "[agent]\nround_interval = {round}\ninterval = {long}\nflush_interval = {long}\nmetric_batch_size = {max}\n\
+             metric_buffer_limit = {max}\nprecision = {long}\n\
+             [[inputs.mem]]\n[[inputs.cpu]]\ncollection_jitter = {long}\n[[inputs.swap]]\ncollection_offset = {long}\n\
+             [[inputs.system]]\nos_cache_ttl = {long}\ninterval = \"1s\"\n\
+             [[outputs.file]]\nfiles = [\"{path}\"]\nflush_jitter = {long}\nrotation_interval = {long}\nrotation_max_archives = {max}\n\
+             [[outputs.influxdb]]\nurls = [\"http://127.0.0.1:9\"]\ntimeout = {long}\n\
+             [[outputs.influxdb_v2]]\nurls = [\"http://127.0.0.1:9\"]\ntimeout = {long}\nrate_limit = {max}\nrate_limit_period = {long}\n",
+            max = i64::MAX
+        );
+        let pipeline =
+            Pipeline::start(read(&[("t.conf", &text)]).unwrap(), Shared::new(Host::default())).await;
+        let shutdown = tokio::time::sleep(Duration::from_secs(3));
+        // Nobody listens at the discard port: what is for it is lost, and nothing panics.
+        assert!(!pipeline.unwrap().run(no_orders(), shutdown).await, "{round}");
+        assert!(lines(Path::new(&path), "system").len() >= 2, "{round}");
+    }
+}
+
 /// In real time, because the kernel's figures are.
 #[tokio::test]
 async fn once_is_one_gather_after_a_first_reading() {
@@ -149,5 +196,5 @@ fn read(sources: &[(&str, &str)]) -> Result<Config, Problems> {
     let sources: Vec<_> =
         sources.iter().map(|(path, text)| Source { path: path.into(), text: (*text).to_owned() }).collect();
     let environment = Environment::strict(&|_| None);
-    config_file::load(&sources, &config_file::PluginFilter::default(), &environment, "h")
+    config_file::load(&sources, &crate::config::reading::Reading::of_text(environment, "h"))
 }

@@ -64,6 +64,19 @@ pub(super) const INTERNAL_WRITE: Measurement = Measurement {
     ],
 };
 
+pub(super) const INTERNAL_SERIALIZER: Measurement = Measurement {
+    name: "internal_serializer",
+    input: "internal",
+    help: "The outputs that have the option `data_format`, all together, since the start; not there without one.",
+    tags: &[tag("type", "the data format"), tag("version", "of the agent")],
+    fields: &[
+        int("metrics_serialized", "point", "encoded"),
+        int("bytes_serialized", "byte", "that they became"),
+        int("serialization_time_ns", "ns", "that it took, with the outputs' filters"),
+        int("errors", "point", "that could not be encoded"),
+    ],
+};
+
 pub(super) const SEISMOGRAF: Measurement = Measurement {
     name: "seismograf",
     input: "ebpf",

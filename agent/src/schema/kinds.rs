@@ -58,6 +58,13 @@ pub struct Measurement {
     pub fields: &'static [Field],
 }
 
+impl Measurement {
+    /// Whether it is this agent's, and Telegraf has none of that name.
+    pub(crate) fn is_own(&self) -> bool {
+        self.input == "ebpf"
+    }
+}
+
 /// A tag of a measurement. One with a name in angle brackets stands for any: `<property>`.
 #[derive(Clone, Copy, Debug)]
 pub struct Tag {

@@ -8,9 +8,7 @@
 //! [`LogHandle::change`] changes target and format of the running agent, after a reload.
 
 use std::fmt::{self, Write as _};
-use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -222,10 +220,29 @@ impl State {
     }
 }
 
-/// Opens the log file; missing directories are created for this user only, as in Telegraf.
+/// The directory of a log file, if it is not there.
+#[must_use]
+pub fn missing_directory(path: &Path) -> Option<&Path> {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir())
+}
+
+/// Why a log file cannot be where it is configured to be. A directory is made for it, and no more than one: Telegraf makes all
+/// that a typo asks for.
+#[must_use]
+pub fn misplaced(path: &Path) -> Option<String> {
+    if path.is_dir() {
+        return Some(format!("{} is a directory: name a file in it", path.display()));
+    }
+    let missing = missing_directory(missing_directory(path)?)?;
+    Some(format!("there is no directory {}: create it, or correct the path", missing.display()))
+}
+
 fn open(path: &Path, rotation: Rotation) -> io::Result<RotatingFile> {
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    if let Some(what) = misplaced(path) {
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    if let Some(directory) = missing_directory(path) {
+        std::fs::create_dir(directory)?;
     }
     RotatingFile::open(path, rotation)
 }
@@ -444,7 +461,7 @@ mod tests {
         let settings = LogSettings { options: LogOptions { file: Some(path.clone()), ..options }, plugins };
         let (subscriber, handle) = subscriber(State::new(settings).unwrap());
         tracing::subscriber::with_default(subscriber, || work(&handle));
-        fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+        std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -513,9 +530,15 @@ mod tests {
     fn the_log_can_be_changed_and_stays_when_it_cannot() {
         let lines = logged(LogOptions::default(), None, |handle| {
             let file = handle.0.lock().unwrap().settings.options.file.clone();
-            let bad = LogOptions { file: Some("/proc/none/log".into()), ..LogOptions::default() };
+            let bad = LogOptions { file: Some("/proc/none/at/log".into()), ..LogOptions::default() };
             let error = handle.change(LogSettings { options: bad, plugins: None }).unwrap_err();
-            assert!(error.to_string().starts_with("cannot log to /proc/none/log: "), "{error}");
+            assert!(
+                error.to_string().starts_with(
+                    "cannot log to /proc/none/at/log: there is no directory /proc/none: create it"
+                ),
+                "{error}"
+            );
+            assert!(misplaced(Path::new("/proc")).is_some() && misplaced(Path::new("log")).is_none());
             tracing::info!("a");
             let quiet = LogOptions { file, quiet: true, ..LogOptions::default() };
             handle.change(LogSettings { options: quiet, plugins: None }).unwrap();

@@ -33,6 +33,12 @@ pub struct OutputCounts {
     pub writes: AtomicU64,
     /// How long they took in total, in nanoseconds.
     pub write_time_ns: AtomicU64,
+    /// Bytes of the points that were encoded.
+    pub encoded_bytes: AtomicU64,
+    /// Points that could not be encoded.
+    pub unencodable: AtomicU64,
+    /// How long their filters and their encoding took in total, in nanoseconds.
+    pub encode_time_ns: AtomicU64,
 }
 
 impl OutputCounts {

@@ -1,12 +1,17 @@
 mod found;
 mod secrets;
+mod start;
+mod values;
+
+use std::path::Path;
 
 use std::time::Duration;
 
 use rstest::rstest;
 
 use super::*;
-use crate::config::env::Mode;
+use crate::config::env::{Environment, Mode};
+use crate::config::notes::Problems;
 use crate::kernel::plan::Probe;
 use crate::point::{Point, Timestamp};
 use crate::service::logging::{LogFormat, LogOptions};
@@ -20,7 +25,7 @@ fn read(text: &str) -> Result<Config, Problems> {
         _ => None,
     };
     let source = Source { path: "t.conf".into(), text: text.to_owned() };
-    load(&[source], &PluginFilter::default(), &Environment::strict(&lookup), "system-name")
+    load(&[source], &Reading::of_text(Environment::strict(&lookup), "system-name"))
 }
 
 fn problems(text: &str) -> Vec<String> {
@@ -145,7 +150,7 @@ fn a_plugins_tls_options_are_collected() {
 )]
 #[case(
     "[[inputs.cpu]]\n  percpu = \"yes\"",
-    "t.conf:2:3: `percpu` of input `cpu`: invalid type: string \"yes\", expected a boolean"
+    "t.conf:2:3: `percpu` of input `cpu`: must be true or false, without quotes"
 )]
 #[case(
     "[[outputs.influxdb]]\n timeout = \"5 apples\"",
@@ -157,7 +162,7 @@ fn a_plugins_tls_options_are_collected() {
 )]
 #[case(
     "[[outputs.influxdb]]\n tls_ca = 1",
-    "t.conf:2:2: `tls_ca` of output `influxdb`: invalid type: integer `1`, expected a string"
+    "t.conf:2:2: `tls_ca` of output `influxdb`: must be text in quotes"
 )]
 #[case("[[inputs.mem]]\n tls_ca = \"/ca.pem\"", "t.conf:2:2: unknown option `tls_ca` of input `mem`")]
 #[case(
@@ -170,16 +175,10 @@ fn a_plugins_tls_options_are_collected() {
 )]
 #[case("[agnet]", "t.conf:1:2: unknown table [agnet]: did you mean `agent`?")]
 #[case("[agent]\ninterval = \"0s\"", "t.conf:2:1: `interval` of [agent] must be more than 0")]
-#[case(
-    "\n[[processors.rename]]",
-    "t.conf:2:1: Telegraf's `processors.rename` is not part of this agent: remove the section, or run Telegraf beside it for it"
-)]
-#[case(
-    "[[inputs.mysql]]",
-    "t.conf:1:1: Telegraf's `inputs.mysql` is not part of this agent: remove the section, or run Telegraf beside it for it"
-)]
+#[case("\n[[processors.rename]]", "t.conf:2:1: Telegraf's `processors.rename` is not part of this agent")]
+#[case("[[inputs.mysql]]", "t.conf:1:1: Telegraf's `inputs.mysql` is not part of this agent")]
 #[case("[[aggregators.minmx]]", "t.conf:1:1: unknown aggregator `minmx`: did you mean `minmax`?")]
-#[case("[global_tags]\na = 1", "t.conf:2:1: global tag `a` must be a string")]
+#[case("[global_tags]\na = 1", "t.conf:2:1: global tag `a` must be text in quotes")]
 #[case("[[inputs.mem]]\nnamepass = \"x\"", "t.conf:2:1: `namepass` must be a list, such as [\"cpu\"]")]
 #[case(
     "[[inputs.mem]]\ninterval = \"10\"",
@@ -248,20 +247,18 @@ fn a_variable_without_quotes_is_refused_with_what_to_do_or_replaced_where_that_i
     };
     let source = |text: &str| [Source { path: "t.conf".into(), text: text.to_owned() }];
     let strict = Environment::strict(&lookup);
-    let error = load(&source(text), &PluginFilter::default(), &strict, "h").unwrap_err().to_string();
+    let error = load(&source(text), &Reading::of_text(strict, "h")).unwrap_err().to_string();
     assert!(
         error.starts_with("t.conf:2:14: invalid TOML: ") && error.contains("--non-strict-env-handling"),
         "{error}"
     );
     let everywhere = Environment { mode: Mode::NonStrict, ..strict };
-    let error = load(&source(text), &PluginFilter::default(), &everywhere, "h").unwrap_err().to_string();
+    let error = load(&source(text), &Reading::of_text(everywhere, "h")).unwrap_err().to_string();
     assert!(error.starts_with("t.conf:5:1: unknown option `x` of input `mem`"), "{error}");
-    let config =
-        load(&source(&text.replace("\nx = 1", "")), &PluginFilter::default(), &everywhere, "h").unwrap();
+    let config = load(&source(&text.replace("\nx = 1", "")), &Reading::of_text(everywhere, "h")).unwrap();
     assert_eq!(config.agent.interval, Duration::from_secs(7));
     assert_eq!(config.inputs[0].common.naming.prefix, "b");
-    let required =
-        load(&source("\n a = \"${X:?no}\""), &PluginFilter::default(), &everywhere, "h").unwrap_err();
+    let required = load(&source("\n a = \"${X:?no}\""), &Reading::of_text(everywhere, "h")).unwrap_err();
     assert_eq!(required.to_string(), "t.conf:2:1: required variable X is missing a value: no");
 }
 
@@ -280,10 +277,10 @@ fn what_telegraf_ignores_is_ignored_with_a_warning() {
     assert_eq!(
         config.warnings,
         [
-            "t.conf:7:1: `utc` of [agent] has no effect: times are always in UTC",
+            "t.conf:2:1: `interval` is ignored, as in Telegraf: it must be a duration in quotes, with a unit, such as \"10s\"",
+            "t.conf:3:1: `alias` is ignored, as in Telegraf: it must be text in quotes",
             "t.conf:5:1: `order` of input `mem` has no effect: Telegraf accepts it for every plugin, and it means nothing for this one",
-            "t.conf:3:1: `alias` is ignored, as in Telegraf: it must be a string",
-            "t.conf:2:1: `interval` is ignored, as in Telegraf: it must be a string with a unit, such as \"10s\"",
+            "t.conf:7:1: `utc` of [agent] has no effect: times are always in UTC",
         ]
     );
 }
@@ -309,7 +306,9 @@ fn old_names_keep_their_meaning() {
 fn filtered_plugins_are_not_even_read() {
     let source = Source { path: "t.conf".into(), text: "[[inputs.nothing]]\n[[inputs.mem]]".into() };
     let filter = PluginFilter { inputs: vec!["mem".into()], outputs: vec![] };
-    let config = load(&[source], &filter, &Environment::strict(&|_| None), "h").unwrap();
+    let config =
+        load(&[source], &Reading { filter, ..Reading::of_text(Environment::strict(&|_| None), "h") })
+            .unwrap();
     assert_eq!(config.inputs.len(), 1);
 }
 
@@ -320,7 +319,7 @@ fn read_all(texts: &[&str]) -> Config {
         text: (*text).to_owned(),
     };
     let sources: Vec<Source> = texts.iter().enumerate().map(named).collect();
-    load(&sources, &PluginFilter::default(), &Environment::strict(&|_| None), "h").unwrap()
+    load(&sources, &Reading::of_text(Environment::strict(&|_| None), "h")).unwrap()
 }
 
 #[test]

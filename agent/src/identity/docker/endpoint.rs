@@ -52,6 +52,7 @@ impl DockerEndpoint {
             }
         }
         let (socket, base) = match shown.split_once("://") {
+            _ if let Some(path) = relative_socket(&shown) => (Some(path), "http://docker".to_owned()),
             Some(("unix", path)) if path.starts_with('/') => {
                 (Some(path.to_owned()), "http://docker".to_owned())
             }
@@ -71,6 +72,20 @@ impl DockerEndpoint {
         }
         Ok(Self { shown, socket, base, tls, version })
     }
+}
+
+/// The path of a socket that is written with two slashes, `unix://var/run/docker.sock`: from `/`, where services run, it leads
+/// there.
+#[must_use]
+pub fn relative_socket(endpoint: &str) -> Option<String> {
+    let path = endpoint.strip_prefix("unix://")?;
+    (!path.is_empty() && !path.starts_with('/')).then(|| format!("/{path}"))
+}
+
+/// Whether the daemon is reached by TLS without a check of its certificate.
+pub fn is_unchecked(endpoint: &str, tls: &Tls, variable: impl Fn(&str) -> Option<String>) -> bool {
+    DockerEndpoint::resolve(endpoint, tls, variable)
+        .is_ok_and(|endpoint| endpoint.base.starts_with("https") && endpoint.tls.insecure_skip_verify)
 }
 
 /// Whether any option asks for TLS; `tcp://` itself does not tell.
@@ -93,6 +108,7 @@ mod tests {
 
     #[rstest]
     #[case::socket("unix:///run/docker.sock", Some("/run/docker.sock"), "http://docker")]
+    #[case::two_slashes("unix://var/run/docker.sock", Some("/var/run/docker.sock"), "http://docker")]
     #[case::tcp("tcp://10.0.0.1:2375", None, "http://10.0.0.1:2375")]
     #[case::http("http://d:2375/", None, "http://d:2375")]
     #[case::https("https://d:2376/proxy/", None, "https://d:2376/proxy")]
@@ -104,7 +120,7 @@ mod tests {
 
     #[rstest]
     #[case("/var/run/docker.sock", "`endpoint`: `/var/run/docker.sock`: it is ENV, or begins with unix:///")]
-    #[case("unix://docker.sock", "`endpoint`: `unix://docker.sock`: it is ENV")]
+    #[case("unix://", "`endpoint`: `unix://`: it is ENV")]
     #[case("npipe:////./pipe/docker_engine", "`endpoint`: `npipe:")]
     #[case("tcp://", "`endpoint`: `tcp://` is not an address")]
     fn rejected_endpoints(#[case] endpoint: &str, #[case] expected: &str) {

@@ -34,6 +34,13 @@ impl TryFrom<String> for PathGlob {
     }
 }
 
+impl PathGlob {
+    /// As it is in the file.
+    pub(super) fn written(&self) -> &str {
+        &self.written
+    }
+}
+
 impl PartialEq for PathGlob {
     fn eq(&self, other: &Self) -> bool {
         self.written == other.written

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::identity::docker::{DEFAULT_ENDPOINT, DockerClient};
-use crate::options::OptionError;
+use crate::identity::docker::{DEFAULT_ENDPOINT, DockerClient, is_unchecked, relative_socket};
 use crate::options::tls::Tls;
+use crate::options::tls::UNCHECKED;
+use crate::options::{OptionError, nearest};
+
+/// The states of a container.
+const STATES: &[&str] = &["created", "restarting", "running", "removing", "paused", "exited", "dead"];
 
 /// What can be split by device and CPU, or summed up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -48,7 +52,7 @@ impl StorageObject {
 pub struct DockerOptions {
     /// The daemon: `unix://`, `tcp://`, `http://`, `https://`, or `ENV` for docker's own variables.
     pub(super) endpoint: String,
-    /// Swarm services; refused.
+    /// Swarm services, which are left out.
     pub(super) gather_services: bool,
     /// Add the tag `source`: the first 12 digits of the container's id.
     pub(super) source_tag: bool,
@@ -63,7 +67,7 @@ pub struct DockerOptions {
     /// Measure the disk's use by these.
     pub(super) storage_objects: Vec<StorageObject>,
     /// For one answer of the daemon.
-    #[serde(deserialize_with = "crate::options::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_or::<_, 5>")]
     pub(super) timeout: Duration,
     /// What is split by CPU, device and interface.
     pub(super) perdevice_include: Vec<Area>,
@@ -75,9 +79,6 @@ pub struct DockerOptions {
     pub(super) docker_label_exclude: Vec<String>,
     /// Variables of a container's environment that become tags.
     pub(super) tag_env: Vec<String>,
-    /// Taken and not used: podman's figures come from the kernel as docker's do.
-    #[serde(deserialize_with = "crate::options::duration::deserialize")]
-    pub(super) podman_cache_ttl: Duration,
     /// Telegraf's until 1.35: names that are added to `container_name_include`.
     pub(super) container_names: Vec<String>,
     /// Telegraf's until 1.35: `true` adds `network` and `blkio` to `perdevice_include`.
@@ -105,7 +106,6 @@ impl Default for DockerOptions {
             docker_label_include: Vec::new(),
             docker_label_exclude: Vec::new(),
             tag_env: Vec::new(),
-            podman_cache_ttl: Duration::from_secs(60),
             container_names: Vec::new(),
             perdevice: None,
             total: None,
@@ -129,6 +129,32 @@ impl DockerOptions {
             self.total_include.retain(|area| *area == Area::Cpu);
         }
         self
+    }
+
+    /// Options that do nothing, or that Telegraf has under other names.
+    pub(super) fn remarks(&self) -> Vec<OptionError> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let mut remarks = Vec::new();
+        let mut say = |is_so: bool, option, what: &str| {
+            if is_so {
+                remarks.push(OptionError::new(option, what));
+            }
+        };
+        say(is_unchecked(&self.endpoint, &self.tls, variable), "insecure_skip_verify", UNCHECKED);
+        say(self.gather_services, "gather_services", "has no effect: services of a swarm are not gathered");
+        let slashes =
+            "was taken for unix:///PATH, as Telegraf takes it where it runs in /: write three slashes";
+        say(relative_socket(&self.endpoint).is_some(), "endpoint", slashes);
+        say(!self.container_names.is_empty(), "container_names", "is now called `container_name_include`");
+        say(self.perdevice.is_some(), "perdevice", "is gone from Telegraf: write `perdevice_include`");
+        say(self.total.is_some(), "total", "is gone from Telegraf: write `total_include`");
+        for state in self.container_state_include.iter().chain(&self.container_state_exclude) {
+            if !state.contains(['*', '?', '[']) && !STATES.contains(&state.as_str()) {
+                let what = format!("there is no state `{state}`{}", nearest(state, STATES));
+                remarks.push(OptionError::new("container_state_include", what));
+            }
+        }
+        remarks
     }
 
     /// A client of the daemon that the options name; `variable` gives the environment's variables.

@@ -13,8 +13,9 @@ use super::options::Area;
 use super::*;
 use crate::config::env::Environment;
 use crate::config::env::Lookup;
-use crate::config::file::{self, PluginFilter};
-use crate::config::reader::Source;
+use crate::config::file;
+use crate::config::reading::Reading;
+use crate::config::reading::Source;
 use crate::host::Host;
 use crate::host::hierarchies::Hierarchies;
 use crate::identity::docker::Engine;
@@ -36,7 +37,7 @@ fn json(file: &str) -> Value {
 fn options(text: &str) -> Result<Options, String> {
     let sources = [Source { path: "t".into(), text: text.to_owned() }];
     let lookup: Lookup<'_> = &|_| None;
-    let config = file::load(&sources, &PluginFilter::default(), &Environment::strict(lookup), "h")
+    let config = file::load(&sources, &Reading::of_text(Environment::strict(lookup), "h"))
         .map_err(|error| error.to_string())?;
     let InputOptions::Docker(options) = config.inputs[0].options.clone() else { panic!("another input") };
     Ok(options)

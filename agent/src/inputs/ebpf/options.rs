@@ -9,7 +9,12 @@ use serde::Deserialize;
 
 use crate::identity::series::SeriesOptions;
 use crate::kernel::plan::{Probe, ProbeOptions};
-use crate::options::OptionError;
+use crate::options::{OptionError, nearest};
+
+/// Tags that rows have only on request.
+const TAGS_ON_REQUEST: &[&str] = &["cgroup", "container_id", "pod_uid"];
+/// The size of the ring buffer.
+const DEFAULT_RING_BYTES: u32 = 1 << 20;
 
 /// What is read of each cgroup from the files of cgroupfs, in addition to what the probes count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -32,10 +37,10 @@ pub struct EbpfOptions {
     /// What else is read of each cgroup, from the files of cgroupfs.
     pub cgroupfs: Vec<CgroupfsReading>,
     /// The longest time that a delta stays in the kernel's cache.
-    #[serde(deserialize_with = "crate::options::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_or::<_, 10>")]
     pub flush_period: Duration,
     /// Size of the ring buffer; rounded up to a power of two of pages.
-    #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_size_or::<_, DEFAULT_RING_BYTES>")]
     pub ring_bytes: u32,
     /// Only cgroups whose path matches one of these globs; empty means all.
     pub cgroup_include: Vec<String>,
@@ -74,6 +79,16 @@ impl EbpfOptions {
         SeriesOptions { tag_include: &self.tag_include, each_job_pod: self.job_pods == JobPods::Each }
     }
 
+    /// Tags that there are not.
+    pub(super) fn remarks(&self) -> Vec<OptionError> {
+        let unknown = self.tag_include.iter().filter(|tag| !TAGS_ON_REQUEST.contains(&tag.as_str()));
+        let what = |tag: &String| {
+            let (near, all) = (nearest(tag, TAGS_ON_REQUEST), TAGS_ON_REQUEST.join(", "));
+            format!("there is no `{tag}`{near}; there are: {all}")
+        };
+        unknown.map(|tag| OptionError::new("tag_include", what(tag))).collect()
+    }
+
     /// Whether `reading` is requested.
     pub(super) fn reads(&self, reading: CgroupfsReading) -> bool {
         self.cgroupfs.contains(&reading)
@@ -86,7 +101,7 @@ impl Default for EbpfOptions {
             probes: vec![Probe::Cpu, Probe::Blkio, Probe::Net],
             cgroupfs: vec![CgroupfsReading::Mem, CgroupfsReading::Throttling, CgroupfsReading::Pressure],
             flush_period: Duration::from_secs(10),
-            ring_bytes: 1 << 20,
+            ring_bytes: DEFAULT_RING_BYTES,
             cgroup_include: Vec::new(),
             cgroup_exclude: Vec::new(),
             probe_costs: false,

@@ -6,8 +6,9 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::env::Environment;
-use crate::config::file::{self, PluginFilter};
-use crate::config::reader::Source;
+use crate::config::file;
+use crate::config::reading::Reading;
+use crate::config::reading::Source;
 use crate::inputs::testing::gather;
 use crate::plugins::InputOptions;
 
@@ -41,7 +42,7 @@ fn a_section_of_telegrafs_is_read() {
 "#;
     let source = Source { path: "t.conf".into(), text: text.into() };
     let lookup = |name: &str| (name == "HOSTIP").then(|| "10.0.0.1".to_owned());
-    let config = file::load(&[source], &PluginFilter::default(), &Environment::strict(&lookup), "h").unwrap();
+    let config = file::load(&[source], &Reading::of_text(Environment::strict(&lookup), "h")).unwrap();
     let InputOptions::Kubernetes(options) = &config.inputs[0].options else { panic!("{:?}", config.inputs) };
     let expected = Options {
         url: "https://10.0.0.1:10250".into(),
@@ -121,4 +122,16 @@ async fn statistics_that_come_late_are_the_next_gathers() {
         // The request ahead has not been sent yet.
         assert_eq!(n_summaries.load(Ordering::Relaxed), n_requests);
     }
+}
+
+#[test]
+fn an_authority_that_is_named_is_used_also_for_the_nodes_own_kubelet() {
+    let client = |tls_ca: &str, insecure_skip_verify: bool| {
+        let tls = Tls { tls_ca: tls_ca.into(), insecure_skip_verify, ..Tls::default() };
+        Options { tls, ..Options::default() }.client(&Host::default())
+    };
+    // Where nothing is checked, the file is not even read.
+    assert!(client("", false).is_ok() && client("/nonexistent", true).is_ok());
+    let error = client("/nonexistent", false).err().unwrap().to_string();
+    assert!(error.starts_with("`tls_ca`: cannot read /nonexistent"), "{error}");
 }

@@ -267,6 +267,7 @@ async fn a_field_that_fits_into_no_line_is_counted_as_rejected() {
     drop(send);
     assert_eq!(sender.run(receive).await, 0);
     assert_eq!((value(&counts.taken), value(&counts.written), value(&counts.rejected)), (2, 1, 1));
+    assert_eq!((value(&counts.encoded_bytes), value(&counts.unencodable)), ("m f=1i 1\n".len() as u64, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,6 @@
 //! Configurations as they are found: those that must be understood, and those that must be refused, with what is said about
 //! each line. `testdata/config/README.md` has the marks.
 
-use std::path::Path;
-
 use super::*;
 use crate::config::loader::files_in;
 
@@ -59,7 +57,7 @@ fn load_found(source: &Source) -> Result<Config, Problems> {
     let is_strict = !source.text.starts_with("#! non-strict");
     let mode = if is_strict { Mode::Strict } else { Mode::NonStrict };
     let environment = Environment { mode, ..Environment::strict(&lookup) };
-    load(std::slice::from_ref(source), &PluginFilter::default(), &environment, "system-name")
+    load(std::slice::from_ref(source), &Reading::of_text(environment, "system-name"))
 }
 
 /// A message without the path of its file: line, column and text.
@@ -95,7 +93,7 @@ fn what_is_found_in_the_wild_is_understood() {
             Ok(config) => config,
             Err(problems) => {
                 // Of a plugin that is not there yet, and of nothing else.
-                for (place, text) in &problems.0 {
+                for (place, text) in &problems.all {
                     assert!(text.contains("is not part of this agent"), "{place}: {text}");
                 }
                 waiting.push(name);

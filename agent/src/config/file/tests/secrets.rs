@@ -43,21 +43,33 @@ fn no_secret_is_in_the_debug_output_of_a_configuration() {
 }
 
 #[rstest]
-#[case("outputs.influxdb", "password = 1234", "`password` of output `influxdb`: must be a string")]
-#[case("outputs.influxdb", "username = 1234", "`username` of output `influxdb`: must be a string")]
-#[case("outputs.influxdb", "tls_key_pwd = 1234", "`tls_key_pwd` of output `influxdb`: must be a string")]
-#[case("outputs.influxdb", "http_headers = \"1234\"", "`http_headers` of output `influxdb`: must be a map")]
+#[case("outputs.influxdb", "password = 1234", "`password` of output `influxdb`: must be text in quotes")]
+#[case("outputs.influxdb", "username = 1234", "`username` of output `influxdb`: must be text in quotes")]
+#[case(
+    "outputs.influxdb",
+    "tls_key_pwd = 1234",
+    "`tls_key_pwd` of output `influxdb`: must be text in quotes"
+)]
+#[case(
+    "outputs.influxdb",
+    "http_headers = \"1234\"",
+    "`http_headers` of output `influxdb`: must be a table, such as { key = \"value\" }"
+)]
 #[case(
     "outputs.influxdb",
     "http_headers = { a = 1234 }",
-    "`http_headers` of output `influxdb`: must be a string"
+    "`http_headers` of output `influxdb`: must be text in quotes"
 )]
-#[case("outputs.influxdb_v2", "token = [\"1234\"]", "`token` of output `influxdb_v2`: must be a string")]
-#[case("outputs.influxdb_v2", "token = 1234.5", "`token` of output `influxdb_v2`: must be a string")]
+#[case(
+    "outputs.influxdb_v2",
+    "token = [\"1234\"]",
+    "`token` of output `influxdb_v2`: must be text in quotes"
+)]
+#[case("outputs.influxdb_v2", "token = 1234.5", "`token` of output `influxdb_v2`: must be text in quotes")]
 #[case(
     "inputs.kubernetes",
     "bearer_token_string = 1234",
-    "`bearer_token_string` of input `kubernetes`: must be a string"
+    "`bearer_token_string` of input `kubernetes`: must be text in quotes"
 )]
 fn a_secret_of_a_wrong_type_is_not_shown(
     #[case] section: &str,

@@ -24,11 +24,10 @@ fn options_of_old_mean_what_they_meant() {
 }
 
 #[rstest]
-#[case("gather_services = true", "`gather_services`: services of a swarm are not gathered: leave this out")]
 #[case("endpoint = \"docker\"", "`endpoint`: `docker`: it is ENV, or begins with unix:///")]
 #[case("container_name_include = [\"a[*\"]", "`container_name_include`: error parsing glob")]
 #[case("docker_label_exclude = [\"a[*\"]", "`docker_label_exclude`: error parsing glob")]
-#[case("tls_key = \"/k\"\nendpoint = \"https://d:1\"", "`tls_cert`: is missing")]
+#[case("tls_key = \"/k\"\nendpoint = \"https://d:1\"", "`tls_key`: needs `tls_cert`")]
 #[tokio::test]
 async fn refuses_what_it_cannot_work_with(#[case] text: &str, #[case] expected: &str) {
     let options = options(&format!("[[inputs.docker]]\n{text}")).unwrap();
@@ -39,11 +38,11 @@ async fn refuses_what_it_cannot_work_with(#[case] text: &str, #[case] expected: 
 #[rstest]
 #[case(
     "perdevice_include = [\"memory\"]",
-    "t:2:1: `perdevice_include` of input `docker`: unknown variant `memory`, expected one of `cpu`, `blkio`, `network`"
+    "t:2:1: `perdevice_include` of input `docker`: there is no `memory`; there are: cpu, blkio, network"
 )]
 #[case(
     "storage_objects = [\"network\"]",
-    "t:2:1: `storage_objects` of input `docker`: unknown variant `network`"
+    "t:2:1: `storage_objects` of input `docker`: there is no `network`; there are: container, image, volume"
 )]
 #[case(
     "container_state_includes = []",
@@ -52,4 +51,34 @@ async fn refuses_what_it_cannot_work_with(#[case] text: &str, #[case] expected: 
 fn refuses_it_by_line(#[case] text: &str, #[case] expected: &str) {
     let error = options(&format!("[[inputs.docker]]\n{text}")).unwrap_err();
     assert!(error.starts_with(expected), "{error}");
+}
+
+#[rstest]
+#[case("gather_services = true", "gather_services", "has no effect: services of a swarm are not gathered")]
+#[case("endpoint = \"unix://var/run/docker.sock\"", "endpoint", "was taken for unix:///PATH")]
+#[case(
+    "endpoint = \"https://d:1\"\ninsecure_skip_verify = true",
+    "insecure_skip_verify",
+    "the server's certificate is not"
+)]
+#[case("container_names = [\"a\"]", "container_names", "is now called `container_name_include`")]
+#[case("perdevice = true", "perdevice", "is gone from Telegraf: write `perdevice_include`")]
+#[case("total = true", "total", "is gone from Telegraf: write `total_include`")]
+#[case(
+    "container_state_include = [\"runing\"]",
+    "container_state_include",
+    "there is no state `runing`: did you mean `running`?"
+)]
+#[tokio::test]
+async fn an_extra_that_is_not_here_or_an_old_name_is_said_and_the_rest_goes_on(
+    #[case] text: &str,
+    #[case] option: &str,
+    #[case] expected: &str,
+) {
+    let options = options(&format!("[[inputs.docker]]\n{text}")).unwrap();
+    let remarks = options.remarks();
+    let remark = remarks.iter().find(|remark| remark.option == option).unwrap();
+    assert!(remark.what.starts_with(expected), "{remark}");
+    assert_eq!(remarks.len(), 1);
+    assert!(Docker::new(options, &Shared::new(Host::default())).is_ok());
 }

@@ -93,9 +93,10 @@ impl<'a> CgroupReader<'a> {
             if !is_read
                 && self.naming.row(owner).is_some()
                 && ledger.cpu.get(id).is_some()
-                && let Some(throttling) = self.cgroupfs.throttling(&owner.identity.path)
             {
-                readings.throttling.insert(id, throttling);
+                // One without the controller has no quota, and need not be looked at each time.
+                let throttling = self.cgroupfs.throttling(&owner.identity.path);
+                readings.throttling.insert(id, throttling.unwrap_or_default());
             }
         }
     }

@@ -13,6 +13,8 @@ pub(crate) mod oom;
 pub(crate) mod runqueue;
 pub(crate) mod sums;
 
+use seismograf_ebpf::abi::HostBytes;
+
 use crate::kernel::records::Record;
 
 /// The ledger of every area.
@@ -24,6 +26,8 @@ pub struct Ledger {
     pub blkio: blkio::Blkio,
     /// IP traffic by cgroup.
     pub net: net::Net,
+    /// Of that, what passed in the host's own network namespace, of all cgroups.
+    pub host_net: HostBytes,
     /// Time waiting for a CPU by cgroup.
     pub runqueue: runqueue::Runqueue,
     /// OOM-killed processes by cgroup.
@@ -38,7 +42,10 @@ impl Ledger {
         match record {
             Record::Cpu(row) => self.cpu.apply(row),
             Record::Blkio(row) => self.blkio.apply(row),
-            Record::Net(row) => self.net.apply(row),
+            Record::Net(row) => {
+                self.net.apply(row);
+                self.host_net += &row.host;
+            }
             Record::Runqueue(row) => self.runqueue.apply(row),
             Record::OomKill(kill) => self.oom.apply(kill),
             Record::Cgroup { .. } => return,

@@ -10,6 +10,7 @@ mod docker;
 mod host;
 mod kinds;
 mod kubernetes;
+pub mod losses;
 
 use std::fmt::Write;
 

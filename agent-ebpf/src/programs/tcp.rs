@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use seismograf_ebpf::abi::{NetAmounts, ROOT_CGROUP};
 
-use super::kernel::{CGROUP_KN, KERNFS_ID, SKB_TCP_GSO_SEGS, SOCK_CGROUP_DATA, probe};
+use super::kernel::{SKB_TCP_GSO_SEGS, probe, socket_cgroup};
 use super::net;
 
 /// `tcp_retransmit_skb(sk, skb, ...)`
@@ -31,16 +31,4 @@ fn account<const PREEMPTIBLE: bool>(ctx: &BtfTracePointContext) {
     let cgroup = socket_cgroup(ctx.arg(0)).unwrap_or(ROOT_CGROUP);
     let amounts = NetAmounts { tcp_retransmits: u64::from(segments), ..NetAmounts::default() };
     net::count::<PREEMPTIBLE>(cgroup, amounts);
-}
-
-#[inline(always)]
-fn socket_cgroup(sock: *const u8) -> Option<u64> {
-    // `sock_cgroup_data` is a pointer to the cgroup. Before Linux 5.17 its lowest bit says that net_cls or
-    // net_prio took the field over for their own data; such a socket counts for the root.
-    let data: u64 = probe(sock, &SOCK_CGROUP_DATA)?;
-    if data == 0 || data & 1 == 1 {
-        return None;
-    }
-    let node: *const u8 = probe(data as *const u8, &CGROUP_KN)?;
-    probe(node, &KERNFS_ID)
 }

@@ -7,14 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::accounts::Accounts;
-use super::host_totals::{self, ETHERNET_BYTES, HostTotals};
+use super::host_totals::{self, HostTotals};
 use super::options::{CgroupfsReading, EbpfOptions, Selection};
 use super::pods::PodSum;
 use super::readings::{MemoryAmounts, MemoryReading, PressureReading, Readings};
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
-use crate::host::proc::stat;
+use crate::host::proc::{net_ip, stat};
 use crate::identity::Identity;
 use crate::point::Timestamp;
 
@@ -136,11 +136,7 @@ pub(super) fn read_host_totals(host: &Host, hierarchies: &Hierarchies) -> HostTo
         cpu_ns: cpu_ns(host, hierarchies),
         disks: host_totals::disks(&read(&host.proc("diskstats"))),
         // Of process 1: the agent may be in a namespace of its own.
-        interfaces: host_totals::interfaces(&read(&host.proc("1/net/dev")), |name| {
-            // `loopback_xmit()` in `drivers/net/loopback.c` counts a packet without its header.
-            let is_hardware = || host.sys(format!("class/net/{name}/device")).exists();
-            if name == "lo" { Some(0) } else { is_hardware().then_some(ETHERNET_BYTES) }
-        }),
+        ip: net_ip::parse(&read(&host.proc("1/net/netstat")), &read(&host.proc("1/net/snmp6"))),
     }
 }
 

@@ -144,10 +144,14 @@ pub struct NetRow {
     pub cpu: u32,
     /// The cgroup2 id of the socket's cgroup; 0 marks a free slot.
     pub cgroup: u64,
-    /// What was received and sent.
-    pub amounts: NetAmounts,
+    /// The program's own: the latest socket, as an address that is only compared.
+    pub socket: u64,
+    /// Likewise: whether that is in the host's network namespace.
+    pub socket_is_of_host: u64,
     /// What the host's own network namespace had of it.
     pub host: HostBytes,
+    /// What was received and sent.
+    pub amounts: NetAmounts,
 }
 
 /// Bytes of IP traffic in the host's own network namespace, as IP itself counts them there: what stands for several segments,
@@ -345,7 +349,7 @@ const _: () = {
     assert!(size_of::<CpuRow>() == 32);
     assert!(size_of::<RunqueueRow>() == 32 + 4 * BUCKETS);
     assert!(size_of::<BlkioRow>() == 24 + 9 * 8 + 8 * BUCKETS);
-    assert!(size_of::<NetRow>() == 16 + 7 * 8 + 2 * 8);
+    assert!(size_of::<NetRow>() == 16 + 7 * 8 + 2 * 8 + 2 * 8);
     assert!(size_of::<CgroupEvent>() == 24 + PATH_BYTES);
     assert!(size_of::<OomKill>() == 16);
     assert!(CGROUP_EVENT_HEAD == 24);

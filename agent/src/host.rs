@@ -139,7 +139,7 @@ impl Host {
     /// It is that of process 1. Whoever may not look into that process can still be in the same one: then both have the same
     /// files in proc.
     #[must_use]
-    pub(crate) fn network_namespace(&self) -> Option<u64> {
+    pub fn network_namespace(&self) -> Option<u64> {
         use std::os::unix::fs::MetadataExt as _;
         let inode = |path: PathBuf| std::fs::metadata(path).ok().map(|metadata| metadata.ino());
         inode(self.proc("1/ns/net")).or_else(|| {

@@ -49,6 +49,8 @@ impl Bench {
         for (global, offset) in offsets.globals() {
             loader.override_global(global, offset, true);
         }
+        let host_net = host.network_namespace().unwrap_or(0);
+        loader.override_global("HOST_NET_INUM", &host_net, true);
         let nothing = 0_u8;
         loader.override_global("AYA_LOG_LEVEL", &nothing, true);
         let mut ebpf = loader.load(&object).unwrap();

@@ -14,7 +14,11 @@ use core::ptr::addr_of_mut;
 
 use aya_ebpf::{
     Global,
-    helpers::{bpf_skb_cgroup_id, generated::bpf_probe_read_kernel},
+    bindings::bpf_sock,
+    helpers::{
+        bpf_skb_cgroup_id,
+        generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock},
+    },
     macros::{btf_tracepoint, cgroup_skb, map},
     maps::PerCpuArray,
     programs::{BtfTracePointContext, SkBuffContext},
@@ -25,7 +29,8 @@ use super::cache::{
     Level, Row, add, claim_level, clear, cpu, flush_level, overflow, release, slot, write_back,
 };
 use super::kernel::{
-    DROPPED_BY_CGROUP, NET_INUM, SKB_SK, SOCK_LISTENER, SOCK_NET, SOCK_STATE, may_flush, probe, socket_cgroup,
+    DROPPED_BY_CGROUP, NET_INUM, SKB_SK, SOCK_LISTENER, SOCK_NET, SOCK_STATE, field, may_flush, probe,
+    socket_cgroup,
 };
 use super::packet::{Packet as _, TracedPacket, Wire, on_the_wire};
 
@@ -48,25 +53,15 @@ static HOST_NET_INUM: Global<u64> = Global::new(0);
 #[map]
 static HOST_NETS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-const NOTHING: Delta = Delta {
-    amounts: NetAmounts {
-        rx_bytes: 0,
-        rx_packets: 0,
-        tx_bytes: 0,
-        tx_packets: 0,
-        tx_dropped_bytes: 0,
-        tx_dropped_packets: 0,
-        tcp_retransmits: 0,
-    },
-    host: HostBytes { rx_bytes: 0, tx_bytes: 0 },
+const NOTHING: NetAmounts = NetAmounts {
+    rx_bytes: 0,
+    rx_packets: 0,
+    tx_bytes: 0,
+    tx_packets: 0,
+    tx_dropped_bytes: 0,
+    tx_dropped_packets: 0,
+    tcp_retransmits: 0,
 };
-
-/// What is added to a row at once.
-#[derive(Clone, Copy)]
-struct Delta {
-    amounts: NetAmounts,
-    host: HostBytes,
-}
 
 impl Row for NetRow {
     #[inline(always)]
@@ -117,42 +112,73 @@ fn net_kfree_skb(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn account<const PREEMPTIBLE: bool>(ctx: &SkBuffContext, out: bool) {
     // SAFETY: the context is a `__sk_buff`; the helper is there for this program type.
-    let cgroup = unsafe { bpf_skb_cgroup_id(ctx.skb.skb) };
+    let (cgroup, socket) = unsafe { (bpf_skb_cgroup_id(ctx.skb.skb), (*ctx.skb.skb).__bindgen_anon_2.sk) };
     let Wire { bytes, packets } = on_the_wire(ctx, out);
     let (bytes, packets) = (u64::from(bytes), u64::from(packets));
-    let host_bytes = if is_of_host(ctx) { u64::from(ctx.bytes()) } else { 0 };
     add_to_row::<PREEMPTIBLE>(
         if cgroup == 0 { ROOT_CGROUP } else { cgroup },
         if out {
-            Delta {
-                amounts: NetAmounts { tx_bytes: bytes, tx_packets: packets, ..NOTHING.amounts },
-                host: HostBytes { tx_bytes: host_bytes, ..NOTHING.host },
-            }
+            NetAmounts { tx_bytes: bytes, tx_packets: packets, ..NOTHING }
         } else {
-            Delta {
-                amounts: NetAmounts { rx_bytes: bytes, rx_packets: packets, ..NOTHING.amounts },
-                host: HostBytes { rx_bytes: host_bytes, ..NOTHING.host },
+            NetAmounts { rx_bytes: bytes, rx_packets: packets, ..NOTHING }
+        },
+        |slot| {
+            let bytes = if is_of_host(socket, slot) { u64::from(ctx.bytes()) } else { 0 };
+            if out {
+                HostBytes { rx_bytes: 0, tx_bytes: bytes }
+            } else {
+                HostBytes { rx_bytes: bytes, tx_bytes: 0 }
             }
         },
     );
 }
 
-/// Whether the packet's socket is in the host's own network namespace.
+/// Whether a socket is in the host's own network namespace.
+///
+/// To look that up costs more than all the rest, so a row remembers its latest socket. An address that is handed out again
+/// is a mistake only when both sockets are of one cgroup and one interval, and in different namespaces.
 #[inline(always)]
-fn is_of_host(ctx: &SkBuffContext) -> bool {
+fn is_of_host(socket: *mut bpf_sock, slot: Option<&mut NetRow>) -> bool {
     let inum = HOST_NET_INUM.load();
-    if inum == 0 {
+    if inum == 0 || socket.is_null() {
         return false;
     }
-    let Some(known) = HOST_NETS.get_ptr_mut(0) else { return false };
-    // From the start of the socket, since the verifier allows no arithmetic with a pointer to one.
-    let mut socket = MaybeUninit::<[u64; SOCK_WORDS]>::uninit();
-    // SAFETY: the helper writes all of it, also where it fails; `known` is this CPU's.
+    match slot {
+        Some(slot) => {
+            if slot.socket != socket as u64 {
+                slot.socket = socket as u64;
+                slot.socket_is_of_host = u64::from(is_host_net(net_of(socket), inum));
+            }
+            slot.socket_is_of_host != 0
+        }
+        None => is_host_net(net_of(socket), inum),
+    }
+}
+
+/// The address of a socket's network namespace.
+#[inline(always)]
+fn net_of(socket: *mut bpf_sock) -> u64 {
+    // SAFETY: the verifier checks that the socket is one, and the pointer that is loaded from; a helper writes the array,
+    // also where it fails.
     unsafe {
-        let from = (*ctx.skb.skb).__bindgen_anon_2.sk;
-        bpf_probe_read_kernel(socket.as_mut_ptr().cast(), size_of_val(&socket) as u32, from.cast());
+        let tcp = bpf_skc_to_tcp_sock(socket.cast());
+        if !tcp.is_null() {
+            return field(tcp.cast_const().cast(), &SOCK_NET);
+        }
+        // Other sockets have no such helper. From the start, since the verifier allows no arithmetic here.
+        let mut words = MaybeUninit::<[u64; SOCK_WORDS]>::uninit();
+        bpf_probe_read_kernel(words.as_mut_ptr().cast(), size_of_val(&words) as u32, socket.cast());
         let word = (SOCK_NET.load() / 8) as usize & (SOCK_WORDS - 1);
-        let net = socket.as_ptr().cast::<u64>().add(word).read_volatile();
+        words.as_ptr().cast::<u64>().add(word).read_volatile()
+    }
+}
+
+/// Whether a network namespace is the host's, which has this number.
+#[inline(always)]
+fn is_host_net(net: u64, inum: u64) -> bool {
+    let Some(known) = HOST_NETS.get_ptr_mut(0) else { return false };
+    // SAFETY: this CPU's.
+    unsafe {
         if known.read_volatile() == 0
             && probe::<u32>(net as *const u8, &NET_INUM).map(u64::from) == Some(inum)
         {
@@ -171,30 +197,31 @@ fn account_dropped(skb: *const u8) -> Option<()> {
     }
     let packet = TracedPacket(skb);
     let Wire { bytes, packets } = on_the_wire(&packet, true);
-    let amounts = NetAmounts {
-        tx_dropped_bytes: u64::from(bytes),
-        tx_dropped_packets: u64::from(packets),
-        ..NOTHING.amounts
-    };
-    let mut host = NOTHING.host;
-    let net: u64 = probe(socket, &SOCK_NET)?;
-    // SAFETY: this CPU's.
-    if HOST_NETS.get_ptr(0).is_some_and(|known| unsafe { known.read_volatile() } == net) {
+    let amounts =
+        NetAmounts { tx_dropped_bytes: u64::from(bytes), tx_dropped_packets: u64::from(packets), ..NOTHING };
+    let mut host = HostBytes { rx_bytes: 0, tx_bytes: 0 };
+    let inum = HOST_NET_INUM.load();
+    if inum != 0 && is_host_net(probe(socket, &SOCK_NET)?, inum) {
         // IP counts what leaves, and this did not.
         host.tx_bytes = u64::from(packet.bytes()).wrapping_neg();
     }
-    add_to_row::<true>(socket_cgroup(socket).unwrap_or(ROOT_CGROUP), Delta { amounts, host });
+    add_to_row::<true>(socket_cgroup(socket).unwrap_or(ROOT_CGROUP), amounts, |_| host);
     Some(())
 }
 
 /// Adds amounts to a cgroup's row.
 #[inline(always)]
 pub(super) fn count<const PREEMPTIBLE: bool>(cgroup: u64, amounts: NetAmounts) {
-    add_to_row::<PREEMPTIBLE>(cgroup, Delta { amounts, ..NOTHING });
+    add_to_row::<PREEMPTIBLE>(cgroup, amounts, |_| HostBytes { rx_bytes: 0, tx_bytes: 0 });
 }
 
+/// Adds amounts to a cgroup's row, and what `host` says of them, which may use what the row remembers.
 #[inline(always)]
-fn add_to_row<const PREEMPTIBLE: bool>(cgroup: u64, Delta { amounts, host }: Delta) {
+fn add_to_row<const PREEMPTIBLE: bool>(
+    cgroup: u64,
+    amounts: NetAmounts,
+    host: impl Fn(Option<&mut NetRow>) -> HostBytes,
+) {
     let level = claim_level::<_, NET_SLOTS, PREEMPTIBLE>(&NETS);
     // SAFETY: the level is ours until it is released, and `add` is atomic.
     unsafe {
@@ -208,6 +235,7 @@ fn add_to_row<const PREEMPTIBLE: bool>(cgroup: u64, Delta { amounts, host }: Del
                     slot.cpu = cpu();
                     slot.cgroup = cgroup;
                 }
+                let host = host(Some(slot));
                 slot.amounts.rx_bytes += amounts.rx_bytes;
                 slot.amounts.rx_packets += amounts.rx_packets;
                 slot.amounts.tx_bytes += amounts.tx_bytes;
@@ -222,6 +250,7 @@ fn add_to_row<const PREEMPTIBLE: bool>(cgroup: u64, Delta { amounts, host }: Del
             }
             release(level);
         }
+        let host = host(None);
         overflow(|o| {
             add(addr_of_mut!((*o).net.rx_bytes), amounts.rx_bytes);
             add(addr_of_mut!((*o).net.rx_packets), amounts.rx_packets);

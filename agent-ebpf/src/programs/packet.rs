@@ -38,8 +38,10 @@ const METRIC_MTU: usize = 1;
 pub(super) trait Packet {
     /// Bytes from the IP header on.
     fn bytes(&self) -> u32;
-    /// Bytes of payload in each segment, 0 where it is not segmented; and how many segments, 0 where nobody counted them.
-    fn segments(&self) -> (u32, u32);
+    /// Bytes of payload in each segment, 0 where it is not segmented.
+    fn segment_bytes(&self) -> u32;
+    /// How many segments, 0 where nobody counted them.
+    fn segments(&self) -> u32;
     /// Bytes of the packet at an offset.
     fn load<T: Copy>(&self, at: u32) -> Option<T>;
     /// The kernel's `sk_buff`.
@@ -53,9 +55,15 @@ impl Packet for SkBuffContext {
     }
 
     #[inline(always)]
-    fn segments(&self) -> (u32, u32) {
+    fn segment_bytes(&self) -> u32 {
         // SAFETY: the context is a `__sk_buff`.
-        unsafe { ((*self.skb.skb).gso_size, (*self.skb.skb).gso_segs) }
+        unsafe { (*self.skb.skb).gso_size }
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.skb.skb).gso_segs }
     }
 
     #[inline(always)]
@@ -89,8 +97,13 @@ impl Packet for TracedPacket {
     }
 
     #[inline(always)]
-    fn segments(&self) -> (u32, u32) {
-        (self.shared(&SHARED_GSO_SIZE).unwrap_or(0), self.shared(&SHARED_GSO_SEGS).unwrap_or(0))
+    fn segment_bytes(&self) -> u32 {
+        self.shared(&SHARED_GSO_SIZE).unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        self.shared(&SHARED_GSO_SEGS).unwrap_or(0)
     }
 
     #[inline(always)]
@@ -116,7 +129,7 @@ pub(super) struct Wire {
 pub(super) fn on_the_wire(packet: &impl Packet, out: bool) -> Wire {
     let bytes = packet.bytes();
     let whole = Wire { bytes, packets: 1 };
-    let (segment_bytes, segments) = packet.segments();
+    let segment_bytes = packet.segment_bytes();
     if segment_bytes == 0 && bytes <= SMALLEST_MTU {
         return whole;
     }
@@ -125,7 +138,7 @@ pub(super) fn on_the_wire(packet: &impl Packet, out: bool) -> Wire {
     let is_v4 = first >> 4 == IPV4_VERSION;
     let (header, next) = if is_v4 { (u32::from(first & 0xf) * 4, next4) } else { (IPV6_BYTES, next6) };
     if segment_bytes != 0 {
-        return segmented(packet, is_v4, header, next, (segment_bytes, segments));
+        return segmented(packet, is_v4, header, next, segment_bytes);
     }
     // TCP keeps below the MTU by itself.
     if next == IPPROTO_TCP {
@@ -183,24 +196,17 @@ fn divided_up(bytes: u32, by: u32) -> u32 {
 
 /// A packet that is split before it is on the wire, or was put together from what was there.
 #[inline(always)]
-fn segmented(
-    packet: &impl Packet,
-    is_v4: bool,
-    header: u32,
-    next: u8,
-    (segment_bytes, segments): (u32, u32),
-) -> Wire {
+fn segmented(packet: &impl Packet, is_v4: bool, header: u32, next: u8, segment_bytes: u32) -> Wire {
     let Headers { each, jumbo } = if is_v4 {
         Headers { each: header + transport(packet, header, next), jumbo: 0 }
     } else {
         headers6(packet, next)
     };
     let bytes = packet.bytes().wrapping_sub(jumbo);
-    let packets = if segments == 0 {
+    let packets = match packet.segments() {
         // From a guest that left the counting to the host (`SKB_GSO_DODGY`).
-        divided_up(bytes.wrapping_sub(each), segment_bytes)
-    } else {
-        segments
+        0 => divided_up(bytes.wrapping_sub(each), segment_bytes),
+        segments => segments,
     };
     Wire { bytes: bytes + packets.wrapping_sub(1).wrapping_mul(each), packets }
 }

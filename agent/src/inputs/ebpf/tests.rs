@@ -245,7 +245,7 @@ fn runqueue(cgroup: u64, wait_ns: u64, waits: &[u64]) -> Record<'static> {
 }
 
 fn net(cgroup: u64, amounts: NetAmounts) -> Record<'static> {
-    Record::Net(NetRow { kind: 3, cpu: 0, cgroup, amounts, host: HOST_BYTES })
+    Record::Net(NetRow { kind: 3, cpu: 0, cgroup, amounts, host: HOST_BYTES, ..NetRow::default() })
 }
 
 fn oom(cgroup: u64) -> Record<'static> {

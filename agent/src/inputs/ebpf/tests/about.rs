@@ -66,7 +66,7 @@ fn the_net_balance_is_that_of_the_hosts_own_namespace() {
     case.take(net(11, PACKETS));
     // A refused packet alone in its record takes back what was counted as sent.
     let refused = HostBytes { rx_bytes: 0, tx_bytes: 100_u64.wrapping_neg() };
-    let row = NetRow { kind: 3, cpu: 0, cgroup: 10, amounts: NetAmounts::default(), host: refused };
+    let row = NetRow { kind: 3, cgroup: 10, host: refused, ..NetRow::default() };
     case.take(Record::Net(row));
     case.overflow.host = HostBytes { rx_bytes: 307, tx_bytes: 401 };
     let line = case.lines("seismograf,part=net").remove(0);

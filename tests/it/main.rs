@@ -20,7 +20,9 @@ mod lifecycle;
 mod loss;
 mod net;
 mod outputs;
+mod programs;
 mod reload;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         identity::trials(),
         blkio::trials(),
         net::trials(),
+        wire::trials(),
+        programs::trials(),
         loss::trials(),
         cost::trials(),
         host::trials(),

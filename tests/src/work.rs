@@ -167,6 +167,13 @@ fn work(kind: &str, args: &[&str]) {
         ("udp-send", [to, size, n, threads]) => {
             udp_send(to, number(size) as usize, number(n), number(threads));
         }
+        // How many of them were not refused.
+        ("udp-send-any", [to, size, n]) => {
+            ready();
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let payload = vec![7; number(size) as usize];
+            done((0..number(n)).filter(|_| socket.send_to(&payload, to).is_ok()).count() as u64);
+        }
         ("udp-receive", [on, size, n]) => udp_receive(on, number(size) as usize, number(n)),
         ("tcp-send", [to, bytes]) => tcp_send(to, number(bytes)),
         ("tcp-receive", [on]) => tcp_receive(on),

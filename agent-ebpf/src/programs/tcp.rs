@@ -1,8 +1,8 @@
 //! TCP segments that each cgroup retransmitted (optional).
 //!
 //! Why: retransmits are the first sign of a network that drops packets; `/proc/net/snmp` has them by namespace only.
-//! Hook: `tcp_retransmit_skb`, rare by nature, so everything here is read by helper. The amounts go into the
-//! network cache, as one more column.
+//! Hooks: `tcp_retransmit_skb` and `tcp_retransmit_synack`, rare by nature, so everything here is read
+//! by helper. The amounts go into the network cache, as one more column.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use seismograf_ebpf::abi::{NetAmounts, ROOT_CGROUP};
@@ -13,22 +13,39 @@ use super::net;
 /// `tcp_retransmit_skb(sk, skb, ...)`
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
-    account::<true>(&ctx);
+    count::<true>(ctx.arg(0), segments(ctx.arg(1)));
     0
 }
 
 /// The same beside `net_ingress_nested`.
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 fn tcp_retransmit_skb_nested(ctx: BtfTracePointContext) -> i32 {
-    account::<false>(&ctx);
+    count::<false>(ctx.arg(0), segments(ctx.arg(1)));
     0
 }
 
+/// `tcp_retransmit_synack(sk, req)`: the answer to a connection, by the listening socket.
+#[btf_tracepoint(function = "tcp_retransmit_synack")]
+fn tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
+    count::<true>(ctx.arg(0), 1);
+    0
+}
+
+/// The same beside `net_ingress_nested`.
+#[btf_tracepoint(function = "tcp_retransmit_synack")]
+fn tcp_retransmit_synack_nested(ctx: BtfTracePointContext) -> i32 {
+    count::<false>(ctx.arg(0), 1);
+    0
+}
+
+/// A packet in the retransmit queue can stand for many segments, and `RetransSegs` counts those.
 #[inline(always)]
-fn account<const PREEMPTIBLE: bool>(ctx: &BtfTracePointContext) {
-    // A packet in the retransmit queue can stand for many segments, and `RetransSegs` counts those.
-    let segments = probe::<u16>(ctx.arg(1), &SKB_TCP_GSO_SEGS).unwrap_or(1).max(1);
-    let cgroup = socket_cgroup(ctx.arg(0)).unwrap_or(ROOT_CGROUP);
-    let amounts = NetAmounts { tcp_retransmits: u64::from(segments), ..NetAmounts::default() };
-    net::count::<PREEMPTIBLE>(cgroup, amounts);
+fn segments(skb: *const u8) -> u64 {
+    u64::from(probe::<u16>(skb, &SKB_TCP_GSO_SEGS).unwrap_or(1).max(1))
+}
+
+#[inline(always)]
+fn count<const PREEMPTIBLE: bool>(socket: *const u8, segments: u64) {
+    let cgroup = socket_cgroup(socket).unwrap_or(ROOT_CGROUP);
+    net::count::<PREEMPTIBLE>(cgroup, NetAmounts { tcp_retransmits: segments, ..NetAmounts::default() });
 }

@@ -217,10 +217,15 @@ pub(super) const PLANS: &[Plan] = &[
         group: Group::Probe(Probe::Tcp),
         reads_kernel: true,
         sets: &[
-            &[("net_flush", Hook::Flush), ("tcp_retransmit_skb", Hook::TracePoint("tcp_retransmit_skb"))],
+            &[
+                ("net_flush", Hook::Flush),
+                ("tcp_retransmit_skb", Hook::TracePoint("tcp_retransmit_skb")),
+                ("tcp_retransmit_synack", Hook::TracePoint("tcp_retransmit_synack")),
+            ],
             &[
                 ("net_flush_nested", Hook::Flush),
                 ("tcp_retransmit_skb_nested", Hook::TracePoint("tcp_retransmit_skb")),
+                ("tcp_retransmit_synack_nested", Hook::TracePoint("tcp_retransmit_synack")),
             ],
         ],
     },

@@ -60,8 +60,8 @@ impl Wire {
     /// Has IPv6 too, with [`ADDRESSES6`]. What the kernel sends by itself then (multicast listeners, routers) is no cgroup's
     /// of a test, but is in the interface's counters.
     pub fn add_ipv6(&self) {
-        for i in 0..2 {
-            let (name, other) = (&self.names[i], 1 - i);
+        for (i, name) in self.names.iter().enumerate() {
+            let other = 1 - i;
             for which in ["all", "default", INTERFACE] {
                 self.exec(name, "sysctl", &["-q", "-w", &format!("net.ipv6.conf.{which}.disable_ipv6=0")]);
             }

@@ -20,6 +20,8 @@ const ROUTING: u8 = 43;
 const DESTINATION_OPTIONS: u8 = 60;
 /// The hop-by-hop option of a payload of more than 64 KiB.
 const OPTION_JUMBO: u8 = 0xc2;
+/// The header with that option, which is 4 + 2 bytes long and all that is in there.
+const JUMBO_BYTES: u32 = 8;
 /// More extension headers than this are not looked at; the stack itself sends one at the most.
 const MOST_EXTENSIONS: u32 = 4;
 const UDP_BYTES: u32 = 8;
@@ -202,7 +204,9 @@ fn segmented(packet: &impl Packet, is_v4: bool, header: u32, next: u8, segment_b
     } else {
         headers6(packet, next)
     };
-    let bytes = packet.bytes().wrapping_sub(jumbo);
+    let bytes = packet.bytes().saturating_sub(jumbo);
+    // Headers say themselves how long they are.
+    let each = each.min(bytes);
     let packets = match packet.segments() {
         // From a guest that left the counting to the host (`SKB_GSO_DODGY`).
         0 => divided_up(bytes.wrapping_sub(each), segment_bytes),
@@ -228,9 +232,8 @@ fn headers6(packet: &impl Packet, mut next: u8) -> Headers {
         }
         let [following, words, option] = packet.load::<[u8; 3]>(at).unwrap_or([0; 3]);
         let bytes = (u32::from(words) + 1) * 8;
-        // The option of a jumbo payload is 4 + 2 bytes long, and is all that is in there.
-        if next == HOP_BY_HOP && option == OPTION_JUMBO {
-            jumbo = bytes;
+        if next == HOP_BY_HOP && option == OPTION_JUMBO && bytes == JUMBO_BYTES {
+            jumbo = JUMBO_BYTES;
         }
         next = following;
         at += bytes;

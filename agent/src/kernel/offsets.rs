@@ -21,8 +21,8 @@ const RQF_FLUSH_SEQ_BIT: u64 = 4;
 /// itself takes on its way down.
 const ENUMERATORS: [(&str, &str); 3] = [
     ("DROPPED_BY_CGROUP", "SKB_DROP_REASON_BPF_CGROUP_EGRESS"),
-    ("CPU_STEPS_FROM", "CPUHP_AP_OFFLINE"),
-    ("CPU_STEPS_TO", "CPUHP_AP_ONLINE"),
+    ("CPU_STEPS_FROM", "CPUHP_AP_ONLINE_IDLE"),
+    ("CPU_STEPS_TO", "CPUHP_ONLINE"),
 ];
 /// Bytes of a pointer: BPF programs run on 64-bit machines only.
 const POINTER_BYTES: u64 = 8;

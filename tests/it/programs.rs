@@ -127,7 +127,7 @@ fn packets_of_every_form() -> Outcome {
         ("v4 udp", (v4(UDP, 0, 900), 400, 3, 28, 0)),
         ("v4 of another protocol", (v4(132, 0, 900), 400, 3, 20, 0)),
         ("v6 tcp", (tcp(v6(&[], TCP, 900), 40, 8), 400, 3, 72, 0)),
-        ("v6 tcp, jumbo", (tcp(v6(&[jumbo.clone()], TCP, 900), 48, 8), 400, 3, 72, 8)),
+        ("v6 tcp, jumbo", (tcp(v6(std::slice::from_ref(&jumbo), TCP, 900), 48, 8), 400, 3, 72, 8)),
         ("v6 udp, hop by hop that is not jumbo", (v6(&[padding], UDP, 900), 400, 3, 56, 0)),
         ("v6 tcp, options and routing", (tcp(v6(&[options, routing], TCP, 900), 72, 5), 400, 3, 92, 0)),
         ("v6 udp, jumbo", (v6(&[jumbo], UDP, 900), 400, 3, 48, 8)),

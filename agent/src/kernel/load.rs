@@ -61,7 +61,7 @@ pub struct Cost {
 }
 
 /// What the names of programs begin with that can interrupt themselves.
-const NESTING_AREAS: [&str; 2] = ["blkio_", "tcp_"];
+const NESTING_AREAS: [&str; 3] = ["blkio_", "net_", "tcp_"];
 /// What a map takes of kernel memory, in proc(5) `PID/fdinfo`.
 const MEMORY_KEY: &str = "memlock:";
 /// The tracepoint that tells of each step of a CPU on its way down, on that CPU (`include/trace/events/cpuhp.h`).

@@ -21,9 +21,11 @@ mod lines;
 mod loss;
 mod net;
 mod outputs;
+mod programs;
 mod reload;
 mod series;
 mod sidecar;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         identity::trials(),
         blkio::trials(),
         net::trials(),
+        wire::trials(),
+        programs::trials(),
         loss::trials(),
         cost::trials(),
         host::trials(),

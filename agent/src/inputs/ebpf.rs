@@ -240,8 +240,7 @@ impl Input for Ebpf {
         if let Some(report) = attached.probes.retry() {
             self.report.clone_from(report);
             // The balance of the network counts from here.
-            self.host_at_start.interfaces =
-                read_host_totals(&self.shared.host, &self.report.hierarchies).interfaces;
+            self.host_at_start.ip = read_host_totals(&self.shared.host, &self.report.hierarchies).ip;
         }
         let collected = attached.collect();
         let overflow = attached.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;

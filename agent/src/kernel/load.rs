@@ -61,9 +61,11 @@ pub struct Cost {
 }
 
 /// What the names of programs begin with that can interrupt themselves.
-const NESTING_AREAS: [&str; 2] = ["blkio_", "tcp_"];
+const NESTING_AREAS: [&str; 3] = ["blkio_", "net_", "tcp_"];
 /// What a map takes of kernel memory, in proc(5) `PID/fdinfo`.
 const MEMORY_KEY: &str = "memlock:";
+/// The tracepoint that tells of each step of a CPU on its way down, on that CPU (`include/trace/events/cpuhp.h`).
+const CPU_IS_LEAVING: &str = "cpuhp_exit";
 /// The value that aya-log-ebpf's level global takes for "nothing".
 const LOG_NOTHING: u8 = 0;
 /// The level of the messages that report a cgroup's life cycle.
@@ -81,8 +83,15 @@ impl Probes {
         hierarchies: &Hierarchies,
         before: impl FnOnce(),
     ) -> (Option<(Self, Ring)>, Report) {
-        let report = Report { groups: Vec::new(), hierarchies: hierarchies.clone(), map_bytes: 0 };
-        let opened = load(options, host, &report.hierarchies).and_then(|(ebpf, offsets, btf)| {
+        let host_net = host.network_namespace().filter(|_| !is_confidential(host));
+        let report = Report {
+            groups: Vec::new(),
+            hierarchies: hierarchies.clone(),
+            map_bytes: 0,
+            sees_host_net: host_net.is_some(),
+        };
+        let loaded = load(options, host, &report.hierarchies, host_net);
+        let opened = loaded.and_then(|(ebpf, offsets, btf)| {
             let (mut probes, ring) = Self::of_object(ebpf, report.clone())?;
             probes.load_and_attach(options, host, (&offsets, &btf), before);
             Ok((probes, ring))
@@ -271,6 +280,13 @@ impl Probes {
                 let link = program.attach(&directory, direction, CgroupAttachMode::Single);
                 Some(link.map_err(|error| not_attached(name, &error, &directory, direction))?)
             }
+            (Hook::Flush, Some(Program::RawTracePoint(program))) => {
+                let is_attached = self.attached.iter().flat_map(|set| *set).any(|(other, _)| *other == name);
+                if !is_attached && let Err(error) = program.attach(CPU_IS_LEAVING) {
+                    tracing::warn!(%error, name, "what a CPU has counted when it goes offline waits until it is back");
+                }
+                return Ok(None);
+            }
             _ => return Ok(None),
         };
         self.programs.push(name);
@@ -435,6 +451,7 @@ fn load(
     options: &ProbeOptions,
     host: &Host,
     hierarchies: &Hierarchies,
+    host_net: Option<u64>,
 ) -> Result<(Ebpf, Offsets, AyaBtf), GroupState> {
     if OBJECT.is_empty() {
         return Err(off("this agent was built without its BPF object", "build it with: cargo xtask build"));
@@ -472,6 +489,8 @@ fn load(
     loader.override_global("WAKEUP_BYTES", &wakeup_bytes, true);
     loader.override_global("MAY_READ_KERNEL", &may_read, true);
     loader.override_global("START_NS", &start_ns, true);
+    let host_net = host_net.unwrap_or(0);
+    loader.override_global("HOST_NET_INUM", &host_net, true);
     for (global, offset) in offsets.globals() {
         loader.override_global(global, offset, true);
     }

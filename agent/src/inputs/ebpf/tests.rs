@@ -18,13 +18,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use seismograf_ebpf::abi::{
-    self, BUCKETS, BlkioAmounts, BlkioRow, CgroupChange, CpuRow, NetAmounts, NetRow, OomKill, RunqueueRow,
-    bucket,
+    self, BUCKETS, BlkioAmounts, BlkioRow, CgroupChange, CpuRow, HostBytes, NetAmounts, NetRow, OomKill,
+    RunqueueRow, bucket,
 };
 
 use super::accounts::Accounts;
 use super::areas::Areas;
-use super::host_totals::{DiskTotals, HostTotals, InterfaceTotals};
+use super::host_totals::{DiskTotals, HostTotals};
 use super::naming::{Naming, NamingContext, Waiting};
 use super::options::{CgroupfsReading, EbpfOptions, Selection};
 use super::points;
@@ -33,6 +33,7 @@ use super::snapshot::Snapshot;
 use super::totals::Totals;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
+use crate::host::proc::net_ip::IpBytes;
 use crate::identity::containers::Containers;
 use crate::identity::names::Names;
 use crate::inputs::Gathered;
@@ -116,6 +117,7 @@ impl Case {
                 groups: groups.iter().map(|group| (*group, GroupState::On)).collect(),
                 hierarchies,
                 map_bytes: 31,
+                sees_host_net: true,
             },
             host_at_start: HostTotals::default(),
             host: HostTotals::default(),
@@ -254,7 +256,7 @@ fn runqueue(cgroup: u64, wait_ns: u64, waits: &[u64]) -> Record<'static> {
 }
 
 fn net(cgroup: u64, amounts: NetAmounts) -> Record<'static> {
-    Record::Net(NetRow { kind: 3, cpu: 0, cgroup, amounts })
+    Record::Net(NetRow { kind: 3, cpu: 0, cgroup, amounts, host: HOST_BYTES, ..NetRow::default() })
 }
 
 fn oom(cgroup: u64) -> Record<'static> {
@@ -305,8 +307,18 @@ const AMOUNTS: BlkioAmounts = BlkioAmounts {
     write_time_ns: 200_003,
 };
 
-const PACKETS: NetAmounts =
-    NetAmounts { rx_bytes: 1_009, rx_packets: 13, tx_bytes: 2_003, tx_packets: 17, tcp_retransmits: 19 };
+const PACKETS: NetAmounts = NetAmounts {
+    rx_bytes: 1_009,
+    rx_packets: 13,
+    tx_bytes: 2_003,
+    tx_packets: 17,
+    tx_dropped_bytes: 0,
+    tx_dropped_packets: 0,
+    tcp_retransmits: 19,
+};
+
+/// What each row of the network has of the host's own namespace.
+const HOST_BYTES: HostBytes = HostBytes { rx_bytes: 907, tx_bytes: 1_901 };
 
 /// What does not read, by the words that it would need.
 #[test]

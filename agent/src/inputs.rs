@@ -15,6 +15,7 @@ pub(crate) mod kernel;
 pub(crate) mod kubernetes;
 pub(crate) mod mem;
 pub(crate) mod net;
+pub(crate) mod offloaded;
 pub(crate) mod processes;
 pub(crate) mod swap;
 pub(crate) mod system;
@@ -24,8 +25,7 @@ mod testing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tracing::Instrument as _;
-
+use self::offloaded::{Given, Turns};
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::Hierarchies;
@@ -50,6 +50,8 @@ pub struct Shared {
     pub(crate) names: Arc<Names>,
     /// The agent's counters.
     pub(crate) telemetry: Arc<Telemetry>,
+    /// By which gathers take turns.
+    pub(crate) turns: Turns,
 }
 
 impl Shared {
@@ -68,6 +70,7 @@ impl Shared {
             cgroupfs: Cgroupfs::new(hierarchies),
             names: Arc::default(),
             telemetry: Arc::default(),
+            turns: Turns::default(),
         }
     }
 }
@@ -170,22 +173,22 @@ pub(crate) fn read_text(path: &std::path::Path) -> Result<String, GatherError> {
 /// Telegraf's delay between the two gathers of a run that gathers once, for the inputs whose figures are differences.
 pub(crate) const FIRST_READING: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Gathers once; nothing may be held back when it `is_last`. Gives the points, with the input's common options and the global
-/// tags applied, and whether they are complete. What is missing is logged.
-pub(crate) async fn gather(
-    input: &mut dyn Input,
+/// An empty collection for a gather now; nothing of it may be held back for the next one when it `is_last`.
+pub(crate) fn begin(common: &InputCommon, is_last: bool) -> Gathered {
+    Gathered { is_last, ..Gathered::at(Timestamp::now().rounded(common.precision)) }
+}
+
+/// The points of a gather, with the input's common options and the global tags applied, and whether they are complete. What is
+/// missing is logged, so this is called within the input's span.
+pub(crate) fn finish(
+    (gathered, result): Given,
     common: &InputCommon,
     global_tags: &BTreeMap<String, String>,
-    is_last: bool,
 ) -> (Vec<Point>, bool) {
-    let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
-    gathered.is_last = is_last;
-    let span = span(input.name(), common);
-    let result = input.gather(&mut gathered).instrument(span.clone()).await;
     if let Err(error) = &result
         && !matches!(error, GatherError::Counted)
     {
-        span.in_scope(|| tracing::error!(%error, "gather is incomplete"));
+        tracing::error!(%error, "gather is incomplete");
     }
     let points = gathered.points.into_iter();
     (points.filter_map(|point| common.process(global_tags, point)).collect(), result.is_ok())

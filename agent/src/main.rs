@@ -1,13 +1,14 @@
 //! The `seismograf` command: arguments, logging, configuration, run, exit code; nothing else.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use seismograf::cli::{self, Cli, Command, ConfigCommand};
 use seismograf::commands;
 use seismograf::config::loader::Loader;
 use seismograf::config::sample;
 use seismograf::exit::Exit;
-use seismograf::service::logging;
+use seismograf::service::{logging, memory};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -27,7 +28,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread for everything: the agent waits far more than it computes.
+/// How long a thread for work that can block is kept for the next.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// One thread for everything that does not block: the agent waits far more than it computes.
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { command, mut source, run, print, unused } = cli;
     match &command {
@@ -52,13 +56,18 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         return commands::config::check(&config);
     }
     let log = logging::start(config.log_settings(debug, quiet))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    memory::keep_together();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(IDLE_LIMIT).build()?;
+    let exit = runtime.block_on(async {
         match command {
             Some(Command::Dump(args)) => commands::dump::run(config, &args).await,
             Some(Command::Doctor) => commands::doctor::run(&config).await,
             Some(Command::Run(args)) => commands::run::run(config, &args.or(run), loader, log).await,
             _ => commands::run::run(config, &run, loader, log).await,
         }
-    })
+    });
+    // Without waiting for what hangs.
+    runtime.shutdown_background();
+    exit
 }

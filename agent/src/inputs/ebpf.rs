@@ -147,12 +147,16 @@ fn log(report: &Report) {
     }
     for (group, state) in &report.groups {
         match state {
-            GroupState::On => tracing::debug!(probe = group.name(), "attached"),
             GroupState::Off { why, advice } => {
                 tracing::warn!(probe = group.name(), why, advice, "probe is off");
             }
-            GroupState::NotAsked => {}
+            GroupState::On | GroupState::NotAsked => {}
         }
+    }
+    let on = report.groups.iter().filter(|(_, state)| matches!(state, GroupState::On));
+    let on: Vec<&str> = on.map(|(group, _)| group.name()).collect();
+    if !on.is_empty() {
+        tracing::info!(probes = on.join(", "), "attached");
     }
 }
 

@@ -211,7 +211,7 @@ impl<'a> Target<'a> {
     }
 
     async fn create_database(&self, server: &Server) -> Result<(), String> {
-        let reply = server.post("query", &[("q", &self.statement())]).await?;
+        let reply = server.post_form("query", &[("q", &self.statement())]).await?;
         // The error of a statement comes in the body of a successful response.
         match reply.error() {
             None if reply.status.is_success() => Ok(()),
@@ -220,7 +220,7 @@ impl<'a> Target<'a> {
     }
 
     /// One write to one server; a missing database is created on the way.
-    async fn write(&self, server: &Server, body: &Bytes) -> Answer {
+    async fn write(&self, server: &Server, body: &Bytes, lines: &[Bytes]) -> Answer {
         let url = server.shown();
         let retry_route = |reason: String| Answer::Retry { reason, after: None, route_only: true };
         let mut created = false;
@@ -229,7 +229,7 @@ impl<'a> Target<'a> {
                 Ok(reply) => reply,
                 Err(error) => return Answer::retry(format!("{url}: {error}")),
             };
-            match reply.meaning(Api::V1) {
+            match reply.meaning(Api::V1, lines) {
                 Meaning::Answer(answer) => return answer.at(url),
                 Meaning::Missing(reason) if self.options.skip_database_creation || created => {
                     return retry_route(format!("{url}: {reason}; create it there: {}", self.statement()));
@@ -292,7 +292,7 @@ impl Output for Influxdb {
         let mut round = self.peers.round();
         while let Some(peer) = round.next() {
             let answer = match peer {
-                Peer::Http(server) => target.write(server, &body).await,
+                Peer::Http(server) => target.write(server, &body, lines).await,
                 Peer::Udp(udp) => udp.write(lines).await,
             };
             if let Some(answer) = round.settle(answer) {

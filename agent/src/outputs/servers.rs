@@ -20,8 +20,8 @@ use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 
-/// At most this much of a response body is read.
-const MAX_BODY_BYTES: usize = 64 << 10;
+/// At most this much of a response body is read. One that quotes every line of a batch is as long as the batch.
+const MAX_BODY_BYTES: usize = 8 << 20;
 
 /// The options that say how servers are reached.
 pub(super) struct Reach<'a> {
@@ -151,12 +151,12 @@ impl Server {
         reply(self.send(request).await?).await
     }
 
-    /// Sends a request that consists of its query alone.
+    /// Sends a form. Proxies refuse a request without a body.
     ///
     /// # Errors
     /// Why there is no response.
-    pub(super) async fn post(&self, endpoint: &str, query: &[(&str, &str)]) -> Result<Reply, String> {
-        reply(self.send(self.client.post(self.endpoint(endpoint, query))).await?).await
+    pub(super) async fn post_form(&self, endpoint: &str, form: &[(&str, &str)]) -> Result<Reply, String> {
+        reply(self.send(self.client.post(self.endpoint(endpoint, &[])).form(form)).await?).await
     }
 
     /// The version that the server reports.

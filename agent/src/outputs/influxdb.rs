@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::answer::{Api, Meaning};
-use super::servers::{self, Credentials, Reach, Server, Servers};
+use super::servers::{self, Credentials, LocalAddress, Reach, Server, Servers};
 use super::udp::Udp;
 use super::{Answer, Output, OutputPlugin, shortened};
 use crate::line_protocol::Format;
@@ -149,9 +149,9 @@ impl Influxdb {
             keeps_query: false,
         };
         let mut peers: Vec<Peer> = reach.servers(&http)?.into_iter().map(Peer::Http).collect();
-        let local = servers::local_address(&options.local_address)?;
+        let local = LocalAddress::new(&options.local_address)?;
         for url in &udp {
-            peers.push(Peer::Udp(Udp::new(url, local)?));
+            peers.push(Peer::Udp(Udp::new(url, local.clone())?));
         }
         let max_line_bytes = if udp.is_empty() { 0 } else { options.udp_payload as usize };
         let route = [

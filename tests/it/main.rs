@@ -12,6 +12,7 @@ mod cpu;
 mod degraded;
 mod deploy;
 mod docker;
+mod hangs;
 mod host;
 mod identity;
 mod influx;
@@ -20,6 +21,7 @@ mod lifecycle;
 mod loss;
 mod net;
 mod outputs;
+mod refused;
 mod reload;
 
 use std::process::ExitCode;
@@ -45,6 +47,8 @@ fn main() -> ExitCode {
         reload::trials(),
         influx::trials(),
         outputs::trials(),
+        refused::trials(),
+        hangs::trials(),
         kubelet::trials(),
         deploy::trials(),
         cluster::trials(),

@@ -30,6 +30,11 @@ impl Running {
     /// # Errors
     /// Skips the test when there is no agent to start.
     pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Result<Self, Skip> {
+        Ok(Self::start_by(Command::new(agent_binary()?), config, environment))
+    }
+
+    /// The same through a command that becomes the agent (`unshare`).
+    pub fn start_by(mut command: Command, config: &str, environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let points = directory.path().join("points").display().to_string();
         let path = directory.path().join("agent.conf");
@@ -37,7 +42,7 @@ impl Running {
         let config = config.replace("{points}", &points);
         write!(file, "{}", config.replace("{directory}", &directory.path().display().to_string())).unwrap();
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(agent_binary()?)
+        let child = command
             .arg("--config")
             .arg(&path)
             .envs(environment.iter().copied())
@@ -46,7 +51,7 @@ impl Running {
             .stderr(log)
             .spawn()
             .unwrap();
-        Ok(Self { child, directory })
+        Self { child, directory }
     }
 
     /// Its directory.

@@ -147,7 +147,9 @@ impl Reply {
         if listed > 0 {
             return Some(listed as u64);
         }
-        let (_, n) = partial.rsplit_once("dropped=")?;
+        // InfluxDB 2 says it so of lines that are older than it keeps.
+        let outside = partial.strip_prefix(": dropped ").and_then(|rest| rest.split_once(" points outside"));
+        let n = outside.map(|(n, _)| n).or_else(|| Some(partial.rsplit_once("dropped=")?.1))?;
         match n.trim().parse().ok()? {
             0 if self.is_whole() => Some(partial.matches(UNPARSABLE).count() as u64),
             n => Some(n),
@@ -277,6 +279,7 @@ mod tests {
     #[case::bad_precision(400, r#"{"code":"invalid","message":"something else"}"#, "doubted")]
     #[case::not_acceptable(406, r#"{"code":"not acceptable","message":"no"}"#, "doubted")]
     #[case::conflict(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: dropped=1"}"#, "dropped 1")]
+    #[case::too_old(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: dropped 40 points outside retention policy of duration 1h0m0s - oldest point a at 2026-11-27T20:48:23.412699446Z dropped because it violates a Retention Policy Lower Bound at 2026-11-27T22:48:23.432530705Z, newest point b"}"#, "dropped 40")]
     #[case::lines_of_v3(400, r#"{"error":"partial write of line protocol occurred","data":[{"original_line":"m f=x","line_number":2,"error_message":"invalid"},{"original_line":"m f=y","line_number":5,"error_message":"invalid"}]}"#, "dropped 2")]
     #[case::no_token(401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, "retry")]
     #[case::no_right(

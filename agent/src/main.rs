@@ -31,6 +31,9 @@ fn main() -> ExitCode {
 /// How long a thread for work that can block is kept for the next.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
+/// Most threads for work that can block, all of which may hang: within the `TasksMax` of the systemd unit.
+const MAX_BLOCKING: usize = 48;
+
 /// One thread for everything that does not block: the agent waits far more than it computes.
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { command, mut source, run, print, unused } = cli;

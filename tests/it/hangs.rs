@@ -1,6 +1,8 @@
 //! Everything that can hang does, all at once: what does not goes on in time, each is named once, and the agent ends in time.
 
+use std::io::Write as _;
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -33,15 +35,22 @@ fn proc(directory: &Path) -> String {
     proc.display().to_string()
 }
 
+/// The reader of a pipe, which has stopped: nothing more fits into the pipe.
+fn full_pipe(path: &str) -> std::fs::File {
+    let mut options = std::fs::OpenOptions::new();
+    let mut reader = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
+    while reader.write(&[b'#'; 4096]).is_ok() {}
+    reader
+}
+
 fn all_at_once() -> Outcome {
     needs(&["unshare", "mount", "mkfifo"])?;
     let time = std::env::var(TIME).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(DEFAULT_TIME);
     let directory = tempfile::tempdir().unwrap();
     let proc = proc(directory.path());
-    // Read by this test, which never does.
     let pipe = directory.path().join("pipe").display().to_string();
     run("mkfifo", &[&pipe]);
-    let reader = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let reader = full_pipe(&pipe);
     // A server whose connections nobody takes.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let _names = UdpSocket::bind((NAME_SERVER, 53))
@@ -83,7 +92,6 @@ fn all_at_once() -> Outcome {
     );
     let mut agent = Running::start_by(command, &config, &[("HOST_PROC", proc.as_str())]);
     let times = |agent: &Running| agent.times("kernel", "boot_time");
-    // The pipe takes a while to be full.
     let start = Instant::now();
     let is_over = || start.elapsed().as_secs() >= time;
     wait_for(is_over, Duration::from_secs(time + 5), "the time to pass");
@@ -97,6 +105,7 @@ fn all_at_once() -> Outcome {
         assert!(n(expected) >= 1, "{expected}: {lines:#?}");
     }
     assert_eq!(n("[inputs.mem] "), 1, "{lines:#?}");
+    assert_eq!(n("a write hangs"), 1, "{lines:#?}");
     let gathers = times(&agent);
     let steps: Vec<i64> = gathers.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000).collect();
     println!("hangs: {} gathers in {time} s, the longest step {:?} ms", gathers.len(), steps.iter().max());

@@ -25,7 +25,6 @@ mod testing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use self::offloaded::{Given, Turns};
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::Hierarchies;
@@ -35,6 +34,7 @@ use crate::options::OptionError;
 use crate::options::common::InputCommon;
 use crate::point::{Point, Timestamp};
 use crate::service::logging;
+use crate::service::off_thread::Turns;
 use crate::service::telemetry::Telemetry;
 
 /// What all inputs of a process share. It outlives them when the configuration is reloaded.
@@ -159,6 +159,9 @@ pub enum GatherError {
     #[error("{0}")]
     Other(String),
 }
+
+/// What a gather gave, and whether that is all.
+pub(crate) type Given = (Gathered, Result<(), GatherError>);
 
 /// Reads a file whole. For the files of proc(5) and sysfs(5): the kernel answers at once, so this may block.
 ///

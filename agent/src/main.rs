@@ -60,8 +60,11 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     }
     let log = logging::start(config.log_settings(debug, quiet))?;
     memory::keep_together();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(IDLE_LIMIT).build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(IDLE_LIMIT)
+        .max_blocking_threads(MAX_BLOCKING)
+        .build()?;
     let exit = runtime.block_on(async {
         match command {
             Some(Command::Dump(args)) => commands::dump::run(config, &args).await,

@@ -8,29 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{GatherError, Gathered, Input};
-use crate::service::off_thread;
+use super::{Gathered, Given, Input};
+use crate::service::off_thread::{self, Turns};
 
 /// How long a gather has its turn. The slowest input of a machine with a thousand containers takes a part of this.
 const TURN: Duration = Duration::from_millis(200);
 /// A gather of an input with a very short interval does not hang before this.
 const MIN_LIMIT: Duration = Duration::from_secs(1);
-
-/// Gathers of a process take turns by this, so that they need one thread and one core.
-#[derive(Clone, Debug)]
-pub(crate) struct Turns(Arc<Semaphore>);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
-    }
-}
-
-/// What a gather gave, and whether that is all.
-pub(crate) type Given = (Gathered, Result<(), GatherError>);
 
 /// An input, and the gather that is under way.
 pub(crate) struct Offloaded {
@@ -68,8 +55,7 @@ impl Offloaded {
     /// Gathers, however long it takes. A gather that nobody waits for any more goes on, and is what the next one gives.
     pub(crate) async fn gather(&mut self, gathered: Gathered) -> Given {
         if self.gather.is_none() {
-            // Fails only when closed, which nobody does.
-            let turn = self.turns.0.acquire().await.ok();
+            let turn = self.turns.next().await;
             let Some(input) = self.input.take() else { return std::future::pending().await };
             let waits = Arc::new(Notify::new());
             let gather = self.gather.insert(spawn(input, gathered, Arc::clone(&waits)));
@@ -147,6 +133,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::inputs::GatherError;
     use crate::point::Timestamp;
 
     /// Gathers when it is let, or at once without a gate.

@@ -114,7 +114,7 @@ const HANG_LIMIT: Duration = Duration::from_secs(10);
 ///
 /// A section with several files becomes as many outputs: when one cannot be written to, the others do not get lines twice.
 pub(crate) struct File {
-    target: Target,
+    appender: Appender,
     format: Format,
     /// Opened at the first write, and again after a failed one and after a reload.
     file: Option<RotatingFile>,
@@ -122,14 +122,14 @@ pub(crate) struct File {
 
 /// Where lines go, and in which form.
 #[derive(Clone)]
-struct Target {
+struct Appender {
     /// `None` is the standard output.
     path: Option<PathBuf>,
     rotation: Rotation,
     packing: Packing,
 }
 
-impl Target {
+impl Appender {
     /// Appends lines; `file` is open if it was before. The reader of a pipe, or a disk, can have this wait for ever.
     fn append(&self, file: &mut Option<RotatingFile>, lines: &[Bytes]) -> io::Result<()> {
         let packed = self.packing.pack(lines.concat());
@@ -171,8 +171,8 @@ impl File {
         };
         let files = if options.files.is_empty() { Options::default().files } else { options.files };
         let path = |name: String| (name != "stdout").then(|| PathBuf::from(name));
-        let target = |name| Target { path: path(name), rotation, packing };
-        Ok(files.into_iter().map(|name| Self { target: target(name), format, file: None }).collect())
+        let appender = |name| Appender { path: path(name), rotation, packing };
+        Ok(files.into_iter().map(|name| Self { appender: appender(name), format, file: None }).collect())
     }
 }
 
@@ -186,7 +186,7 @@ impl OutputPlugin for Options {
 #[async_trait::async_trait]
 impl Output for File {
     fn place(&self) -> String {
-        self.target.path.as_ref().map_or("stdout".into(), |path| path.display().to_string())
+        self.appender.path.as_ref().map_or("stdout".into(), |path| path.display().to_string())
     }
 
     fn encoding(&self) -> Encoding {
@@ -194,9 +194,9 @@ impl Output for File {
     }
 
     async fn write(&mut self, _route: &[Option<String>], lines: &[Bytes]) -> Answer {
-        let (target, mut file, lines) = (self.target.clone(), self.file.take(), lines.to_vec());
+        let (appender, mut file, lines) = (self.appender.clone(), self.file.take(), lines.to_vec());
         let mut write = off_thread::spawn(move || {
-            let result = target.append(&mut file, &lines);
+            let result = appender.append(&mut file, &lines);
             (file, result)
         });
         let done = tokio::time::timeout(HANG_LIMIT, off_thread::finished(&mut write)).await;

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::clock;
-use crate::inputs::offloaded::{Given, Offloaded, hang_limit, log_hang};
-use crate::inputs::{self, Gathered};
+use crate::inputs::offloaded::{Offloaded, hang_limit, log_hang};
+use crate::inputs::{self, Gathered, Given};
 use crate::options::common::InputCommon;
 use crate::outputs::sender::Message;
 use crate::point::{Point, Timestamp};

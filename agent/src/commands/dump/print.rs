@@ -182,9 +182,9 @@ pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Wr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::offloaded::Turns;
     use crate::inputs::{GatherError, Gathered, Input};
     use crate::point::Timestamp;
+    use crate::service::off_thread::Turns;
 
     /// Has another value at each gather.
     struct Twice(u64);

@@ -64,7 +64,15 @@ struct StatementResult {
 impl Reply {
     /// The server's own error message. `None` when there is no error, or when the response is not from an InfluxDB.
     pub(super) fn error(&self) -> Option<String> {
-        self.parsed().error.or_else(|| self.error_header.clone()).filter(|error| !error.is_empty())
+        let error = self.parsed().error.or_else(|| self.error_header.clone()).or_else(|| self.cut_off());
+        error.filter(|error| !error.is_empty())
+    }
+
+    /// The body, where it is an error that quotes so many lines that its end was not read.
+    fn cut_off(&self) -> Option<String> {
+        let is_error = self.body.starts_with("{\"") && self.body.contains(UNPARSABLE);
+        (is_error && serde_json::from_str::<serde::de::IgnoredAny>(&self.body).is_err())
+            .then(|| self.body.clone())
     }
 
     /// The body, with whatever kind of error it has as `error`.
@@ -333,6 +341,15 @@ mod tests {
             ..reply(400, "{\"error\":\"partial write: unable to pa")
         };
         assert_eq!(in_short(&cut.meaning(Api::V1, &[])), "rejected");
+        // Without a header, as InfluxDB 2 has it: what is still there is about these lines.
+        let lines = ["m f=x 1\n", "m f=1 2\n", "m f=y 3\n"].map(Bytes::from);
+        let body =
+            "{\"code\":\"invalid\",\"message\":\"unable to parse 'm f=x 1': bad\\nunable to parse 'm f=y";
+        let Meaning::Answer(Answer::Rejected { blame, .. }) = reply(400, body).meaning(Api::V2, &lines)
+        else {
+            panic!()
+        };
+        assert_eq!(blame, Blame::Lines([0].into()));
     }
 
     #[rstest]

@@ -21,8 +21,8 @@ use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 
-/// At most this much of a response body is read. One that quotes every line of a batch is as long as the batch.
-const MAX_BODY_BYTES: usize = 8 << 20;
+/// At most this much of a response body is read. One that quotes every line of a batch can be as long as the batch.
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// The options that say how servers are reached.
 pub(super) struct Reach<'a> {

@@ -34,8 +34,8 @@ use crate::options::OptionError;
 use crate::options::common::InputCommon;
 use crate::point::{Point, Timestamp};
 use crate::service::logging;
-use crate::service::off_thread::Turns;
 use crate::service::telemetry::Telemetry;
+use crate::service::turns::Turns;
 
 /// What all inputs of a process share. It outlives them when the configuration is reloaded.
 #[derive(Debug)]

@@ -7,3 +7,4 @@ pub(crate) mod pidfile;
 pub(crate) mod rotation;
 pub(crate) mod sd_notify;
 pub mod telemetry;
+pub(crate) mod turns;

@@ -1,21 +1,16 @@
 //! An input whose gathers run away from the thread of the runtime, so that one that hangs holds up no other.
 //!
 //! Inputs read files, which can block for ever: on a mount whose server is gone, in a `/proc` that a user-space file system
-//! stands for. A gather has a thread, and while nothing is slow all gathers take turns on the same one.
+//! stands for. Gathers take turns on one thread, and one that is slow or waits for a server keeps it for itself.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use super::{Gathered, Given, Input};
-use crate::service::off_thread::{self, Turns};
+use crate::service::turns::{Turn, Turns};
 
-/// How long a gather has its turn. The slowest input of a machine with a thousand containers takes a part of this.
-const TURN: Duration = Duration::from_millis(200);
 /// A gather of an input with a very short interval does not hang before this.
 const MIN_LIMIT: Duration = Duration::from_secs(1);
 
@@ -25,7 +20,7 @@ pub(crate) struct Offloaded {
     turns: Turns,
     /// `None` while a gather has it.
     input: Option<Box<dyn Input>>,
-    gather: Option<JoinHandle<(Box<dyn Input>, Given)>>,
+    gather: Option<Turn<(Box<dyn Input>, Given)>>,
 }
 
 impl Offloaded {
@@ -54,25 +49,15 @@ impl Offloaded {
 
     /// Gathers, however long it takes. A gather that nobody waits for any more goes on, and is what the next one gives.
     pub(crate) async fn gather(&mut self, gathered: Gathered) -> Given {
-        if self.gather.is_none() {
-            let turn = self.turns.next().await;
-            let Some(input) = self.input.take() else { return std::future::pending().await };
-            let waits = Arc::new(Notify::new());
-            let gather = self.gather.insert(spawn(input, gathered, Arc::clone(&waits)));
-            let early = tokio::select! {
-                done = off_thread::finished(gather) => Some(done),
-                // For a server, such as the kubelet.
-                () = waits.notified() => None,
-                () = tokio::time::sleep(TURN) => None,
-            };
-            drop(turn);
-            if let Some(done) = early {
-                return self.take_back(done);
-            }
-        }
-        let Some(gather) = &mut self.gather else { return std::future::pending().await };
-        let done = off_thread::finished(gather).await;
-        self.take_back(done)
+        let gather = match (&mut self.gather, self.input.take()) {
+            (gather, Some(input)) => gather.insert(start(input, gathered, &self.turns)),
+            (Some(gather), None) => gather,
+            // It is in one of the two places, unless a gather has panicked.
+            (None, None) => return std::future::pending().await,
+        };
+        let (input, given) = gather.result().await;
+        (self.input, self.gather) = (Some(input), None);
+        given
     }
 
     /// Gathers for at most as long as a gather of this interval may take. `None` when it hangs, which is logged once; until it
@@ -84,11 +69,6 @@ impl Offloaded {
         if given.is_none() && !hangs {
             log_hang(limit);
         }
-        given
-    }
-
-    fn take_back(&mut self, (input, given): (Box<dyn Input>, Given)) -> Given {
-        (self.input, self.gather) = (Some(input), None);
         given
     }
 }
@@ -106,20 +86,16 @@ pub(crate) fn log_hang(limit: Duration) {
     );
 }
 
-/// Starts a gather. `waits` learns when it waits for something other than a file.
-fn spawn(
-    mut input: Box<dyn Input>,
-    mut gathered: Gathered,
-    waits: Arc<Notify>,
-) -> JoinHandle<(Box<dyn Input>, Given)> {
+/// Starts a gather.
+fn start(mut input: Box<dyn Input>, mut gathered: Gathered, turns: &Turns) -> Turn<(Box<dyn Input>, Given)> {
     let runtime = Handle::current();
-    off_thread::spawn(move || {
+    turns.give(move |waiting| {
         let result = {
             let mut gather = input.gather(&mut gathered);
             runtime.block_on(poll_fn(|context| {
                 let polled = gather.as_mut().poll(context);
                 if polled.is_pending() {
-                    waits.notify_one();
+                    waiting.pass_on();
                 }
                 polled
             }))

@@ -3,28 +3,7 @@
 //! A file of a hung mount, a pipe whose reader stopped and a name that no server resolves hold up nothing but a thread that was
 //! made for them. One that hangs for ever is left behind: the process ends without it.
 
-use std::sync::Arc;
-
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
-
-/// By this, work takes turns, so that it needs one thread and one core.
-#[derive(Clone, Debug)]
-pub(crate) struct Turns(Arc<Semaphore>);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
-    }
-}
-
-impl Turns {
-    /// Waits for the turn, which is over when the permit is dropped.
-    pub(crate) async fn next(&self) -> Option<SemaphorePermit<'_>> {
-        // Fails only when closed, which nobody does.
-        self.0.acquire().await.ok()
-    }
-}
 
 /// Runs `work` on another thread, which logs as this one does. Dropping the handle leaves the work alone.
 ///

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::inputs::{GatherError, Gathered, Input};
     use crate::point::Timestamp;
-    use crate::service::off_thread::Turns;
+    use crate::service::turns::Turns;
 
     /// Has another value at each gather.
     struct Twice(u64);

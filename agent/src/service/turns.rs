@@ -238,8 +238,8 @@ mod tests {
     #[should_panic(expected = "as expected")]
     async fn a_panic_goes_on_where_the_result_is_waited_for() {
         let turns = Turns::default();
-        let mut failing = turns.give(|_| panic!("as expected"));
+        let mut failing = turns.give(|_| -> () { panic!("as expected") });
         assert_eq!(turns.give(|_| 7).result().await, 7, "the next one has its turn");
-        failing.result().await
+        failing.result().await;
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod kernel;
 pub(crate) mod kubernetes;
 pub(crate) mod mem;
 pub(crate) mod net;
+pub(crate) mod offloaded;
 pub(crate) mod processes;
 pub(crate) mod prometheus;
 pub(crate) mod swap;
@@ -24,8 +25,6 @@ mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use tracing::Instrument as _;
 
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
@@ -37,6 +36,7 @@ use crate::options::common::InputCommon;
 use crate::point::{Point, Timestamp};
 use crate::service::logging;
 use crate::service::telemetry::Telemetry;
+use crate::service::turns::Turns;
 
 /// What all inputs of a process share. It outlives them when the configuration is reloaded.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub struct Shared {
     pub(crate) names: Arc<Names>,
     /// The agent's counters.
     pub(crate) telemetry: Arc<Telemetry>,
+    /// By which gathers take turns.
+    pub(crate) turns: Turns,
 }
 
 impl Shared {
@@ -69,6 +71,7 @@ impl Shared {
             cgroupfs: Cgroupfs::new(hierarchies),
             names: Arc::default(),
             telemetry: Arc::default(),
+            turns: Turns::default(),
         }
     }
 }
@@ -171,6 +174,9 @@ pub enum GatherError {
     Other(String),
 }
 
+/// What a gather gave, and whether that is all.
+pub(crate) type Given = (Gathered, Result<(), GatherError>);
+
 /// Reads a file whole. For the files of proc(5) and sysfs(5): the kernel answers at once, so this may block.
 ///
 /// # Errors
@@ -184,22 +190,22 @@ pub(crate) fn read_text(path: &std::path::Path) -> Result<String, GatherError> {
 /// Telegraf's delay between the two gathers of a run that gathers once, for the inputs whose figures are differences.
 pub(crate) const FIRST_READING: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Gathers once; nothing may be held back when it `is_last`. Gives the points, with the input's common options and the global
-/// tags applied, and whether they are complete. What is missing is logged.
-pub(crate) async fn gather(
-    input: &mut dyn Input,
+/// An empty collection for a gather now; nothing of it may be held back for the next one when it `is_last`.
+pub(crate) fn begin(common: &InputCommon, is_last: bool) -> Gathered {
+    Gathered { is_last, ..Gathered::at(Timestamp::now().rounded(common.precision)) }
+}
+
+/// The points of a gather, with the input's common options and the global tags applied, and whether they are complete. What is
+/// missing is logged, so this is called within the input's span.
+pub(crate) fn finish(
+    (gathered, result): Given,
     common: &InputCommon,
     global_tags: &BTreeMap<String, String>,
-    is_last: bool,
 ) -> (Vec<Point>, bool) {
-    let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
-    gathered.is_last = is_last;
-    let span = span(input.name(), common);
-    let result = input.gather(&mut gathered).instrument(span.clone()).await;
     if let Err(error) = &result
         && !matches!(error, GatherError::Counted)
     {
-        span.in_scope(|| tracing::error!(%error, "gather is incomplete"));
+        tracing::error!(%error, "gather is incomplete");
     }
     let points = gathered.points.into_iter().filter_map(|mut point| {
         // Some have a time of their own.
@@ -250,26 +256,14 @@ pub trait Input: Send {
 mod tests {
     use super::*;
 
-    struct WithTimesOfTheirOwn;
-
-    #[async_trait::async_trait]
-    impl Input for WithTimesOfTheirOwn {
-        fn name(&self) -> &'static str {
-            "mem"
-        }
-
-        async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
-            for time in [1_499_999_999, 1_500_000_000] {
-                gathered.push(Point::new("m", Timestamp(time)).field("n", 1_i64));
-            }
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn times_that_points_bring_along_are_rounded_to_the_precision() {
+    #[test]
+    fn times_that_points_bring_along_are_rounded_to_the_precision() {
         let common = InputCommon::default();
-        let (points, _) = gather(&mut WithTimesOfTheirOwn, &common, &BTreeMap::new(), false).await;
+        let mut gathered = begin(&common, false);
+        for time in [1_499_999_999, 1_500_000_000] {
+            gathered.push(Point::new("m", Timestamp(time)).field("n", 1_i64));
+        }
+        let (points, _) = finish((gathered, Ok(())), &common, &BTreeMap::new());
         let times: Vec<i64> = points.iter().map(|point| point.time.0).collect();
         assert_eq!(times, [1_000_000_000, 2_000_000_000]);
     }

@@ -12,6 +12,7 @@ mod cpu;
 mod degraded;
 mod deploy;
 mod docker;
+mod hangs;
 mod host;
 mod identity;
 mod influx;
@@ -22,6 +23,7 @@ mod loss;
 mod net;
 mod outputs;
 mod programs;
+mod refused;
 mod reload;
 mod series;
 mod sidecar;
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         lines::trials(),
         sidecar::trials(),
         outputs::trials(),
+        refused::trials(),
+        hangs::trials(),
         kubelet::trials(),
         deploy::trials(),
         cluster::trials(),

@@ -402,6 +402,7 @@ fn v2_answers() -> Outcome {
     const POISON: &str = " f=13i ";
     const MOST_LINES: usize = 300;
     let is_poisoned = |lines: &[String]| lines.iter().any(|line| line.contains(POISON));
+    let poisoned = |lines: &[String]| lines.iter().find(|line| line.contains(POISON)).cloned();
     let n_requests = Arc::new(AtomicUsize::new(0));
     let server = Standin::start({
         let n_requests = Arc::clone(&n_requests);
@@ -412,8 +413,7 @@ fn v2_answers() -> Outcome {
                 1 => Reply::unavailable(),
                 2 => Reply::no_bucket("b"),
                 _ if lines.len() > MOST_LINES => Reply::too_large(),
-                _ if is_poisoned(&lines) => Reply::bad_line(&lines[0]),
-                _ => Reply::stored(),
+                _ => poisoned(&lines).map_or_else(Reply::stored, |line| Reply::bad_line(&line)),
             }
         }
     });

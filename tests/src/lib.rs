@@ -13,6 +13,7 @@ pub mod etcd;
 pub mod gather;
 pub mod http;
 pub mod influxd;
+pub mod influxd2;
 pub mod kubelet;
 pub mod netns;
 pub mod oracle;

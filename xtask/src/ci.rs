@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::build::{self, Profile};
 use crate::command::{command, run, run_quietly};
 use crate::packages;
-use crate::{cluster, codegen, tidy, vm};
+use crate::{cluster, codegen, influxd2, tidy, vm};
 
 /// What the end-to-end tests use: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -126,5 +126,8 @@ pub(crate) fn e2e(args: &[String]) -> anyhow::Result<()> {
     let mut test = command(build::tests()?);
     test.args(["--test-threads=1", "--nocapture"]).args(args);
     test.env("SEISMOGRAF_BIN", agent).env("SEISMOGRAF_BENCH_OBJECT", build::bench_object()?);
+    if let Some(influxd2) = influxd2::built() {
+        test.env("SEISMOGRAF_INFLUXD2", influxd2);
+    }
     run_quietly(test.env("RUST_BACKTRACE", "0"))
 }

@@ -8,6 +8,7 @@ mod codegen;
 mod command;
 mod fuzz;
 mod image;
+mod influxd2;
 mod packages;
 mod setup;
 mod tidy;
@@ -85,6 +86,8 @@ enum Task {
         #[command(subcommand)]
         action: cluster::Action,
     },
+    /// Build a real InfluxDB 2 with Go, once, for the tests that need one: target/influxd2/influxd.
+    Influxd2,
     /// Build a container image `FROM scratch`: target/image/seismograf.tar.
     Image,
 }
@@ -120,6 +123,10 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Vm { suites } => vm::vm(&suites),
         Task::Cluster { action } => cluster::cluster(&action),
+        Task::Influxd2 => {
+            println!("{}", influxd2::build()?.display());
+            Ok(())
+        }
         Task::Image => image::image(),
     }
 }

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::inputs::ebpf::Ebpf;
+use crate::inputs::offloaded::Offloaded;
 use crate::options::common::{InputCommon, auto_precision};
 use crate::pipeline::start::start;
 use crate::plugins::InputOptions;
@@ -69,6 +70,7 @@ pub(super) fn request(
     for section in config.inputs {
         if let Some(input) = start(&section, &shared)? {
             let precision = precision(&section.common, interval);
+            let input = Offloaded::new(input, &shared.turns);
             inputs.push((input, InputCommon { precision, ..section.common }));
         }
     }

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::pipeline::{Order, Pipeline};
 use crate::service::sd_notify::Notifier;
-use crate::service::{logging, pidfile};
+use crate::service::{logging, off_thread, pidfile};
 
 /// `seismograf run`, also with `--test` and `--once`.
 ///
@@ -22,7 +22,7 @@ use crate::service::{logging, pidfile};
 pub async fn run(
     config: Config,
     args: &RunArgs,
-    mut loader: Loader,
+    loader: Loader,
     log: logging::LogHandle,
 ) -> anyhow::Result<Exit> {
     if args.prints() {
@@ -51,7 +51,8 @@ pub async fn run(
     };
     let is_written = tokio::select! {
         is_written = pipeline.run(receive, shutdown) => is_written,
-        () = handle_signals(hangup, user1, &mut loader, &log, &notifier, orders) => false,
+        () = handle_signals(hangup, user1, loader, &log, &notifier, orders) => false,
+        () = notifier.keep_alive() => false,
     };
     tracing::info!("stop");
     Ok(if is_written { Exit::Ok } else { Exit::Failed })
@@ -61,7 +62,7 @@ pub async fn run(
 async fn handle_signals(
     mut hangup: Signal,
     mut user1: Signal,
-    loader: &mut Loader,
+    mut loader: Loader,
     log: &logging::LogHandle,
     notifier: &Notifier,
     orders: mpsc::Sender<Order>,
@@ -71,7 +72,8 @@ async fn handle_signals(
             Some(()) = hangup.recv() => {
                 tracing::info!("reload");
                 notifier.reloading();
-                let loaded = loader.load();
+                let loaded;
+                (loaded, loader) = off_thread::run(move || (loader.load(), loader)).await;
                 let settings = loaded.as_ref().ok().map(|config| loader.log_settings(config));
                 let (done, is_applied) = oneshot::channel();
                 if orders.send(Order::Reload { loaded: loaded.map(Box::new).map_err(anyhow::Error::from), done }).await.is_err() {

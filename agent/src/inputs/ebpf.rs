@@ -150,12 +150,14 @@ fn log(report: &Report) {
     for (why, advice) in report.hierarchies.parts() {
         tracing::warn!(why, advice, "a cgroup hierarchy is not used");
     }
-    for (group, _) in report.groups.iter().filter(|(_, state)| *state == GroupState::On) {
-        tracing::debug!(probe = group.name(), "attached");
-    }
     for (groups, why, advice) in report.off() {
         let names: Vec<&str> = groups.into_iter().map(Group::name).collect();
         tracing::warn!(probe = names.join(", "), why, advice, "probe is off");
+    }
+    let on = report.groups.iter().filter(|(_, state)| matches!(state, GroupState::On));
+    let on: Vec<&str> = on.map(|(group, _)| group.name()).collect();
+    if !on.is_empty() {
+        tracing::info!(probes = on.join(", "), "attached");
     }
 }
 

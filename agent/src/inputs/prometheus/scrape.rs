@@ -206,7 +206,7 @@ impl Scraper {
     async fn page(&self, target: &Target, figures: &mut Figures) -> Result<(Vec<u8>, Format), ScrapeError> {
         let client = self.clients.of(target)?;
         let start = Instant::now();
-        let response = self.answer(self.request(&client, target)?).await?;
+        let response = self.answer(self.request(&client, target).await?).await?;
         figures.response_time = Some(start.elapsed().as_secs_f64());
         if response.status() != StatusCode::OK {
             return Err(ScrapeError::Status(said(&response)));
@@ -224,7 +224,7 @@ impl Scraper {
         Ok((page, format))
     }
 
-    fn request(&self, client: &Client, target: &Target) -> Result<RequestBuilder, ScrapeError> {
+    async fn request(&self, client: &Client, target: &Target) -> Result<RequestBuilder, ScrapeError> {
         let mut url = target.url.clone();
         if !matches!(self.credentials, Credentials::None) {
             // Fails for URLs that cannot have a user.
@@ -234,7 +234,7 @@ impl Scraper {
         let request = match &self.credentials {
             Credentials::None => request,
             Credentials::Basic(user, password) => request.basic_auth(user.expose(), Some(password.expose())),
-            Credentials::Bearer(token) => match token.read(true).map_err(ScrapeError::Token)? {
+            Credentials::Bearer(token) => match token.read(true).await.map_err(ScrapeError::Token)? {
                 Some(token) => request.header(AUTHORIZATION, token),
                 None => request,
             },

@@ -26,7 +26,7 @@ pub async fn run(
     log: logging::LogHandle,
 ) -> anyhow::Result<Exit> {
     if args.prints() {
-        let request = dump::request(config, None, Duration::ZERO, Some(1), Format::Line)?;
+        let request = dump::request(config, Duration::ZERO, Some(1), Format::Line)?;
         let wait = Duration::from_secs(args.test_wait);
         dump::print::test(request, wait, &mut std::io::stdout().lock()).await?;
         return Ok(Exit::Ok);

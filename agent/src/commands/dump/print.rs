@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::layout::Screen;
 use super::table::Table;
-use crate::cli::Format;
+use crate::cli::{Format, Sort};
 use crate::inputs;
 use crate::inputs::offloaded::Offloaded;
 use crate::line_protocol;
@@ -30,8 +31,10 @@ pub(crate) struct Request {
     pub count: Option<u64>,
     /// How to print.
     pub format: Format,
-    /// The size of the terminal, columns and rows, if the table is to be refreshed in place.
-    pub terminal: Option<fn() -> (usize, usize)>,
+    /// What the rows of a table are sorted by.
+    pub sort: Sort,
+    /// Where a table is drawn; asked for each time, since a window changes.
+    pub screen: fn() -> Screen,
 }
 
 /// Gathers and prints until `count` is reached, the reader is gone, or `shutdown` completes.
@@ -51,7 +54,7 @@ pub(crate) async fn run(
 
 async fn print(mut request: Request, out: &mut impl Write) -> io::Result<()> {
     // Rates and percentages need two readings: the table does not show the first one.
-    let mut table = (request.format == Format::Table).then(Table::default);
+    let mut table = (request.format == Format::Table).then(|| Table::new(request.sort));
     let mut at = Instant::now();
     let mut printed = 0;
     if table.is_none() {
@@ -66,7 +69,7 @@ async fn print(mut request: Request, out: &mut impl Write) -> io::Result<()> {
                 printed += 1;
                 print_points(&points, request.format, out)
             }
-            Some(table) => match table.render(&points, request.terminal.map(|size| size())) {
+            Some(table) => match table.render(&points, (request.screen)()) {
                 Some(text) => {
                     printed += 1;
                     out.write_all(text.as_bytes())
@@ -218,7 +221,8 @@ mod tests {
             interval: Duration::ZERO,
             count: Some(1),
             format: Format::Line,
-            terminal: None,
+            sort: Sort::Busy,
+            screen: || Screen::of_text(true),
         };
         let mut out = Vec::new();
         let start = Instant::now();

@@ -123,13 +123,16 @@ impl Reach {
             if is_same && previous.len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
         });
         let client = http::client(&self.tls, is_tls)?.timeout(self.timeout).redirect(redirect);
+        if self.uses_system_proxy {
+            return Ok(client);
+        }
         if !self.proxy.is_empty() {
             // The URL may have a password in it.
             let wrong =
                 |_| OptionError::new("http_proxy_url", "is no URL of a proxy: write it as http://host:3128");
             return Ok(client.proxy(Proxy::all(&self.proxy).map_err(wrong)?));
         }
-        Ok(if self.uses_system_proxy { client } else { client.no_proxy() })
+        Ok(client.no_proxy())
     }
 }
 

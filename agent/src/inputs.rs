@@ -51,6 +51,8 @@ pub struct Shared {
     pub(crate) names: Arc<Names>,
     /// The agent's counters.
     pub(crate) telemetry: Arc<Telemetry>,
+    /// The totals of an input `ebpf` that has ended.
+    pub(crate) handover: ebpf::Handover,
     /// By which gathers take turns.
     pub(crate) turns: Turns,
 }
@@ -71,6 +73,7 @@ impl Shared {
             cgroupfs: Cgroupfs::new(hierarchies),
             names: Arc::default(),
             telemetry: Arc::default(),
+            handover: ebpf::Handover::default(),
             turns: Turns::default(),
         }
     }
@@ -119,13 +122,15 @@ pub struct Gathered {
     /// Nothing of this gather may be held back for the next: it is the last one, or it is a first reading, whose points
     /// nobody takes.
     pub(crate) is_last: bool,
+    /// The input ends with it.
+    pub(crate) is_end: bool,
 }
 
 impl Gathered {
     /// An empty collection for a gather at `time`.
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
-        Self { time, points: Vec::new(), is_last: false }
+        Self { time, points: Vec::new(), is_last: false, is_end: false }
     }
 
     /// A reading whose points nobody takes, so that the figures of the next one are differences from here.
@@ -190,9 +195,9 @@ pub(crate) fn read_text(path: &std::path::Path) -> Result<String, GatherError> {
 /// Telegraf's delay between the two gathers of a run that gathers once, for the inputs whose figures are differences.
 pub(crate) const FIRST_READING: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// An empty collection for a gather now; nothing of it may be held back for the next one when it `is_last`.
-pub(crate) fn begin(common: &InputCommon, is_last: bool) -> Gathered {
-    Gathered { is_last, ..Gathered::at(Timestamp::now().rounded(common.precision)) }
+/// An empty collection for a gather now. With one that `is_end`, the input ends: nothing may be held back for the next one.
+pub(crate) fn begin(common: &InputCommon, is_end: bool) -> Gathered {
+    Gathered { is_last: is_end, is_end, ..Gathered::at(Timestamp::now().rounded(common.precision)) }
 }
 
 /// The points of a gather, with the input's common options and the global tags applied, and whether they are complete. What is

@@ -70,6 +70,17 @@ impl Ledger {
         self.rows += 1;
     }
 
+    /// Has the sums over all cgroups begin at 0; the totals of each stay.
+    pub fn begin_sums(&mut self) {
+        self.cpu.begin_sum();
+        self.runqueue.begin_sum();
+        self.net.begin_sum();
+        self.oom.begin_sum();
+        self.blkio.begin_sums();
+        self.host_net = HostBytes::default();
+        self.rows = 0;
+    }
+
     /// Starts a new interval for the cgroups in the hierarchy of each area that the functions name.
     pub fn start_interval(
         &mut self,

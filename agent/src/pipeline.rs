@@ -84,6 +84,15 @@ enum Origin {
     New(Box<dyn Input>),
 }
 
+impl Origin {
+    fn kept(&self) -> Option<usize> {
+        match self {
+            Self::Kept(i) => Some(*i),
+            Self::New(_) => None,
+        }
+    }
+}
+
 /// An output of a configuration; a section can have several.
 struct PreparedOutput {
     options: OutputOptions,
@@ -322,6 +331,12 @@ impl Pipeline {
         let fan = self.apply_outputs(outputs, global_tags).await;
         let mut running: Vec<Option<RunningInput>> = self.inputs.drain(..).map(Some).collect();
         let own_telemetry = running.pop().flatten();
+        let kept: Vec<usize> = inputs.iter().filter_map(|(_, origin)| origin.kept()).collect();
+        // Those that have no successor see the end of their work and end, before what is new begins: it goes on with what they
+        // leave.
+        for (_, input) in running.iter_mut().enumerate().filter(|(i, _)| !kept.contains(i)) {
+            *input = None;
+        }
         for (section, origin) in inputs {
             let work = Work { common: section.common, round: agent.round_interval, fan: fan.clone() };
             match origin {
@@ -340,8 +355,6 @@ impl Pipeline {
                 }
             }
         }
-        // The remaining ones have no successor. Their tasks see the end of `work`, and end.
-        drop(running);
         // Without them the task goes on: a later reload may want them again.
         let fan = if agent.self_metrics { fan } else { Fan { outputs: Vec::new(), ..fan } };
         let work = Work { common: agent.input_common(), round: agent.round_interval, fan };

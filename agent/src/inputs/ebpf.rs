@@ -16,6 +16,7 @@ mod balance;
 mod begin;
 mod ended;
 mod fields;
+mod handover;
 mod host_totals;
 mod naming;
 mod options;
@@ -34,6 +35,7 @@ use std::time::Instant;
 use self::accounts::Accounts;
 use self::areas::Areas;
 use self::begin::Round;
+pub use self::handover::Handover;
 use self::host_totals::HostTotals;
 use self::naming::{Naming, NamingContext, Waiting};
 pub use self::options::EbpfOptions as Options;
@@ -245,6 +247,11 @@ impl Input for Ebpf {
             self.host_at_start.ip = read_host_totals(&self.shared.host, &self.report.hierarchies).ip;
         }
         let collected = attached.collect();
+        if let Some(left) = self.shared.handover.take() {
+            attached.accounts.take_over(left);
+            attached.walk(&self.report, now);
+            self.host_at_start = read_host_totals(&self.shared.host, &self.report.hierarchies);
+        }
         let overflow = attached.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
         let lifecycle_is_on = self.report.is_group_on(Group::Lifecycle);
         let lost = overflow.cgroup_events;
@@ -261,6 +268,11 @@ impl Input for Ebpf {
         let interval_began = std::mem::replace(&mut self.last_gather, now);
         self.last_flush = now;
         self.push_points(gathered, &overflow, interval_began);
+        if gathered.is_end
+            && let Some(Attached { accounts, .. }) = self.attached.take()
+        {
+            self.shared.handover.leave(accounts, &self.report);
+        }
         collected
     }
 

@@ -124,13 +124,15 @@ pub struct Gathered {
     pub(crate) is_last: bool,
     /// The input ends with it.
     pub(crate) is_end: bool,
+    /// It is the only one that is stored of this run: totals that begin with the run say nothing.
+    pub(crate) is_only: bool,
 }
 
 impl Gathered {
     /// An empty collection for a gather at `time`.
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
-        Self { time, points: Vec::new(), is_last: false, is_end: false }
+        Self { time, points: Vec::new(), is_last: false, is_end: false, is_only: false }
     }
 
     /// A reading whose points nobody takes, so that the figures of the next one are differences from here.

@@ -6,5 +6,6 @@ pub(crate) mod off_thread;
 pub(crate) mod pidfile;
 pub(crate) mod rotation;
 pub(crate) mod sd_notify;
+pub(crate) mod statefile;
 pub mod telemetry;
 pub(crate) mod turns;

@@ -1,7 +1,10 @@
 //! `seismograf run`, also with `--test` and `--once`: runs the pipeline, and handles signals.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,7 +16,10 @@ use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::pipeline::{Order, Pipeline};
 use crate::service::sd_notify::Notifier;
-use crate::service::{logging, off_thread, pidfile};
+use crate::service::{logging, off_thread, pidfile, statefile};
+
+/// The key of the statefile.
+const STATE: &str = "inputs.ebpf";
 
 /// `seismograf run`, also with `--test` and `--once`.
 ///
@@ -42,7 +48,11 @@ pub async fn run(
         return Ok(if is_written { Exit::Ok } else { Exit::Failed });
     }
     let notifier = Notifier::from_environment();
-    let pipeline = Pipeline::start(config, shared).await?;
+    let statefile = config.agent.statefile.clone();
+    if let Some(path) = &statefile {
+        remember(path, &shared)?;
+    }
+    let pipeline = Pipeline::start(config, Arc::clone(&shared)).await?;
     notifier.ready("running");
     let (orders, receive) = mpsc::channel(1);
     let shutdown = async {
@@ -54,8 +64,26 @@ pub async fn run(
         () = handle_signals(hangup, user1, loader, &log, &notifier, orders) => false,
         () = notifier.keep_alive() => false,
     };
+    if let (Some(path), Some(state)) = (statefile, shared.handover.state())
+        && let Err(error) = statefile::save(&path, STATE, state)
+    {
+        tracing::error!("{error:#}");
+    }
     tracing::info!("stop");
     Ok(if is_written { Exit::Ok } else { Exit::Failed })
+}
+
+/// Gives the inputs what an earlier run left in the statefile.
+fn remember(path: &Path, shared: &Shared) -> anyhow::Result<()> {
+    if let Some(state) = statefile::load(path, STATE)?
+        && let Err(error) = shared.handover.remember(state)
+    {
+        bail!(
+            "{}: `{STATE}` is of another version: {error}: remove it, or name another file",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Reloads at SIGHUP and flushes at SIGUSR1, as long as the pipeline takes orders.

@@ -25,6 +25,7 @@ mod reader;
 mod readings;
 mod rows;
 mod snapshot;
+mod state;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -36,6 +37,7 @@ use self::accounts::Accounts;
 use self::areas::Areas;
 use self::begin::Round;
 pub use self::handover::Handover;
+use self::handover::Left;
 use self::host_totals::HostTotals;
 use self::naming::{Naming, NamingContext, Waiting};
 pub use self::options::EbpfOptions as Options;
@@ -99,6 +101,9 @@ impl Ebpf {
                 // After the probes, so that no cgroup is missed in between.
                 attached.walk(&report, Instant::now());
                 attached.begin(&report);
+                if let Some(state) = attached.shared.handover.remembered() {
+                    state.restore(&mut attached.accounts, &host_at_start);
+                }
                 Ok::<_, std::io::Error>(attached)
             })
             .transpose()?;
@@ -149,6 +154,13 @@ impl Ebpf {
 
 /// Logs what became of each group of programs, and which hierarchies are not what they seem.
 fn log(report: &Report) {
+    if report.others > 0 {
+        tracing::warn!(
+            others = report.others,
+            "another agent's probes are at work on this host: give one of the two a tag or database of its own, since both \
+             write the same series"
+        );
+    }
     for (why, advice) in report.hierarchies.parts() {
         tracing::warn!(why, advice, "a cgroup hierarchy is not used");
     }
@@ -267,11 +279,12 @@ impl Input for Ebpf {
         }
         let interval_began = std::mem::replace(&mut self.last_gather, now);
         self.last_flush = now;
-        self.push_points(gathered, &overflow, interval_began);
+        let naming = self.push_points(gathered, &overflow, interval_began);
         if gathered.is_end
-            && let Some(Attached { accounts, .. }) = self.attached.take()
+            && let (Some(Attached { accounts, .. }), Some(naming)) = (self.attached.take(), naming)
         {
-            self.shared.handover.leave(accounts, &self.report);
+            let left = Left::new(accounts, &self.report, naming, std::mem::take(&mut self.host_before));
+            self.shared.handover.leave(left);
         }
         collected
     }
@@ -307,9 +320,9 @@ impl Ebpf {
         gathered: &mut Gathered,
         overflow: &seismograf_ebpf::abi::Overflow,
         interval_began: Instant,
-    ) {
+    ) -> Option<Naming> {
         let Self { options, shared, attached, report, selection, host_at_start, host_before, .. } = self;
-        let Some(Attached { probes, drain, accounts, waiting, .. }) = attached else { return };
+        let Attached { probes, drain, accounts, waiting, .. } = attached.as_mut()?;
         let (now, names) = (self.last_gather, &*shared.names);
         let has_sources = names.has_sources();
         let host = read_host_totals(&shared.host, &report.hierarchies);
@@ -339,6 +352,7 @@ impl Ebpf {
         let totals = Totals::new(accounts, &naming, &readings, now);
         let snapshot = Snapshot {
             time: gathered.time,
+            is_only: gathered.is_only,
             n_cpus: probes.n_cpus(),
             report,
             accounts,
@@ -359,5 +373,6 @@ impl Ebpf {
         if closed.is_wave {
             crate::service::memory::give_back();
         }
+        Some(naming)
     }
 }

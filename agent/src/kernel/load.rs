@@ -4,6 +4,7 @@
 //! or these privileges do not allow turns one group off, with the reason and what to do; it is never an error.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::cgroup_skb::CgroupSkbLinkId;
@@ -24,8 +25,30 @@ use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
 use crate::service::memory;
 
+/// How many [`Probes`] this process has: two during a reload.
+static N_OWN: AtomicUsize = AtomicUsize::new(0);
+/// A program that every agent has.
+const OF_EVERY_AGENT: &str = "lifecycle_cgroup_mkdir";
+
+/// Counts the [`Probes`] of this process.
+struct Own;
+
+impl Own {
+    fn new() -> Self {
+        N_OWN.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        N_OWN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Loaded and attached programs; dropped, they are detached.
 pub struct Probes {
+    _own: Own,
     ebpf: Ebpf,
     overflows: PerCpuArray<MapData, Overflow>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -84,7 +107,10 @@ impl Probes {
         before: impl FnOnce(),
     ) -> (Option<(Self, Ring)>, Report) {
         let host_net = host.network_namespace().filter(|_| !is_confidential(host));
+        // Of those that are at work already.
+        let others = query::n_loaded(OF_EVERY_AGENT).saturating_sub(N_OWN.load(Ordering::Relaxed));
         let report = Report {
+            others,
             groups: Vec::new(),
             hierarchies: hierarchies.clone(),
             map_bytes: 0,
@@ -119,6 +145,7 @@ impl Probes {
         let map_bytes =
             ebpf.maps().map(|(_, map)| map_bytes(map)).sum::<u64>() + fd_value(ring.as_raw_fd(), MEMORY_KEY);
         let probes = Self {
+            _own: Own::new(),
             ebpf,
             overflows,
             logger,

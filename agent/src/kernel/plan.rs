@@ -109,6 +109,8 @@ impl Group {
 pub struct Report {
     /// Each group, in a fixed order.
     pub groups: Vec<(Group, GroupState)>,
+    /// Other agents whose probes are at work on this machine, as far as this process may know.
+    pub others: usize,
     /// The hierarchies that the figures are of.
     pub hierarchies: Hierarchies,
     /// Bytes of kernel memory that the maps take.

@@ -250,7 +250,8 @@ pub(super) async fn gather_once(inputs: &mut [Once]) {
     }
     for (input, work, entry) in inputs {
         let (span, start) = (inputs::span(input.name(), &work.common), Instant::now());
-        let gather = input.gather_within(inputs::begin(&work.common, true), work.common.interval);
+        let gathered = Gathered { is_only: true, ..inputs::begin(&work.common, true) };
+        let gather = input.gather_within(gathered, work.common.interval);
         let Some(given) = gather.instrument(span.clone()).await else { continue };
         let (points, is_whole) = span.in_scope(|| inputs::finish(given, &work.common, &work.fan.global_tags));
         count(&entry.counts, points.len(), is_whole, start.elapsed());

@@ -18,6 +18,8 @@ use crate::schema::losses::{LOSSES, Lost};
 /// Everything that was counted, at the time of one gather.
 pub(super) struct Snapshot<'a> {
     pub(super) time: Timestamp,
+    /// Only what goes on from one run to the next is wanted.
+    pub(super) is_only: bool,
     /// CPUs that there can be.
     pub(super) n_cpus: usize,
     pub(super) report: &'a Report,

@@ -76,6 +76,7 @@ struct Case {
     now: Instant,
     elapsed: Duration,
     time: Timestamp,
+    is_only: bool,
 }
 
 impl Case {
@@ -114,6 +115,7 @@ impl Case {
             names: Names::default(),
             options: EbpfOptions { cgroupfs: Vec::new(), ..EbpfOptions::default() },
             report: Report {
+                others: 0,
                 groups: groups.iter().map(|group| (*group, GroupState::On)).collect(),
                 hierarchies,
                 map_bytes: 31,
@@ -128,6 +130,7 @@ impl Case {
             now: Instant::now(),
             elapsed: Duration::from_secs(10),
             time: Timestamp(99),
+            is_only: false,
         }
     }
 
@@ -198,6 +201,7 @@ impl Case {
         let totals = Totals::new(&self.accounts, &self.naming, &readings, self.now);
         let snapshot = Snapshot {
             time: self.time,
+            is_only: self.is_only,
             n_cpus: 2,
             report: &self.report,
             accounts: &self.accounts,
@@ -338,6 +342,8 @@ fn what_makes_points_imports_nothing_that_reads() {
         ("readings", include_str!("readings.rs")),
         ("rows", include_str!("rows.rs")),
         ("snapshot", include_str!("snapshot.rs")),
+        ("state", include_str!("state.rs")),
+        ("handover", include_str!("handover.rs")),
         ("totals", include_str!("totals.rs")),
     ];
     let reading = [

@@ -10,6 +10,7 @@ pub(crate) mod disk;
 pub(crate) mod diskio;
 pub(crate) mod docker;
 pub(crate) mod ebpf;
+pub(crate) mod handover;
 pub(crate) mod internal;
 pub(crate) mod kernel;
 pub(crate) mod kubernetes;
@@ -26,6 +27,7 @@ mod testing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::handover::Handover;
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::Hierarchies;
@@ -51,8 +53,8 @@ pub struct Shared {
     pub(crate) names: Arc<Names>,
     /// The agent's counters.
     pub(crate) telemetry: Arc<Telemetry>,
-    /// The totals of an input `ebpf` that has ended.
-    pub(crate) handover: ebpf::Handover,
+    /// What an input that has ended left.
+    pub(crate) handover: Handover,
     /// By which gathers take turns.
     pub(crate) turns: Turns,
 }
@@ -73,7 +75,7 @@ impl Shared {
             cgroupfs: Cgroupfs::new(hierarchies),
             names: Arc::default(),
             telemetry: Arc::default(),
-            handover: ebpf::Handover::default(),
+            handover: Handover::default(),
             turns: Turns::default(),
         }
     }

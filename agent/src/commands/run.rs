@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -75,13 +74,8 @@ pub async fn run(
 
 /// Gives the inputs what an earlier run left in the statefile.
 fn remember(path: &Path, shared: &Shared) -> anyhow::Result<()> {
-    if let Some(state) = statefile::load(path, STATE)?
-        && let Err(error) = shared.handover.remember(state)
-    {
-        bail!(
-            "{}: `{STATE}` is of another version: {error}: remove it, or name another file",
-            path.display()
-        );
+    if let Some(state) = statefile::load(path, STATE)? {
+        shared.handover.remember(state);
     }
     Ok(())
 }

@@ -36,7 +36,6 @@ use std::time::Instant;
 use self::accounts::Accounts;
 use self::areas::Areas;
 use self::begin::Round;
-pub use self::handover::Handover;
 use self::handover::Left;
 use self::host_totals::HostTotals;
 use self::naming::{Naming, NamingContext, Waiting};
@@ -44,6 +43,7 @@ pub use self::options::EbpfOptions as Options;
 use self::options::Selection;
 use self::reader::{CgroupReader, read_host_totals, read_kernel_sums};
 use self::snapshot::Snapshot;
+use self::state::State;
 use self::totals::Totals;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
@@ -101,9 +101,7 @@ impl Ebpf {
                 // After the probes, so that no cgroup is missed in between.
                 attached.walk(&report, Instant::now());
                 attached.begin(&report);
-                if let Some(state) = attached.shared.handover.remembered() {
-                    state.restore(&mut attached.accounts, &host_at_start);
-                }
+                attached.restore(&host_at_start);
                 Ok::<_, std::io::Error>(attached)
             })
             .transpose()?;
@@ -211,6 +209,17 @@ impl Attached {
         }
     }
 
+    /// Goes on with what an earlier run of the agent had.
+    fn restore(&mut self, host: &HostTotals) {
+        let Some(state) = self.shared.handover.remembered() else { return };
+        match serde_json::from_value::<State>(state) {
+            Ok(state) => state.restore(&mut self.accounts, host),
+            Err(error) => {
+                tracing::warn!(%error, "the statefile is of another version: nothing is remembered");
+            }
+        }
+    }
+
     /// Finds the cgroups that no record tells of.
     fn walk(&mut self, report: &Report, now: Instant) {
         for (hierarchy, mount) in report.hierarchies.mounted() {
@@ -259,7 +268,7 @@ impl Input for Ebpf {
             self.host_at_start.ip = read_host_totals(&self.shared.host, &self.report.hierarchies).ip;
         }
         let collected = attached.collect();
-        if let Some(left) = self.shared.handover.take() {
+        if let Some(left) = self.shared.handover.take::<Left>() {
             attached.accounts.take_over(left);
             attached.walk(&self.report, now);
             self.host_at_start = read_host_totals(&self.shared.host, &self.report.hierarchies);
@@ -283,8 +292,8 @@ impl Input for Ebpf {
         if gathered.is_end
             && let (Some(Attached { accounts, .. }), Some(naming)) = (self.attached.take(), naming)
         {
-            let left = Left::new(accounts, &self.report, naming, std::mem::take(&mut self.host_before));
-            self.shared.handover.leave(left);
+            let state = serde_json::to_value(State::of(&accounts, &naming, &self.host_before)).ok();
+            self.shared.handover.leave(Left::new(accounts, &self.report), state);
         }
         collected
     }

@@ -111,7 +111,7 @@ fn hidden<'a>(lines: &[MountLine<'a>]) -> HashSet<&'a [u8]> {
                 upper.is_some_and(|upper| upper.iter().any(|upper| !chain.contains(upper)))
             })
         };
-        chain.iter().any(|below| covers(&below))
+        chain.iter().any(covers)
     };
     lines.iter().filter(is_hidden).map(|line| line.mount).collect()
 }
@@ -297,7 +297,7 @@ mod tests {
             let flags = rustix::fs::StatxFlags::MNT_ID;
             let asked = rustix::fs::statx(
                 rustix::fs::CWD,
-                &unescape(line.point),
+                unescape(line.point),
                 rustix::fs::AtFlags::NO_AUTOMOUNT,
                 flags,
             );

@@ -1,76 +1,22 @@
 //! What an input that ends leaves to the one that takes its place: a reload with other options starts no total anew.
 //!
 //! The new one is at work before the old one ends. What both have counted is taken from the old one, up to its last gather;
-//! from there on the new one counts. What is left at the end of the agent is for its next run. Pure.
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! from there on the new one counts. Pure.
 
 use super::accounts::Accounts;
-use super::host_totals::HostTotals;
-use super::naming::Naming;
-use super::state::State;
 use crate::kernel::plan::{Probe, Report};
 
-/// The accounts of an input that has ended, if nobody has taken them over.
-#[derive(Debug, Default)]
-pub struct Handover {
-    left: Mutex<Option<Left>>,
-    /// What an earlier run of the agent had.
-    remembered: Mutex<Option<State>>,
-}
-
-/// The accounts, which areas were on, and what its rows and disks were called.
+/// The accounts of an input that has ended, and which areas were on.
 #[derive(Debug)]
 pub(super) struct Left {
-    pub(super) accounts: Accounts,
-    pub(super) on: Vec<Probe>,
-    pub(super) naming: Naming,
-    pub(super) host: HostTotals,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it holds one of these locks.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Handover {
-    /// Leaves the accounts of an input that ends.
-    pub(super) fn leave(&self, left: Left) {
-        *lock(&self.left) = Some(left);
-    }
-
-    /// What was left, once.
-    pub(super) fn take(&self) -> Option<Left> {
-        lock(&self.left).take()
-    }
-
-    /// What an earlier run had, once.
-    pub(super) fn remembered(&self) -> Option<State> {
-        lock(&self.remembered).take()
-    }
-
-    /// Gives the next input what an earlier run of the agent had, as [`Self::state`] gave it.
-    ///
-    /// # Errors
-    /// It is something else.
-    pub(crate) fn remember(&self, state: serde_json::Value) -> Result<(), serde_json::Error> {
-        *lock(&self.remembered) = Some(serde_json::from_value(state)?);
-        Ok(())
-    }
-
-    /// What is to be remembered of the input that has ended; `None` when there was none.
-    pub(crate) fn state(&self) -> Option<serde_json::Value> {
-        let left = lock(&self.left);
-        let Left { accounts, naming, host, .. } = left.as_ref()?;
-        serde_json::to_value(State::of(accounts, naming, host)).ok()
-    }
+    accounts: Accounts,
+    on: Vec<Probe>,
 }
 
 impl Left {
     /// What an input leaves whose groups are those of `report`.
-    pub(super) fn new(accounts: Accounts, report: &Report, naming: Naming, host: HostTotals) -> Self {
-        let on = Probe::ALL.into_iter().filter(|probe| report.is_on(*probe)).collect();
-        Self { accounts, on, naming, host }
+    pub(super) fn new(accounts: Accounts, report: &Report) -> Self {
+        Self { accounts, on: Probe::ALL.into_iter().filter(|probe| report.is_on(*probe)).collect() }
     }
 }
 
@@ -79,7 +25,7 @@ impl Accounts {
     /// of the balance begin anew.
     ///
     /// Walk the hierarchies afterwards: what came and went since is in no record.
-    pub(super) fn take_over(&mut self, Left { accounts, on, .. }: Left) {
+    pub(super) fn take_over(&mut self, Left { accounts, on }: Left) {
         let own = std::mem::replace(self, accounts);
         self.lost_events = own.lost_events;
         let is_on = |probe| on.contains(&probe);

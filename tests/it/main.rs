@@ -12,6 +12,7 @@ mod cpu;
 mod degraded;
 mod deploy;
 mod docker;
+mod dump;
 mod host;
 mod identity;
 mod influx;
@@ -23,6 +24,7 @@ mod net;
 mod outputs;
 mod reload;
 mod series;
+mod service;
 mod sidecar;
 
 use std::process::ExitCode;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         degraded::trials(),
         reload::trials(),
         series::trials(),
+        service::trials(),
         influx::trials(),
         lines::trials(),
         sidecar::trials(),
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         deploy::trials(),
         cluster::trials(),
         docker::trials(),
+        dump::trials(),
         article::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())

@@ -3,6 +3,8 @@
 //! Debian's cloud kernels, by their own packages, boot under QEMU's emulation with an initramfs of busybox, the static agent and
 //! the tests' worker. `vm/init.sh` does known work there and compares; this file brings the parts together.
 
+mod systemd;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,6 +25,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("cpio", "cpio"),
     ("xz", "xz-utils"),
 ];
+/// What stands for the shipped unit under systemd among the suites.
+const SYSTEMD: &str = "systemd";
 /// Emulation is slow, but not that slow.
 const LIMIT: &str = "240";
 
@@ -39,6 +43,9 @@ pub(crate) fn vm(suites: &[String]) -> anyhow::Result<()> {
         return Ok(());
     }
     let directory = workspace().join("target/vm");
+    if suites.is_empty() || suites.iter().any(|name| name == SYSTEMD) {
+        systemd::systemd(&directory)?;
+    }
     let initramfs = initramfs(&directory)?;
     let mut failed = Vec::new();
     for (suite, version) in SUITES {
@@ -73,10 +80,14 @@ fn initramfs(directory: &Path) -> anyhow::Result<PathBuf> {
     }
     std::fs::copy(workspace().join("xtask/src/vm/init.sh"), root.join("init"))?;
     run_quietly(command("chmod").arg("755").arg(root.join("init")))?;
-    let archive = directory.join("initramfs");
+    pack(&root, &directory.join("initramfs"))
+}
+
+/// A directory as an archive that the kernel starts from.
+fn pack(root: &Path, archive: &Path) -> anyhow::Result<PathBuf> {
     let pack = format!("find . | cpio --quiet -o -H newc > '{}'", archive.display());
-    run_quietly(command("sh").args(["-c", &pack]).current_dir(&root))?;
-    Ok(archive)
+    run_quietly(command("sh").args(["-c", &pack]).current_dir(root))?;
+    Ok(archive.to_owned())
 }
 
 /// A suite's cloud kernel; downloaded once.
@@ -161,7 +172,7 @@ fn boot(kernel: &Path, initramfs: &Path, directory: &Path) -> anyhow::Result<boo
         "-smp",
         "2",
         "-m",
-        "768",
+        "1024",
         "-nographic",
     ]);
     qemu.args(["-no-reboot", "-nic", "none", "-kernel"]).arg(kernel).arg("-initrd").arg(initramfs);

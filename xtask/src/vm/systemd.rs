@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::{SUITES, boot, kernel, pack};
+use super::machine::{SUITES, boot, kernel, pack};
 use crate::build::{self, Profile};
 use crate::command::{command, find, output, run_quietly, workspace};
 

@@ -22,8 +22,7 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // The log may not be set up yet, and a person is waiting at the terminal.
-            eprintln!("seismograf: {error:#}");
+            logging::complain(&format!("seismograf: {error:#}"));
             if error.is::<Problems>() { Exit::Refused } else { Exit::Failed }.into()
         }
     }

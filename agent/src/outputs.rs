@@ -3,7 +3,7 @@
 //! Owns the `Output` trait and what an output answers. An output writes the lines that it is handed; `sender` decides what is
 //! kept, and when it is written and retried. None of them knows of inputs or their schedules.
 
-mod answer;
+pub(crate) mod answer;
 mod batch;
 mod delivery;
 pub(crate) mod file;

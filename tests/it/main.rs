@@ -12,6 +12,7 @@ mod cpu;
 mod degraded;
 mod deploy;
 mod docker;
+mod dump;
 mod hangs;
 mod host;
 mod identity;
@@ -26,6 +27,7 @@ mod programs;
 mod refused;
 mod reload;
 mod series;
+mod service;
 mod sidecar;
 mod wire;
 
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         degraded::trials(),
         reload::trials(),
         series::trials(),
+        service::trials(),
         influx::trials(),
         lines::trials(),
         sidecar::trials(),
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         deploy::trials(),
         cluster::trials(),
         docker::trials(),
+        dump::trials(),
         article::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())

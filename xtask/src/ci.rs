@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::build::{self, Profile};
 use crate::command::{command, run, run_quietly};
 use crate::packages;
-use crate::{cluster, codegen, influxd2, tidy, vm};
+use crate::{cluster, codegen, fuzz, influxd2, tidy, vm};
 
 /// What the end-to-end tests use: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -24,6 +24,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("iptables", "iptables"),
     ("busybox", "busybox-static"),
     ("perf", "linux-perf"),
+    ("tmux", "tmux"),
 ];
 
 /// How long after the start Kubernetes has to be built. With the 18 minutes after that, a run is over within half an hour; what
@@ -55,17 +56,10 @@ pub(crate) fn test() -> anyhow::Result<()> {
             run(&mut doc)
         }),
         ("unit tests", &|| {
-            run(command("cargo").args([
-                "test",
-                "--quiet",
-                "-p",
-                "seismograf",
-                "-p",
-                "seismograf-ebpf",
-                "-p",
-                "xtask",
-            ]))
+            let crates = ["seismograf", "seismograf-ebpf", "xtask"].map(|name| ["-p", name]);
+            run(command("cargo").args(["test", "--quiet"]).args(crates.as_flattened()))
         }),
+        ("fuzz targets", &fuzz::check),
         ("generated documents", &|| codegen::codegen(true)),
         ("other kernels", &|| vm::vm(&[])),
     ];

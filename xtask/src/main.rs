@@ -78,7 +78,7 @@ enum Task {
     Fuzz(fuzz::FuzzArgs),
     /// Run on other kernels in QEMU: 5.10, 6.1, 6.12, 7.2.
     Vm {
-        /// Debian suites, such as bullseye; all of them by default.
+        /// Debian suites, such as bullseye, and `systemd` for the shipped unit under it; all of them by default.
         suites: Vec<String>,
     },
     /// A real Kubernetes of one node, and the tests that need one.

@@ -3,6 +3,7 @@
 mod layout;
 pub(super) mod print;
 mod raw;
+mod row;
 mod table;
 
 use std::time::Duration;

@@ -178,6 +178,12 @@ impl Input for Disk {
     }
 }
 
+/// Parses any bytes as a table of mounts, as a fuzzer does.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse_any(table: &[u8], host: &Host) {
+    mounts::parse_any(table, host);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{gather, write};

@@ -209,6 +209,19 @@ fn retry_delay(retry_after: &str) -> Duration {
     Duration::from_secs(retry_after.trim().parse().unwrap_or(10))
 }
 
+/// Takes any text for an answer with each status, as a fuzzer does.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse_any(body: &str) {
+    for status in
+        [StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::NOT_FOUND]
+    {
+        let (error_header, retry_after) = (None, Some(body.to_owned()));
+        let reply = Reply { status, error_header, retry_after, location: None, body: body.to_owned() };
+        let lines = [Bytes::from_static(b"m f=1 1\n")];
+        let _ = (reply.meaning(Api::V1, &lines), reply.meaning(Api::V2, &lines));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthChar as _;
 
-use super::table::Row;
+use super::row::Row;
 
 /// Where the table is drawn.
 #[derive(Clone, Copy, Debug)]

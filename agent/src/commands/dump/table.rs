@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use super::layout::{Frame, Screen, bytes, count};
+use super::row::Row;
 use crate::cli::Sort;
 use crate::point::{FieldValue, Point, Timestamp};
 
@@ -17,61 +18,6 @@ type Counters = HashMap<(String, String), i64>;
 pub(super) struct Table {
     sort: Sort,
     last: Option<(Timestamp, Counters)>,
-}
-
-/// One row.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Row {
-    /// Of one CPU.
-    pub(super) cpu_percent: f64,
-    pub(super) memory_bytes: f64,
-    pub(super) switches: f64,
-    pub(super) read_bytes: f64,
-    pub(super) write_bytes: f64,
-    pub(super) io_p99_us: f64,
-    pub(super) rx_bytes: f64,
-    pub(super) tx_bytes: f64,
-    pub(super) packets: f64,
-}
-
-impl Row {
-    /// What rows are sorted by, the largest first.
-    fn weight(&self, sort: Sort) -> f64 {
-        let io = self.read_bytes + self.write_bytes;
-        let net = self.rx_bytes + self.tx_bytes;
-        match sort {
-            // A core's worth of CPU weighs as much as 100 MB/s.
-            Sort::Busy => self.cpu_percent + (io + net) / 1e6,
-            Sort::Cpu => self.cpu_percent,
-            Sort::Mem => self.memory_bytes,
-            Sort::Io => io,
-            Sort::Net => net,
-            Sort::Name => 0.0,
-        }
-    }
-
-    fn add(&mut self, point: &Point, rate: &impl Fn(&str, &str) -> f64) {
-        let key = series(point);
-        let value = |field| point.field_value(field).and_then(number).unwrap_or(0.0);
-        match &*point.measurement {
-            "cgroup_cpu" => {
-                self.cpu_percent += rate(&key, "usage_ns") / 1e7;
-                self.switches += rate(&key, "context_switches");
-            }
-            "cgroup_mem" => self.memory_bytes += value("working_set_bytes"),
-            "cgroup_blkio" => {
-                self.read_bytes += rate(&key, "read_bytes");
-                self.write_bytes += rate(&key, "write_bytes");
-                self.io_p99_us = self.io_p99_us.max(value("read_p99_us")).max(value("write_p99_us"));
-            }
-            "cgroup_net" => {
-                self.rx_bytes += rate(&key, "rx_bytes");
-                self.tx_bytes += rate(&key, "tx_bytes");
-                self.packets += rate(&key, "rx_packets") + rate(&key, "tx_packets");
-            }
-            _ => {}
-        }
-    }
 }
 
 impl Table {
@@ -97,13 +43,37 @@ impl Table {
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
         for point in points {
             if let Some(name) = name(point) {
-                rows.entry(name).or_default().add(point, &rate);
+                add(rows.entry(name).or_default(), point, &rate);
             }
         }
         let mut rows: Vec<(String, Row)> = rows.into_iter().collect();
         rows.sort_by(|(_, a), (_, b)| b.weight(self.sort).total_cmp(&a.weight(self.sort)));
         let frame = Frame { heading: heading(points, &rate), has_losses: has_losses(points, &rate), rows };
         Some(frame.draw(screen))
+    }
+}
+
+/// Adds a point to the row that it belongs to.
+fn add(row: &mut Row, point: &Point, rate: &impl Fn(&str, &str) -> f64) {
+    let key = series(point);
+    let value = |field| point.field_value(field).and_then(number).unwrap_or(0.0);
+    match &*point.measurement {
+        "cgroup_cpu" => {
+            row.cpu_percent += rate(&key, "usage_ns") / 1e7;
+            row.switches += rate(&key, "context_switches");
+        }
+        "cgroup_mem" => row.memory_bytes += value("working_set_bytes"),
+        "cgroup_blkio" => {
+            row.read_bytes += rate(&key, "read_bytes");
+            row.write_bytes += rate(&key, "write_bytes");
+            row.io_p99_us = row.io_p99_us.max(value("read_p99_us")).max(value("write_p99_us"));
+        }
+        "cgroup_net" => {
+            row.rx_bytes += rate(&key, "rx_bytes");
+            row.tx_bytes += rate(&key, "tx_bytes");
+            row.packets += rate(&key, "rx_packets") + rate(&key, "tx_packets");
+        }
+        _ => {}
     }
 }
 

@@ -193,6 +193,15 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Parses any bytes as a table of either kind, as a fuzzer does: no more mounts than lines.
+#[cfg(any(test, fuzzing))]
+pub(super) fn parse_any(table: &[u8], host: &Host) {
+    let n_lines = table.split(|byte| *byte == b'\n').count();
+    for is_mountinfo in [true, false] {
+        assert!(parse(table, is_mountinfo, host).0.len() <= n_lines);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

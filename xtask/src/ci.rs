@@ -61,7 +61,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
         }),
         ("fuzz targets", &fuzz::check),
         ("generated documents", &|| codegen::codegen(true)),
-        ("other kernels", &|| vm::vm(&[])),
+        ("other kernels", &|| vm::vm(&[], false)),
     ];
     for (name, step) in steps {
         timed(name, step)?;

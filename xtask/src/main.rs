@@ -121,7 +121,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bench { cost } => bench::bench(&cost),
         Task::Judge { lines } => ci::judge(lines),
         Task::Fuzz(args) => fuzz::fuzz(&args),
-        Task::Vm { suites } => vm::vm(&suites),
+        Task::Vm { suites } => vm::vm(&suites, true),
         Task::Cluster { action } => cluster::cluster(&action),
         Task::Influxd2 => {
             println!("{}", influxd2::build()?.display());

@@ -13,8 +13,8 @@ use tracing::Instrument as _;
 use super::layout::Screen;
 use super::table::Table;
 use crate::cli::{Format, Sort};
-use crate::inputs;
 use crate::inputs::offloaded::Offloaded;
+use crate::inputs::{self, Gathered};
 use crate::line_protocol;
 use crate::options::common::InputCommon;
 use crate::point::{FieldValue, Point};
@@ -106,7 +106,9 @@ async fn gather(request: &mut Request) -> Vec<Point> {
     for (input, common) in &mut request.inputs {
         let span = inputs::span(input.name(), common);
         let interval = if request.interval.is_zero() { common.interval } else { request.interval };
-        let gather = input.gather_within(inputs::begin(common, true), interval);
+        // Nothing waits for the next gather, since nobody may look at it.
+        let gathered = Gathered { is_last: true, ..inputs::begin(common, false) };
+        let gather = input.gather_within(gathered, interval);
         if let Some(given) = gather.instrument(span.clone()).await {
             points.extend(span.in_scope(|| inputs::finish(given, common, &request.global_tags)).0);
         }

@@ -1,25 +1,29 @@
 //! The task of an input: when it gathers, what it does in between, and where its points go.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::futures::Notified;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::clock;
+use crate::inputs::listener::queue::Queue;
 use crate::inputs::{self, Gathered, Input};
 use crate::options::common::InputCommon;
 use crate::outputs::sender::Message;
 use crate::point::{Point, Timestamp};
-use crate::service::telemetry::{Entry, InputCounts};
+use crate::service::telemetry::{Entry, InputCounts, OutputCounts};
 
 /// Where every input sends its points.
 #[derive(Clone)]
 pub(super) struct Fan {
-    pub(super) outputs: Vec<mpsc::Sender<Message>>,
+    pub(super) outputs: Vec<(mpsc::Sender<Message>, Arc<OutputCounts>)>,
     pub(super) global_tags: Arc<BTreeMap<String, String>>,
 }
 
@@ -29,12 +33,44 @@ impl Fan {
             return;
         }
         let points = Arc::new(points);
-        for output in &self.outputs {
+        for (output, counts) in &self.outputs {
+            counts.sent(points.len() as u64);
             // Fails only if the output's task is gone, after a panic.
             let _ = output.send(Message::Points(Arc::clone(&points))).await;
         }
     }
+
+    /// How many points can be sent without pushing others out of a buffer, of the output that has most room: one that is stuck
+    /// holds up no other.
+    fn room(&self) -> usize {
+        self.outputs.iter().map(|(_, counts)| counts.room()).max().unwrap_or(0)
+    }
+
+    /// The next points of an input that others send to, once an output has room for them.
+    async fn next(&self, queue: Option<&Queue>) -> Vec<Point> {
+        let Some(queue) = queue else { return std::future::pending().await };
+        loop {
+            queue.arrival().await;
+            // Before the look, so that no change is missed.
+            let mut changes: Vec<Pin<Box<Notified<'_>>>> =
+                self.outputs.iter().map(|(_, counts)| Box::pin(counts.changed.notified())).collect();
+            let room = self.room();
+            if room > 0 {
+                return queue.take(room.min(MAX_HANDED_ON));
+            }
+            let any = std::future::poll_fn(|context| {
+                let is_any = changes.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
+                if is_any { Poll::Ready(()) } else { Poll::Pending }
+            });
+            any.await;
+        }
+    }
 }
+
+/// Points of an input that others send to, handed on at once: as many as take about a millisecond.
+const MAX_HANDED_ON: usize = 1_000;
+/// How long what was received is handed on when its input ends.
+const END_LIMIT: Duration = Duration::from_secs(3);
 
 /// What an input does under the current configuration.
 pub(super) struct Work {
@@ -83,13 +119,17 @@ enum Wake {
     Time,
     Changed,
     Stop,
+    /// Others sent points to it.
+    Received(Vec<Point>),
 }
 
 /// Waits for the next gather, while the input does its work in between.
-async fn wait(input: &mut dyn Input, at: Instant, work: &mut watch::Receiver<Arc<Work>>) -> Wake {
+async fn wait(input: &mut dyn Input, at: Instant, fan: &Fan, work: &mut watch::Receiver<Arc<Work>>) -> Wake {
     let mut is_idle = false;
+    let queue = input.queue();
     loop {
         tokio::select! {
+            points = fan.next(queue.as_deref()) => return Wake::Received(points),
             changed = work.changed() => return if changed.is_ok() { Wake::Changed } else { Wake::Stop },
             () = tokio::time::sleep_until(at) => return Wake::Time,
             // When it completes, there is no more to do until the next gather.
@@ -120,7 +160,11 @@ pub(super) async fn gather_at_intervals(
     let mut at = due + clock::jittered(schedule.jitter);
     loop {
         let span = inputs::span(input.name(), &current.common);
-        let wake = wait(&mut *input, at, &mut work).instrument(span).await;
+        let wake = wait(&mut *input, at, &current.fan, &mut work).instrument(span).await;
+        if let Wake::Received(points) = wake {
+            hand_on(points, &current, counts).await;
+            continue;
+        }
         if matches!(wake, Wake::Changed) {
             current = work.borrow_and_update().clone();
             if Schedule::of(&current) != schedule {
@@ -132,8 +176,14 @@ pub(super) async fn gather_at_intervals(
         }
         let start = Instant::now();
         let is_last = matches!(wake, Wake::Stop);
-        if is_last && !input.counts_end_with_it() {
-            break;
+        if is_last {
+            if let Some(queue) = input.queue() {
+                let span = inputs::span(input.name(), &current.common);
+                hand_on_rest(&queue, &current, counts).instrument(span).await;
+            }
+            if !input.counts_end_with_it() {
+                break;
+            }
         }
         let points = gather(&mut *input, &current, counts, is_last).await;
         current.fan.send(points).await;
@@ -157,6 +207,30 @@ pub(super) async fn gather_at_intervals(
     }
     if let Some(entry) = entry {
         entry.ended();
+    }
+}
+
+/// Hands points on that others sent.
+async fn hand_on(points: Vec<Point>, work: &Work, counts: Option<&InputCounts>) {
+    let points = inputs::process(points, &work.common, &work.fan.global_tags);
+    if let Some(counts) = counts {
+        counts.gathered.fetch_add(points.len() as u64, Ordering::Relaxed);
+    }
+    work.fan.send(points).await;
+}
+
+/// Ends the receiving, and hands on what was received, as far as the outputs take it in time.
+async fn hand_on_rest(queue: &Queue, work: &Work, counts: Option<&InputCounts>) {
+    queue.close();
+    let end = Instant::now() + END_LIMIT;
+    while !queue.is_empty()
+        && let Ok(points) = tokio::time::timeout_at(end, work.fan.next(Some(queue))).await
+    {
+        hand_on(points, work, counts).await;
+    }
+    let lost = queue.take(usize::MAX).len();
+    if lost > 0 {
+        tracing::error!(points = lost, "received, but not taken by an output, and lost");
     }
 }
 

@@ -45,6 +45,8 @@ const OPTIONS: &[(Key, Legacy)] = &[
     (("inputs", "prometheus", "namespace_annotation_drop"), Legacy::Rejected(NO_NAMESPACES)),
     (("inputs", "prometheus", "consul"), Legacy::Rejected(NO_DISCOVERY)),
     (("inputs", "prometheus", "http_service_discovery"), Legacy::Rejected(NO_DISCOVERY)),
+    (("inputs", "socket_listener", "max_parallel_parsers"), Legacy::Ignored("lines are parsed as they come")),
+    (("inputs", "socket_listener", "multicast_source"), Legacy::Rejected("a group is joined whatever the source: remove it, and name senders in `allowed_sources`")),
     (("inputs", "socket_listener", "max_tcp_connections"), Legacy::Renamed("max_connections")),
     (("inputs", "socket_listener", "udp_buffer_size"), Legacy::Renamed("read_buffer_size")),
     (("inputs", "socket_listener", "allowed_pending_messages"), Legacy::Ignored("Telegraf has ignored it since 1.3")),

@@ -22,6 +22,7 @@ pub(in super::super) fn acceptor(tls: &ServerTls) -> Result<Option<TlsAcceptor>,
         let what = "encrypted keys are not supported: decrypt the key (openssl pkey) and remove this option";
         return Err(OptionError::new("tls_key_pwd", what));
     }
+    let versions = versions(tls)?;
     match (tls.tls_cert.as_str(), tls.tls_key.as_str()) {
         ("", "") if tls.tls_allowed_cacerts.is_empty() => return Ok(None),
         ("", "") => {
@@ -39,7 +40,7 @@ pub(in super::super) fn acceptor(tls: &ServerTls) -> Result<Option<TlsAcceptor>,
     }
     // In tests it may be installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = rustls::ServerConfig::builder_with_protocol_versions(&versions(tls)?);
+    let builder = rustls::ServerConfig::builder_with_protocol_versions(&versions);
     let builder = match verifier(tls)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),

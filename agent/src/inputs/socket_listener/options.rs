@@ -31,7 +31,6 @@ pub struct SocketListenerOptions {
     /// The mode of a socket's file, in octal.
     pub socket_mode: String,
     /// Connections at a time; 0 means 1,024, with room for a new one in place of the most idle one.
-    #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
     pub max_connections: usize,
     /// A connection that sends nothing for so long is closed; 0 means never.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]

@@ -10,6 +10,8 @@ pub(crate) mod disk;
 pub(crate) mod diskio;
 pub(crate) mod docker;
 pub(crate) mod ebpf;
+pub(crate) mod influxdb_listener;
+pub(crate) mod influxdb_v2_listener;
 pub(crate) mod internal;
 pub(crate) mod kernel;
 pub(crate) mod kubernetes;

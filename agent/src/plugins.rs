@@ -89,6 +89,8 @@ plugins! {
     diskio => Diskio,
     docker => Docker,
     ebpf => Ebpf,
+    influxdb_listener => InfluxdbListener,
+    influxdb_v2_listener => InfluxdbV2Listener,
     internal => Internal,
     kernel => Kernel,
     kubernetes => Kubernetes,

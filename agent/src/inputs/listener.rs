@@ -10,10 +10,13 @@
 pub(super) mod address;
 pub(super) mod bind;
 pub(super) mod connections;
+pub(super) mod http;
 pub(super) mod inflate;
 pub(super) mod intake;
 pub(crate) mod queue;
 pub(crate) mod sockets;
+#[cfg(test)]
+pub(super) mod testing;
 pub(super) mod tls;
 
 use std::pin::Pin;

@@ -21,7 +21,6 @@ pub use self::parts::{Fields, Tags, Value};
 pub use self::precision::Precision;
 pub use self::reason::Reason;
 use self::scan::Scanned;
-#[expect(unused_imports, reason = "for the listeners of HTTP")]
 pub(crate) use self::splitter::Splitter;
 use crate::point::{Point, Timestamp};
 

@@ -170,7 +170,8 @@ pub(super) const SEISMOGRAF: Measurement = Measurement {
         int(
             "refused",
             "record",
-            "`ring`: rows for which the ring had no room; their amounts stayed in the cache",
+            "`ring`: rows for which the ring had no room; their amounts stayed in the cache; `listener`: connections, requests and \
+             datagrams that were turned away",
         ),
         int(
             "missed_runs",
@@ -212,7 +213,6 @@ pub(super) const SEISMOGRAF: Measurement = Measurement {
         uint("points", "point", "`listener`: valid lines"),
         uint("malformed", "line", "`listener`: lines that are no line protocol"),
         uint("connections", "connection", "`listener`: connections that were accepted"),
-        uint("refused", "request", "`listener`: connections and requests that were turned away"),
         uint("run_time_ns", "ns", "`probe`: time the program ran; with `probe_costs`"),
         uint("runs", "call", "`probe`: how often; with `probe_costs`"),
     ],

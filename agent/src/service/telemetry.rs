@@ -270,7 +270,7 @@ impl Telemetry {
                 .field("malformed", value(&counts.malformed))
                 .field("overflow", value(&counts.overflow))
                 .field("connections", value(&counts.connections))
-                .field("refused", value(&counts.refused))
+                .field("refused", i64::try_from(value(&counts.refused)).unwrap_or(i64::MAX))
         }));
         points
     }

@@ -2,69 +2,15 @@
 
 use std::io::Write as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::inputs::Gathered;
-use crate::point::{Point, Timestamp};
-use crate::service::telemetry::ListenerCounts;
-
-/// A started input, and what it shares.
-struct Started {
-    input: Box<dyn Input>,
-    shared: Arc<Shared>,
-}
-
-fn build(options: &Options, shared: &Arc<Shared>) -> Result<Box<dyn Input>, String> {
-    Box::new(options.clone()).build(shared).map_err(|error| error.to_string())
-}
-
-impl Started {
-    fn new(options: &Options) -> Self {
-        let shared = Shared::new(Host::default());
-        Self { input: build(options, &shared).unwrap(), shared }
-    }
-
-    /// The address that it got.
-    fn address(&self) -> String {
-        let points = self.shared.telemetry.points(Timestamp(0));
-        let listener = points.iter().find(|point| point.tag_value("part") == Some("listener")).unwrap();
-        listener.tag_value("address").unwrap().split_once("://").unwrap().1.replace("[::]", "127.0.0.1")
-    }
-
-    fn count(&self, of: &str) -> u64 {
-        let points = self.shared.telemetry.points(Timestamp(0));
-        let listener = points.iter().find(|point| point.tag_value("part") == Some("listener")).unwrap();
-        match listener.field_value(of) {
-            Some(crate::point::FieldValue::UInt(n)) => *n,
-            other => panic!("{of}: {other:?}"),
-        }
-    }
-
-    /// Gathers until there are so many points.
-    async fn points(&mut self, n: usize) -> Vec<Point> {
-        let mut points = Vec::new();
-        let all = async {
-            while points.len() < n {
-                let mut gathered = Gathered::at(Timestamp(0));
-                self.input.gather(&mut gathered).await.unwrap();
-                points.extend(gathered.points);
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let limit = tokio::time::timeout(Duration::from_secs(10), all).await;
-        assert!(limit.is_ok(), "{} of {n} points", points.len());
-        points
-    }
-}
+use crate::inputs::listener::testing::{Started, build, names};
+use crate::point::Timestamp;
 
 fn options(service_address: &str) -> Options {
     Options { service_address: service_address.into(), ..Options::default() }
-}
-
-fn names(points: &[Point]) -> String {
-    points.iter().map(|point| &*point.measurement).collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]
@@ -275,5 +221,4 @@ fn options_that_cannot_be_used_are_told() {
     udp.socket_mode = "0600".into();
     let remarks: Vec<&str> = udp.without_effect().iter().map(|remark| remark.option).collect();
     assert_eq!(remarks, ["max_connections", "socket_mode"]);
-    let _ = ListenerCounts::default();
 }

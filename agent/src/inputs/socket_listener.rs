@@ -10,8 +10,8 @@ mod streams;
 
 use std::sync::Arc;
 
-use self::options::Setup;
 pub use self::options::SocketListenerOptions as Options;
+use self::options::SocketSetup;
 use super::listener::Listener;
 use super::listener::bind::bind;
 use super::{Input, InputPlugin, Shared, StartError};
@@ -34,8 +34,8 @@ impl InputPlugin for Options {
         let setup = self.setup()?;
         let socket = bind(NAME, &self.service_address, setup.wishes(), shared)?;
         let receive: super::listener::Receive = match setup {
-            Setup::Streams(setup, _) => Box::new(|inlet| Box::pin(streams::receive(inlet, setup))),
-            Setup::Datagrams(setup, _) => Box::new(|inlet| Box::pin(datagrams::receive(inlet, setup))),
+            SocketSetup::Streams(setup, _) => Box::new(|inlet| Box::pin(streams::receive(inlet, setup))),
+            SocketSetup::Datagrams(setup, _) => Box::new(|inlet| Box::pin(datagrams::receive(inlet, setup))),
         };
         Ok(Box::new(Listener::new(NAME, socket, receive)))
     }

@@ -190,17 +190,8 @@ pub(super) async fn gather_at_intervals(
         if is_last {
             break;
         }
-        let (took, interval) = (start.elapsed(), schedule.interval);
-        if took > interval {
-            let missed = took.as_nanos() / interval.as_nanos().max(1);
-            let missed = u64::try_from(missed).unwrap_or(u64::MAX);
-            if let Some(counts) = counts {
-                counts.missed.fetch_add(missed, Ordering::Relaxed);
-            }
-            inputs::span(input.name(), &current.common).in_scope(|| {
-                tracing::warn!(?took, ?interval, missed, "a gather took longer than its interval");
-            });
-        }
+        inputs::span(input.name(), &current.common)
+            .in_scope(|| count_missed(start.elapsed(), schedule.interval, counts));
         last = Some(due);
         due = schedule.next(last);
         at = due + clock::jittered(schedule.jitter);
@@ -232,6 +223,18 @@ async fn hand_on_rest(queue: &Queue, work: &Work, counts: Option<&InputCounts>) 
     if lost > 0 {
         tracing::error!(points = lost, "received, but not taken by an output, and lost");
     }
+}
+
+fn count_missed(took: Duration, interval: Duration, counts: Option<&InputCounts>) {
+    if took <= interval {
+        return;
+    }
+    let missed = took.as_nanos() / interval.as_nanos().max(1);
+    let missed = u64::try_from(missed).unwrap_or(u64::MAX);
+    if let Some(counts) = counts {
+        counts.missed.fetch_add(missed, Ordering::Relaxed);
+    }
+    tracing::warn!(?took, ?interval, missed, "a gather took longer than its interval");
 }
 
 async fn gather(

@@ -1,4 +1,5 @@
 mod hosts;
+mod received;
 mod reload;
 
 use std::path::Path;

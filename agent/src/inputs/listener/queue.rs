@@ -57,7 +57,7 @@ impl Parcel {
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Parcels {
     parcels: VecDeque<Parcel>,
     bytes: usize,
     /// What of the first parcel has been handed on.
@@ -76,7 +76,7 @@ pub(crate) enum Refusal {
 /// The queue of one input.
 #[derive(Debug, Default)]
 pub struct Queue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Parcels>,
     /// Something arrived, or it was closed.
     arrived: Notify,
     /// There is room again, or it was closed.
@@ -86,7 +86,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    fn with<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut Parcels) -> T) -> T {
         work(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -70,12 +70,12 @@ fn deserialize_some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result
 }
 
 /// What the options say.
-pub(super) enum Setup {
+pub(super) enum SocketSetup {
     Streams(Streams, Wishes),
     Datagrams(Datagrams, Wishes),
 }
 
-impl Setup {
+impl SocketSetup {
     pub(super) fn wishes(&self) -> &Wishes {
         match self {
             Self::Streams(_, wishes) | Self::Datagrams(_, wishes) => wishes,
@@ -88,7 +88,7 @@ impl SocketListenerOptions {
     ///
     /// # Errors
     /// The one that cannot be used, and what to do.
-    pub(super) fn setup(&self) -> Result<Setup, OptionError> {
+    pub(super) fn setup(&self) -> Result<SocketSetup, OptionError> {
         if self.service_address.is_empty() {
             return Err(OptionError::new("service_address", "is missing: write it as \"udp://:8094\""));
         }
@@ -109,7 +109,10 @@ impl SocketListenerOptions {
                 0 => MAX_UNPACKED,
                 bytes => bytes,
             };
-            return Ok(Setup::Datagrams(Datagrams { packing, precision, max_unpacked, sources }, wishes));
+            return Ok(SocketSetup::Datagrams(
+                Datagrams { packing, precision, max_unpacked, sources },
+                wishes,
+            ));
         }
         let admission = Admission {
             max_connections: self.max_connections,
@@ -119,7 +122,7 @@ impl SocketListenerOptions {
         };
         let max_message = self.read_buffer_size.max(MAX_MESSAGE);
         let (packing, read_timeout) = (packing.unwrap_or_default(), self.read_timeout);
-        Ok(Setup::Streams(
+        Ok(SocketSetup::Streams(
             Streams { admission, framing, packing, precision, read_timeout, max_message },
             wishes,
         ))

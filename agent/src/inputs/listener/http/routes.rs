@@ -44,13 +44,13 @@ pub(in super::super::super) struct Api {
 
 /// Where points are to go, in the words of both versions.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Place {
+struct WritePlace {
     database: String,
     retention_policy: String,
     bucket: String,
 }
 
-impl Place {
+impl WritePlace {
     /// Version 1's parameters; a bucket of version 2 is `DATABASE/POLICY`.
     fn of_v1(params: &Params) -> Self {
         let (database, retention_policy) = (params.get("db").to_owned(), params.get("rp").to_owned());
@@ -74,7 +74,7 @@ impl Place {
 }
 
 impl TagNames {
-    fn tags(&self, place: &Place) -> Tags {
+    fn tags(&self, place: &WritePlace) -> Tags {
         let pairs = [
             (&self.database, &place.database),
             (&self.retention_policy, &place.retention_policy),
@@ -138,14 +138,16 @@ impl Api {
         match (path, &head.method) {
             ("/write", &Method::POST) => {
                 let precision = Precision::of_write(params.get("precision"));
-                self.write(inlet, Dialect::V1, Place::of_v1(&params), precision, &head.headers, body).await
+                self.write(inlet, Dialect::V1, WritePlace::of_v1(&params), precision, &head.headers, body)
+                    .await
             }
             ("/api/v2/write", &Method::POST) => {
                 let Some(precision) = Precision::of_v2_write(params.get("precision")) else {
                     let message = "invalid precision; valid precision units are ns, us, ms, and s";
                     return Dialect::V2.bad_request(message);
                 };
-                self.write(inlet, Dialect::V2, Place::of_v2(&params), precision, &head.headers, body).await
+                self.write(inlet, Dialect::V2, WritePlace::of_v2(&params), precision, &head.headers, body)
+                    .await
             }
             ("/query", &Method::GET | &Method::POST) => {
                 let is_form = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -229,7 +231,7 @@ impl Api {
         &self,
         inlet: &Arc<Inlet>,
         dialect: Dialect,
-        place: Place,
+        place: WritePlace,
         precision: Precision,
         headers: &HeaderMap,
         body: &mut Incoming,

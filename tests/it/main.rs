@@ -6,6 +6,7 @@
 
 mod article;
 mod blkio;
+mod clients;
 mod cluster;
 mod cost;
 mod cpu;
@@ -18,6 +19,7 @@ mod influx;
 mod kubelet;
 mod lifecycle;
 mod lines;
+mod listeners;
 mod loss;
 mod net;
 mod outputs;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         series::trials(),
         influx::trials(),
         lines::trials(),
+        clients::trials(),
+        listeners::trials(),
         sidecar::trials(),
         outputs::trials(),
         kubelet::trials(),

@@ -38,7 +38,9 @@ impl Outcome {
         match manner.lines {
             Lines::Quoted => check.text(&text, &text, manner.precision),
             Lines::Plain => {
-                text.split_inclusive('\n').for_each(|line| check.text(&text, line, manner.precision))
+                for line in text.split_inclusive('\n') {
+                    check.text(&text, line, manner.precision);
+                }
             }
         }
         let Check { good, n_good, .. } = check;

@@ -106,26 +106,22 @@ impl<'a> Unfinished<'a> {
     }
 
     /// Adds bytes.
-    ///
-    /// # Errors
-    /// Too many connections have long lines that do not end.
-    pub(in super::super) fn extend(&mut self, more: &[u8]) -> Result<(), TooMuch> {
+    pub(in super::super) fn extend(&mut self, more: &[u8]) {
         self.bytes.extend_from_slice(more);
-        self.account();
-        // What is about to be taken as whole lines is no reason.
-        if self.inlet.unfinished.load(Ordering::Relaxed) > MAX_UNFINISHED + self.counted.min(MAX_LINE) {
-            return Err(TooMuch);
-        }
-        Ok(())
     }
 
-    /// Removes what was taken.
-    pub(in super::super) fn drop_first(&mut self, n: usize) {
+    /// Removes what was taken; the rest goes on later.
+    ///
+    /// # Errors
+    /// This one and others have long lines that do not end. One whose rest is short is not concerned.
+    pub(in super::super) fn drop_first(&mut self, n: usize) -> Result<(), TooMuch> {
         self.bytes.drain(..n);
         if self.bytes.is_empty() {
             self.bytes = Vec::new();
         }
         self.account();
+        let all = self.inlet.unfinished.load(Ordering::Relaxed);
+        if self.counted > 0 && all > MAX_UNFINISHED { Err(TooMuch) } else { Ok(()) }
     }
 
     fn account(&mut self) {

@@ -109,7 +109,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     async fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.unfinished.extend(bytes).map_err(|error| error.to_string())?;
+        self.unfinished.extend(bytes);
         let mut at = 0;
         if self.streams.framing.is_lines() {
             let buffer = &self.unfinished.bytes()[self.known..];
@@ -126,7 +126,7 @@ impl Reading<'_> {
                 at += message.next;
             }
         }
-        self.unfinished.drop_first(at);
+        self.unfinished.drop_first(at).map_err(|error| error.to_string())?;
         self.known = self.unfinished.bytes().len();
         if self.known > self.streams.max_message {
             let limit = self.streams.max_message;

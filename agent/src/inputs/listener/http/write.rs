@@ -107,11 +107,9 @@ impl<'a> Write<'a> {
     async fn piece(&mut self, piece: &[u8]) -> Result<(), WriteError> {
         self.left.1 = less(self.left.1, piece.len())?;
         let before = self.unfinished.bytes().len();
-        self.unfinished.extend(piece)?;
+        self.unfinished.extend(piece);
         let whole = self.splitter.whole_lines(piece);
-        if whole > 0 {
-            self.lines(before + whole).await?;
-        }
+        self.lines(if whole > 0 { before + whole } else { 0 }).await?;
         if self.unfinished.bytes().len() > MAX_LINE { Err(WriteError::LongLine) } else { Ok(()) }
     }
 
@@ -119,8 +117,7 @@ impl<'a> Write<'a> {
     async fn lines(&mut self, n: usize) -> Result<(), WriteError> {
         let lines = &self.unfinished.bytes()[..n];
         self.inlet.take(lines, &self.manner, PATIENCE, &mut self.outcome).await?;
-        self.unfinished.drop_first(n);
-        Ok(())
+        Ok(self.unfinished.drop_first(n)?)
     }
 }
 

@@ -144,8 +144,32 @@ pub struct NetRow {
     pub cpu: u32,
     /// The cgroup2 id of the socket's cgroup; 0 marks a free slot.
     pub cgroup: u64,
+    /// The program's own: the latest socket, as an address that is only compared.
+    pub socket: u64,
+    /// Likewise: whether that is in the host's network namespace.
+    pub socket_is_of_host: u64,
+    /// What the host's own network namespace had of it.
+    pub host: HostBytes,
     /// What was received and sent.
     pub amounts: NetAmounts,
+}
+
+/// Bytes of IP traffic in the host's own network namespace, as IP itself counts them there: what stands for several segments,
+/// or is split later, counts as it is. For the balance alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct HostBytes {
+    /// Received.
+    pub rx_bytes: u64,
+    /// Sent; less what is refused afterwards, so that one record alone can be below zero.
+    pub tx_bytes: u64,
+}
+
+impl AddAssign<&Self> for HostBytes {
+    fn add_assign(&mut self, other: &Self) {
+        self.rx_bytes = self.rx_bytes.wrapping_add(other.rx_bytes);
+        self.tx_bytes = self.tx_bytes.wrapping_add(other.tx_bytes);
+    }
 }
 
 /// Amounts of IP traffic: packets as they are on the wire, bytes with IP and without link headers.
@@ -156,10 +180,14 @@ pub struct NetAmounts {
     pub rx_bytes: u64,
     /// Packets received.
     pub rx_packets: u64,
-    /// Bytes sent.
+    /// Bytes sent, with those that were dropped.
     pub tx_bytes: u64,
-    /// Packets sent.
+    /// Packets sent, likewise.
     pub tx_packets: u64,
+    /// Of the bytes sent, those that a program at a cgroup refused afterwards.
+    pub tx_dropped_bytes: u64,
+    /// Of the packets sent, likewise.
+    pub tx_dropped_packets: u64,
     /// TCP segments retransmitted; counted by its own, optional probe.
     pub tcp_retransmits: u64,
 }
@@ -170,6 +198,8 @@ impl AddAssign<&Self> for NetAmounts {
         self.rx_packets += other.rx_packets;
         self.tx_bytes += other.tx_bytes;
         self.tx_packets += other.tx_packets;
+        self.tx_dropped_bytes += other.tx_dropped_bytes;
+        self.tx_dropped_packets += other.tx_dropped_packets;
         self.tcp_retransmits += other.tcp_retransmits;
     }
 }
@@ -239,6 +269,8 @@ pub struct Overflow {
     pub blkio: BlkioAmounts,
     /// IP traffic.
     pub net: NetAmounts,
+    /// Of that, the host's own.
+    pub host: HostBytes,
     /// Life-cycle records that did not fit: the agent walks the hierarchies instead.
     pub cgroup_events: u64,
     /// Rows that the full ring refused; their deltas stayed in the cache.
@@ -255,6 +287,7 @@ impl AddAssign<&Self> for Overflow {
         self.waits += other.waits;
         self.blkio += &other.blkio;
         self.net += &other.net;
+        self.host += &other.host;
         self.cgroup_events += other.cgroup_events;
         self.refused += other.refused;
         self.oom_kills += other.oom_kills;
@@ -316,11 +349,11 @@ const _: () = {
     assert!(size_of::<CpuRow>() == 32);
     assert!(size_of::<RunqueueRow>() == 32 + 4 * BUCKETS);
     assert!(size_of::<BlkioRow>() == 24 + 9 * 8 + 8 * BUCKETS);
-    assert!(size_of::<NetRow>() == 56);
+    assert!(size_of::<NetRow>() == 16 + 7 * 8 + 2 * 8 + 2 * 8);
     assert!(size_of::<CgroupEvent>() == 24 + PATH_BYTES);
     assert!(size_of::<OomKill>() == 16);
     assert!(CGROUP_EVENT_HEAD == 24);
-    assert!(size_of::<Overflow>() == 4 * 8 + 9 * 8 + 5 * 8 + 3 * 8);
+    assert!(size_of::<Overflow>() == 4 * 8 + 9 * 8 + 7 * 8 + 2 * 8 + 3 * 8);
     assert!(align_of::<Overflow>() == 8);
     assert!(CPU_SLOTS.is_power_of_two() && RUNQUEUE_SLOTS.is_power_of_two());
     assert!(BLKIO_SLOTS.is_power_of_two() && NET_SLOTS.is_power_of_two());

@@ -18,7 +18,7 @@ pub enum Area {
     Lifecycle,
     /// OOM kills.
     Oom,
-    /// IP traffic, which reads no field.
+    /// IP traffic, which gives less without a field, but can do without any.
     Net,
 }
 
@@ -111,8 +111,42 @@ macro_rules! kernel_fields {
             BLKCG_CGROUP: "blkcg" . "css.cgroup" needed by [Blkio] (Has("BIO_BLKG"));
             /// The socket's cgroup.
             SOCK_CGROUP_DATA: "sock" . "sk_cgrp_data" needed by [Tcp] (Always);
+            /// Its network namespace.
+            SOCK_NET: "sock" . "__sk_common.skc_net.net" needed by [] (Always);
+            /// `TCP_NEW_SYN_RECV` for one that stands for a connection that is being made.
+            SOCK_STATE: "sock" . "__sk_common.skc_state" needed by [] (Always);
+            /// The listening socket of such a one.
+            SOCK_LISTENER: "sock" . "__sk_common.skc_listener" needed by [] (Always);
+            /// The inode number of the namespace, as of `/proc/PID/ns/net`.
+            NET_INUM: "net" . "ns.inum" needed by [] (Always);
             /// Within `sk_buff.cb`: segments that a queued packet stands for.
             SKB_TCP_GSO_SEGS: "tcp_skb_cb" . "tcp_gso_segs" needed by [Tcp] (Always);
+            /// Within `sk_buff.cb`: bytes of the largest fragment that a datagram of IPv4 was put together from.
+            SKB_LARGEST_FRAGMENT: "inet_skb_parm" . "frag_max_size" needed by [] (Always);
+            /// The same of IPv6.
+            SKB_LARGEST_FRAGMENT6: "inet6_skb_parm" . "frag_max_size" needed by [] (Always);
+            /// The socket.
+            SKB_SK: "sk_buff" . "sk" needed by [] (Always);
+            /// Bytes, with what is in pages and further packets.
+            SKB_LEN: "sk_buff" . "len" needed by [] (Always);
+            /// Its first byte; that of the IP header where IP hands a packet on.
+            SKB_DATA: "sk_buff" . "data" needed by [] (Always);
+            /// Start of the buffer.
+            SKB_HEAD: "sk_buff" . "head" needed by [] (Always);
+            /// From there, `skb_shared_info`.
+            SKB_END: "sk_buff" . "end" needed by [] (Always);
+            /// Bytes of a segment's payload; 0 for a packet that is not segmented.
+            SHARED_GSO_SIZE: "skb_shared_info" . "gso_size" needed by [] (Always);
+            /// Segments.
+            SHARED_GSO_SEGS: "skb_shared_info" . "gso_segs" needed by [] (Always);
+            /// The device that it leaves by.
+            SKB_DEV: "sk_buff" . "dev" needed by [] (Always);
+            /// The device's MTU.
+            DEV_MTU: "net_device" . "mtu" needed by [] (Always);
+            /// The route that it takes, a pointer with a flag in its lowest bit.
+            SKB_ROUTE: "sk_buff" . "_skb_refdst" needed by [] (Always);
+            /// The route's own metrics, a pointer with flags in its lowest two bits.
+            ROUTE_METRICS: "dst_entry" . "_metrics" needed by [] (Always);
         }
     };
 }

@@ -12,6 +12,7 @@ mod kernel;
 mod lifecycle;
 mod net;
 mod oom;
+mod packet;
 mod runqueue;
 mod tcp;
 

@@ -106,6 +106,24 @@ pub enum Format {
     Json,
 }
 
+/// What the rows of a table are sorted by, the largest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sort {
+    /// CPU, disk and network together.
+    #[default]
+    Busy,
+    /// CPU time.
+    Cpu,
+    /// Memory.
+    Mem,
+    /// Bytes read and written.
+    Io,
+    /// Bytes received and sent.
+    Net,
+    /// The name.
+    Name,
+}
+
 /// Options of `run`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RunArgs {
@@ -261,6 +279,9 @@ pub struct DumpArgs {
     /// The output format; by default a table on a terminal and line protocol in a pipe.
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+    /// What the rows of the table are sorted by.
+    #[arg(long, value_enum, default_value_t)]
+    pub sort: Sort,
     /// Print each record as it leaves the kernel's ring buffer, one JSON object per line.
     #[arg(long, conflicts_with = "format")]
     pub raw: bool,

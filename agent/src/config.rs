@@ -90,6 +90,8 @@ pub struct Agent {
     pub self_metrics: bool,
     /// Plugins that are not part of this agent are left out.
     pub skip_unknown_plugins: bool,
+    /// Where totals are remembered from one run to the next.
+    pub statefile: Option<PathBuf>,
     /// Where and how the agent logs.
     pub log: LogOptions,
 }
@@ -111,6 +113,7 @@ impl Default for Agent {
             always_include_global_tags: false,
             self_metrics: true,
             skip_unknown_plugins: false,
+            statefile: None,
             log: LogOptions::default(),
         }
     }

@@ -134,6 +134,20 @@ impl Host {
         below(&self.block.dev, path.as_ref())
     }
 
+    /// The host's network namespace, by the number that the kernel knows it by; `None` when that may not be seen.
+    ///
+    /// It is that of process 1. Whoever may not look into that process can still be in the same one: then both have the same
+    /// files in proc.
+    #[must_use]
+    pub fn network_namespace(&self) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        let inode = |path: PathBuf| std::fs::metadata(path).ok().map(|metadata| metadata.ino());
+        inode(self.proc("1/ns/net")).or_else(|| {
+            let files = [self.proc("1/net/dev"), self.proc("self/net/dev")].map(inode);
+            (files[0]? == files[1]?).then(|| inode(self.proc("self/ns/net")))?
+        })
+    }
+
     /// Whether `HOST_PROC` names a place: then what the agent sees of itself is not the host's.
     #[must_use]
     pub(crate) fn is_proc_named(&self) -> bool {

@@ -10,6 +10,7 @@ pub(crate) mod disk;
 pub(crate) mod diskio;
 pub(crate) mod docker;
 pub(crate) mod ebpf;
+pub(crate) mod handover;
 pub(crate) mod influxdb_listener;
 pub(crate) mod influxdb_v2_listener;
 pub(crate) mod internal;
@@ -18,6 +19,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod listener;
 pub(crate) mod mem;
 pub(crate) mod net;
+pub(crate) mod offloaded;
 pub(crate) mod processes;
 pub(crate) mod prometheus;
 pub(crate) mod socket_listener;
@@ -29,8 +31,7 @@ mod testing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tracing::Instrument as _;
-
+use self::handover::Handover;
 use self::listener::queue::Queue;
 use self::listener::sockets::Sockets;
 use crate::host::Host;
@@ -43,6 +44,7 @@ use crate::options::common::InputCommon;
 use crate::point::{Point, Timestamp};
 use crate::service::logging;
 use crate::service::telemetry::Telemetry;
+use crate::service::turns::Turns;
 
 /// What all inputs of a process share. It outlives them when the configuration is reloaded.
 #[derive(Debug)]
@@ -57,6 +59,10 @@ pub struct Shared {
     pub(crate) names: Arc<Names>,
     /// The agent's counters.
     pub(crate) telemetry: Arc<Telemetry>,
+    /// What an input that has ended left.
+    pub(crate) handover: Handover,
+    /// By which gathers take turns.
+    pub(crate) turns: Turns,
     /// What inputs listen on.
     pub(crate) sockets: Sockets,
 }
@@ -77,6 +83,8 @@ impl Shared {
             cgroupfs: Cgroupfs::new(hierarchies),
             names: Arc::default(),
             telemetry: Arc::default(),
+            handover: Handover::default(),
+            turns: Turns::default(),
             sockets: Sockets::default(),
         }
     }
@@ -125,13 +133,17 @@ pub struct Gathered {
     /// Nothing of this gather may be held back for the next: it is the last one, or it is a first reading, whose points
     /// nobody takes.
     pub(crate) is_last: bool,
+    /// The input ends with it.
+    pub(crate) is_end: bool,
+    /// It is the only one that is stored of this run: totals that begin with the run say nothing.
+    pub(crate) is_only: bool,
 }
 
 impl Gathered {
     /// An empty collection for a gather at `time`.
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
-        Self { time, points: Vec::new(), is_last: false }
+        Self { time, points: Vec::new(), is_last: false, is_end: false, is_only: false }
     }
 
     /// A reading whose points nobody takes, so that the figures of the next one are differences from here.
@@ -180,6 +192,9 @@ pub enum GatherError {
     Other(String),
 }
 
+/// What a gather gave, and whether that is all.
+pub(crate) type Given = (Gathered, Result<(), GatherError>);
+
 /// Reads a file whole. For the files of proc(5) and sysfs(5): the kernel answers at once, so this may block.
 ///
 /// # Errors
@@ -193,22 +208,22 @@ pub(crate) fn read_text(path: &std::path::Path) -> Result<String, GatherError> {
 /// Telegraf's delay between the two gathers of a run that gathers once, for the inputs whose figures are differences.
 pub(crate) const FIRST_READING: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Gathers once; nothing may be held back when it `is_last`. Gives the points, with the input's common options and the global
-/// tags applied, and whether they are complete. What is missing is logged.
-pub(crate) async fn gather(
-    input: &mut dyn Input,
+/// An empty collection for a gather now. With one that `is_end`, the input ends: nothing may be held back for the next one.
+pub(crate) fn begin(common: &InputCommon, is_end: bool) -> Gathered {
+    Gathered { is_last: is_end, is_end, ..Gathered::at(Timestamp::now().rounded(common.precision)) }
+}
+
+/// The points of a gather, with the input's common options and the global tags applied, and whether they are complete. What is
+/// missing is logged, so this is called within the input's span.
+pub(crate) fn finish(
+    (gathered, result): Given,
     common: &InputCommon,
     global_tags: &BTreeMap<String, String>,
-    is_last: bool,
 ) -> (Vec<Point>, bool) {
-    let mut gathered = Gathered::at(Timestamp::now().rounded(common.precision));
-    gathered.is_last = is_last;
-    let span = span(input.name(), common);
-    let result = input.gather(&mut gathered).instrument(span.clone()).await;
     if let Err(error) = &result
         && !matches!(error, GatherError::Counted)
     {
-        span.in_scope(|| tracing::error!(%error, "gather is incomplete"));
+        tracing::error!(%error, "gather is incomplete");
     }
     (process(gathered.points, common, global_tags), result.is_ok())
 }
@@ -273,26 +288,14 @@ pub trait Input: Send {
 mod tests {
     use super::*;
 
-    struct WithTimesOfTheirOwn;
-
-    #[async_trait::async_trait]
-    impl Input for WithTimesOfTheirOwn {
-        fn name(&self) -> &'static str {
-            "mem"
-        }
-
-        async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
-            for time in [1_499_999_999, 1_500_000_000] {
-                gathered.push(Point::new("m", Timestamp(time)).field("n", 1_i64));
-            }
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn times_that_points_bring_along_are_rounded_to_the_precision() {
+    #[test]
+    fn times_that_points_bring_along_are_rounded_to_the_precision() {
         let common = InputCommon::default();
-        let (points, _) = gather(&mut WithTimesOfTheirOwn, &common, &BTreeMap::new(), false).await;
+        let mut gathered = begin(&common, false);
+        for time in [1_499_999_999, 1_500_000_000] {
+            gathered.push(Point::new("m", Timestamp(time)).field("n", 1_i64));
+        }
+        let (points, _) = finish((gathered, Ok(())), &common, &BTreeMap::new());
         let times: Vec<i64> = points.iter().map(|point| point.time.0).collect();
         assert_eq!(times, [1_000_000_000, 2_000_000_000]);
     }

@@ -18,6 +18,8 @@ pub(crate) mod sums;
 
 use std::collections::BTreeMap;
 
+use seismograf_ebpf::abi::HostBytes;
+
 use self::memory::PageFaults;
 use self::sums::{Accumulate, Sums};
 use crate::host::cgroupfs::figures::Throttling;
@@ -35,6 +37,8 @@ pub struct Ledger {
     pub blkio: blkio::Blkio,
     /// IP traffic by cgroup.
     pub net: net::Net,
+    /// Of that, what passed in the host's own network namespace, of all cgroups.
+    pub host_net: HostBytes,
     /// Time waiting for a CPU by cgroup.
     pub runqueue: runqueue::Runqueue,
     /// OOM-killed processes by cgroup.
@@ -55,12 +59,26 @@ impl Ledger {
         match record {
             Record::Cpu(row) => self.cpu.apply(row),
             Record::Blkio(row) => self.blkio.apply(row),
-            Record::Net(row) => self.net.apply(row),
+            Record::Net(row) => {
+                self.net.apply(row);
+                self.host_net += &row.host;
+            }
             Record::Runqueue(row) => self.runqueue.apply(row),
             Record::OomKill(kill) => self.oom.apply(kill),
             Record::Cgroup { .. } => return,
         }
         self.rows += 1;
+    }
+
+    /// Has the sums over all cgroups begin at 0; the totals of each stay.
+    pub fn begin_sums(&mut self) {
+        self.cpu.begin_sum();
+        self.runqueue.begin_sum();
+        self.net.begin_sum();
+        self.oom.begin_sum();
+        self.blkio.begin_sums();
+        self.host_net = HostBytes::default();
+        self.rows = 0;
     }
 
     /// Starts a new interval for the cgroups in the hierarchy of each area that the functions name.

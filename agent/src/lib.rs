@@ -13,6 +13,8 @@ mod clock;
 pub mod commands;
 pub mod config;
 pub mod exit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod host;
 mod http;
 pub mod identity;

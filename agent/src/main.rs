@@ -1,6 +1,7 @@
 //! The `seismograf` command: arguments, logging, configuration, run, exit code; nothing else.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use seismograf::cli::{self, Cli, Command, ConfigCommand};
 use seismograf::commands;
@@ -8,7 +9,7 @@ use seismograf::config::loader::{Loader, Purpose};
 use seismograf::config::notes::Problems;
 use seismograf::config::sample;
 use seismograf::exit::Exit;
-use seismograf::service::logging;
+use seismograf::service::{logging, memory};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -21,14 +22,19 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // The log may not be set up yet, and a person is waiting at the terminal.
-            eprintln!("seismograf: {error:#}");
+            logging::complain(&format!("seismograf: {error:#}"));
             if error.is::<Problems>() { Exit::Refused } else { Exit::Failed }.into()
         }
     }
 }
 
-/// One thread for everything: the agent waits far more than it computes.
+/// How long a thread for work that can block is kept for the next.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Most threads for work that can block, all of which may hang: within the `TasksMax` of the systemd unit.
+const MAX_BLOCKING: usize = 48;
+
+/// One thread for everything that does not block: the agent waits far more than it computes.
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { command, mut source, run, print, unused } = cli;
     match &command {
@@ -61,13 +67,21 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         return commands::config::check(&config);
     }
     let log = logging::start(config.log_settings(debug, quiet))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    memory::keep_together();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(IDLE_LIMIT)
+        .max_blocking_threads(MAX_BLOCKING)
+        .build()?;
+    let exit = runtime.block_on(async {
         match command {
             Some(Command::Dump(args)) => commands::dump::run(config, &args).await,
             Some(Command::Doctor) => commands::doctor::run(&config).await,
             Some(Command::Run(args)) => commands::run::run(config, &args.or(run), loader, log).await,
             _ => commands::run::run(config, &run, loader, log).await,
         }
-    })
+    });
+    // Without waiting for what hangs.
+    runtime.shutdown_background();
+    exit
 }

@@ -3,7 +3,7 @@
 //! Owns the `Output` trait and what an output answers. An output writes the lines that it is handed; `sender` decides what is
 //! kept, and when it is written and retried. None of them knows of inputs or their schedules.
 
-mod answer;
+pub(crate) mod answer;
 mod batch;
 mod delivery;
 pub(crate) mod file;
@@ -13,6 +13,7 @@ pub mod sender;
 mod servers;
 mod udp;
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::time::Duration;
 
@@ -47,8 +48,13 @@ pub enum Answer {
         /// Why, when it dropped some.
         reason: String,
     },
-    /// Something about these lines is not acceptable; a part of them may be.
-    Rejected(String),
+    /// None of the lines is stored, and something about them is not acceptable.
+    Rejected {
+        /// What.
+        reason: String,
+        /// Which lines it is about, as far as the answer says.
+        blame: Blame,
+    },
     /// Not now, whatever the lines are: they are to be written again.
     Retry {
         /// Why, and what to do.
@@ -58,6 +64,18 @@ pub enum Answer {
         /// Only the lines' route is affected, such as a database that is missing; others can be written.
         route_only: bool,
     },
+}
+
+/// What an answer that rejects lines says about which ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Blame {
+    /// Nothing; the cause may be something else.
+    #[default]
+    Unknown,
+    /// It is one of them, or several.
+    Some,
+    /// These, by their number among those that were sent. The others are acceptable.
+    Lines(BTreeSet<usize>),
 }
 
 impl Answer {

@@ -5,8 +5,8 @@
 //! input -> name, tag, filter -> (channel of each output) -> filter, encode -> buffer -> batch -> output
 //! ```
 //!
-//! All tasks share one thread. A gather from the kernel or from /proc blocks it; whatever waits for a peer is asynchronous, and
-//! its channel is drained while it waits.
+//! All tasks share one thread, which nothing blocks: what reads or writes files, or builds what may do so, does it on another.
+//! What waits for a peer is asynchronous, and its channel is drained while it waits.
 //!
 //! A start is a reload from nothing. A reload first builds everything that is new, so that a configuration that cannot be used
 //! changes nothing. Then an input with the same options keeps its state and schedule, an output with the same destination
@@ -26,21 +26,26 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use self::gatherer::{Fan, Work, gather_at_intervals, gather_once};
+use self::gatherer::{Fan, Gatherer, Work, gather_once};
 use self::start::start;
-use crate::config::{Agent, Config, InputSection};
+use crate::config::{Agent, Config, InputSection, OutputSection, Place};
+use crate::inputs::offloaded::Offloaded;
 use crate::inputs::{GatherError, Gathered, Input, Shared};
 use crate::options::common::OutputCommon;
 use crate::outputs::Output;
 use crate::outputs::sender::{Message, Sender};
 use crate::plugins::{InputOptions, OutputOptions};
-use crate::service::logging;
 use crate::service::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
+use crate::service::{logging, off_thread};
 
 /// Gathers that may be queued for an output; it receives them even while it writes.
 const CHANNEL_GATHERS: usize = 64;
-/// The time limit of a shutdown. Kubernetes and systemd allow 30 s and 90 s.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+/// The time limit of a shutdown, within the 10 s that are promised. Kubernetes and systemd allow 30 s and 90 s.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(9);
+/// The part of it in which the inputs gather once more; the rest is for the outputs.
+const LAST_GATHER_LIMIT: Duration = Duration::from_secs(3);
+/// For each input and output of a configuration to be built.
+const BUILD_LIMIT: Duration = Duration::from_secs(30);
 
 /// An order to a running pipeline.
 pub(crate) enum Order {
@@ -80,27 +85,36 @@ impl RunningOutput {
     }
 }
 
-/// Where an input or output of a new configuration comes from.
-enum Origin<T> {
+/// Where an input of a new configuration comes from.
+enum Origin {
     /// It runs already; its index among those that run.
     Kept(usize),
-    /// It replaces the running one at this index.
-    Successor(usize, T),
-    New(T),
+    New(Box<dyn Input>),
+}
+
+impl Origin {
+    fn kept(&self) -> Option<usize> {
+        match self {
+            Self::Kept(i) => Some(*i),
+            Self::New(_) => None,
+        }
+    }
 }
 
 /// An output of a configuration; a section can have several.
 struct PreparedOutput {
     options: OutputOptions,
     common: OutputCommon,
-    origin: Origin<Box<dyn Output>>,
+    output: Box<dyn Output>,
+    /// The running one with the same destination, whose buffer it takes over.
+    predecessor: Option<usize>,
 }
 
 /// A configuration with everything built, and nothing running yet.
 struct Prepared {
     agent: Agent,
     global_tags: BTreeMap<String, String>,
-    inputs: Vec<(InputSection, Origin<Box<dyn Input>>)>,
+    inputs: Vec<(InputSection, Origin)>,
     outputs: Vec<PreparedOutput>,
 }
 
@@ -121,7 +135,9 @@ impl Pipeline {
     /// What cannot be built, with its place in the configuration.
     pub(crate) async fn start(config: Config, shared: Arc<Shared>) -> anyhow::Result<Self> {
         let mut pipeline = Self::empty(shared);
-        let prepared = pipeline.prepare(config)?;
+        let prepared = pipeline.prepare(config).await?;
+        let names: Vec<&str> = prepared.inputs.iter().map(|(section, _)| section.options.name()).collect();
+        tracing::info!(inputs = names.join(", "), interval = ?prepared.agent.interval, "gather");
         pipeline.apply(prepared).await;
         Ok(pipeline)
     }
@@ -146,7 +162,11 @@ impl Pipeline {
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                Some(order) = orders.recv() => self.handle(order).await,
+                Some(order) = orders.recv() => tokio::select! {
+                    // A reload that is not over is over with the agent.
+                    () = &mut shutdown => break,
+                    () = self.handle(order) => {}
+                },
                 // Tasks that a reload has removed end on their own.
                 Some(ended) = self.gathering.join_next() => input_ended(ended),
                 Some(ended) = self.writing.join_next() => {
@@ -162,8 +182,8 @@ impl Pipeline {
                 input_ended(ended);
             }
         };
-        if tokio::time::timeout_at(deadline, all).await.is_err() {
-            tracing::warn!("an input did not end in time");
+        if tokio::time::timeout(LAST_GATHER_LIMIT, all).await.is_err() {
+            tracing::warn!("an input did not end in time: what it would have gathered at the end is lost");
             self.gathering.abort_all();
         }
         self.finish(deadline).await
@@ -179,7 +199,7 @@ impl Pipeline {
         shutdown: impl Future<Output = ()>,
     ) -> anyhow::Result<bool> {
         let mut pipeline = Self::empty(shared);
-        let prepared = pipeline.prepare(config)?;
+        let prepared = pipeline.prepare(config).await?;
         let fan = pipeline.apply_outputs(prepared.outputs, prepared.global_tags).await;
         let mut inputs = Vec::new();
         for (section, origin) in prepared.inputs {
@@ -187,7 +207,7 @@ impl Pipeline {
                 let counts =
                     pipeline.shared.telemetry.input(section.options.name(), section.common.alias.as_deref());
                 let work = Work { common: section.common, round: false, fan: fan.clone() };
-                inputs.push((input, work, counts));
+                inputs.push((Offloaded::new(input, &pipeline.shared.turns), work, counts));
             }
         }
         drop(fan);
@@ -208,7 +228,7 @@ impl Pipeline {
             match ended {
                 Ok(ended) => is_whole &= output_ended(ended),
                 Err(_) => {
-                    tracing::error!("an output did not end in time: its points are lost");
+                    self.shared.telemetry.outputs().iter().filter(|entry| entry.runs()).for_each(give_up);
                     return false;
                 }
             }
@@ -225,7 +245,11 @@ impl Pipeline {
                 }
             }
             Order::Reload { loaded, done } => {
-                let is_applied = match loaded.and_then(|config| self.prepare(*config)) {
+                let prepared = match loaded {
+                    Ok(config) => self.prepare(*config).await,
+                    Err(error) => Err(error),
+                };
+                let is_applied = match prepared {
                     Ok(prepared) => {
                         self.apply(prepared).await;
                         self.shared.telemetry.reloads.fetch_add(1, Ordering::Relaxed);
@@ -252,7 +276,7 @@ impl Pipeline {
     }
 
     /// Builds what does not run yet, and leaves everything that runs alone.
-    fn prepare(&self, config: Config) -> anyhow::Result<Prepared> {
+    async fn prepare(&self, config: Config) -> anyhow::Result<Prepared> {
         if config.inputs.is_empty() {
             bail!("no inputs: add one to the configuration, such as [[inputs.ebpf]]");
         }
@@ -262,7 +286,7 @@ impl Pipeline {
             );
         }
         // Outputs first: they are cheap to build.
-        let outputs = self.prepare_outputs(&config)?;
+        let outputs = self.prepare_outputs(&config.outputs).await?;
         let mut kept = vec![false; self.inputs.len()];
         let mut inputs = Vec::new();
         for section in config.inputs {
@@ -273,41 +297,36 @@ impl Pipeline {
             if let Some((i, _)) = running {
                 kept[i] = true;
                 inputs.push((section, Origin::Kept(i)));
-            } else if let Some(input) = start(&section, &self.shared)? {
-                inputs.push((section, Origin::New(input)));
+                continue;
+            }
+            let (of, shared) = (section.clone(), Arc::clone(&self.shared));
+            let name = section.options.name();
+            match build(&section.place, "input", name, move || start(&of, &shared)).await {
+                Ok(started) => inputs.extend(started?.map(|input| (section, Origin::New(input)))),
+                // One that hangs holds up no other, here as later.
+                Err(error) => tracing::error!("{error:#}; the others go on without it"),
             }
         }
         Ok(Prepared { agent: config.agent, global_tags: config.global_tags, inputs, outputs })
     }
 
-    fn prepare_outputs(&self, config: &Config) -> anyhow::Result<Vec<PreparedOutput>> {
+    /// Each output is built anew, also one whose options are what they were: the files that they name may not be.
+    async fn prepare_outputs(&self, sections: &[OutputSection]) -> anyhow::Result<Vec<PreparedOutput>> {
         let mut kept = vec![false; self.outputs.len()];
         let mut outputs = Vec::new();
-        for section in &config.outputs {
-            let (options, name) = (&section.options, section.options.name());
-            let built = options.clone().build();
-            let built = built.with_context(|| format!("{}: output `{name}`", section.place))?;
-            for output in built {
+        for OutputSection { options, common, place } in sections {
+            let (name, of) = (options.name(), options.clone());
+            let built = build(place, "output", name, move || of.build()).await?;
+            for output in built.with_context(|| format!("{place}: output `{name}`"))? {
                 let destination = output.destination();
-                let running = self.outputs.iter().enumerate().position(|(i, running)| {
+                let predecessor = self.outputs.iter().enumerate().position(|(i, running)| {
                     !kept[i] && running.options.name() == name && running.destination == destination
                 });
-                let origin = match running {
-                    Some(i) => {
-                        kept[i] = true;
-                        if self.outputs[i].options == *options {
-                            Origin::Kept(i)
-                        } else {
-                            Origin::Successor(i, output)
-                        }
-                    }
-                    None => Origin::New(output),
-                };
-                outputs.push(PreparedOutput {
-                    options: options.clone(),
-                    common: section.common.clone(),
-                    origin,
-                });
+                if let Some(i) = predecessor {
+                    kept[i] = true;
+                }
+                let (options, common) = (options.clone(), common.clone());
+                outputs.push(PreparedOutput { options, common, output, predecessor });
             }
         }
         Ok(outputs)
@@ -320,6 +339,12 @@ impl Pipeline {
         let fan = self.apply_outputs(outputs, global_tags).await;
         let mut running: Vec<Option<RunningInput>> = self.inputs.drain(..).map(Some).collect();
         let own_telemetry = running.pop().flatten();
+        let kept: Vec<usize> = inputs.iter().filter_map(|(_, origin)| origin.kept()).collect();
+        // Those that have no successor see the end of their work and end, before what is new begins: it goes on with what they
+        // leave.
+        for (_, input) in running.iter_mut().enumerate().filter(|(i, _)| !kept.contains(i)) {
+            *input = None;
+        }
         for (section, origin) in inputs {
             let work = Work { common: section.common, round: agent.round_interval, fan: fan.clone() };
             match origin {
@@ -331,15 +356,13 @@ impl Pipeline {
                         self.inputs.push(input);
                     }
                 }
-                Origin::Successor(_, input) | Origin::New(input) => {
+                Origin::New(input) => {
                     let counts =
                         self.shared.telemetry.input(section.options.name(), work.common.alias.as_deref());
                     self.spawn_input(input, Some(section.options), work, Some(counts), !is_start);
                 }
             }
         }
-        // The remaining ones have no successor. Their tasks see the end of `work`, and end.
-        drop(running);
         // Without them the task goes on: a later reload may want them again.
         let fan = if agent.self_metrics { fan } else { Fan { outputs: Vec::new(), ..fan } };
         let work = Work { common: agent.input_common(), round: agent.round_interval, fan };
@@ -368,21 +391,16 @@ impl Pipeline {
         global_tags: BTreeMap<String, String>,
     ) -> Fan {
         let mut running: Vec<Option<RunningOutput>> = self.outputs.drain(..).map(Some).collect();
-        for PreparedOutput { options, common, origin } in outputs {
-            let (i, output) = match origin {
-                Origin::Kept(i) => (i, None),
-                Origin::Successor(i, output) => (i, Some(output)),
-                Origin::New(output) => {
-                    self.spawn_output(output, options, common);
-                    continue;
-                }
+        for PreparedOutput { options, common, output, predecessor } in outputs {
+            let Some(mut running) = predecessor.and_then(|i| running[i].take()) else {
+                self.spawn_output(output, options, common);
+                continue;
             };
-            if let Some(mut successor) = running[i].take() {
-                let change = Message::Change { output, common: Box::new(common) };
-                let _ = successor.messages.send(change).await;
-                successor.options = options;
-                self.outputs.push(successor);
-            }
+            let change = Message::Change { output, common: Box::new(common) };
+            // Fails only if the task is gone.
+            let _ = running.messages.send(change).await;
+            running.options = options;
+            self.outputs.push(running);
         }
         // The remaining ones see the end of their channels after the last gather that knows them.
         drop(running);
@@ -413,8 +431,33 @@ impl Pipeline {
         let alias = work.common.alias.clone();
         let (send, receive) = watch::channel(Arc::new(work));
         self.inputs.push(RunningInput { options, alias, work: send });
-        self.gathering.spawn(gather_at_intervals(input, receive, counts, reads_first));
+        let input = Offloaded::new(input, &self.shared.turns);
+        self.gathering.spawn(Gatherer::new(input, receive, counts).run(reads_first));
     }
+}
+
+/// Builds an input or output, which may read files, on another thread.
+///
+/// # Errors
+/// It hangs.
+async fn build<T: Send + 'static>(
+    place: &Place,
+    kind: &str,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    let built = tokio::time::timeout(BUILD_LIMIT, off_thread::run(work)).await;
+    built.map_err(|_| {
+        let why = "a file or mount that it reads at the start gives no answer";
+        anyhow::anyhow!("{place}: {kind} `{name}` is not ready after {BUILD_LIMIT:?}: {why}")
+    })
+}
+
+/// Counts what an output that does not end leaves.
+fn give_up(entry: &Arc<Entry<OutputCounts>>) {
+    let points = entry.counts.waiting.load(Ordering::Relaxed);
+    entry.counts.lost.fetch_add(points, Ordering::Relaxed);
+    tracing::error!(output = entry.name, points, "did not end in time: its points are lost");
 }
 
 fn input_ended(ended: Result<(), tokio::task::JoinError>) {

@@ -10,6 +10,7 @@ mod docker;
 mod host;
 mod kinds;
 mod kubernetes;
+pub mod losses;
 mod prometheus;
 
 use std::fmt::Write;

@@ -1,8 +1,12 @@
 //! The agent as a process: its log, its notifications to the service manager, and its own telemetry.
 
+mod journal;
 pub mod logging;
-pub(crate) mod memory;
+pub mod memory;
+pub(crate) mod off_thread;
 pub(crate) mod pidfile;
 pub(crate) mod rotation;
 pub(crate) mod sd_notify;
+pub(crate) mod statefile;
 pub mod telemetry;
+pub(crate) mod turns;

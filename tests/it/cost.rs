@@ -11,9 +11,8 @@ use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
 use seismograf_tests::{agent_binary, needs, oracle, pause, run, terminate, trial, try_run, wait_for};
 
-/// CPU accounting may cost this much per context switch, net.
-const CPU_NS: f64 = 25.0;
-/// And this share of the design that everyone falls back to.
+/// CPU accounting may cost this share of the design that everyone falls back to, per context switch and net of an empty program.
+/// How many nanoseconds that is depends on the machine.
 const CPU_SHARE_OF_HASH: f64 = 0.2;
 
 /// The suite.
@@ -60,7 +59,6 @@ fn of_each_probe() -> Outcome {
         "cost: cpu {best_cpu:.1} ns a switch, {:.1} % of a per-CPU hash with a clock",
         100.0 * best_share
     );
-    assert!(best_cpu <= CPU_NS, "{best_cpu} ns");
     assert!(best_share <= CPU_SHARE_OF_HASH, "{best_share}");
     Ok(())
 }

@@ -13,7 +13,10 @@ const ABSOLUTE_NS: f64 = 2e6;
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("cpu::eight_cgroups_within_a_thousandth", eight_cgroups_within_a_thousandth)]
+    vec![
+        trial("cpu::eight_cgroups_within_a_thousandth", eight_cgroups_within_a_thousandth),
+        trial("cpu::waits_are_those_of_the_scheduler", waits),
+    ]
 }
 
 fn eight_cgroups_within_a_thousandth() -> Outcome {
@@ -82,6 +85,43 @@ fn eight_cgroups_within_a_thousandth() -> Outcome {
     // The agent read the machine's sum a little earlier than this test did.
     assert!((change("machine_ns") - machine.cast_signed()).abs() < 1_500_000_000);
     assert!(change("unseen_ns").abs() as f64 <= 0.01 * change("machine_ns") as f64, "too much was unseen");
+    Ok(())
+}
+
+/// Waits of three tasks that share a CPU, against what the scheduler itself has for each.
+fn waits() -> Outcome {
+    const TASKS: usize = 3;
+    needs(&[])?;
+    let agent = Agent::start("probes = [\"cpu\", \"runqueue\"]", 500)?;
+    let cgroup = Cgroup::new("waits");
+    let mut workers: Vec<Worker> =
+        (0..TASKS).map(|_| Worker::start(&cgroup, "", &["contend", "2000"])).collect();
+    agent.next_gather();
+    let read = |workers: &[Worker]| -> u64 {
+        workers.iter().map(|worker| oracle::schedstat_wait_ns(worker.pid())).sum()
+    };
+    let ours = || {
+        let point = agent.point("cgroup_cpu", &[("cgroup", &cgroup.path())]);
+        point.map_or(0, |point| point.int("runqueue_wait_ns"))
+    };
+    let (kernel_before, before) = (read(&workers), ours());
+    workers.iter_mut().for_each(Worker::go);
+    workers.iter_mut().for_each(Worker::wait_until_done);
+    // Each is charged when it is switched out after a wait.
+    agent.next_gather();
+    let (kernel, agents) = (read(&workers) - kernel_before, ours() - before);
+    let percent = 100.0 * (agents - kernel.cast_signed()) as f64 / kernel as f64;
+    println!(
+        "cpu: {TASKS} tasks on one CPU waited {:.1} ms, agent {:.1} ms, {percent:+.3} %",
+        kernel as f64 / 1e6,
+        agents as f64 / 1e6
+    );
+    assert!(kernel > 1_000_000_000, "nobody waited: this shows nothing");
+    // A few switches a second no program is called for; each is a wait of some milliseconds.
+    assert!(percent.abs() < 2.0, "{percent} %");
+    for worker in &mut workers {
+        worker.go();
+    }
     Ok(())
 }
 

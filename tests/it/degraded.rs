@@ -6,7 +6,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use seismograf_tests::agent::Agent;
 use seismograf_tests::cgroup::{Cgroup, Layout};
-use seismograf_tests::exclusive::{self, Exclusive};
+use seismograf_tests::program::{self, AttachedProgram};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
 use seismograf_tests::{OWN_MOUNTS, agent_binary, needs, trial, wait_for};
@@ -103,10 +103,10 @@ fn in_a_cgroup_namespace() -> Outcome {
 fn beside_an_exclusive_program() -> Outcome {
     needs(&[])?;
     let layout = Layout::read();
-    let other = Exclusive::attach(&layout.unified)?;
+    let other = AttachedProgram::exclusive(&layout.unified, program::PASS)?;
     let agent = Agent::start("probes = [\"cpu\", \"net\", \"tcp\"]", 300)?;
     let log = agent.log();
-    assert!(log.contains(exclusive::PROGRAM) && log.contains("lets no other program beside it"), "{log}");
+    assert!(log.contains(program::PASS) && log.contains("lets no other program beside it"), "{log}");
     assert!(!log.contains("run as root"), "the advice is about something else: {log}");
     assert!(!agent.points("cgroup_net").iter().any(|point| point.int("tx_packets") > 0));
     drop(other);

@@ -13,6 +13,8 @@ mod cpu;
 mod degraded;
 mod deploy;
 mod docker;
+mod dump;
+mod hangs;
 mod host;
 mod identity;
 mod influx;
@@ -23,9 +25,13 @@ mod listeners;
 mod loss;
 mod net;
 mod outputs;
+mod programs;
+mod refused;
 mod reload;
 mod series;
+mod service;
 mod sidecar;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -43,22 +49,28 @@ fn main() -> ExitCode {
         identity::trials(),
         blkio::trials(),
         net::trials(),
+        wire::trials(),
+        programs::trials(),
         loss::trials(),
         cost::trials(),
         host::trials(),
         degraded::trials(),
         reload::trials(),
         series::trials(),
+        service::trials(),
         influx::trials(),
         lines::trials(),
         clients::trials(),
         listeners::trials(),
         sidecar::trials(),
         outputs::trials(),
+        refused::trials(),
+        hangs::trials(),
         kubelet::trials(),
         deploy::trials(),
         cluster::trials(),
         docker::trials(),
+        dump::trials(),
         article::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())

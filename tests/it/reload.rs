@@ -5,7 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::suite::Outcome;
+use seismograf_tests::work::Worker;
 use seismograf_tests::{agent_binary, needs, pause, terminate, trial, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -13,7 +15,10 @@ const INTERVAL_MS: i64 = 500;
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("reload::the_ledger_goes_on", the_ledger_goes_on)]
+    vec![
+        trial("reload::the_ledger_goes_on", the_ledger_goes_on),
+        trial("reload::totals_go_on_with_other_options", totals_go_on_with_other_options),
+    ]
 }
 
 /// A configuration that differs in everything but the probes.
@@ -86,5 +91,69 @@ fn the_ledger_goes_on() -> Outcome {
         let interval = |time_ms: i64| time_ms / INTERVAL_MS;
         assert_eq!(interval(pair[1].0) - interval(pair[0].0), 1, "an interval is missing: {balance:?}");
     }
+    Ok(())
+}
+
+/// A field of the latest line of a measurement that has this tag.
+fn latest(path: &Path, measurement: &str, cgroup: &str, field: &str) -> Option<i64> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let start = format!("{measurement},cgroup={cgroup},");
+    let line = whole.lines().rfind(|line| line.starts_with(&start))?;
+    let value = line.split([' ', ',']).find_map(|word| word.strip_prefix(&format!("{field}=")))?;
+    value.trim_end_matches('i').parse().ok()
+}
+
+/// The probes themselves are other ones after such a reload.
+fn totals_go_on_with_other_options() -> Outcome {
+    const RELOADS: i64 = 5;
+    const PACKETS: i64 = 1_000;
+    needs(&["ip"])?;
+    seismograf_tests::run("ip", &["link", "set", "lo", "up"]);
+    let directory = tempfile::tempdir().unwrap();
+    let [conf, points, log] = ["agent.conf", "points", "log"].map(|name| directory.path().join(name));
+    let configure = |n: i64| {
+        let text = format!(
+            "[agent]\ninterval = \"200ms\"\nflush_interval = \"100ms\"\n[[inputs.ebpf]]\nprobes = [\"cpu\", \"net\"]\n\
+             flush_period = \"{}s\"\n[[outputs.file]]\nfiles = [\"{}\"]\n",
+            20 + n,
+            points.display()
+        );
+        std::fs::write(&conf, text).unwrap();
+    };
+    configure(0);
+    let mut child = Command::new(agent_binary()?)
+        .arg("--config")
+        .arg(&conf)
+        .stdin(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    wait_for(|| !std::fs::read_to_string(&points).unwrap_or_default().is_empty(), LIMIT, "a gather");
+    let cgroup = Cgroup::new("reload-totals");
+    let reloaded = || std::fs::read_to_string(&log).unwrap_or_default().matches("] reloaded").count();
+    let (mut packets, mut usage) = (0, 0);
+    for n in 1..=RELOADS {
+        Worker::start(&cgroup, "", &["udp-send", "127.0.0.1:9", "100", &PACKETS.to_string(), "1"]).run();
+        let sent = || latest(&points, "cgroup_net", &cgroup.path(), "tx_packets").unwrap_or(0);
+        wait_for(|| sent() >= n * PACKETS, LIMIT, "what was sent before the reload");
+        let before = reloaded();
+        configure(n);
+        hang_up(&child);
+        wait_for(|| reloaded() > before, LIMIT, "the reload");
+        let n_bytes = || std::fs::metadata(&points).unwrap().len();
+        let written = n_bytes();
+        wait_for(|| n_bytes() > written + 4_096, LIMIT, "gathers of the new input");
+        let now = latest(&points, "cgroup_cpu", &cgroup.path(), "usage_ns").unwrap_or(0);
+        assert!(
+            sent() >= packets && now >= usage,
+            "totals went down: {packets} to {}, {usage} to {now}",
+            sent()
+        );
+        (packets, usage) = (sent(), now);
+    }
+    println!("reload: {packets} of {} packets after {RELOADS} reloads with other options", RELOADS * PACKETS);
+    assert_eq!(packets, RELOADS * PACKETS);
+    assert!(terminate(&mut child).success());
     Ok(())
 }

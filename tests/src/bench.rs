@@ -36,22 +36,7 @@ impl Bench {
     /// # Errors
     /// Skips where there is no object to load.
     pub fn attach() -> Result<Self, Skip> {
-        let object = std::env::var_os("SEISMOGRAF_BENCH_OBJECT").ok_or_else(|| {
-            Skip::because("SEISMOGRAF_BENCH_OBJECT is not set: run it by `cargo xtask bench probes`")
-        })?;
-        let object = fs::read(object).unwrap();
-        let host = Host::default();
-        let hierarchies = Hierarchies::read(&host);
-        let data = fs::read(host.sys("kernel/btf/vmlinux")).unwrap();
-        let offsets = Offsets::find(&Btf::parse(&data).unwrap(), hierarchies.cpu().0, true);
-        let btf = AyaBtf::parse(&data, aya::Endianness::default()).unwrap();
-        let mut loader = EbpfLoader::new();
-        for (global, offset) in offsets.globals() {
-            loader.override_global(global, offset, true);
-        }
-        let nothing = 0_u8;
-        loader.override_global("AYA_LOG_LEVEL", &nothing, true);
-        let mut ebpf = loader.load(&object).unwrap();
+        let (mut ebpf, btf, hierarchies) = load()?;
         for name in SCHED_SWITCH {
             tracepoint(&mut ebpf, name, "sched_switch", &btf);
         }
@@ -87,6 +72,29 @@ impl Bench {
             })
             .collect()
     }
+}
+
+/// The object, with the globals that the agent itself would set; no program is loaded yet.
+///
+/// # Errors
+/// Skips where there is no object.
+pub fn load() -> Result<(Ebpf, AyaBtf, Hierarchies), Skip> {
+    let object = crate::program::object()?;
+    let host = Host::default();
+    let hierarchies = Hierarchies::read(&host);
+    let data = fs::read(host.sys("kernel/btf/vmlinux")).unwrap();
+    let offsets = Offsets::find(&Btf::parse(&data).unwrap(), hierarchies.cpu().0, true);
+    let btf = AyaBtf::parse(&data, aya::Endianness::default()).unwrap();
+    let mut loader = EbpfLoader::new();
+    for (global, offset) in offsets.globals() {
+        loader.override_global(global, offset, true);
+    }
+    let host_net = host.network_namespace().unwrap_or(0);
+    loader.override_global("HOST_NET_INUM", &host_net, true);
+    let nothing = 0_u8;
+    loader.override_global("AYA_LOG_LEVEL", &nothing, true);
+    let ebpf = loader.load(&object).unwrap();
+    Ok((ebpf, btf, hierarchies))
 }
 
 fn tracepoint(ebpf: &mut Ebpf, name: &str, hook: &str, btf: &AyaBtf) {

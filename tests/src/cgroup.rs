@@ -125,6 +125,11 @@ impl Cgroup {
         self.layout.cpu_ns(&self.name)
     }
 
+    /// Its directory in cgroup2.
+    pub fn unified(&self) -> PathBuf {
+        self.layout.unified.join(&self.name)
+    }
+
     /// A file of the controller `memory`, `cpu` (the quota) or of cgroup2 (`unified`).
     pub fn file(&self, controller: &str, file: &str) -> PathBuf {
         let root = match controller {

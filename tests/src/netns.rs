@@ -18,6 +18,8 @@ pub struct Wire {
 pub const INTERFACE: &str = "wire";
 /// The addresses.
 pub const ADDRESSES: [&str; 2] = ["10.99.0.1", "10.99.0.2"];
+/// The same of IPv6, see [`Wire::add_ipv6`].
+pub const ADDRESSES6: [&str; 2] = ["fd99::1", "fd99::2"];
 const MACS: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
 
 impl Wire {
@@ -57,6 +59,31 @@ impl Wire {
             wire.exec(name, "ip", &neighbour);
         }
         wire
+    }
+
+    /// Has IPv6 too, with [`ADDRESSES6`]. What the kernel sends by itself then (multicast listeners, routers) is no cgroup's
+    /// of a test, but is in the interface's counters.
+    pub fn add_ipv6(&self) {
+        for (i, name) in self.names.iter().enumerate() {
+            let other = 1 - i;
+            for which in ["all", "default", INTERFACE] {
+                self.exec(name, "sysctl", &["-q", "-w", &format!("net.ipv6.conf.{which}.disable_ipv6=0")]);
+            }
+            let address = format!("{}/64", ADDRESSES6[i]);
+            self.exec(name, "ip", &["addr", "add", &address, "dev", INTERFACE, "nodad"]);
+            let neighbour = [
+                "neigh",
+                "replace",
+                ADDRESSES6[other],
+                "lladdr",
+                MACS[other],
+                "dev",
+                INTERFACE,
+                "nud",
+                "permanent",
+            ];
+            self.exec(name, "ip", &neighbour);
+        }
     }
 
     /// Runs a command in a namespace.

@@ -81,6 +81,12 @@ pub fn snmp(text: &str, protocol: &str) -> BTreeMap<String, u64> {
     lines[0].split(' ').map(str::to_owned).zip(values).collect()
 }
 
+/// How long a process of one thread waited for a CPU, in nanoseconds.
+pub fn schedstat_wait_ns(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    text.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 /// Resident memory of a process in bytes, and its CPU time in nanoseconds.
 pub fn process(pid: u32) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -181,7 +181,10 @@ fn answer(stream: TcpStream, handler: &Handler, requests: &Mutex<Vec<Request>>) 
     stream.set_read_timeout(Some(REQUEST_LIMIT))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
-    reader.read_line(&mut line)?;
+    if reader.read_line(&mut line)? == 0 {
+        // It was opened for a request that was not sent.
+        return Ok(());
+    }
     let mut words = line.split_whitespace().map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let mut headers = BTreeMap::new();

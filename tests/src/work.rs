@@ -61,6 +61,17 @@ impl Worker {
         self.child.wait().unwrap().signal()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has done its work, and may be there still.
+    pub fn wait_until_done(&mut self) {
+        let line = self.line();
+        assert!(line.starts_with("done "), "the worker printed {line:?}");
+    }
+
     /// Begins and waits for the end.
     pub fn run(mut self) -> u64 {
         self.go();
@@ -138,6 +149,7 @@ fn work(kind: &str, args: &[&str]) {
             spin(Duration::from_millis(number(ms)));
             done(0);
         }
+        ("contend", [ms]) => contend(Duration::from_millis(number(ms))),
         ("hold", [bytes, ms]) => {
             let held = vec![7_u8; number(bytes) as usize];
             ready();
@@ -167,6 +179,7 @@ fn work(kind: &str, args: &[&str]) {
         ("udp-send", [to, size, n, threads]) => {
             udp_send(to, number(size) as usize, number(n), number(threads));
         }
+        ("udp-send-any", [to, size, n]) => udp_send_any(to, number(size) as usize, number(n)),
         ("udp-receive", [on, size, n]) => udp_receive(on, number(size) as usize, number(n)),
         ("tcp-send", [to, bytes]) => tcp_send(to, number(bytes)),
         ("tcp-receive", [on]) => tcp_receive(on),
@@ -182,6 +195,18 @@ fn spin(time: Duration) {
             n = std::hint::black_box(n.wrapping_add(1));
         }
     }
+}
+
+/// On one CPU with all others of the kind; stays until it may go, so that its own figures can be read.
+fn contend(time: Duration) {
+    let mut cpus = rustix::thread::CpuSet::new();
+    cpus.set(0);
+    rustix::thread::sched_setaffinity(None, &cpus).unwrap();
+    crate::pause(Duration::from_millis(1));
+    ready();
+    spin(time);
+    done(0);
+    let _ = std::io::stdin().read_line(&mut String::new());
 }
 
 /// Two tasks of one CPU that hand a byte to and fro.
@@ -348,6 +373,13 @@ fn udp_send(to: &str, size: usize, n: u64, threads: u64) {
         sender.join().unwrap();
     }
     done(n / threads * threads);
+}
+
+/// Says how many were not refused.
+fn udp_send_any(to: &str, size: usize, n: u64) {
+    ready();
+    let (socket, payload) = (UdpSocket::bind("0.0.0.0:0").unwrap(), vec![7; size]);
+    done((0..n).filter(|_| socket.send_to(&payload, to).is_ok()).count() as u64);
 }
 
 /// Receives until `n` datagrams came, or none for a second.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::build::{self, Profile};
 use crate::command::{command, run, run_quietly};
 use crate::packages;
-use crate::{clients, cluster, codegen, tidy, vm};
+use crate::{clients, cluster, codegen, fuzz, influxd2, tidy, vm};
 
 /// What the end-to-end tests use: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -26,6 +26,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("iptables", "iptables"),
     ("busybox", "busybox-static"),
     ("perf", "linux-perf"),
+    ("tmux", "tmux"),
 ];
 
 /// How long after the start Kubernetes has to be built. With the 18 minutes after that, a run is over within half an hour; what
@@ -57,17 +58,10 @@ pub(crate) fn test() -> anyhow::Result<()> {
             run(&mut doc)
         }),
         ("unit tests", &|| {
-            run(command("cargo").args([
-                "test",
-                "--quiet",
-                "-p",
-                "seismograf",
-                "-p",
-                "seismograf-ebpf",
-                "-p",
-                "xtask",
-            ]))
+            let crates = ["seismograf", "seismograf-ebpf", "xtask"].map(|name| ["-p", name]);
+            run(command("cargo").args(["test", "--quiet"]).args(crates.as_flattened()))
         }),
+        ("fuzz targets", &fuzz::check),
         ("generated documents", &|| codegen::codegen(true)),
         ("other kernels", &|| vm::vm(&[])),
     ];
@@ -129,5 +123,8 @@ pub(crate) fn e2e(args: &[String]) -> anyhow::Result<()> {
     let mut test = command(build::tests()?);
     test.args(["--test-threads=1", "--nocapture"]).args(args);
     test.env("SEISMOGRAF_BIN", agent).env("SEISMOGRAF_BENCH_OBJECT", build::bench_object()?);
+    if let Some(influxd2) = influxd2::built() {
+        test.env("SEISMOGRAF_INFLUXD2", influxd2);
+    }
     run_quietly(test.env("RUST_BACKTRACE", "0"))
 }

@@ -9,6 +9,7 @@ mod codegen;
 mod command;
 mod fuzz;
 mod image;
+mod influxd2;
 mod packages;
 mod setup;
 mod tidy;
@@ -78,7 +79,7 @@ enum Task {
     Fuzz(fuzz::FuzzArgs),
     /// Run on other kernels in QEMU: 5.10, 6.1, 6.12, 7.2.
     Vm {
-        /// Debian suites, such as bullseye; all of them by default.
+        /// Debian suites, such as bullseye, and `systemd` for the shipped unit under it; all of them by default.
         suites: Vec<String>,
     },
     /// A real Kubernetes of one node, and the tests that need one.
@@ -86,6 +87,8 @@ enum Task {
         #[command(subcommand)]
         action: cluster::Action,
     },
+    /// Build a real InfluxDB 2 with Go, once, for the tests that need one: target/influxd2/influxd.
+    Influxd2,
     /// Build a container image `FROM scratch`: target/image/seismograf.tar.
     Image,
 }
@@ -121,6 +124,10 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Vm { suites } => vm::vm(&suites),
         Task::Cluster { action } => cluster::cluster(&action),
+        Task::Influxd2 => {
+            println!("{}", influxd2::build()?.display());
+            Ok(())
+        }
         Task::Image => image::image(),
     }
 }

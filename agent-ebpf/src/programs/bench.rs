@@ -1,5 +1,5 @@
 //! What `cargo xtask bench probes` measures the probes against: an empty program at each hook, which is the price of
-//! being called at all, and the design that everyone falls back to, a per-CPU hash map fed from a clock.
+//! being called at all, and the design that everyone falls back to, a per-CPU hash map fed from a clock; and the policies that tests attach.
 //! Built with the feature `bench` alone; never part of the agent.
 
 use aya_ebpf::{
@@ -34,6 +34,28 @@ fn bench_block_rq_complete_empty(_ctx: BtfTracePointContext) -> i32 {
 #[cgroup_skb]
 fn bench_skb_empty(_ctx: SkBuffContext) -> i32 {
     1
+}
+
+/// Refuses every packet, as a policy of a cgroup does.
+#[cgroup_skb]
+fn bench_skb_refuse(_ctx: SkBuffContext) -> i32 {
+    0
+}
+
+/// Packets that [`bench_skb_lose`] saw.
+#[map]
+static BENCH_PACKETS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Refuses one packet of a hundred, as a bad line does.
+#[cgroup_skb]
+fn bench_skb_lose(_ctx: SkBuffContext) -> i32 {
+    const EVERY: u64 = 100;
+    let Some(packets) = BENCH_PACKETS.get_ptr_mut(0) else { return 1 };
+    // SAFETY: this CPU's; one that is missed in an interruption does not matter.
+    unsafe {
+        *packets += 1;
+        i32::from(*packets % EVERY != 0)
+    }
 }
 
 #[btf_tracepoint(function = "sched_switch")]

@@ -23,7 +23,7 @@ use super::cache::{
 use super::kernel::{
     BIO_BLKG, BLKCG_CGROUP, BLKG_BLKCG, DISK_FIRST_MINOR, DISK_MAJOR, QUEUE_DISK, REQUEST_BIO,
     REQUEST_CMD_FLAGS, REQUEST_DATA_LEN, REQUEST_Q, REQUEST_RQ_DISK, REQUEST_RQ_FLAGS, REQUEST_START_TIME_NS,
-    RQF_FLUSH_SEQ, cgroup_id, field,
+    RQF_FLUSH_SEQ, cgroup_id, field, may_flush,
 };
 
 // `enum req_op` in `include/linux/blk_types.h`; the numbers are the same on every kernel since 4.10.
@@ -222,10 +222,14 @@ fn count_overflow(amounts: *mut BlkioAmounts, done: &Completion) {
     }
 }
 
-/// Writes the cache of this CPU back; run by the agent, never attached.
+/// Writes the cache of this CPU back: run by the agent, and by a CPU on its way down.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "raw_tp")]
-extern "C" fn blkio_flush(_ctx: *mut c_void) -> u32 {
+extern "C" fn blkio_flush(ctx: *mut c_void) -> u32 {
+    // SAFETY: the context of a raw tracepoint.
+    if !unsafe { may_flush(ctx) } {
+        return 0;
+    }
     let mut answer = 0;
     for level in 0..LEVELS {
         answer |= flush_level::<_, BLKIO_SLOTS, false>(&BLKIOS, level);

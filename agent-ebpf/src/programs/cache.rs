@@ -6,7 +6,7 @@
 //!
 //! Nothing here reads a clock, and no slot has an age: the agent writes the whole cache back when it gathers, by
 //! running the `*_flush` program of each area on each CPU (`BPF_PROG_TEST_RUN` with `BPF_F_TEST_RUN_ON_CPU`,
-//! Linux 5.10). That makes the figures those of the moment of the gather, and costs nothing in between. These programs
+//! Linux 5.10). A CPU that goes offline, where nothing can be run any more, does it itself on its way down. That makes the figures those of the moment of the gather, and costs nothing in between. These programs
 //! are declared without aya's macro, because it drops a program's return value.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd, atomic_xchg};

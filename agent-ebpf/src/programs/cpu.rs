@@ -20,7 +20,7 @@ use seismograf_ebpf::abi::{ABSENT, CPU_SLOTS, CpuRow, Kind};
 use super::cache::{Row, add, cpu, flush, index, overflow, write_back};
 use super::kernel::{
     CSS_CGROUP, CSS_SET_MEMBER, TASK_PID, TASK_PREV_SUM_EXEC_RUNTIME, TASK_PRIO, TASK_SCX_FLAGS,
-    TASK_SUM_EXEC_RUNTIME, field, probe, probe_task_cgroup, task_cgroup,
+    TASK_SUM_EXEC_RUNTIME, field, may_flush, probe, probe_task_cgroup, task_cgroup,
 };
 
 /// The priorities from here on are the fair class (`MAX_RT_PRIO`, `include/linux/sched/prio.h`).
@@ -139,11 +139,15 @@ unsafe fn charge(state: *mut Cpu, cgroup: u64, run_ns: u64, switches: u64) {
 
 /// Charges the running task for its time so far, and writes the cache of this CPU back.
 ///
-/// Run by the agent, never attached. It runs with preemption off, on another CPU in an interrupt: no
-/// `sched_switch` can come between.
+/// Run by the agent with preemption off, on another CPU in an interrupt, and by a CPU on its way down with interrupts
+/// off: no `sched_switch` can come between.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "raw_tp")]
-extern "C" fn cpu_flush(_ctx: *mut c_void) -> u32 {
+extern "C" fn cpu_flush(ctx: *mut c_void) -> u32 {
+    // SAFETY: the context of a raw tracepoint.
+    if !unsafe { may_flush(ctx) } {
+        return 0;
+    }
     let Some(state) = CPUS.get_ptr_mut(0) else { return 0 };
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() } as *const u8;

@@ -5,6 +5,8 @@
 //! pointer plus an offset is a plain, checked load. A field that a kernel lacks is [`ABSENT`]: the branch that
 //! would use it is dead code to the verifier.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
 use seismograf_ebpf::abi::ABSENT;
 use seismograf_ebpf::kernel_fields;
@@ -29,6 +31,33 @@ kernel_fields!(offsets);
 #[unsafe(no_mangle)]
 pub(super) static RQF_FLUSH_SEQ: Global<u64> = Global::new(0);
 
+/// Why `kfree_skb` says that a packet was dropped which a program at a cgroup refused; since Linux 5.18
+/// (`enum skb_drop_reason`).
+#[unsafe(no_mangle)]
+pub(super) static DROPPED_BY_CGROUP: Global<u64> = Global::new(ABSENT);
+
+/// The steps in this range are those that a CPU itself takes on its way down, and up, while it is online (`enum cpuhp_state`).
+/// Later ones, with interrupts off, no tracepoint tells of.
+#[unsafe(no_mangle)]
+static CPU_STEPS_FROM: Global<u64> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static CPU_STEPS_TO: Global<u64> = Global::new(ABSENT);
+
+/// Whether a write-back program is to do its work: the agent runs it, without arguments, or it is `cpuhp_exit` on a CPU
+/// on its way down, which no write-back would reach any more.
+///
+/// # Safety
+/// `args` is the context of a raw tracepoint.
+#[inline(always)]
+pub(super) unsafe fn may_flush(args: *const c_void) -> bool {
+    // SAFETY: the caller's promise; `cpuhp_exit(cpu, state, step, result)`.
+    let step = i64::from(unsafe { args.cast::<u64>().add(2).read_volatile() } as u32);
+    // By sign bits, and so one branch: the verifier would go through all that follows once for each.
+    let is_no_step = (step - 1) >> 63;
+    let is_outside = (step - CPU_STEPS_FROM.load() as i64 | CPU_STEPS_TO.load() as i64 - step) >> 63;
+    is_no_step | !is_outside != 0
+}
+
 /// Whether the programs may read kernel memory by helper; 0 under lockdown=confidentiality, where the verifier
 /// refuses the helper unless the branch is dead.
 #[unsafe(no_mangle)]
@@ -50,11 +79,21 @@ pub(super) unsafe fn field<T: Copy>(object: *const u8, offset: &'static Global<u
 /// Reads the field at `offset` by helper, for a pointer that the verifier has not typed. For rare paths.
 #[inline(always)]
 pub(super) fn probe<T: Copy>(object: *const u8, offset: &'static Global<u64>) -> Option<T> {
+    let offset = offset.load();
+    if offset == ABSENT {
+        return None;
+    }
+    probe_at(object.wrapping_add(offset as usize).cast())
+}
+
+/// [`probe`] of an address.
+#[inline(always)]
+pub(super) fn probe_at<T: Copy>(address: *const T) -> Option<T> {
     if MAY_READ_KERNEL.load() == 0 {
         return None;
     }
     // SAFETY: the helper checks the address; a bad one is an error.
-    unsafe { bpf_probe_read_kernel(object.wrapping_add(offset.load() as usize).cast::<T>()) }.ok()
+    unsafe { bpf_probe_read_kernel(address) }.ok()
 }
 
 /// The id of the cgroup that a task's CPU time is charged to.
@@ -100,5 +139,18 @@ pub(super) fn probe_task_cgroup(
         cgroup = probe(cgroup, css_cgroup)?;
     }
     let node: *const u8 = probe(cgroup, &CGROUP_KN)?;
+    probe(node, &KERNFS_ID)
+}
+
+/// The id of a socket's cgroup, by helper; `None` where it has none.
+#[inline(always)]
+pub(super) fn socket_cgroup(sock: *const u8) -> Option<u64> {
+    // `sock_cgroup_data` is a pointer to the cgroup. Before Linux 5.17 its lowest bit says that net_cls or
+    // net_prio took the field over for their own data; such a socket counts for the root.
+    let data: u64 = probe(sock, &SOCK_CGROUP_DATA)?;
+    if data == 0 || data & 1 == 1 {
+        return None;
+    }
+    let node: *const u8 = probe(data as *const u8, &CGROUP_KN)?;
     probe(node, &KERNFS_ID)
 }

@@ -2,52 +2,66 @@
 //!
 //! Why: interface counters know no cgroup, and a container's namespace is gone with it. A socket's cgroup is
 //! charged whoever is running when the packet passes, with hostNetwork and over loopback too.
-//! Hook: `cgroup_skb` at the root of cgroup2. One call can stand for many segments (GSO on the way out, GRO on
-//! the way in): packets are the segments, and bytes include the headers that each of them gets.
+//! Hook: `cgroup_skb` at the root of cgroup2. What one call stands for on the wire says `packet`.
 //! These programs run in softirq and in task context, and a task can be preempted in the middle of one.
+//!
+//! A program at a cgroup below can refuse a packet; ours is called all the same, and is not told. What goes out and is
+//! refused is a `kfree_skb` with that reason, since Linux 5.18, and is counted there once more, as dropped.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::{
-    helpers::bpf_skb_cgroup_id,
-    macros::{cgroup_skb, map},
+    Global,
+    bindings::bpf_sock,
+    helpers::{
+        bpf_skb_cgroup_id,
+        generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock},
+    },
+    macros::{btf_tracepoint, cgroup_skb, map},
     maps::PerCpuArray,
-    programs::SkBuffContext,
+    programs::{BtfTracePointContext, SkBuffContext},
 };
-use seismograf_ebpf::abi::{Kind, LEVELS, NET_SLOTS, NetAmounts, NetRow, ROOT_CGROUP};
+use seismograf_ebpf::abi::{HostBytes, Kind, LEVELS, NET_SLOTS, NetAmounts, NetRow, ROOT_CGROUP};
 
 use super::cache::{
     Level, Row, add, claim_level, clear, cpu, flush_level, overflow, release, slot, write_back,
 };
+use super::kernel::{
+    DROPPED_BY_CGROUP, NET_INUM, SKB_SK, SOCK_LISTENER, SOCK_NET, SOCK_STATE, field, may_flush, probe,
+    socket_cgroup,
+};
+use super::packet::{Packet as _, TracedPacket, Wire, on_the_wire};
 
 /// Lets the packet pass: what a `cgroup_skb` program must return.
 const PASS: i32 = 1;
-
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
-const IPV4_VERSION: u8 = 4;
-const IPV6_BYTES: u32 = 40;
-/// IPv6 extension headers that have their length in their second byte, in words of eight bytes after the first.
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const DESTINATION_OPTIONS: u8 = 60;
-/// The hop-by-hop option of a payload of more than 64 KiB.
-const OPTION_JUMBO: u8 = 0xc2;
-/// More extension headers than this are not looked at; the stack itself sends one at the most.
-const MOST_EXTENSIONS: u32 = 4;
-const UDP_BYTES: u32 = 8;
-/// A TCP header without options.
-const TCP_BYTES: u32 = 20;
-/// Offset of a TCP header's own length, in words of four bytes, in the upper half of the byte.
-const TCP_DATA_OFFSET: usize = 12;
+/// A socket that stands for a connection that is being made (`include/net/tcp_states.h`).
+const TCP_NEW_SYN_RECV: u8 = 12;
+/// A socket's namespace is within its first bytes, in whole words.
+const SOCK_WORDS: usize = 8;
 
 /// Per CPU; one entry per level, as `BLKIOS`.
 #[map]
 static NETS: PerCpuArray<Level<NetRow, NET_SLOTS>> = PerCpuArray::with_max_entries(LEVELS, 0);
 
-const NOTHING: NetAmounts =
-    NetAmounts { rx_bytes: 0, rx_packets: 0, tx_bytes: 0, tx_packets: 0, tcp_retransmits: 0 };
+/// The inode number of the host's network namespace, which the agent sets; 0 where it cannot be told.
+#[unsafe(no_mangle)]
+static HOST_NET_INUM: Global<u64> = Global::new(0);
+
+/// The address of that namespace, which is only compared; 0 until this CPU has met it. It is there as long as the host is.
+#[map]
+static HOST_NETS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+const NOTHING: NetAmounts = NetAmounts {
+    rx_bytes: 0,
+    rx_packets: 0,
+    tx_bytes: 0,
+    tx_packets: 0,
+    tx_dropped_bytes: 0,
+    tx_dropped_packets: 0,
+    tcp_retransmits: 0,
+};
 
 impl Row for NetRow {
     #[inline(always)]
@@ -84,81 +98,130 @@ fn net_egress_nested(ctx: SkBuffContext) -> i32 {
     PASS
 }
 
+/// `kfree_skb(skb, location, reason, ...)`: packets that a program at a cgroup refused.
+///
+/// The kernel's verifier refuses it where there is no reason, before Linux 5.17, and the agent does without.
+#[btf_tracepoint(function = "kfree_skb")]
+fn net_kfree_skb(ctx: BtfTracePointContext) -> i32 {
+    if u64::from(ctx.arg::<u32>(2)) == DROPPED_BY_CGROUP.load() {
+        account_dropped(ctx.arg(0));
+    }
+    0
+}
+
 #[inline(always)]
 fn account<const PREEMPTIBLE: bool>(ctx: &SkBuffContext, out: bool) {
     // SAFETY: the context is a `__sk_buff`; the helper is there for this program type.
-    let (cgroup, gso_size) = unsafe { (bpf_skb_cgroup_id(ctx.skb.skb), (*ctx.skb.skb).gso_size) };
-    let mut bytes = ctx.len();
-    let mut packets = 1;
-    if gso_size != 0 {
-        let Headers { each, jumbo } = headers(ctx);
-        bytes = bytes.wrapping_sub(jumbo);
-        // SAFETY: the context is a `__sk_buff`.
-        packets = unsafe { (*ctx.skb.skb).gso_segs };
-        if packets == 0 {
-            // From a guest that left the counting to the host (`SKB_GSO_DODGY`).
-            packets = bytes.wrapping_sub(each).wrapping_add(gso_size - 1) / gso_size;
-        }
-        bytes += packets.wrapping_sub(1).wrapping_mul(each);
-    }
+    let (cgroup, socket) = unsafe { (bpf_skb_cgroup_id(ctx.skb.skb), (*ctx.skb.skb).__bindgen_anon_2.sk) };
+    let Wire { bytes, packets } = on_the_wire(ctx, out);
     let (bytes, packets) = (u64::from(bytes), u64::from(packets));
-    count::<PREEMPTIBLE>(
+    add_to_row::<PREEMPTIBLE>(
         if cgroup == 0 { ROOT_CGROUP } else { cgroup },
         if out {
             NetAmounts { tx_bytes: bytes, tx_packets: packets, ..NOTHING }
         } else {
             NetAmounts { rx_bytes: bytes, rx_packets: packets, ..NOTHING }
         },
+        |slot| {
+            let bytes = if is_of_host(socket, slot) { u64::from(ctx.bytes()) } else { 0 };
+            if out {
+                HostBytes { rx_bytes: 0, tx_bytes: bytes }
+            } else {
+                HostBytes { rx_bytes: bytes, tx_bytes: 0 }
+            }
+        },
     );
 }
 
-/// The headers of a packet that stands for several segments.
-struct Headers {
-    /// Bytes of the IP and transport headers that each segment gets.
-    each: u32,
-    /// Bytes of the one header that no segment gets: a packet of more than 64 KiB has its length there (RFC 2675).
-    jumbo: u32,
+/// Whether a socket is in the host's own network namespace.
+///
+/// To look that up costs more than all the rest, so a row remembers its latest socket. An address that is handed out again
+/// is a mistake only when both sockets are of one cgroup and one interval, and in different namespaces.
+#[inline(always)]
+fn is_of_host(socket: *mut bpf_sock, slot: Option<&mut NetRow>) -> bool {
+    let inum = HOST_NET_INUM.load();
+    if inum == 0 || socket.is_null() {
+        return false;
+    }
+    match slot {
+        Some(slot) => {
+            if slot.socket != socket as u64 {
+                slot.socket = socket as u64;
+                slot.socket_is_of_host = u64::from(is_host_net(net_of(socket), inum));
+            }
+            slot.socket_is_of_host != 0
+        }
+        None => is_host_net(net_of(socket), inum),
+    }
+}
+
+/// The address of a socket's network namespace.
+#[inline(always)]
+fn net_of(socket: *mut bpf_sock) -> u64 {
+    // SAFETY: the verifier checks that the socket is one, and the pointer that is loaded from; a helper writes the array,
+    // also where it fails.
+    unsafe {
+        let tcp = bpf_skc_to_tcp_sock(socket.cast());
+        if !tcp.is_null() {
+            return field(tcp.cast_const().cast(), &SOCK_NET);
+        }
+        // Other sockets have no such helper. From the start, since the verifier allows no arithmetic here.
+        let mut words = MaybeUninit::<[u64; SOCK_WORDS]>::uninit();
+        bpf_probe_read_kernel(words.as_mut_ptr().cast(), size_of_val(&words) as u32, socket.cast());
+        let word = (SOCK_NET.load() / 8) as usize & (SOCK_WORDS - 1);
+        words.as_ptr().cast::<u64>().add(word).read_volatile()
+    }
+}
+
+/// Whether a network namespace is the host's, which has this number.
+#[inline(always)]
+fn is_host_net(net: u64, inum: u64) -> bool {
+    let Some(known) = HOST_NETS.get_ptr_mut(0) else { return false };
+    // SAFETY: this CPU's.
+    unsafe {
+        if known.read_volatile() == 0
+            && probe::<u32>(net as *const u8, &NET_INUM).map(u64::from) == Some(inum)
+        {
+            known.write_volatile(net);
+        }
+        known.read_volatile() == net
+    }
 }
 
 #[inline(always)]
-fn headers(ctx: &SkBuffContext) -> Headers {
-    let first = ctx.load::<u8>(0).unwrap_or(0);
-    if first >> 4 == IPV4_VERSION {
-        let (ip, protocol) = (u32::from(first & 0xf) * 4, ctx.load::<u8>(9).unwrap_or(0));
-        return Headers { each: ip + transport(ctx, ip, protocol), jumbo: 0 };
+fn account_dropped(skb: *const u8) -> Option<()> {
+    let mut socket: *const u8 = probe(skb, &SKB_SK)?;
+    // Programs were called for the listener of one that stands for a connection.
+    if probe::<u8>(socket, &SOCK_STATE)? == TCP_NEW_SYN_RECV {
+        socket = probe(socket, &SOCK_LISTENER)?;
     }
-    let (mut at, mut next, mut jumbo) = (IPV6_BYTES, ctx.load::<u8>(6).unwrap_or(0), 0);
-    for _ in 0..MOST_EXTENSIONS {
-        if !matches!(next, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS) {
-            break;
-        }
-        let bytes = (u32::from(ctx.load::<u8>(at as usize + 1).unwrap_or(0)) + 1) * 8;
-        // The option of a jumbo payload is 4 + 2 bytes long, and is all that is in there.
-        if next == HOP_BY_HOP && ctx.load::<u8>(at as usize + 2) == Ok(OPTION_JUMBO) {
-            jumbo = bytes;
-        }
-        next = ctx.load::<u8>(at as usize).unwrap_or(0);
-        at += bytes;
+    let packet = TracedPacket(skb);
+    let Wire { bytes, packets } = on_the_wire(&packet, true);
+    let amounts =
+        NetAmounts { tx_dropped_bytes: u64::from(bytes), tx_dropped_packets: u64::from(packets), ..NOTHING };
+    let mut host = HostBytes { rx_bytes: 0, tx_bytes: 0 };
+    let inum = HOST_NET_INUM.load();
+    if inum != 0 && is_host_net(probe(socket, &SOCK_NET)?, inum) {
+        // IP counts what leaves, and this did not.
+        host.tx_bytes = u64::from(packet.bytes()).wrapping_neg();
     }
-    Headers { each: at - jumbo + transport(ctx, at, next), jumbo }
-}
-
-/// Bytes of the transport header at an offset.
-#[inline(always)]
-fn transport(ctx: &SkBuffContext, at: u32, protocol: u8) -> u32 {
-    match protocol {
-        IPPROTO_TCP => match ctx.load::<u8>(at as usize + TCP_DATA_OFFSET) {
-            Ok(offset) => u32::from(offset >> 4) * 4,
-            Err(_) => TCP_BYTES,
-        },
-        IPPROTO_UDP => UDP_BYTES,
-        _ => 0,
-    }
+    add_to_row::<true>(socket_cgroup(socket).unwrap_or(ROOT_CGROUP), amounts, |_| host);
+    Some(())
 }
 
 /// Adds amounts to a cgroup's row.
 #[inline(always)]
 pub(super) fn count<const PREEMPTIBLE: bool>(cgroup: u64, amounts: NetAmounts) {
+    add_to_row::<PREEMPTIBLE>(cgroup, amounts, |_| HostBytes { rx_bytes: 0, tx_bytes: 0 });
+}
+
+/// Adds amounts to a cgroup's row, and what `host` says of them, which may use what the row remembers.
+#[inline(always)]
+fn add_to_row<const PREEMPTIBLE: bool>(
+    cgroup: u64,
+    amounts: NetAmounts,
+    host: impl Fn(Option<&mut NetRow>) -> HostBytes,
+) {
     let level = claim_level::<_, NET_SLOTS, PREEMPTIBLE>(&NETS);
     // SAFETY: the level is ours until it is released, and `add` is atomic.
     unsafe {
@@ -172,42 +235,56 @@ pub(super) fn count<const PREEMPTIBLE: bool>(cgroup: u64, amounts: NetAmounts) {
                     slot.cpu = cpu();
                     slot.cgroup = cgroup;
                 }
+                let host = host(Some(slot));
                 slot.amounts.rx_bytes += amounts.rx_bytes;
                 slot.amounts.rx_packets += amounts.rx_packets;
                 slot.amounts.tx_bytes += amounts.tx_bytes;
                 slot.amounts.tx_packets += amounts.tx_packets;
+                slot.amounts.tx_dropped_bytes += amounts.tx_dropped_bytes;
+                slot.amounts.tx_dropped_packets += amounts.tx_dropped_packets;
                 slot.amounts.tcp_retransmits += amounts.tcp_retransmits;
+                slot.host.rx_bytes += host.rx_bytes;
+                slot.host.tx_bytes += host.tx_bytes;
                 release(level);
                 return;
             }
             release(level);
         }
+        let host = host(None);
         overflow(|o| {
             add(addr_of_mut!((*o).net.rx_bytes), amounts.rx_bytes);
             add(addr_of_mut!((*o).net.rx_packets), amounts.rx_packets);
             add(addr_of_mut!((*o).net.tx_bytes), amounts.tx_bytes);
             add(addr_of_mut!((*o).net.tx_packets), amounts.tx_packets);
+            add(addr_of_mut!((*o).net.tx_dropped_bytes), amounts.tx_dropped_bytes);
+            add(addr_of_mut!((*o).net.tx_dropped_packets), amounts.tx_dropped_packets);
             add(addr_of_mut!((*o).net.tcp_retransmits), amounts.tcp_retransmits);
+            add(addr_of_mut!((*o).host.rx_bytes), host.rx_bytes);
+            add(addr_of_mut!((*o).host.tx_bytes), host.tx_bytes);
         });
     }
 }
 
-/// Writes the cache of this CPU back; run by the agent, never attached.
+/// Writes the cache of this CPU back: run by the agent, and by a CPU on its way down.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "raw_tp")]
-extern "C" fn net_flush(_ctx: *mut c_void) -> u32 {
-    flush_all::<true>()
+extern "C" fn net_flush(ctx: *mut c_void) -> u32 {
+    flush_all::<true>(ctx)
 }
 
 /// `net_flush` beside the `_nested` programs.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "raw_tp")]
-extern "C" fn net_flush_nested(_ctx: *mut c_void) -> u32 {
-    flush_all::<false>()
+extern "C" fn net_flush_nested(ctx: *mut c_void) -> u32 {
+    flush_all::<false>(ctx)
 }
 
 #[inline(always)]
-fn flush_all<const PREEMPTIBLE: bool>() -> u32 {
+fn flush_all<const PREEMPTIBLE: bool>(ctx: *mut c_void) -> u32 {
+    // SAFETY: the context of a raw tracepoint.
+    if !unsafe { may_flush(ctx) } {
+        return 0;
+    }
     let mut answer = 0;
     for level in 0..LEVELS {
         answer |= flush_level::<_, NET_SLOTS, PREEMPTIBLE>(&NETS, level);

@@ -17,7 +17,7 @@ use aya_ebpf::{
 use seismograf_ebpf::abi::{Kind, RUNQUEUE_SLOTS, RunqueueRow, bucket};
 
 use super::cache::{Row, add, clear, cpu, flush, index, overflow, write_back};
-use super::kernel::{TASK_PID, TASK_RUN_DELAY, field, task_cgroup};
+use super::kernel::{TASK_PID, TASK_RUN_DELAY, field, may_flush, task_cgroup};
 
 #[repr(C)]
 struct Runqueue {
@@ -89,7 +89,11 @@ unsafe fn try_runqueue_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
 /// Writes the cache of this CPU back; see `cpu_flush`.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "raw_tp")]
-extern "C" fn runqueue_flush(_ctx: *mut c_void) -> u32 {
+extern "C" fn runqueue_flush(ctx: *mut c_void) -> u32 {
+    // SAFETY: the context of a raw tracepoint.
+    if !unsafe { may_flush(ctx) } {
+        return 0;
+    }
     let Some(state) = RUNQUEUES.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's state, and no `sched_switch` can come between.
     unsafe { flush(addr_of_mut!((*state).slots)) }

@@ -1,20 +1,24 @@
 //! `seismograf dump`: gathers and prints, without any output.
 
+mod layout;
 pub(super) mod print;
 mod raw;
+mod row;
 mod table;
 
 use std::time::Duration;
 
 use anyhow::bail;
 
+use self::layout::Screen;
 use self::print::Request;
 use super::{host, interrupted};
-use crate::cli::{DumpArgs, Format};
+use crate::cli::{DumpArgs, Format, Sort};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::inputs::ebpf::Ebpf;
+use crate::inputs::offloaded::Offloaded;
 use crate::options::common::{InputCommon, auto_precision};
 use crate::pipeline::start::start;
 use crate::plugins::InputOptions;
@@ -43,10 +47,10 @@ pub async fn run(config: Config, args: &DumpArgs) -> anyhow::Result<Exit> {
     }
     let is_terminal = stdout.is_terminal();
     let format = args.format.unwrap_or(if is_terminal { Format::Table } else { Format::Line });
-    let terminal: Option<fn() -> (usize, usize)> =
-        (is_terminal && format == Format::Table).then_some(terminal_size);
-    let request = request(config, terminal, args.interval, args.count, format)?;
-    if terminal.is_some() {
+    let mut request = request(config, args.interval, args.count, format)?;
+    request.sort = args.sort;
+    if is_terminal && format == Format::Table {
+        request.screen = terminal;
         print!("\x1b[2J");
     }
     print::run(request, interrupted(), &mut stdout.lock()).await?;
@@ -59,7 +63,6 @@ pub async fn run(config: Config, args: &DumpArgs) -> anyhow::Result<Exit> {
 /// An input that cannot start.
 pub(super) fn request(
     config: Config,
-    terminal: Option<fn() -> (usize, usize)>,
     interval: Duration,
     count: Option<u64>,
     format: Format,
@@ -69,10 +72,12 @@ pub(super) fn request(
     for section in config.inputs {
         if let Some(input) = start(&section, &shared)? {
             let precision = precision(&section.common, interval);
+            let input = Offloaded::new(input, &shared.turns);
             inputs.push((input, InputCommon { precision, ..section.common }));
         }
     }
-    Ok(Request { inputs, global_tags: config.global_tags, interval, count, format, terminal })
+    let screen = || Screen::of_text(is_unicode());
+    Ok(Request { inputs, global_tags: config.global_tags, interval, count, format, sort: Sort::Busy, screen })
 }
 
 /// A dump with a shorter interval than configured needs a finer precision; `--test`, which has no interval, does not.
@@ -80,9 +85,18 @@ fn precision(common: &InputCommon, interval: Duration) -> Duration {
     if interval.is_zero() { common.precision } else { common.precision.min(auto_precision(interval)) }
 }
 
-fn terminal_size() -> (usize, usize) {
-    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+/// The terminal as it is now.
+fn terminal() -> Screen {
+    let (width, height) = match rustix::termios::tcgetwinsize(std::io::stdout()) {
         Ok(size) if size.ws_col > 0 => (size.ws_col.into(), size.ws_row.into()),
         _ => (80, 24),
-    }
+    };
+    Screen { width, height: Some(height), is_unicode: is_unicode() }
+}
+
+/// Whether the locale has more than ASCII.
+fn is_unicode() -> bool {
+    let set = |name| std::env::var(name).ok().filter(|locale| !locale.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default().to_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
 }

@@ -1,5 +1,7 @@
 //! `seismograf run`, also with `--test` and `--once`: runs the pipeline, and handles signals.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,7 +15,10 @@ use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::pipeline::{Order, Pipeline};
 use crate::service::sd_notify::Notifier;
-use crate::service::{logging, pidfile};
+use crate::service::{logging, off_thread, pidfile, statefile};
+
+/// The key of the statefile.
+const STATE: &str = "inputs.ebpf";
 
 /// `seismograf run`, also with `--test` and `--once`.
 ///
@@ -22,11 +27,11 @@ use crate::service::{logging, pidfile};
 pub async fn run(
     config: Config,
     args: &RunArgs,
-    mut loader: Loader,
+    loader: Loader,
     log: logging::LogHandle,
 ) -> anyhow::Result<Exit> {
     if args.prints() {
-        let request = dump::request(config, None, Duration::ZERO, Some(1), Format::Line)?;
+        let request = dump::request(config, Duration::ZERO, Some(1), Format::Line)?;
         let wait = Duration::from_secs(args.test_wait);
         dump::print::test(request, wait, &mut std::io::stdout().lock()).await?;
         return Ok(Exit::Ok);
@@ -42,7 +47,11 @@ pub async fn run(
         return Ok(if is_written { Exit::Ok } else { Exit::Failed });
     }
     let notifier = Notifier::from_environment();
-    let pipeline = Pipeline::start(config, shared).await?;
+    let statefile = config.agent.statefile.clone();
+    if let Some(path) = &statefile {
+        remember(path, &shared)?;
+    }
+    let pipeline = Pipeline::start(config, Arc::clone(&shared)).await?;
     notifier.ready("running");
     let (orders, receive) = mpsc::channel(1);
     let shutdown = async {
@@ -51,17 +60,31 @@ pub async fn run(
     };
     let is_written = tokio::select! {
         is_written = pipeline.run(receive, shutdown) => is_written,
-        () = handle_signals(hangup, user1, &mut loader, &log, &notifier, orders) => false,
+        () = handle_signals(hangup, user1, loader, &log, &notifier, orders) => false,
+        () = notifier.keep_alive() => false,
     };
+    if let (Some(path), Some(state)) = (statefile, shared.handover.state())
+        && let Err(error) = statefile::save(&path, STATE, state)
+    {
+        tracing::error!("{error:#}");
+    }
     tracing::info!("stop");
     Ok(if is_written { Exit::Ok } else { Exit::Failed })
+}
+
+/// Gives the inputs what an earlier run left in the statefile.
+fn remember(path: &Path, shared: &Shared) -> anyhow::Result<()> {
+    if let Some(state) = statefile::load(path, STATE)? {
+        shared.handover.remember(state);
+    }
+    Ok(())
 }
 
 /// Reloads at SIGHUP and flushes at SIGUSR1, as long as the pipeline takes orders.
 async fn handle_signals(
     mut hangup: Signal,
     mut user1: Signal,
-    loader: &mut Loader,
+    mut loader: Loader,
     log: &logging::LogHandle,
     notifier: &Notifier,
     orders: mpsc::Sender<Order>,
@@ -71,7 +94,8 @@ async fn handle_signals(
             Some(()) = hangup.recv() => {
                 tracing::info!("reload");
                 notifier.reloading();
-                let loaded = loader.load();
+                let loaded;
+                (loaded, loader) = off_thread::run(move || (loader.load(), loader)).await;
                 let settings = loaded.as_ref().ok().map(|config| loader.log_settings(config));
                 let (done, is_applied) = oneshot::channel();
                 if orders.send(Order::Reload { loaded: loaded.map(Box::new).map_err(anyhow::Error::from), done }).await.is_err() {

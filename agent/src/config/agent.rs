@@ -44,6 +44,7 @@ struct AgentOptions {
     structured_log_message_key: Option<String>,
     self_metrics: Option<bool>,
     skip_unknown_plugins: Option<bool>,
+    statefile: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -137,6 +138,7 @@ pub(super) fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes
         hostname: (!options.omit_hostname.unwrap_or(false)).then(|| {
             options.hostname.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| hostname.to_owned())
         }),
+        statefile: options.statefile.clone().filter(|path| !path.is_empty()).map(PathBuf::from),
         always_include_local_tags: options.always_include_local_tags.unwrap_or(false),
         always_include_global_tags: options.always_include_global_tags.unwrap_or(false),
         self_metrics: options.self_metrics.unwrap_or(default.self_metrics),

@@ -109,7 +109,6 @@ pub(super) const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("skip_processors_after_aggregators", "there are no processors"),
     ("skip_processors_before_aggregators", "there are no processors"),
     ("snmp_translator", "there is no SNMP input"),
-    ("statefile", "no input here keeps state between runs"),
     ("utc", "times are always in UTC"),
 ];
 

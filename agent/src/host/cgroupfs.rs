@@ -391,5 +391,14 @@ impl<'a> Files<'a> {
     }
 }
 
+/// Parses any text as each file of a cgroup, as a fuzzer does.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse_any(text: &str) {
+    let _ = (Cpu::of_v1(text, Vec::new()), Cpu::of_v2(text), Throttling::parse(text), value(text, "a"));
+    let mut devices = Vec::new();
+    add_io(&mut devices, text, |device| &mut device.bytes);
+    devices.extend(text.lines().filter_map(io_stat));
+}
+
 #[cfg(test)]
 mod tests;

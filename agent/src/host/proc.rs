@@ -11,6 +11,7 @@
 //! | `loadavg` | [`loadavg`] | own: procfs has single precision, which shows in the digits |
 //! | `meminfo` | [`meminfo`] | own: procfs refuses the file when a line that it expects is missing |
 //! | `net/dev` | [`net_dev`] | own: procfs needs a blank after the colon, and one bad line costs it them all |
+//! | `net/netstat`, `net/snmp6` | [`net_ip`] | own: procfs copies every counter there is |
 //! | `pressure/*` | [`pressure`] | own: procfs has single precision, and refuses a file without `full` |
 //! | `stat` | [`stat`] | own: procfs numbers CPUs by their place in the file, wrong when one is offline |
 //! | `vmstat` | [`vmstat`] | own: procfs copies all of its 180 lines, and has signed numbers |
@@ -25,6 +26,7 @@ pub(crate) mod diskstats;
 pub(crate) mod loadavg;
 pub(crate) mod meminfo;
 pub(crate) mod net_dev;
+pub(crate) mod net_ip;
 pub(crate) mod pid_cgroup;
 pub(crate) mod pid_mountinfo;
 pub(crate) mod pid_stat;

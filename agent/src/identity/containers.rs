@@ -60,18 +60,23 @@ impl Containers {
     #[must_use]
     pub fn path(&self, id: &str, now: Instant) -> Option<Arc<str>> {
         let mount = self.mount.as_ref()?;
-        let mut paths = self.paths();
-        if let Some(path) = paths.by_id.get(id)
+        // Nobody waits for this lock while files are looked at: records of the kernel come in all the time.
+        let known = self.paths().by_id.get(id).cloned();
+        if let Some(path) = known
             && mount.join(path.trim_start_matches('/')).is_dir()
         {
-            return Some(Arc::clone(path));
+            return Some(path);
         }
+        let mut paths = self.paths();
         if paths.walked.is_some_and(|walked| now.duration_since(walked) < WALK_PERIOD) {
             return None;
         }
         paths.walked = Some(now);
         paths.by_id.clear();
-        for FoundCgroup { path, .. } in walk(mount) {
+        drop(paths);
+        let found = walk(mount);
+        let mut paths = self.paths();
+        for FoundCgroup { path, .. } in found {
             if let Some(id) = path::parse(&path).container_id {
                 paths.by_id.entry(id).or_insert_with(|| path.into());
             }

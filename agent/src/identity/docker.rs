@@ -20,3 +20,15 @@ pub use self::daemon::{Daemon, Engine};
 pub use self::endpoint::{DEFAULT_ENDPOINT, is_unchecked, relative_socket};
 pub use self::error::ApiError;
 pub use self::watch::Watch;
+
+/// Parses any bytes as each of docker's answers, as a fuzzer does.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse_any(body: &[u8]) {
+    let _ = answers::parse::<answers::Version>("/", body);
+    let _ = answers::parse::<Info>("/", body);
+    let _ = answers::parse::<Vec<answers::Listed>>("/", body);
+    let _ = answers::parse::<DiskUsage>("/", body);
+    let _ = answers::parse::<answers::Event>("/", body);
+    let _ = answers::parse::<answers::Inspected>("/", body);
+    let _ = version::ApiVersion::parse(&String::from_utf8_lossy(body));
+}

@@ -3,6 +3,8 @@
 //! No tag carries an id unless it is requested. A row that has no name, or is a unit's, has the path of its cgroup, with
 //! `*` for what only one instance has.
 
+use std::collections::BTreeMap;
+
 use super::names::PodName;
 use super::{Identity, Named, units};
 use crate::point::Point;
@@ -32,7 +34,7 @@ pub struct Series {
     tags: Vec<(&'static str, String)>,
 }
 
-/// Every tag that a series can have.
+/// Every tag that a series can have, in their order.
 const TAGS: [&str; 10] = [
     "container_name",
     "container_image",
@@ -95,11 +97,11 @@ impl Series {
         series
     }
 
-    /// From tags that were written out before; those that no series has are left out.
-    pub fn from_tags(tags: impl IntoIterator<Item = (String, String)>) -> Self {
-        let known = |tag: String| TAGS.into_iter().chain([POD_UID]).find(|known| **known == *tag);
-        let tags = tags.into_iter().filter_map(|(tag, value)| Some((known(tag)?, value)));
-        Self { tags: tags.collect() }
+    /// From tags that were written out before, in any order; those that no series has are left out.
+    #[must_use]
+    pub fn from_tags(tags: &BTreeMap<String, String>) -> Self {
+        let known = TAGS.into_iter().chain([POD_UID]);
+        Self { tags: known.filter_map(|tag| Some((tag, tags.get(tag)?.clone()))).collect() }
     }
 
     /// The same with the id of the container, for as long as another one has its name.

@@ -120,6 +120,12 @@ impl Input for Cgroup {
     }
 }
 
+/// Parses any text as a file of a cgroup, as a fuzzer does.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse_any(text: &str) {
+    let _ = shape::parse(text);
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

@@ -178,6 +178,12 @@ impl Input for Disk {
     }
 }
 
+/// Parses any bytes as a table of mounts, as a fuzzer does.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse_any(table: &[u8], host: &Host) {
+    mounts::parse_any(table, host);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{gather, write};
@@ -333,7 +339,7 @@ mod tests {
     #[tokio::test]
     async fn a_malformed_line_costs_only_itself() {
         let root =
-            machine("28 1 254:0 / / rw - ext4 /dev/vda rw\n29 what\n30 1 8:1 / /b rw - ext4 /dev/sda1 rw\n");
+            machine("28 1 254:0 / / rw - ext4 /dev/vda rw\n29 what\n30 28 8:1 / /b rw - ext4 /dev/sda1 rw\n");
         let (error, points) =
             gather(&mut disk(Options::default(), &Host::at(root.path()))).await.unwrap_err();
         assert!(error.ends_with("/proc/1/mountinfo: 29 what"), "{error}");

@@ -238,6 +238,12 @@ impl Input for Diskio {
     }
 }
 
+/// Parses any text as udev's data of a device, as a fuzzer does.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse_any(text: &str) {
+    let _ = Properties::parse(text);
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

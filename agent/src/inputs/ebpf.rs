@@ -16,6 +16,7 @@ mod balance;
 mod begin;
 mod ended;
 mod fields;
+mod handover;
 mod host_totals;
 mod naming;
 mod options;
@@ -24,6 +25,7 @@ mod reader;
 mod readings;
 mod rows;
 mod snapshot;
+mod state;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -34,12 +36,14 @@ use std::time::Instant;
 use self::accounts::Accounts;
 use self::areas::Areas;
 use self::begin::Round;
+use self::handover::Left;
 use self::host_totals::HostTotals;
 use self::naming::{Naming, NamingContext, Waiting};
 pub use self::options::EbpfOptions as Options;
 use self::options::Selection;
 use self::reader::{CgroupReader, read_host_totals, read_kernel_sums};
 use self::snapshot::Snapshot;
+use self::state::State;
 use self::totals::Totals;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
@@ -97,6 +101,7 @@ impl Ebpf {
                 // After the probes, so that no cgroup is missed in between.
                 attached.walk(&report, Instant::now());
                 attached.begin(&report);
+                attached.restore(&host_at_start);
                 Ok::<_, std::io::Error>(attached)
             })
             .transpose()?;
@@ -147,15 +152,24 @@ impl Ebpf {
 
 /// Logs what became of each group of programs, and which hierarchies are not what they seem.
 fn log(report: &Report) {
+    if report.others > 0 {
+        tracing::warn!(
+            others = report.others,
+            "another agent's probes are at work on this host: give one of the two a tag or database of its own, since both \
+             write the same series"
+        );
+    }
     for (why, advice) in report.hierarchies.parts() {
         tracing::warn!(why, advice, "a cgroup hierarchy is not used");
-    }
-    for (group, _) in report.groups.iter().filter(|(_, state)| *state == GroupState::On) {
-        tracing::debug!(probe = group.name(), "attached");
     }
     for (groups, why, advice) in report.off() {
         let names: Vec<&str> = groups.into_iter().map(Group::name).collect();
         tracing::warn!(probe = names.join(", "), why, advice, "probe is off");
+    }
+    let on = report.groups.iter().filter(|(_, state)| matches!(state, GroupState::On));
+    let on: Vec<&str> = on.map(|(group, _)| group.name()).collect();
+    if !on.is_empty() {
+        tracing::info!(probes = on.join(", "), "attached");
     }
 }
 
@@ -192,6 +206,17 @@ impl Attached {
                 return;
             }
             round = round.finish(&mut self.accounts, &before, &sums);
+        }
+    }
+
+    /// Goes on with what an earlier run of the agent had.
+    fn restore(&mut self, host: &HostTotals) {
+        let Some(state) = self.shared.handover.remembered() else { return };
+        match serde_json::from_value::<State>(state) {
+            Ok(state) => state.restore(&mut self.accounts, host),
+            Err(error) => {
+                tracing::warn!(%error, "the statefile is of another version: nothing is remembered");
+            }
         }
     }
 
@@ -240,10 +265,14 @@ impl Input for Ebpf {
         if let Some(report) = attached.probes.retry() {
             self.report.clone_from(report);
             // The balance of the network counts from here.
-            self.host_at_start.interfaces =
-                read_host_totals(&self.shared.host, &self.report.hierarchies).interfaces;
+            self.host_at_start.ip = read_host_totals(&self.shared.host, &self.report.hierarchies).ip;
         }
         let collected = attached.collect();
+        if let Some(left) = self.shared.handover.take::<Left>() {
+            attached.accounts.take_over(left);
+            attached.walk(&self.report, now);
+            self.host_at_start = read_host_totals(&self.shared.host, &self.report.hierarchies);
+        }
         let overflow = attached.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
         let lifecycle_is_on = self.report.is_group_on(Group::Lifecycle);
         let lost = overflow.cgroup_events;
@@ -259,7 +288,13 @@ impl Input for Ebpf {
         }
         let interval_began = std::mem::replace(&mut self.last_gather, now);
         self.last_flush = now;
-        self.push_points(gathered, &overflow, interval_began);
+        let naming = self.push_points(gathered, &overflow, interval_began);
+        if gathered.is_end
+            && let (Some(Attached { accounts, .. }), Some(naming)) = (self.attached.take(), naming)
+        {
+            let state = serde_json::to_value(State::of(&accounts, &naming, &self.host_before)).ok();
+            self.shared.handover.leave(Left::new(accounts, &self.report), state);
+        }
         collected
     }
 
@@ -294,9 +329,9 @@ impl Ebpf {
         gathered: &mut Gathered,
         overflow: &seismograf_ebpf::abi::Overflow,
         interval_began: Instant,
-    ) {
+    ) -> Option<Naming> {
         let Self { options, shared, attached, report, selection, host_at_start, host_before, .. } = self;
-        let Some(Attached { probes, drain, accounts, waiting, .. }) = attached else { return };
+        let Attached { probes, drain, accounts, waiting, .. } = attached.as_mut()?;
         let (now, names) = (self.last_gather, &*shared.names);
         let has_sources = names.has_sources();
         let host = read_host_totals(&shared.host, &report.hierarchies);
@@ -326,6 +361,7 @@ impl Ebpf {
         let totals = Totals::new(accounts, &naming, &readings, now);
         let snapshot = Snapshot {
             time: gathered.time,
+            is_only: gathered.is_only,
             n_cpus: probes.n_cpus(),
             report,
             accounts,
@@ -346,5 +382,6 @@ impl Ebpf {
         if closed.is_wave {
             crate::service::memory::give_back();
         }
+        Some(naming)
     }
 }

@@ -29,7 +29,9 @@ use self::options::{Discovery, Setup};
 use self::scrape::{ScrapeError, Scraped, Scraper};
 use self::target::Target;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
+use crate::host::Host;
 use crate::identity::kubelet::Kubelet;
+use crate::options::OptionError;
 use crate::point::{Point, Timestamp};
 
 /// How long a gather waits for its targets at most; a page of a thousand samples comes within some 10 ms.
@@ -234,6 +236,14 @@ impl Prometheus {
 }
 
 impl InputPlugin for Options {
+    fn check(&self, host: &Host) -> Result<(), OptionError> {
+        self.setup(host).map(drop)
+    }
+
+    fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
+        Self::remarks(self)
+    }
+
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         Ok(Box::new(Prometheus::new(*self, shared)?))
     }
@@ -274,6 +284,12 @@ impl Input for Prometheus {
         }
         if is_whole { Ok(()) } else { Err(GatherError::Counted) }
     }
+}
+
+/// Parses any text as what pods and people write of targets, as a fuzzer does.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse_any(text: &str) {
+    let _ = (Target::parse(text), selector::Selector::parse(text));
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! or these privileges do not allow turns one group off, with the reason and what to do; it is never an error.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::cgroup_skb::CgroupSkbLinkId;
@@ -24,8 +25,30 @@ use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
 use crate::service::memory;
 
+/// How many [`Probes`] this process has: two during a reload.
+static N_OWN: AtomicUsize = AtomicUsize::new(0);
+/// A program that every agent has.
+const OF_EVERY_AGENT: &str = "lifecycle_cgroup_mkdir";
+
+/// Counts the [`Probes`] of this process.
+struct Own;
+
+impl Own {
+    fn new() -> Self {
+        N_OWN.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        N_OWN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Loaded and attached programs; dropped, they are detached.
 pub struct Probes {
+    _own: Own,
     ebpf: Ebpf,
     overflows: PerCpuArray<MapData, Overflow>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -61,9 +84,11 @@ pub struct Cost {
 }
 
 /// What the names of programs begin with that can interrupt themselves.
-const NESTING_AREAS: [&str; 2] = ["blkio_", "tcp_"];
+const NESTING_AREAS: [&str; 3] = ["blkio_", "net_", "tcp_"];
 /// What a map takes of kernel memory, in proc(5) `PID/fdinfo`.
 const MEMORY_KEY: &str = "memlock:";
+/// The tracepoint that tells of each step of a CPU on its way down, on that CPU (`include/trace/events/cpuhp.h`).
+const CPU_IS_LEAVING: &str = "cpuhp_exit";
 /// The value that aya-log-ebpf's level global takes for "nothing".
 const LOG_NOTHING: u8 = 0;
 /// The level of the messages that report a cgroup's life cycle.
@@ -81,8 +106,18 @@ impl Probes {
         hierarchies: &Hierarchies,
         before: impl FnOnce(),
     ) -> (Option<(Self, Ring)>, Report) {
-        let report = Report { groups: Vec::new(), hierarchies: hierarchies.clone(), map_bytes: 0 };
-        let opened = load(options, host, &report.hierarchies).and_then(|(ebpf, offsets, btf)| {
+        let host_net = host.network_namespace().filter(|_| !is_confidential(host));
+        // Of those that are at work already.
+        let others = query::n_loaded(OF_EVERY_AGENT).saturating_sub(N_OWN.load(Ordering::Relaxed));
+        let report = Report {
+            others,
+            groups: Vec::new(),
+            hierarchies: hierarchies.clone(),
+            map_bytes: 0,
+            sees_host_net: host_net.is_some(),
+        };
+        let loaded = load(options, host, &report.hierarchies, host_net);
+        let opened = loaded.and_then(|(ebpf, offsets, btf)| {
             let (mut probes, ring) = Self::of_object(ebpf, report.clone())?;
             probes.load_and_attach(options, host, (&offsets, &btf), before);
             Ok((probes, ring))
@@ -110,6 +145,7 @@ impl Probes {
         let map_bytes =
             ebpf.maps().map(|(_, map)| map_bytes(map)).sum::<u64>() + fd_value(ring.as_raw_fd(), MEMORY_KEY);
         let probes = Self {
+            _own: Own::new(),
             ebpf,
             overflows,
             logger,
@@ -270,6 +306,13 @@ impl Probes {
                 // By link: the kernel lets links of several owners live side by side.
                 let link = program.attach(&directory, direction, CgroupAttachMode::Single);
                 Some(link.map_err(|error| not_attached(name, &error, &directory, direction))?)
+            }
+            (Hook::Flush, Some(Program::RawTracePoint(program))) => {
+                let is_attached = self.attached.iter().flat_map(|set| *set).any(|(other, _)| *other == name);
+                if !is_attached && let Err(error) = program.attach(CPU_IS_LEAVING) {
+                    tracing::warn!(%error, name, "what a CPU has counted when it goes offline waits until it is back");
+                }
+                return Ok(None);
             }
             _ => return Ok(None),
         };
@@ -435,6 +478,7 @@ fn load(
     options: &ProbeOptions,
     host: &Host,
     hierarchies: &Hierarchies,
+    host_net: Option<u64>,
 ) -> Result<(Ebpf, Offsets, AyaBtf), GroupState> {
     if OBJECT.is_empty() {
         return Err(off("this agent was built without its BPF object", "build it with: cargo xtask build"));
@@ -472,6 +516,8 @@ fn load(
     loader.override_global("WAKEUP_BYTES", &wakeup_bytes, true);
     loader.override_global("MAY_READ_KERNEL", &may_read, true);
     loader.override_global("START_NS", &start_ns, true);
+    let host_net = host_net.unwrap_or(0);
+    loader.override_global("HOST_NET_INUM", &host_net, true);
     for (global, offset) in offsets.globals() {
         loader.override_global(global, offset, true);
     }

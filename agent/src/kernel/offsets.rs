@@ -17,6 +17,13 @@ pub struct Offsets {
 
 /// Bit of `RQF_FLUSH_SEQ` where it is a macro and not an enumerator: Linux before 6.12.
 const RQF_FLUSH_SEQ_BIT: u64 = 4;
+/// Globals that are an enumerator's value: why a packet was dropped, and the first and the last of the steps that a CPU
+/// itself takes on its way down.
+const ENUMERATORS: [(&str, &str); 3] = [
+    ("DROPPED_BY_CGROUP", "SKB_DROP_REASON_BPF_CGROUP_EGRESS"),
+    ("CPU_STEPS_FROM", "CPUHP_AP_ONLINE_IDLE"),
+    ("CPU_STEPS_TO", "CPUHP_ONLINE"),
+];
 /// Bytes of a pointer: BPF programs run on 64-bit machines only.
 const POINTER_BYTES: u64 = 8;
 
@@ -38,7 +45,9 @@ impl Offsets {
                 "CSS_CGROUP" => cpu.and(plain),
                 "MEMORY_CSS_CGROUP" => memory.and(plain),
                 // In the control block of the packet.
-                "SKB_TCP_GSO_SEGS" => Some(btf.offset("sk_buff", "cb")? + plain?),
+                "SKB_TCP_GSO_SEGS" | "SKB_LARGEST_FRAGMENT" | "SKB_LARGEST_FRAGMENT6" => {
+                    Some(btf.offset("sk_buff", "cb")? + plain?)
+                }
                 _ => plain,
             }
         };
@@ -46,6 +55,9 @@ impl Offsets {
             FIELDS.iter().map(|field| (field.global, offset(field).unwrap_or(ABSENT))).collect();
         let flush_bit = btf.enumerator("__RQF_FLUSH_SEQ").unwrap_or(RQF_FLUSH_SEQ_BIT);
         globals.push(("RQF_FLUSH_SEQ", 1 << flush_bit));
+        for (global, enumerator) in ENUMERATORS {
+            globals.push((global, btf.enumerator(enumerator).unwrap_or(ABSENT)));
+        }
         Self { globals }
     }
 

@@ -109,10 +109,14 @@ impl Group {
 pub struct Report {
     /// Each group, in a fixed order.
     pub groups: Vec<(Group, GroupState)>,
+    /// Other agents whose probes are at work on this machine, as far as this process may know.
+    pub others: usize,
     /// The hierarchies that the figures are of.
     pub hierarchies: Hierarchies,
     /// Bytes of kernel memory that the maps take.
     pub map_bytes: u64,
+    /// Whether the network programs tell the host's own network namespace from others.
+    pub sees_host_net: bool,
 }
 
 impl Report {
@@ -154,7 +158,7 @@ impl Report {
 pub(super) enum Hook {
     TracePoint(&'static str),
     Skb(CgroupSkbAttachType),
-    /// Run on demand to write a cache back, never attached.
+    /// Run on demand to write a cache back, and attached to where a CPU goes offline.
     Flush,
 }
 
@@ -204,6 +208,13 @@ pub(super) const PLANS: &[Plan] = &[
         group: Group::Probe(Probe::Net),
         reads_kernel: false,
         sets: &[
+            // Before Linux 5.17, the kernel does not say why a packet was dropped.
+            &[
+                ("net_flush", Hook::Flush),
+                ("net_kfree_skb", Hook::TracePoint("kfree_skb")),
+                ("net_ingress", Hook::Skb(CgroupSkbAttachType::Ingress)),
+                ("net_egress", Hook::Skb(CgroupSkbAttachType::Egress)),
+            ],
             &[
                 ("net_flush", Hook::Flush),
                 ("net_ingress", Hook::Skb(CgroupSkbAttachType::Ingress)),
@@ -228,10 +239,15 @@ pub(super) const PLANS: &[Plan] = &[
         group: Group::Probe(Probe::Tcp),
         reads_kernel: true,
         sets: &[
-            &[("net_flush", Hook::Flush), ("tcp_retransmit_skb", Hook::TracePoint("tcp_retransmit_skb"))],
+            &[
+                ("net_flush", Hook::Flush),
+                ("tcp_retransmit_skb", Hook::TracePoint("tcp_retransmit_skb")),
+                ("tcp_retransmit_synack", Hook::TracePoint("tcp_retransmit_synack")),
+            ],
             &[
                 ("net_flush_nested", Hook::Flush),
                 ("tcp_retransmit_skb_nested", Hook::TracePoint("tcp_retransmit_skb")),
+                ("tcp_retransmit_synack_nested", Hook::TracePoint("tcp_retransmit_synack")),
             ],
         ],
     },

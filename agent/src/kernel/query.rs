@@ -57,6 +57,13 @@ pub(super) fn exclusive(cgroup: impl AsFd, direction: CgroupSkbAttachType) -> io
     Ok(Some(ids.iter().map(|id| named(*id)).collect::<Vec<_>>().join(", ")))
 }
 
+/// How many programs of this name are loaded on this machine; 0 also where this process may not ask. The kernel keeps the first
+/// 15 bytes of a name.
+pub(super) fn n_loaded(name: &str) -> usize {
+    let name = name.get(..15).unwrap_or(name);
+    loaded_programs().flatten().filter(|program| program.name_as_str() == Some(name)).count()
+}
+
 /// `program 42 (sd_fw_egress)`; without the name where this process may not ask for it.
 fn named(id: u32) -> String {
     let info = loaded_programs().flatten().find(|program| program.id() == id);

@@ -77,6 +77,11 @@ impl Blkio {
         self.devices.keys().filter_map(move |device| Some((*device, self.rows.get(&(cgroup, *device))?)))
     }
 
+    /// Has the sums by disk begin at 0.
+    pub fn begin_sums(&mut self) {
+        self.devices.values_mut().for_each(|sum| *sum = BlkioAmounts::default());
+    }
+
     /// `new` continues the totals of `old`.
     pub fn succeed(&mut self, old: u64, new: u64) {
         for device in self.devices.keys() {

@@ -52,6 +52,8 @@ fn bounds_ns(index: usize) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use seismograf_ebpf::abi::bucket;
+
     use super::*;
 
     #[test]
@@ -68,6 +70,34 @@ mod tests {
         assert!((1024.0..=2048.0).contains(&p99), "{p99}");
         let worst = histogram.quantile_ns(1.0).unwrap();
         assert!((524_288.0..=1_048_576.0).contains(&worst), "{worst}");
+    }
+
+    /// Whatever was measured: the quantile lies in the bucket of the sample that is the true one.
+    #[test]
+    fn quantiles_are_in_the_bucket_of_the_true_one() {
+        let seed = fastrand::u64(..);
+        let mut random = fastrand::Rng::with_seed(seed);
+        for round in 0..2_000 {
+            let n = random.usize(1..300);
+            let widest = random.u32(8..36);
+            let mut samples: Vec<u64> =
+                (0..n).map(|_| random.u64(..) >> (64 - random.u32(1..=widest))).collect();
+            let mut counts = [0; BUCKETS];
+            samples.iter().for_each(|ns| counts[bucket(*ns)] += 1);
+            let mut histogram = Histogram::default();
+            histogram.add(&counts);
+            samples.sort_unstable();
+            for q in [0.5, 0.99] {
+                // The smallest that a share `q` of all does not exceed.
+                let at = (q * n as f64).ceil() as usize - 1;
+                let (start, end) = bounds_ns(bucket(samples[at]));
+                let quantile = histogram.quantile_ns(q).unwrap();
+                assert!(
+                    (start..=end).contains(&quantile),
+                    "seed {seed}, round {round}: {q} of {samples:?} is {quantile}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl<T: Accumulate> Sums<T> {
         self.rows.entry(cgroup).or_default()
     }
 
+    /// Has the sum begin at 0.
+    pub fn begin_sum(&mut self) {
+        self.sum = T::default();
+    }
+
     /// `new` continues the totals of `old`.
     pub fn succeed(&mut self, old: u64, new: u64) {
         if let Some(totals) = self.rows.remove(&old) {

@@ -61,6 +61,8 @@ fn words(expected: &str) -> String {
         "a map" => "a table, such as { key = \"value\" }".into(),
         "i32" => whole(&i32::MIN, &i32::MAX),
         "i64" => whole(&i64::MIN, &i64::MAX),
+        "u8" => whole(&0, &u8::MAX),
+        "u16" => whole(&0, &u16::MAX),
         "u32" => whole(&0, &u32::MAX),
         "u64" | "usize" => whole(&0, &i64::MAX),
         own => own.to_owned(),
@@ -154,6 +156,8 @@ mod tests {
         text: String,
         level: i32,
         archives: i64,
+        port: u16,
+        version: u8,
         size: u32,
         bytes: u64,
         length: usize,
@@ -175,6 +179,8 @@ mod tests {
     #[case("text = 1979-05-27", "must be text in quotes")]
     #[case("level = \"1\"", "must be a whole number from -2147483648 to 2147483647, without quotes")]
     #[case("level = 1.5", "must be a whole number from -2147483648 to 2147483647, without quotes")]
+    #[case("port = 65536", "must be a whole number from 0 to 65535, without quotes")]
+    #[case("version = -1", "must be a whole number from 0 to 255, without quotes")]
     #[case("size = -1", "must be a whole number from 0 to 4294967295, without quotes")]
     #[case("size = 4294967296", "must be a whole number from 0 to 4294967295, without quotes")]
     #[case("bytes = -1", "must be a whole number from 0 to 9223372036854775807, without quotes")]

@@ -3,12 +3,14 @@
 //! Pure. The error texts are from `services/httpd/handler.go`, `tsdb/shard.go` and `models/points.go` of InfluxDB 1.8, and the
 //! codes from <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>.
 
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::{Answer, shortened};
+use super::{Answer, Blame, shortened};
 
 /// The API that was called. A server of one version also answers calls to the other's, in its own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +42,20 @@ pub(super) enum Meaning {
     Missing(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Body {
     error: Option<String>,
     /// What InfluxDB 2 says in its place, on the same path.
     message: Option<String>,
-    #[serde(default)]
     results: Vec<StatementResult>,
+    /// The lines that InfluxDB 3 did not store.
+    data: Vec<UnstoredLine>,
+}
+
+#[derive(Deserialize)]
+struct UnstoredLine {
+    error_message: String,
 }
 
 #[derive(Deserialize)]
@@ -57,10 +66,8 @@ struct StatementResult {
 impl Reply {
     /// The server's own error message. `None` when there is no error, or when the response is not from an InfluxDB.
     pub(super) fn error(&self) -> Option<String> {
-        let of_body = serde_json::from_str(&self.body).ok().and_then(|body: Body| {
-            body.error.or(body.message).or_else(|| body.results.into_iter().find_map(|result| result.error))
-        });
-        of_body.or_else(|| self.error_header.clone()).filter(|error| !error.is_empty())
+        let error = self.parsed().error.or_else(|| self.error_header.clone()).or_else(|| self.cut_off());
+        error.filter(|error| !error.is_empty())
     }
 
     /// What is said of a response that is no InfluxDB's: a page of a proxy or a captive portal, which says nothing about the
@@ -74,11 +81,26 @@ impl Reply {
         format!("{status}: the server refers to {place}: write the URL that it is at now in `urls`")
     }
 
-    /// What the response to a write means.
+    /// The body, where it is an error that quotes so many lines that its end was not read.
+    fn cut_off(&self) -> Option<String> {
+        let is_error = self.body.starts_with("{\"") && self.body.contains(UNPARSABLE);
+        (is_error && serde_json::from_str::<serde::de::IgnoredAny>(&self.body).is_err())
+            .then(|| self.body.clone())
+    }
+
+    /// The body, with whatever kind of error it has as `error`.
+    fn parsed(&self) -> Body {
+        let mut body: Body = serde_json::from_str(&self.body).unwrap_or_default();
+        let of_statement = body.results.iter_mut().find_map(|result| result.error.take());
+        body.error = body.error.or(body.message.take()).or(of_statement);
+        body
+    }
+
+    /// What the response to a write of `lines` means.
     ///
     /// What only a person can fix (a wrong password, a missing retention policy) is [`Answer::Retry`]: the points are worth
     /// more than the request.
-    pub(super) fn meaning(&self, api: Api) -> Meaning {
+    pub(super) fn meaning(&self, api: Api, lines: &[Bytes]) -> Meaning {
         let is_stored = match (api, self.status.as_u16()) {
             (_, 204) => true,
             // Telegraf treats these as success. A captive portal's page comes with one of them too.
@@ -93,7 +115,7 @@ impl Reply {
         let retry_route = |reason: String| Meaning::Answer(Answer::Retry { reason, after, route_only: true });
         let Some(error) = self.error() else {
             return match self.status {
-                StatusCode::PAYLOAD_TOO_LARGE => Meaning::Answer(Answer::Rejected(self.status.to_string())),
+                StatusCode::PAYLOAD_TOO_LARGE => rejected(self.status.to_string(), Blame::Unknown),
                 _ => retry(self.of_another()),
             };
         };
@@ -110,41 +132,94 @@ impl Reply {
             Api::V1 => "`username` and `password`",
             Api::V2 => "`token`",
         };
+        // The rest of the lines are stored, and the server says how many are not.
+        if self.status.is_client_error()
+            && let Some(dropped @ 1..) = self.dropped(&error)
+        {
+            return Meaning::Answer(Answer::Stored { dropped, reason });
+        }
         match self.status {
             // Some lines pass the server's parser and fail in its storage engine, which makes it a server error: `engine:
             // unable to parse integer value`. Retried as they are, they would block the queue for ever.
-            _ if has("unable to parse") => Meaning::Answer(Answer::Rejected(reason)),
+            _ if has(UNPARSABLE) => rejected(reason, Blame::Lines(unparsable(&error, lines))),
             _ if has("retention policy not found") => retry_route(reason),
             StatusCode::UNAUTHORIZED => retry(format!("{reason}; check {credentials}")),
             StatusCode::FORBIDDEN => {
                 retry_route(format!("{reason}; check {credentials}, and what they may write to"))
             }
             StatusCode::NOT_FOUND => retry_route(reason),
-            // The rest of the lines are stored, and the server says how many are not.
-            StatusCode::BAD_REQUEST if let Some(dropped @ 1..) = dropped(&error) => {
-                Meaning::Answer(Answer::Stored { dropped, reason })
-            }
             StatusCode::BAD_REQUEST
             | StatusCode::NOT_ACCEPTABLE
             | StatusCode::UNPROCESSABLE_ENTITY
-            | StatusCode::PAYLOAD_TOO_LARGE => Meaning::Answer(Answer::Rejected(reason)),
+            | StatusCode::PAYLOAD_TOO_LARGE => {
+                let blame = if has(PARTIAL) { Blame::Some } else { Blame::Unknown };
+                rejected(reason, blame)
+            }
             _ => retry(reason),
         }
     }
+
+    /// How many points a partial write did not store. Both versions end their message with `dropped=3`; where lines cannot be
+    /// parsed, InfluxDB 1 says 0 and lists them, and InfluxDB 3 lists all.
+    fn dropped(&self, error: &str) -> Option<u64> {
+        let (_, partial) = error.split_once(PARTIAL)?;
+        let listed = self.parsed().data.iter().filter(|line| !line.error_message.is_empty()).count();
+        if listed > 0 {
+            return Some(listed as u64);
+        }
+        // InfluxDB 2 says it so of lines that are older than it keeps.
+        let outside = partial.strip_prefix(": dropped ").and_then(|rest| rest.split_once(" points outside"));
+        let n = outside.map(|(n, _)| n).or_else(|| Some(partial.rsplit_once("dropped=")?.1))?;
+        match n.trim().parse().ok()? {
+            0 if self.is_whole() => Some(partial.matches(UNPARSABLE).count() as u64),
+            n => Some(n),
+        }
+    }
+
+    /// Whether the message was not cut off, as it is in a header.
+    fn is_whole(&self) -> bool {
+        self.parsed().error.is_some()
+    }
 }
 
-/// How many points a partial write dropped: `partial write: ... dropped=3`.
-fn dropped(error: &str) -> Option<u64> {
-    if !error.starts_with("partial write") {
-        return None;
-    }
-    let (_, n) = error.rsplit_once("dropped=")?;
-    n.trim().parse().ok()
+/// What the message of a write that was done in part has.
+const PARTIAL: &str = "partial write";
+/// What comes before a line that is malformed, in quotes.
+const UNPARSABLE: &str = "unable to parse";
+
+fn rejected(reason: String, blame: Blame) -> Meaning {
+    Meaning::Answer(Answer::Rejected { reason, blame })
+}
+
+/// The lines that a message says cannot be parsed: `unable to parse 'm f=x': invalid number`, one after the other. Empty where
+/// it does not quote them as they were sent.
+fn unparsable(error: &str, lines: &[Bytes]) -> BTreeSet<usize> {
+    let numbers: HashMap<&[u8], usize> =
+        lines.iter().enumerate().map(|(i, line)| (line.trim_ascii_end(), i)).collect();
+    let quoted = error.split(UNPARSABLE).skip(1).filter_map(|rest| rest.strip_prefix(" '"));
+    let number = |quoted: &str| {
+        let ends = quoted.match_indices("': ").map(|(end, _)| end);
+        ends.filter_map(|end| numbers.get(&quoted.as_bytes()[..end])).next().copied()
+    };
+    quoted.filter_map(number).collect()
 }
 
 /// The delay that `Retry-After` asks for; a date, which is not in seconds, counts as 10 s.
 fn retry_delay(retry_after: &str) -> Duration {
     Duration::from_secs(retry_after.trim().parse().unwrap_or(10))
+}
+
+/// Takes any text for an answer with each status, as a fuzzer does.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse_any(body: &str) {
+    for status in
+        [StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::NOT_FOUND]
+    {
+        let (error_header, retry_after) = (None, Some(body.to_owned()));
+        let reply = Reply { status, error_header, retry_after, location: None, body: body.to_owned() };
+        let lines = [Bytes::from_static(b"m f=1 1\n")];
+        let _ = (reply.meaning(Api::V1, &lines), reply.meaning(Api::V2, &lines));
+    }
 }
 
 #[cfg(test)]
@@ -183,8 +258,8 @@ mod tests {
     )]
     #[case::unparsable(
         400,
-        r#"{"error":"partial write: unable to parse 'm': missing fields dropped=0"}"#,
-        "rejected"
+        r#"{"error":"partial write: unable to parse 'm': missing fields\nunable to parse 'n': missing fields dropped=0"}"#,
+        "dropped 2"
     )]
     #[case::unparsable_alone(400, r#"{"error":"unable to parse 'm': missing fields"}"#, "rejected")]
     #[case::unparsable_by_the_store(
@@ -197,10 +272,11 @@ mod tests {
         r#"{"code":"invalid","message":"unable to parse 'm': missing fields"}"#,
         "rejected"
     )]
-    #[case::conflict_for_v2(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: input field \"a\" on measurement \"m\" is type float, already exists as type integer dropped=1"}"#, "rejected")]
+    #[case::conflict_for_v2(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: input field \"a\" on measurement \"m\" is type float, already exists as type integer dropped=1"}"#, "dropped 1")]
     #[case::wrong_token_for_v2(401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, "retry")]
-    #[case::too_large(413, r#"{"error":"Request Entity Too Large"}"#, "rejected")]
-    #[case::too_large_for_a_proxy(413, "<html>413 Request Entity Too Large</html>", "rejected")]
+    #[case::too_large(413, r#"{"error":"Request Entity Too Large"}"#, "doubted")]
+    #[case::too_large_for_a_proxy(413, "<html>413 Request Entity Too Large</html>", "doubted")]
+    #[case::partial_without_a_number(400, r#"{"error":"partial write: something new"}"#, "rejected")]
     #[case::proxy(502, "<html>Bad Gateway</html>", "retry")]
     #[case::proxy_wants_a_login(400, "<html>no</html>", "retry")]
     #[case::portal(200, "<html>welcome</html>", "retry")]
@@ -208,13 +284,13 @@ mod tests {
     #[case::overload(503, r#"{"error":"timeout"}"#, "retry")]
     #[case::garbage(599, "\u{0}", "retry")]
     fn meanings(#[case] status: u16, #[case] body: &str, #[case] expected: &str) {
-        assert_eq!(in_short(&reply(status, body).meaning(Api::V1)), expected);
+        assert_eq!(in_short(&reply(status, body).meaning(Api::V1, &[])), expected);
     }
 
     #[test]
     fn a_redirect_is_told_with_where_it_leads() {
         let moved = Reply { location: Some("https://db:8086/write".into()), ..reply(307, "") };
-        let Meaning::Answer(Answer::Retry { reason, .. }) = moved.meaning(Api::V2) else { panic!() };
+        let Meaning::Answer(Answer::Retry { reason, .. }) = moved.meaning(Api::V2, &[]) else { panic!() };
         assert!(
             reason.contains("307") && reason.contains("refers to https://db:8086/write: write the URL"),
             "{reason}"
@@ -226,7 +302,8 @@ mod tests {
             Meaning::Missing(_) => "missing".to_owned(),
             Meaning::Answer(Answer::Stored { dropped: 0, .. }) => "stored".to_owned(),
             Meaning::Answer(Answer::Stored { dropped, .. }) => format!("dropped {dropped}"),
-            Meaning::Answer(Answer::Rejected(_)) => "rejected".to_owned(),
+            Meaning::Answer(Answer::Rejected { blame: Blame::Unknown, .. }) => "doubted".to_owned(),
+            Meaning::Answer(Answer::Rejected { .. }) => "rejected".to_owned(),
             Meaning::Answer(Answer::Retry { route_only: true, .. }) => "retry route".to_owned(),
             Meaning::Answer(Answer::Retry { .. }) => "retry".to_owned(),
         }
@@ -243,9 +320,11 @@ mod tests {
         r#"{"code":"invalid","message":"unable to parse 'm': missing fields"}"#,
         "rejected"
     )]
-    #[case::bad_precision(400, r#"{"code":"invalid","message":"something else"}"#, "rejected")]
-    #[case::not_acceptable(406, r#"{"code":"not acceptable","message":"no"}"#, "rejected")]
-    #[case::conflict(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: dropped=1"}"#, "rejected")]
+    #[case::bad_precision(400, r#"{"code":"invalid","message":"something else"}"#, "doubted")]
+    #[case::not_acceptable(406, r#"{"code":"not acceptable","message":"no"}"#, "doubted")]
+    #[case::conflict(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: field type conflict: dropped=1"}"#, "dropped 1")]
+    #[case::too_old(422, r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: dropped 40 points outside retention policy of duration 1h0m0s - oldest point a at 2026-11-27T20:48:23.412699446Z dropped because it violates a Retention Policy Lower Bound at 2026-11-27T22:48:23.432530705Z, newest point b"}"#, "dropped 40")]
+    #[case::lines_of_v3(400, r#"{"error":"partial write of line protocol occurred","data":[{"original_line":"m f=x","line_number":2,"error_message":"invalid"},{"original_line":"m f=y","line_number":5,"error_message":"invalid"}]}"#, "dropped 2")]
     #[case::no_token(401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, "retry")]
     #[case::no_right(
         403,
@@ -261,21 +340,60 @@ mod tests {
     #[case::too_large(
         413,
         r#"{"code":"request too large","message":"cannot read data: points in batch is too large"}"#,
-        "rejected"
+        "doubted"
     )]
     #[case::too_many(429, r#"{"code":"too many requests","message":"exceeded write limit"}"#, "retry")]
     #[case::overload(503, r#"{"code":"unavailable","message":"busy"}"#, "retry")]
     #[case::internal(500, r#"{"code":"internal error","message":"no"}"#, "retry")]
     #[case::proxy(404, "<html>not here</html>", "retry")]
     fn meanings_for_v2(#[case] status: u16, #[case] body: &str, #[case] expected: &str) {
-        assert_eq!(in_short(&reply(status, body).meaning(Api::V2)), expected);
+        assert_eq!(in_short(&reply(status, body).meaning(Api::V2, &[])), expected);
+    }
+
+    #[test]
+    fn lines_that_the_answer_quotes_are_to_blame() {
+        let lines =
+            ["m f=1 1\n", "m f=x 2\n", "m,t=it's\\ ':\\ b f=\"': \" x\n", "m f=1 9\n"].map(Bytes::from);
+        let quoted: Vec<&str> =
+            lines.iter().map(|line| std::str::from_utf8(line).unwrap().trim_end()).collect();
+        let message = format!(
+            "unable to parse '{}': invalid number\nunable to parse '{}': bad timestamp",
+            quoted[1], quoted[2]
+        );
+        let body = serde_json::json!({ "code": "invalid", "message": message }).to_string();
+        let Meaning::Answer(Answer::Rejected { blame, .. }) = reply(400, &body).meaning(Api::V2, &lines)
+        else {
+            panic!()
+        };
+        assert_eq!(blame, Blame::Lines([1, 2].into()));
+    }
+
+    #[test]
+    fn a_message_that_is_cut_off_names_no_number() {
+        let cut = Reply {
+            error_header: Some(
+                "partial write: unable to parse 'm': missing fields\nunable to dropped=0".into(),
+            ),
+            ..reply(400, "{\"error\":\"partial write: unable to pa")
+        };
+        assert_eq!(in_short(&cut.meaning(Api::V1, &[])), "rejected");
+        // Without a header, as InfluxDB 2 has it: what is still there is about these lines.
+        let lines = ["m f=x 1\n", "m f=1 2\n", "m f=y 3\n"].map(Bytes::from);
+        let body =
+            "{\"code\":\"invalid\",\"message\":\"unable to parse 'm f=x 1': bad\\nunable to parse 'm f=y";
+        let Meaning::Answer(Answer::Rejected { blame, .. }) = reply(400, body).meaning(Api::V2, &lines)
+        else {
+            panic!()
+        };
+        assert_eq!(blame, Blame::Lines([0].into()));
     }
 
     #[rstest]
     #[case(Api::V1, "check `username` and `password`")]
     #[case(Api::V2, "check `token`")]
     fn says_what_to_check(#[case] api: Api, #[case] expected: &str) {
-        let Meaning::Answer(Answer::Retry { reason, .. }) = reply(401, r#"{"message":"no"}"#).meaning(api)
+        let Meaning::Answer(Answer::Retry { reason, .. }) =
+            reply(401, r#"{"message":"no"}"#).meaning(api, &[])
         else {
             panic!()
         };
@@ -293,11 +411,13 @@ mod tests {
     fn retry_after_is_passed_on() {
         let mut reply = reply(503, r#"{"error":"busy"}"#);
         reply.retry_after = Some("7".into());
-        let Meaning::Answer(Answer::Retry { after, reason, .. }) = reply.meaning(Api::V2) else { panic!() };
+        let Meaning::Answer(Answer::Retry { after, reason, .. }) = reply.meaning(Api::V2, &[]) else {
+            panic!()
+        };
         assert_eq!(after, Some(Duration::from_secs(7)));
         assert!(reason.contains("busy"), "{reason}");
         reply.retry_after = Some("Wed, 21 Oct 2026 07:28:00 GMT".into());
-        let Meaning::Answer(Answer::Retry { after, .. }) = reply.meaning(Api::V1) else { panic!() };
+        let Meaning::Answer(Answer::Retry { after, .. }) = reply.meaning(Api::V1, &[]) else { panic!() };
         assert_eq!(after, Some(Duration::from_secs(10)));
     }
 }

@@ -1,7 +1,8 @@
 //! An output's buffer: encoded lines in the order they were made, up to a limit, handed out in batches.
 //!
 //! Pure. Points are encoded once, when they are added: what is sent a second time is the same to the byte, so that the server
-//! takes it for the same point. When the buffer is full, a new line pushes the oldest one out, and that is counted.
+//! takes it for the same point. The limit holds at every moment, with the batch that is being written: when the buffer is full, a
+//! new line pushes the oldest one out that is not, and that is counted.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -63,6 +64,54 @@ struct Line {
     route: Route,
 }
 
+/// A line's measurement, as it is escaped.
+pub(super) fn measurement(line: &Bytes) -> Bytes {
+    let mut is_escaped = false;
+    let end = line.iter().position(|byte| {
+        let ends = matches!(byte, b',' | b' ') && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        ends
+    });
+    line.slice(..end.unwrap_or(line.len()))
+}
+
+/// What is not written now, because it failed; lines that it has wait, and hold no others up.
+#[derive(Debug, Default)]
+pub(super) struct Blocked {
+    routes: BTreeSet<Route>,
+    measurements: BTreeSet<(Route, Bytes)>,
+}
+
+impl Blocked {
+    /// All lines of a route.
+    pub(super) fn block_route(&mut self, route: &Route) {
+        self.routes.insert(Arc::clone(route));
+    }
+
+    /// All lines of a route that have a measurement that one of `lines` has.
+    pub(super) fn block_measurements(&mut self, route: &Route, lines: &[Bytes]) {
+        self.measurements.extend(lines.iter().map(|line| (Arc::clone(route), measurement(line))));
+    }
+
+    /// Takes back what is blocked of a route's measurements. Returns whether there was anything.
+    pub(super) fn open(&mut self, route: &Route) -> bool {
+        let before = self.measurements.len();
+        self.measurements.retain(|(of, _)| of != route);
+        self.measurements.len() < before
+    }
+
+    /// Whether nothing is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.routes.is_empty() && self.measurements.is_empty()
+    }
+
+    fn has(&self, line: &Line) -> bool {
+        self.routes.contains(&line.route)
+            || (!self.measurements.is_empty()
+                && self.measurements.contains(&(Arc::clone(&line.route), measurement(&line.text))))
+    }
+}
+
 /// What became of points that were added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Added {
@@ -81,13 +130,20 @@ pub(super) struct Buffer {
     lines: VecDeque<Line>,
     limit: usize,
     batch_size: usize,
+    /// Lines of the batch that is being written.
+    in_flight: usize,
     dropped: u64,
 }
 
 impl Buffer {
     /// Holds up to `limit` lines, and hands out `batch_size` at a time.
     pub(super) fn new(encoding: Encoding, limit: usize, batch_size: usize) -> Self {
-        Self { encoding, lines: VecDeque::new(), limit, batch_size, dropped: 0 }
+        Self { encoding, lines: VecDeque::new(), limit, batch_size, in_flight: 0, dropped: 0 }
+    }
+
+    /// How points are encoded now.
+    pub(super) fn encoding(&self) -> &Encoding {
+        &self.encoding
     }
 
     /// Changes the encoding of later points, with the same routing tags as before; queued lines stay as they are.
@@ -131,45 +187,60 @@ impl Buffer {
         Added { lines: ends.len(), bytes: start, ..added }
     }
 
-    /// Removes the oldest lines whose route is not blocked: at most a batch, of one route. `None` when there are none.
-    pub(super) fn take_batch(&mut self, blocked: &BTreeSet<Route>) -> Option<Batch> {
-        let route = Arc::clone(&self.lines.iter().find(|line| !blocked.contains(&line.route))?.route);
-        if self.encoding.route.is_empty() {
+    /// Hands out the oldest lines that are not blocked: at most a batch, of one route. `None` when there are none. One batch at a
+    /// time: it counts until it is settled or put back.
+    pub(super) fn take_batch(&mut self, blocked: &Blocked) -> Option<Batch> {
+        let route = Arc::clone(&self.lines.iter().find(|line| !blocked.has(line))?.route);
+        let lines: Vec<Bytes> = if self.encoding.route.is_empty() && blocked.is_empty() {
             let n = self.batch_size.min(self.lines.len());
-            return Some(Batch { route, lines: self.lines.drain(..n).map(|line| line.text).collect() });
-        }
-        let mut lines = Vec::new();
-        self.lines.retain_mut(|line| {
-            let is_taken = lines.len() < self.batch_size && line.route == route;
-            if is_taken {
-                lines.push(std::mem::take(&mut line.text));
-            }
-            !is_taken
-        });
+            self.lines.drain(..n).map(|line| line.text).collect()
+        } else {
+            let mut lines = Vec::new();
+            self.lines.retain_mut(|line| {
+                let is_taken = lines.len() < self.batch_size && line.route == route && !blocked.has(line);
+                if is_taken {
+                    lines.push(std::mem::take(&mut line.text));
+                }
+                !is_taken
+            });
+            lines
+        };
+        self.in_flight = lines.len();
         Some(Batch { route, lines })
     }
 
-    /// Puts lines back at the front, in order.
+    /// The batch that was handed out is done with.
+    pub(super) fn settle(&mut self) {
+        self.in_flight = 0;
+    }
+
+    /// Puts lines of the batch that was handed out back at the front, in order; the others are done with.
     pub(super) fn put_back(&mut self, batch: Batch) {
         for text in batch.lines.into_iter().rev() {
             self.lines.push_front(Line { text, route: Arc::clone(&batch.route) });
         }
+        self.in_flight = 0;
         self.keep_to_limit();
     }
 
     fn keep_to_limit(&mut self) {
-        let excess = self.lines.len().saturating_sub(self.limit);
+        let excess = self.held().saturating_sub(self.limit).min(self.lines.len());
         self.lines.drain(..excess);
         self.dropped += excess as u64;
     }
 
-    /// Whether a whole batch is queued, without counting blocked routes.
-    pub(super) fn has_batch(&self, blocked: &BTreeSet<Route>) -> bool {
+    /// Whether a whole batch is queued, without counting what is blocked.
+    pub(super) fn has_batch(&self, blocked: &Blocked) -> bool {
         let n_open = match blocked.is_empty() {
             true => self.lines.len(),
-            false => self.lines.iter().filter(|line| !blocked.contains(&line.route)).count(),
+            false => self.lines.iter().filter(|line| !blocked.has(line)).count(),
         };
         n_open >= self.batch_size
+    }
+
+    /// How many lines there are, with those of the batch that is being written.
+    pub(super) fn held(&self) -> usize {
+        self.lines.len() + self.in_flight
     }
 
     /// How many lines are queued.
@@ -198,7 +269,7 @@ mod tests {
 
     fn take(buffer: &mut Buffer) -> Batch {
         buffer
-            .take_batch(&BTreeSet::new())
+            .take_batch(&Blocked::default())
             .unwrap_or_else(|| Batch { route: Route::from([]), lines: Vec::new() })
     }
 
@@ -214,10 +285,10 @@ mod tests {
     fn hands_out_batches_in_order() {
         let mut buffer = buffer(10, 2);
         assert_eq!(buffer.extend(points(0..3)).lines, 3);
-        assert!(buffer.has_batch(&BTreeSet::new()));
+        assert!(buffer.has_batch(&Blocked::default()));
         assert_eq!(times(&take(&mut buffer)), [0, 1]);
         assert_eq!(times(&take(&mut buffer)), [2]);
-        assert!(buffer.take_batch(&BTreeSet::new()).is_none());
+        assert!(buffer.take_batch(&Blocked::default()).is_none());
         assert_eq!(buffer.dropped(), 0);
     }
 
@@ -226,13 +297,22 @@ mod tests {
         let mut buffer = buffer(4, 2);
         buffer.extend(points(0..6));
         assert_eq!((buffer.len(), buffer.dropped()), (4, 2));
+        // A batch that is being written counts, and cannot be taken out of the middle of that.
         let batch = take(&mut buffer);
         assert_eq!(times(&batch), [2, 3]);
         buffer.extend(points(6..8));
+        assert_eq!((buffer.held(), buffer.dropped()), (4, 4));
         buffer.put_back(batch);
-        assert_eq!((buffer.len(), buffer.dropped()), (4, 4));
-        assert_eq!(times(&take(&mut buffer)), [4, 5]);
+        assert_eq!((buffer.held(), buffer.dropped()), (4, 4));
+        assert_eq!(times(&take(&mut buffer)), [2, 3]);
+        buffer.settle();
         assert_eq!(times(&take(&mut buffer)), [6, 7]);
+        buffer.extend(points(8..18));
+        assert_eq!((buffer.held(), buffer.len(), buffer.dropped()), (4, 2, 12));
+        // Fewer than are being written.
+        buffer.resize(1, 2);
+        buffer.extend(points(18..20));
+        assert_eq!((buffer.held(), buffer.len()), (2, 0));
     }
 
     #[test]
@@ -266,12 +346,12 @@ mod tests {
             Cow::Owned(point)
         }));
         let route = |db: Option<&str>| Route::from([db.map(str::to_owned), Some("p".to_owned())]);
-        let mut blocked = BTreeSet::new();
+        let mut blocked = Blocked::default();
         let first = buffer.take_batch(&blocked).unwrap();
         assert_eq!((&first.route, times(&first)), (&route(Some("a")), vec![0, 3, 5]));
         assert_eq!(first.lines[0], "m,rp=p f=0i 0\n", "`db` is left out and `rp` is not");
         buffer.put_back(first);
-        blocked.insert(route(Some("a")));
+        blocked.block_route(&route(Some("a")));
         assert!(buffer.has_batch(&blocked));
         let second = buffer.take_batch(&blocked).unwrap();
         assert_eq!((&second.route, times(&second)), (&route(Some("b")), vec![1]));
@@ -281,6 +361,32 @@ mod tests {
         assert!(buffer.take_batch(&blocked).is_none());
         assert_eq!(times(&take(&mut buffer)), [0, 3, 5], "in their order, once the route is not blocked");
         assert_eq!(times(&take(&mut buffer)), [6]);
+    }
+
+    #[rstest::rstest]
+    #[case("m f=1i 1\n", "m")]
+    #[case("m,t=a f=1i 1\n", "m")]
+    #[case("a\\ b\\,c,t=a f=1i\n", "a\\ b\\,c")]
+    #[case("a\\\\ f=1i\n", "a\\\\")]
+    fn a_line_begins_with_its_measurement(#[case] line: &'static str, #[case] expected: &str) {
+        assert_eq!(measurement(&Bytes::from(line)), expected);
+    }
+
+    #[test]
+    fn a_blocked_measurement_waits_and_the_others_do_not() {
+        let mut buffer = buffer(100, 3);
+        buffer.extend((0..8).map(|i| {
+            let name = if i % 2 == 0 { "bad" } else { "good" };
+            Cow::Owned(Point::new(name, Timestamp(i)).field("f", i))
+        }));
+        let (mut blocked, route) = (Blocked::default(), Route::from([]));
+        blocked.block_measurements(&route, &[Bytes::from("bad,t=x f=1i 1\n")]);
+        assert!(!blocked.is_empty() && buffer.has_batch(&blocked));
+        assert_eq!(times(&buffer.take_batch(&blocked).unwrap()), [1, 3, 5]);
+        buffer.settle();
+        assert!(!buffer.has_batch(&blocked), "one is left that is not blocked");
+        assert!(blocked.open(&route) && blocked.is_empty() && !blocked.open(&route));
+        assert_eq!(times(&take(&mut buffer)), [0, 2, 4]);
     }
 
     #[test]

@@ -1,85 +1,170 @@
 //! Delivers one batch: finds out which lines are stored, which are rejected for good, and which have to be retried.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::batch::Batch;
-use super::{Answer, Output, shortened};
+use super::batch::{Batch, measurement};
+use super::{Answer, Blame, Output, shortened};
 use crate::service::telemetry::OutputCounts;
 
-/// When this many lines of a batch are rejected one by one and none is stored, the cause is not the lines.
-const MAX_REJECTED_OF_A_BATCH: usize = 8;
+/// When so many lines were rejected one by one, none is stored, and no answer says that it is for the lines, no more of the
+/// measurements that they have are tried.
+const MAX_DOUBTED: usize = 8;
 
 /// How a delivery went.
 pub(super) enum Delivery {
-    Done,
-    /// `rest` is to be retried.
-    Unfinished {
-        rest: Vec<Bytes>,
-        failure: Failure,
+    Done {
+        /// How many lines the other side has.
+        stored: u64,
     },
+    /// `rest` is to be retried.
+    Unfinished { rest: Vec<Bytes>, failure: Failure },
 }
 
 /// Why something could not be delivered; see [`Answer::Retry`].
 pub(super) struct Failure {
     pub(super) reason: String,
     pub(super) after: Option<Duration>,
-    pub(super) route_only: bool,
+    pub(super) scope: Scope,
 }
 
-/// Writes a batch; one that is rejected is halved until the bad lines stand alone.
+/// What a failure is about, from all to little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// The output, whatever the lines are.
+    Output,
+    /// The route of the batch.
+    Route,
+    /// The measurements of the lines that are left.
+    Measurements,
+}
+
+/// Writes a batch; one that is rejected is halved until the bad lines stand alone, unless the answer names them.
 ///
 /// Those are dropped and counted. Lines that were already stored and are sent again with a half change nothing on the
 /// server: same series, same time.
+///
+/// Where the answers say nothing of lines, a server that rejects everything may have another reason: then nothing is dropped,
+/// unless it `is_trusted`, because it has just stored other lines.
 pub(super) async fn deliver(
     output: &mut dyn Output,
     counts: &OutputCounts,
-    Batch { route, lines: batch }: Batch,
+    Batch { route, lines }: Batch,
+    is_trusted: bool,
 ) -> Delivery {
-    // What is left to write, as ranges of the batch; the last one is next.
-    let mut pending: Vec<_> = std::iter::once(0..batch.len()).collect();
-    let (mut rejected, mut stored) = (Vec::new(), 0);
-    let mut why = String::new();
-    while let Some(range) = pending.pop() {
-        match output.write(&route, &batch[range.clone()]).await {
+    let pending = vec![(0..lines.len()).collect()];
+    let mut course = Course { lines, pending, takes: is_trusted, ..Course::default() };
+    while let Some(part) = course.next() {
+        let text: Vec<Bytes> = part.iter().map(|i| course.lines[*i].clone()).collect();
+        match output.write(&route, &text).await {
             Answer::Stored { dropped, reason } => {
-                stored += range.len();
-                let written = (range.len() as u64).saturating_sub(dropped);
-                counts.add(&counts.written, written);
+                course.store((part.len() as u64).saturating_sub(dropped));
                 counts.add(&counts.rejected, dropped);
                 if dropped > 0 {
                     tracing::error!(dropped, reason, "the server dropped points for good");
                 }
             }
-            Answer::Rejected(_) if range.len() > 1 => {
-                let middle = range.start + range.len() / 2;
-                pending.push(middle..range.end);
-                pending.push(range.start..middle);
-            }
-            Answer::Rejected(reason) => {
-                why = reason;
-                rejected.push(range.start);
-                if stored == 0 && rejected.len() >= MAX_REJECTED_OF_A_BATCH {
-                    let reason = format!("every line is rejected, so the lines are not the cause: {why}");
-                    let failure = Failure { reason, after: None, route_only: true };
-                    return Delivery::Unfinished { rest: batch, failure };
-                }
-            }
+            Answer::Rejected { reason, blame } => course.reject(part, reason, blame),
             Answer::Retry { reason, after, route_only } => {
-                pending.push(range);
-                let mut rest: Vec<usize> = pending.into_iter().flatten().chain(rejected).collect();
-                rest.sort_unstable();
-                let rest = rest.into_iter().map(|i| batch[i].clone()).collect();
-                return Delivery::Unfinished { rest, failure: Failure { reason, after, route_only } };
+                course.pending.push(part);
+                let scope = if route_only { Scope::Route } else { Scope::Output };
+                return course.end(counts, Some(Failure { reason, after, scope }));
             }
         }
     }
-    if let Some(&first) = rejected.first() {
-        counts.add(&counts.rejected, rejected.len() as u64);
-        let line = String::from_utf8_lossy(&batch[first]);
-        let line = shortened(line.trim_end());
-        tracing::error!(dropped = rejected.len(), reason = why, line, "the server rejected points for good");
+    let failure = (!course.doubted.is_empty()).then(|| {
+        let why = &course.why;
+        let reason = format!("every line is rejected, so the lines are not the cause: {why}");
+        Failure { reason, after: None, scope: Scope::Measurements }
+    });
+    course.end(counts, failure)
+}
+
+/// A delivery under way. Lines are numbered as in the batch.
+#[derive(Default)]
+struct Course {
+    lines: Vec<Bytes>,
+    /// What is left to write, in parts; the last one is next.
+    pending: Vec<Vec<usize>>,
+    /// Rejected for good, with the reason.
+    rejected: Vec<(usize, String)>,
+    /// Rejected one by one, by answers that say nothing of lines, while nothing was stored.
+    doubted: Vec<usize>,
+    /// Not tried, because others of their measurement are doubted.
+    aside: Vec<usize>,
+    /// The reason of the last doubt.
+    why: String,
+    /// The other side stores lines.
+    takes: bool,
+    stored: u64,
+}
+
+impl Course {
+    /// The part to write now.
+    fn next(&mut self) -> Option<Vec<usize>> {
+        loop {
+            let mut part = self.pending.pop()?;
+            if self.doubted.len() >= MAX_DOUBTED {
+                let doubted: BTreeSet<Bytes> =
+                    self.doubted.iter().map(|i| measurement(&self.lines[*i])).collect();
+                let is_doubted = |i: &mut usize| doubted.contains(&measurement(&self.lines[*i]));
+                self.aside.extend(part.extract_if(.., is_doubted));
+            }
+            if !part.is_empty() {
+                return Some(part);
+            }
+        }
     }
-    Delivery::Done
+
+    fn store(&mut self, n: u64) {
+        self.stored += n;
+        self.takes = true;
+        // So it was the lines.
+        let why = &self.why;
+        self.rejected.extend(self.doubted.drain(..).map(|i| (i, why.clone())));
+        self.pending.push(std::mem::take(&mut self.aside));
+    }
+
+    fn reject(&mut self, part: Vec<usize>, reason: String, blame: Blame) {
+        match (blame, part.as_slice()) {
+            (Blame::Lines(bad), _) if !bad.is_empty() => {
+                let (bad, rest): (Vec<_>, Vec<_>) =
+                    part.into_iter().enumerate().partition(|(n, _)| bad.contains(n));
+                self.rejected.extend(bad.into_iter().map(|(_, i)| (i, reason.clone())));
+                self.pending.push(rest.into_iter().map(|(_, i)| i).collect());
+            }
+            (Blame::Unknown, [i]) if !self.takes => {
+                self.doubted.push(*i);
+                self.why = reason;
+            }
+            (_, [i]) => self.rejected.push((*i, reason)),
+            _ => {
+                let (first, second) = part.split_at(part.len() / 2);
+                self.pending.extend([second.to_vec(), first.to_vec()]);
+            }
+        }
+    }
+
+    /// Counts and shows what is rejected for good.
+    fn end(self, counts: &OutputCounts, failure: Option<Failure>) -> Delivery {
+        counts.add(&counts.written, self.stored);
+        counts.add(&counts.rejected, self.rejected.len() as u64);
+        let mut shown: BTreeMap<Bytes, (usize, usize)> = BTreeMap::new();
+        for (n, (i, _)) in self.rejected.iter().enumerate() {
+            shown.entry(measurement(&self.lines[*i])).or_insert((n, 0)).1 += 1;
+        }
+        for (first, dropped) in shown.into_values() {
+            let (i, reason) = &self.rejected[first];
+            let line = String::from_utf8_lossy(&self.lines[*i]);
+            let line = shortened(line.trim_end());
+            tracing::error!(dropped, reason, line, "the server rejected points for good");
+        }
+        let Some(failure) = failure else { return Delivery::Done { stored: self.stored } };
+        let mut rest: Vec<usize> =
+            self.pending.into_iter().flatten().chain(self.doubted).chain(self.aside).collect();
+        rest.sort_unstable();
+        Delivery::Unfinished { rest: rest.into_iter().map(|i| self.lines[i].clone()).collect(), failure }
+    }
 }

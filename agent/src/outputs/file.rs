@@ -13,6 +13,7 @@ use super::{Answer, Output, OutputPlugin, gzip};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
 use crate::outputs::batch::Encoding;
+use crate::service::off_thread;
 use crate::service::rotation::{RotatingFile, Rotation};
 
 /// The section `[[outputs.file]]`.
@@ -103,17 +104,47 @@ impl Packing {
     }
 }
 
+/// A write that takes longer than this is said to hang.
+const HANG_LIMIT: Duration = Duration::from_secs(10);
+
 /// Appends every line to one file.
 ///
 /// A section with several files becomes as many outputs: when one cannot be written to, the others do not get lines twice.
 pub(crate) struct File {
+    appender: Appender,
+    format: Format,
+    /// Opened at the first write, and again after a failed one and after a reload.
+    file: Option<RotatingFile>,
+}
+
+/// Where lines go, and in which form.
+#[derive(Clone)]
+struct Appender {
     /// `None` is the standard output.
     path: Option<PathBuf>,
     rotation: Rotation,
     packing: Packing,
-    format: Format,
-    /// Opened at the first write, and again after a failed one.
-    file: Option<RotatingFile>,
+}
+
+impl Appender {
+    /// Appends lines; `file` is open if it was before. The reader of a pipe, or a disk, can have this wait for ever.
+    fn append(&self, file: &mut Option<RotatingFile>, lines: &[Bytes]) -> io::Result<()> {
+        let packed = self.packing.pack(lines.concat());
+        let Some(path) = &self.path else {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(&packed)?;
+            return stdout.flush();
+        };
+        let file = match file {
+            Some(file) => file,
+            none => none.insert(RotatingFile::open(path, self.rotation)?),
+        };
+        file.write_all(&packed)?;
+        if let Some(error) = file.take_problem() {
+            tracing::warn!(path = %path.display(), %error, "cannot rotate the file; still appending to it");
+        }
+        Ok(())
+    }
 }
 
 impl File {
@@ -137,26 +168,8 @@ impl File {
         };
         let files = if options.files.is_empty() { Options::default().files } else { options.files };
         let path = |name: String| (name != "stdout").then(|| PathBuf::from(name));
-        let file = |name| Self { path: path(name), rotation, packing, format, file: None };
-        Ok(files.into_iter().map(file).collect())
-    }
-
-    fn append(&mut self, lines: &[Bytes]) -> io::Result<()> {
-        let packed = self.packing.pack(lines.concat());
-        let Some(path) = &self.path else {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(&packed)?;
-            return stdout.flush();
-        };
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(RotatingFile::open(path, self.rotation)?),
-        };
-        file.write_all(&packed)?;
-        if let Some(error) = file.take_problem() {
-            tracing::warn!(path = %path.display(), %error, "cannot rotate the file; still appending to it");
-        }
-        Ok(())
+        let appender = |name| Appender { path: path(name), rotation, packing };
+        Ok(files.into_iter().map(|name| Self { appender: appender(name), format, file: None }).collect())
     }
 }
 
@@ -170,7 +183,7 @@ impl OutputPlugin for Options {
 #[async_trait::async_trait]
 impl Output for File {
     fn place(&self) -> String {
-        self.path.as_ref().map_or("stdout".into(), |path| path.display().to_string())
+        self.appender.path.as_ref().map_or("stdout".into(), |path| path.display().to_string())
     }
 
     fn encoding(&self) -> Encoding {
@@ -178,12 +191,29 @@ impl Output for File {
     }
 
     async fn write(&mut self, _route: &[Option<String>], lines: &[Bytes]) -> Answer {
-        match self.append(lines) {
-            Ok(()) => Answer::STORED,
-            Err(error) => {
-                self.file = None;
-                Answer::retry(format!("cannot write to {}: {error}", self.place()))
+        let (appender, mut file, lines) = (self.appender.clone(), self.file.take(), lines.to_vec());
+        let mut write = off_thread::spawn(move || {
+            let result = appender.append(&mut file, &lines);
+            (file, result)
+        });
+        let done = tokio::time::timeout(HANG_LIMIT, off_thread::finished(&mut write)).await;
+        let (file, result) = match done {
+            Ok(done) => done,
+            Err(_) => {
+                tracing::error!(
+                    to = self.place(),
+                    since = ?HANG_LIMIT,
+                    "a write hangs: its reader or its disk has stopped; points are kept up to `metric_buffer_limit`"
+                );
+                off_thread::finished(write).await
             }
+        };
+        match result {
+            Ok(()) => {
+                self.file = file;
+                Answer::STORED
+            }
+            Err(error) => Answer::retry(format!("cannot write to {}: {error}", self.place())),
         }
     }
 }
@@ -295,6 +325,29 @@ mod tests {
     fn rejects_what_it_cannot_do(#[case] options: Options, #[case] expected: &str) {
         let error = File::each(options).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.starts_with(expected), "{error}");
+    }
+
+    /// A pipe that nobody reads: it cannot even be opened.
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_hangs_holds_up_nothing_and_is_said_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let [fifo, log] = ["fifo", "log"].map(|name| directory.path().join(name));
+        let _log = crate::service::logging::to_file(&log);
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let mut output = outputs(std::slice::from_ref(&fifo)).remove(0);
+        let batch = lines(&["x"]);
+        let mut write = output.write(&[], &batch);
+        assert!(tokio::time::timeout(Duration::ZERO, &mut write).await.is_err(), "this thread goes on");
+        tokio::time::advance(HANG_LIMIT * 3).await;
+        assert!(tokio::time::timeout(Duration::ZERO, &mut write).await.is_err());
+        let read = off_thread::spawn(move || fs::read_to_string(fifo));
+        // The reader ends when the writer does.
+        assert_eq!((&mut write).await, Answer::STORED);
+        drop(write);
+        drop(output);
+        assert_eq!(read.await.unwrap().unwrap(), "x\n");
+        let log = fs::read_to_string(log).unwrap();
+        assert_eq!(log.matches("a write hangs").count(), 1, "{log}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::answer::{Api, Meaning};
-use super::servers::{self, Credentials, Reach, Server, Servers};
+use super::servers::{self, Credentials, LocalAddress, Reach, Server, Servers};
 use super::udp::Udp;
 use super::{Answer, Output, OutputPlugin, shortened};
 use crate::line_protocol::Format;
@@ -151,9 +151,9 @@ impl Influxdb {
             keeps_query: false,
         };
         let mut peers: Vec<Peer> = reach.servers(&http)?.into_iter().map(Peer::Http).collect();
-        let local = servers::local_address(&options.local_address)?;
+        let local = LocalAddress::new(&options.local_address)?;
         for url in &udp {
-            peers.push(Peer::Udp(Udp::new(url, local)?));
+            peers.push(Peer::Udp(Udp::new(url, local.clone())?));
         }
         let max_line_bytes = if udp.is_empty() { 0 } else { options.udp_payload as usize };
         let route = [
@@ -213,7 +213,7 @@ impl<'a> Target<'a> {
     }
 
     async fn create_database(&self, server: &Server) -> Result<(), String> {
-        let reply = server.post("query", &[("q", &self.statement())]).await?;
+        let reply = server.post_form("query", &[("q", &self.statement())]).await?;
         // The error of a statement comes in the body of a successful response.
         match reply.error() {
             None if reply.status.is_success() => Ok(()),
@@ -222,7 +222,7 @@ impl<'a> Target<'a> {
     }
 
     /// One write to one server; a missing database is created on the way.
-    async fn write(&self, server: &Server, body: &Bytes) -> Answer {
+    async fn write(&self, server: &Server, body: &Bytes, lines: &[Bytes]) -> Answer {
         let url = server.shown();
         let retry_route = |reason: String| Answer::Retry { reason, after: None, route_only: true };
         let mut created = false;
@@ -231,7 +231,7 @@ impl<'a> Target<'a> {
                 Ok(reply) => reply,
                 Err(error) => return Answer::retry(format!("{url}: {error}")),
             };
-            match reply.meaning(Api::V1) {
+            match reply.meaning(Api::V1, lines) {
                 Meaning::Answer(answer) => return answer.at(url),
                 Meaning::Missing(reason) if self.options.skip_database_creation || created => {
                     return retry_route(format!("{url}: {reason}; create it there: {}", self.statement()));
@@ -319,7 +319,7 @@ impl Output for Influxdb {
         let mut round = self.peers.round();
         while let Some(peer) = round.next() {
             let answer = match peer {
-                Peer::Http(server) => target.write(server, &body).await,
+                Peer::Http(server) => target.write(server, &body, lines).await,
                 Peer::Udp(udp) => udp.write(lines).await,
             };
             if let Some(answer) = round.settle(answer) {

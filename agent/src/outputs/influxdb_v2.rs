@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::answer::{Api, Meaning};
 use super::servers::{self, Credentials, Reach, Server, Servers};
-use super::{Answer, Output, OutputPlugin};
+use super::{Answer, Blame, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
@@ -111,11 +111,6 @@ impl InfluxdbV2 {
             let what = "needs `rate_limit_period`, the period that it applies to, such as \"1m\"";
             return Err(OptionError::new("rate_limit", what));
         }
-        // The message must not contain it: it is a secret.
-        let token = HeaderValue::from_str(&format!("Token {}", options.token.expose()));
-        let mut token = token
-            .map_err(|_| OptionError::new("token", "has characters that no token has, such as a newline"))?;
-        token.set_sensitive(true);
         // Unlike in v1, a header overrides the option.
         let has_user_agent =
             options.http_headers.keys().any(|name| name.eq_ignore_ascii_case(USER_AGENT.as_str()));
@@ -126,7 +121,7 @@ impl InfluxdbV2 {
             http_proxy: &options.http_proxy,
             local_address: &options.local_address,
             tls: &options.tls,
-            credentials: Credentials::Token(token),
+            credentials: credentials(&options.token)?,
             is_gzip: options.content_encoding == "gzip",
             keeps_query: true,
         };
@@ -134,6 +129,21 @@ impl InfluxdbV2 {
         let rate_limit = RateLimit::new(options.rate_limit, options.rate_limit_period);
         Ok(Self { options, servers, rate_limit })
     }
+}
+
+/// How a token is sent; without one nothing is.
+fn credentials(token: &Secret) -> Result<Credentials, OptionError> {
+    // A file or a variable that it comes from may end in a newline.
+    let token = token.expose().trim();
+    if token.is_empty() {
+        return Ok(Credentials::None);
+    }
+    // The message must not contain it: it is a secret.
+    let value = HeaderValue::from_str(&format!("Token {token}"));
+    let mut value = value
+        .map_err(|_| OptionError::new("token", "has characters that no token has, such as a newline"))?;
+    value.set_sensitive(true);
+    Ok(Credentials::Token(value))
 }
 
 impl OutputPlugin for Options {
@@ -173,7 +183,8 @@ impl Output for InfluxdbV2 {
     async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
         let bytes = lines.iter().map(|line| line.len() as u64).sum();
         if lines.len() > 1 && self.rate_limit.exceeds(bytes) {
-            return Answer::Rejected("more than `rate_limit` allows".into());
+            // A smaller part fits; a single line has a period of its own.
+            return Answer::Rejected { reason: "more than `rate_limit` allows".into(), blame: Blame::Some };
         }
         self.rate_limit.wait_for(bytes).await;
         let bucket = route.first().and_then(Option::as_ref).unwrap_or(&self.options.bucket);
@@ -183,18 +194,19 @@ impl Output for InfluxdbV2 {
         let mut round = self.servers.round();
         while let Some(server) = round.next() {
             let url = server.shown();
-            let answer =
-                match server.write("api/v2/write", &query, &body).await.map(|reply| reply.meaning(Api::V2)) {
-                    Ok(Meaning::Answer(answer)) => answer.at(url),
-                    Ok(Meaning::Missing(reason)) => Answer::Retry {
-                        reason: format!(
-                            "{url}: {reason}; create it there, or check `bucket` and `organization`"
-                        ),
-                        after: None,
-                        route_only: true,
-                    },
-                    Err(error) => Answer::retry(format!("{url}: {error}")),
-                };
+            let answer = match server
+                .write("api/v2/write", &query, &body)
+                .await
+                .map(|reply| reply.meaning(Api::V2, lines))
+            {
+                Ok(Meaning::Answer(answer)) => answer.at(url),
+                Ok(Meaning::Missing(reason)) => Answer::Retry {
+                    reason: format!("{url}: {reason}; create it there, or check `bucket` and `organization`"),
+                    after: None,
+                    route_only: true,
+                },
+                Err(error) => Answer::retry(format!("{url}: {error}")),
+            };
             if let Some(answer) = round.settle(answer) {
                 return answer;
             }

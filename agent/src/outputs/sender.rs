@@ -8,8 +8,8 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
 use super::Output;
-use super::batch::{Batch, Buffer, Route};
-use super::delivery::{Delivery, Failure, deliver};
+use super::batch::{Batch, Blocked, Buffer};
+use super::delivery::{Delivery, Failure, Scope, deliver};
 use crate::clock;
 use crate::options::common::OutputCommon;
 use crate::point::Point;
@@ -32,8 +32,8 @@ pub enum Message {
     Flush,
     /// Continue with other options, after a reload; the buffer is kept.
     Change {
-        /// Replaces the current output, which has the same destination; `None` keeps that one.
-        output: Option<Box<dyn Output>>,
+        /// Replaces the current output, which has the same destination.
+        output: Box<dyn Output>,
         /// The options that every output has.
         common: Box<OutputCommon>,
     },
@@ -51,7 +51,9 @@ enum Due {
 
 /// One output with its buffer: takes points, and delivers them as the other side allows.
 pub struct Sender {
-    output: Box<dyn Output>,
+    /// `None` while it works.
+    output: Option<Box<dyn Output>>,
+    place: String,
     common: OutputCommon,
     buffer: Buffer,
     counts: Arc<OutputCounts>,
@@ -63,14 +65,16 @@ pub struct Sender {
     /// Points that did not fit into a line, since that was last logged.
     too_long: usize,
     too_long_logged: Option<Instant>,
-    /// Routes that failed since the last flush. The next flush tries them again.
-    blocked: BTreeSet<Route>,
+    /// What failed since the last flush. The next flush tries it again.
+    blocked: Blocked,
     dropped_counted: u64,
     /// The end of the backoff after a failure: nothing is written before, unless a flush is requested.
     retry_at: Option<Instant>,
     /// The output is not connected yet.
     is_new: bool,
     is_flush_requested: bool,
+    /// Something was written.
+    has_written: bool,
 }
 
 impl Sender {
@@ -80,7 +84,8 @@ impl Sender {
         let buffer = Buffer::new(output.encoding(), common.metric_buffer_limit, common.metric_batch_size);
         counts.set(&counts.limit, common.metric_buffer_limit as u64);
         Self {
-            output,
+            place: output.place(),
+            output: Some(output),
             common,
             buffer,
             counts,
@@ -89,11 +94,12 @@ impl Sender {
             dropped_logged: 0,
             too_long: 0,
             too_long_logged: None,
-            blocked: BTreeSet::new(),
+            blocked: Blocked::default(),
             dropped_counted: 0,
             retry_at: None,
             is_new: true,
             is_flush_requested: false,
+            has_written: false,
         }
     }
 
@@ -103,7 +109,7 @@ impl Sender {
         let mut flush_at = Instant::now() + self.flush_period();
         loop {
             if std::mem::take(&mut self.is_new) {
-                self.output.connect().await;
+                self.connect(&mut messages).await;
             }
             let max_batches = match self.due(flush_at) {
                 Due::Wait(until) => {
@@ -120,7 +126,7 @@ impl Sender {
                 Due::Flush => {
                     flush_at = Instant::now() + self.flush_period();
                     self.is_flush_requested = false;
-                    self.blocked.clear();
+                    self.blocked = Blocked::default();
                     usize::MAX
                 }
             };
@@ -128,7 +134,7 @@ impl Sender {
             self.flush(max_batches, &mut messages).await;
             self.report_dropped();
         }
-        self.blocked.clear();
+        self.blocked = Blocked::default();
         self.flush(usize::MAX, &mut messages).await;
         self.report_dropped();
         self.buffer.len()
@@ -157,16 +163,44 @@ impl Sender {
                 self.common = *common;
                 self.buffer.resize(self.common.metric_buffer_limit, self.common.metric_batch_size);
                 self.counts.set(&self.counts.limit, self.common.metric_buffer_limit as u64);
-                if let Some(output) = output {
-                    self.buffer.reencode(output.encoding());
-                    self.blocked.clear();
-                    self.output = output;
-                    // What failed with the old options may work with the new ones.
-                    (self.is_new, self.failures, self.retry_at, self.logged) = (true, 0, None, None);
-                }
+                self.buffer.reencode(output.encoding());
+                self.blocked = Blocked::default();
+                // Where a write is under way, that one ends with the output before.
+                (self.place, self.output) = (output.place(), Some(output));
+                // What failed with the old options may work with the new ones.
+                (self.is_new, self.failures, self.retry_at, self.logged) = (true, 0, None, None);
                 self.publish();
             }
         }
+    }
+
+    /// Receives messages while the output works, so that a slow one never delays a gather. With `until_end` the work is given up
+    /// when there will be no more messages.
+    async fn attend<T>(
+        &mut self,
+        messages: &mut Receiver<Message>,
+        until_end: bool,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::pin!(work);
+        let mut is_open = true;
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                received = messages.recv(), if is_open => match received {
+                    Some(message) => self.handle(message),
+                    None if until_end => return None,
+                    None => is_open = false,
+                },
+            }
+        }
+    }
+
+    async fn connect(&mut self, messages: &mut Receiver<Message>) {
+        let Some(mut output) = self.output.take() else { return };
+        // A write does what this does, where it is needed.
+        self.attend(messages, true, output.connect()).await;
+        self.output.get_or_insert(output);
     }
 
     fn flush_period(&self) -> Duration {
@@ -190,58 +224,79 @@ impl Sender {
         self.publish();
     }
 
-    /// Writes up to `max_batches` batches, oldest first, of what is in the buffer at the start. Stops at the first failure; one
-    /// that only affects a route blocks that route until the next flush.
-    ///
-    /// Receives messages meanwhile, so that a slow server never delays a gather.
+    /// Writes up to `max_batches` batches, oldest first, of what is in the buffer at the start. Stops at the first failure of the
+    /// whole output; one that only affects a route or a measurement blocks that one until the next flush.
     async fn flush(&mut self, max_batches: usize, messages: &mut Receiver<Message>) {
         let mut left = self.buffer.len();
-        let (mut has_written, mut failure) = (false, None);
+        let (mut trusted, mut failure) = (BTreeSet::new(), None);
         for _ in 0..max_batches {
             if left == 0 {
                 break;
             }
             let Some(batch) = self.buffer.take_batch(&self.blocked) else { break };
             left = left.saturating_sub(batch.lines.len());
-            let mut arrived = Vec::new();
-            let (route, start) = (Arc::clone(&batch.route), Instant::now());
-            let delivery = {
-                let delivery = deliver(&mut *self.output, &self.counts, batch);
-                tokio::pin!(delivery);
-                loop {
-                    tokio::select! {
-                        delivery = &mut delivery => break delivery,
-                        // A closed channel disables this branch.
-                        Some(more) = messages.recv() => arrived.push(more),
+            let route = Arc::clone(&batch.route);
+            let Some((delivery, is_current)) = self.write(batch, trusted.contains(&route), messages).await
+            else {
+                return;
+            };
+            match delivery {
+                Delivery::Done { stored } => {
+                    self.buffer.settle();
+                    self.wrote(stored);
+                    // It takes lines of this route: what it minds about others are the lines, and they are tried again.
+                    if stored > 0 && trusted.insert(Arc::clone(&route)) && self.blocked.open(&route) {
+                        left = self.buffer.len();
                     }
                 }
-            };
-            self.counts.add(&self.counts.writes, 1);
-            let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.counts.add(&self.counts.write_time_ns, took);
-            match delivery {
-                Delivery::Done => has_written = true,
                 Delivery::Unfinished { rest, failure: failed } => {
-                    self.buffer.put_back(Batch { route: Arc::clone(&route), lines: rest });
-                    // A failure of the whole output is reported rather than one of a single route.
-                    let others_may_work = failed.route_only;
-                    if failure.is_none() || !others_may_work {
-                        failure = Some(failed);
+                    // What failed for the output before says nothing of the one that replaced it meanwhile.
+                    if is_current {
+                        match failed.scope {
+                            Scope::Output => left = 0,
+                            Scope::Route => self.blocked.block_route(&route),
+                            Scope::Measurements => self.blocked.block_measurements(&route, &rest),
+                        }
+                        // A failure of the whole output is reported rather than one of a part.
+                        if failure.as_ref().is_none_or(|other: &Failure| other.scope > failed.scope) {
+                            failure = Some(failed);
+                        }
                     }
-                    if others_may_work {
-                        self.blocked.insert(route);
-                    } else {
-                        left = 0;
-                    }
+                    self.buffer.put_back(Batch { route, lines: rest });
                 }
             }
-            arrived.into_iter().for_each(|message| self.handle(message));
             self.publish();
         }
         match failure {
             Some(failure) => self.failed(failure),
-            None if has_written && self.blocked.is_empty() => self.succeeded(),
+            None if !trusted.is_empty() && self.blocked.is_empty() => self.succeeded(),
             None => {}
+        }
+    }
+
+    /// Writes one batch. The output may be another one afterwards, which the flag says.
+    async fn write(
+        &mut self,
+        batch: Batch,
+        is_trusted: bool,
+        messages: &mut Receiver<Message>,
+    ) -> Option<(Delivery, bool)> {
+        let mut output = self.output.take()?;
+        let (counts, start) = (Arc::clone(&self.counts), Instant::now());
+        let work = deliver(&mut *output, &counts, batch, is_trusted);
+        let delivery = self.attend(messages, false, work).await?;
+        let is_current = self.output.is_none();
+        self.output.get_or_insert(output);
+        counts.add(&counts.writes, 1);
+        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        counts.add(&counts.write_time_ns, took);
+        Some((delivery, is_current))
+    }
+
+    /// Says that it works, once.
+    fn wrote(&mut self, points: u64) {
+        if points > 0 && !std::mem::replace(&mut self.has_written, true) {
+            tracing::info!(to = self.place, points, "first points written");
         }
     }
 
@@ -254,13 +309,13 @@ impl Sender {
         self.logged = None;
     }
 
-    fn failed(&mut self, Failure { reason, after, route_only }: Failure) {
+    fn failed(&mut self, Failure { reason, after, scope }: Failure) {
         self.failures = self.failures.saturating_add(1);
         self.counts.add(&self.counts.failed_writes, 1);
         let now = Instant::now();
         // Other routes, where there are any, keep the flush interval, and the blocked ones are retried with them.
-        let has_others = !self.output.encoding().route.is_empty();
-        if !(route_only && has_others) || after.is_some() {
+        let has_others = !self.buffer.encoding().route.is_empty();
+        if scope == Scope::Output || !has_others || after.is_some() {
             let wait = clock::backoff(self.failures, MIN_BACKOFF, MAX_BACKOFF);
             self.retry_at = Some(now + wait.max(after.unwrap_or_default().min(MAX_RETRY_AFTER)));
         }
@@ -291,14 +346,14 @@ impl Sender {
         }
         if self.too_long > 0 && self.too_long_logged.is_none_or(|at| at.elapsed() >= REMINDER_PERIOD) {
             let dropped = std::mem::take(&mut self.too_long);
-            let limit = self.output.encoding().format.max_line_bytes;
+            let limit = self.buffer.encoding().format.max_line_bytes;
             tracing::error!(dropped, limit, "points with a field that does not fit into a line were dropped");
             self.too_long_logged = Some(Instant::now());
         }
     }
 
     fn publish(&mut self) {
-        self.counts.set(&self.counts.waiting, self.buffer.len() as u64);
+        self.counts.set(&self.counts.waiting, self.buffer.held() as u64);
         let dropped = self.buffer.dropped();
         self.counts.add(&self.counts.overflowed, dropped - self.dropped_counted);
         self.dropped_counted = dropped;

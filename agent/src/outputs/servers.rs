@@ -3,7 +3,7 @@
 //! Owns clients, URLs and request bodies. The requests themselves are the output's, and the meaning of a response is `answer`'s.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,17 +11,18 @@ use flate2::Compression;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
-use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Proxy, RequestBuilder, Response, StatusCode, Url};
 
 use super::answer::Reply;
 use super::{Answer, gzip};
 use crate::http;
+use crate::http::renewed::RenewedClient;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 
-/// At most this much of a response body is read.
-const MAX_BODY_BYTES: usize = 64 << 10;
+/// At most this much of a response body is read. One that quotes every line of a batch can be as long as the batch.
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// The options that say how servers are reached.
 pub(super) struct Reach<'a> {
@@ -56,16 +57,13 @@ impl Reach<'_> {
     pub(super) fn servers(&self, urls: &[String]) -> Result<Vec<Server>, OptionError> {
         let urls = urls.iter().map(|url| parse(url, self.keeps_query)).collect::<Result<Vec<_>, _>>()?;
         let is_tls = urls.iter().any(|url| url.scheme() == "https");
-        let client = http::build(self.client(is_tls)?, "urls")?;
+        let client = self.client(is_tls, None)?;
         let headers = self.headers()?;
         let server = |url: Url| {
             let (client, base) = if url.scheme() == "unix" {
-                let client = self.client(false)?.unix_socket(url.path());
                 // The name is for the `Host` header; the socket alone says where the server is.
-                (
-                    http::build(client, "urls")?,
-                    Url::parse("http://localhost").map_err(|error| no_url(url.as_str(), &error))?,
-                )
+                let base = Url::parse("http://localhost").map_err(|error| no_url(url.as_str(), &error))?;
+                (self.client(false, Some(url.path().to_owned()))?, base)
             } else {
                 (client.clone(), url.clone())
             };
@@ -81,18 +79,32 @@ impl Reach<'_> {
         urls.into_iter().map(server).collect()
     }
 
-    fn client(&self, is_tls: bool) -> Result<ClientBuilder, OptionError> {
-        let mut client = http::client(self.tls, is_tls)?.timeout(self.timeout);
-        if let Some(address) = local_address(self.local_address)? {
-            client = client.local_address(address.ip());
-        }
-        if self.http_proxy.is_empty() {
-            // The variables http_proxy, https_proxy and no_proxy apply.
-            return Ok(client);
-        }
+    fn client(&self, is_tls: bool, socket: Option<String>) -> Result<RenewedClient, OptionError> {
+        let local = LocalAddress::new(self.local_address)?;
         // The URL may have a password in it.
         let wrong = |_| OptionError::new("http_proxy", "is no URL of a proxy: write it as http://host:3128");
-        Ok(client.proxy(Proxy::all(self.http_proxy).map_err(wrong)?))
+        let proxy = match self.http_proxy {
+            // The variables http_proxy, https_proxy and no_proxy apply.
+            "" => None,
+            url => Some(Proxy::all(url).map_err(wrong)?),
+        };
+        let (tls, timeout) = (self.tls.clone(), self.timeout);
+        let files = if is_tls { self.tls.clone() } else { Tls::default() };
+        let is_late = local.is_name();
+        if is_late {
+            // What else there is to be said is said at the start.
+            http::build(http::client(&tls, is_tls)?, "urls")?;
+        }
+        RenewedClient::new(&files, is_late, move || {
+            let mut client = http::client(&tls, is_tls)?.timeout(timeout).local_address(local.resolve()?);
+            if let Some(proxy) = proxy.clone() {
+                client = client.proxy(proxy);
+            }
+            if let Some(path) = &socket {
+                client = client.unix_socket(path.as_str());
+            }
+            http::build(client, "urls")
+        })
     }
 
     /// The configured headers; they override the agent's own.
@@ -118,7 +130,7 @@ impl Reach<'_> {
 
 /// One server and how to reach it.
 pub(super) struct Server {
-    client: Client,
+    client: RenewedClient,
     shown: String,
     /// What its endpoints' names are added to.
     base: Url,
@@ -143,7 +155,7 @@ impl Server {
         query: &[(&str, &str)],
         body: &Bytes,
     ) -> Result<Reply, String> {
-        let request = self.client.post(self.endpoint(endpoint, query));
+        let request = self.client.get().await?.post(self.endpoint(endpoint, query));
         let mut request = request.header(CONTENT_TYPE, "text/plain; charset=utf-8").body(body.clone());
         if self.is_gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
@@ -151,12 +163,13 @@ impl Server {
         reply(self.send(request).await?).await
     }
 
-    /// Sends a request that consists of its query alone.
+    /// Sends a form. Proxies refuse a request without a body.
     ///
     /// # Errors
     /// Why there is no response.
-    pub(super) async fn post(&self, endpoint: &str, query: &[(&str, &str)]) -> Result<Reply, String> {
-        reply(self.send(self.client.post(self.endpoint(endpoint, query))).await?).await
+    pub(super) async fn post_form(&self, endpoint: &str, form: &[(&str, &str)]) -> Result<Reply, String> {
+        let request = self.client.get().await?.post(self.endpoint(endpoint, &[])).form(form);
+        reply(self.send(request).await?).await
     }
 
     /// The version that the server reports.
@@ -164,7 +177,7 @@ impl Server {
     /// # Errors
     /// Why it cannot be reached, or does not look like an InfluxDB.
     pub(super) async fn ping(&self) -> Result<String, String> {
-        let response = self.send(self.client.get(self.endpoint("ping", &[]))).await?;
+        let response = self.send(self.client.get().await?.get(self.endpoint("ping", &[]))).await?;
         match header(&response, "x-influxdb-version") {
             Some(version) => Ok(format!("InfluxDB {version}")),
             None if response.status() == StatusCode::NO_CONTENT => Ok("no version given".into()),
@@ -266,21 +279,64 @@ impl<S> Round<'_, S> {
     }
 }
 
-/// The address to send from: a name or an address, with or without a port; `None` when the option is unset.
-pub(super) fn local_address(text: &str) -> Result<Option<SocketAddr>, OptionError> {
-    if text.is_empty() {
-        return Ok(None);
+/// The address to send from: an address or a name, with or without a port.
+#[derive(Clone, Debug)]
+pub(super) enum LocalAddress {
+    /// The system's choice.
+    Any,
+    Address(SocketAddr),
+    /// Looked up when it is needed, which can take long.
+    Name(String),
+}
+
+impl LocalAddress {
+    /// # Errors
+    /// It can be neither.
+    pub(super) fn new(text: &str) -> Result<Self, OptionError> {
+        if text.is_empty() {
+            return Ok(Self::Any);
+        }
+        let address = text.parse().map(|ip: IpAddr| SocketAddr::from((ip, 0))).or_else(|_| text.parse());
+        if let Ok(address) = address {
+            return Ok(Self::Address(address));
+        }
+        let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        // What ends in a number is a mistyped address.
+        let is_number = host.rsplit('.').next().is_none_or(|last| last.bytes().all(|c| c.is_ascii_digit()));
+        if is_number || !host.chars().all(is_name) {
+            return Err(Self::wrong(text));
+        }
+        Ok(Self::Name(text.to_owned()))
     }
-    let found = match text.parse::<std::net::IpAddr>() {
-        Ok(ip) => Some(SocketAddr::from((ip, 0))),
-        Err(_) => text
-            .to_socket_addrs()
-            .or_else(|_| (text, 0).to_socket_addrs())
-            .ok()
-            .and_then(|mut all| all.next()),
-    };
-    let what = || format!("`{text}` is not an address of this host: write it as 192.0.2.1");
-    found.map(Some).ok_or_else(|| OptionError::local("local_address", what()))
+
+    fn wrong(text: &str) -> OptionError {
+        let what = format!("`{text}` is not an address of this host: write it as 192.0.2.1");
+        OptionError::new("local_address", what)
+    }
+
+    fn is_name(&self) -> bool {
+        matches!(self, Self::Name(_))
+    }
+
+    /// With its port, which is 0 where none is given; may block.
+    ///
+    /// # Errors
+    /// The name has no address.
+    pub(super) fn resolve_socket(&self) -> Result<Option<SocketAddr>, OptionError> {
+        let text = match self {
+            Self::Any => return Ok(None),
+            Self::Address(address) => return Ok(Some(*address)),
+            Self::Name(text) => text,
+        };
+        let found = text.to_socket_addrs().or_else(|_| (text.as_str(), 0).to_socket_addrs());
+        let found = found.ok().and_then(|mut all| all.next());
+        found.map(Some).ok_or_else(|| Self::wrong(text))
+    }
+
+    fn resolve(&self) -> Result<Option<IpAddr>, OptionError> {
+        Ok(self.resolve_socket()?.map(|address| address.ip()))
+    }
 }
 
 fn parse(text: &str, keeps_query: bool) -> Result<Url, OptionError> {
@@ -427,7 +483,22 @@ mod tests {
     #[case("::1", Some("[::1]:0"))]
     #[case("", None)]
     fn reads_local_addresses(#[case] text: &str, #[case] expected: Option<&str>) {
-        assert_eq!(local_address(text).unwrap(), expected.map(|address| address.parse().unwrap()));
+        let local = LocalAddress::new(text).unwrap();
+        let expected = expected.map(|address| address.parse().unwrap());
+        assert_eq!((local.is_name(), local.resolve_socket().unwrap()), (false, expected));
+    }
+
+    /// Looking it up can take long: that is for the first request to wait for.
+    #[rstest]
+    #[case("no-such-host.invalid")]
+    #[case("no-such-host.invalid:9")]
+    #[tokio::test]
+    async fn a_name_as_local_address_is_looked_up_by_the_first_request(#[case] text: &str) {
+        let (headers, tls) = (BTreeMap::new(), Tls::default());
+        let reach = Reach { local_address: text, ..reach(&headers, &tls) };
+        let server = reach.servers(&["http://127.0.0.1:9".to_owned()]).unwrap().remove(0);
+        let error = server.ping().await.unwrap_err();
+        assert!(error.starts_with(&format!("`local_address`: `{text}` is not an address")), "{error}");
     }
 
     #[test]

@@ -3,15 +3,21 @@
 //! Packets are lost silently, so this is for places where that does not matter. The agent only notices that a host cannot be
 //! reached, or that it refused an earlier packet.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Url;
 use tokio::net::UdpSocket;
 
 use super::Answer;
-use super::servers::no_url;
+use super::servers::{LocalAddress, no_url};
 use crate::options::OptionError;
+use crate::service::off_thread;
+
+/// How long names may take to be looked up.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
 
 /// The receiver.
 pub(super) struct Udp {
@@ -20,7 +26,7 @@ pub(super) struct Udp {
     port: u16,
     /// Use only addresses of this family.
     family: Option<Family>,
-    local: Option<SocketAddr>,
+    local: LocalAddress,
     /// Opened at the first write, and again after a failed one, so that the name is resolved again.
     socket: Option<UdpSocket>,
 }
@@ -41,7 +47,7 @@ impl Udp {
     ///
     /// # Errors
     /// A URL without a host or a port.
-    pub(super) fn new(url: &str, local: Option<SocketAddr>) -> Result<Self, OptionError> {
+    pub(super) fn new(url: &str, local: LocalAddress) -> Result<Self, OptionError> {
         let parsed = Url::parse(url).map_err(|error| no_url(url, &error))?;
         let family = match parsed.scheme() {
             "udp4" => Some(Family::V4),
@@ -80,11 +86,12 @@ impl Udp {
         }
     }
 
-    async fn send(&mut self, lines: &[Bytes]) -> std::io::Result<()> {
+    async fn send(&mut self, lines: &[Bytes]) -> io::Result<()> {
         let socket = match &self.socket {
             Some(socket) => socket,
             None => {
-                let socket = self.open().await?;
+                let opened = tokio::time::timeout(OPEN_LIMIT, self.open()).await;
+                let socket = opened.map_err(|_| io::Error::other("its name is not looked up in time"))??;
                 self.socket.insert(socket)
             }
         };
@@ -94,21 +101,23 @@ impl Udp {
         Ok(())
     }
 
-    async fn open(&self) -> std::io::Result<UdpSocket> {
+    async fn open(&self) -> io::Result<UdpSocket> {
+        let local = self.local.clone();
+        let local = off_thread::run(move || local.resolve_socket()).await.map_err(io::Error::other)?;
         let mut found = tokio::net::lookup_host((self.host.as_str(), self.port)).await?;
         let fits = |address: &SocketAddr| {
             self.family.is_none_or(|family| (family == Family::V4) == address.is_ipv4())
-                && self.local.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
+                && local.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
         };
-        let address = found.find(fits).ok_or_else(|| {
-            std::io::Error::other(format!("{} has no address of the right kind", self.host))
-        })?;
+        let address = found
+            .find(fits)
+            .ok_or_else(|| io::Error::other(format!("{} has no address of the right kind", self.host)))?;
         let any = if address.is_ipv4() {
             IpAddr::from(Ipv4Addr::UNSPECIFIED)
         } else {
             Ipv6Addr::UNSPECIFIED.into()
         };
-        let socket = UdpSocket::bind(self.local.unwrap_or(SocketAddr::from((any, 0)))).await?;
+        let socket = UdpSocket::bind(local.unwrap_or(SocketAddr::from((any, 0)))).await?;
         socket.connect(address).await?;
         Ok(socket)
     }
@@ -124,7 +133,7 @@ mod tests {
     #[case("udp://127.0.0.1")]
     #[case("udp://:8089")]
     fn rejects_urls_without_host_and_port(#[case] url: &str) {
-        let error = Udp::new(url, None).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = Udp::new(url, LocalAddress::Any).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("udp://host:8089") || error.contains("is no URL"), "{error}");
     }
 
@@ -137,7 +146,7 @@ mod tests {
         let receiver = UdpSocket::bind((ip, 0)).await.unwrap();
         let url = format!("{scheme}://{}", receiver.local_addr().unwrap());
         let lines = ["m f=1i 1\n", "m f=2i 2\n"].map(Bytes::from);
-        assert_eq!(Udp::new(&url, None).unwrap().write(&lines).await, Answer::STORED);
+        assert_eq!(Udp::new(&url, LocalAddress::Any).unwrap().write(&lines).await, Answer::STORED);
         for line in lines {
             let mut packet = [0; 100];
             let n = receiver.recv(&mut packet).await.unwrap();
@@ -147,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_of_the_other_family_is_not_used() {
-        let mut udp = Udp::new("udp6://127.0.0.1:9", None).unwrap();
+        let mut udp = Udp::new("udp6://127.0.0.1:9", LocalAddress::Any).unwrap();
         let Answer::Retry { reason, .. } = udp.write(&[Bytes::from("m f=1i\n")]).await else { panic!() };
         assert!(reason.starts_with("udp6://127.0.0.1:9: 127.0.0.1 has no address"), "{reason}");
     }

@@ -14,7 +14,8 @@ use tracing::Instrument as _;
 
 use crate::clock;
 use crate::inputs::listener::queue::Queue;
-use crate::inputs::{self, Gathered, Input};
+use crate::inputs::offloaded::{Offloaded, hang_limit, log_hang};
+use crate::inputs::{self, Gathered, Given};
 use crate::options::common::InputCommon;
 use crate::outputs::sender::Message;
 use crate::point::{Point, Timestamp};
@@ -69,14 +70,40 @@ impl Fan {
 
 /// Points of an input that others send to, handed on at once: as many as take about a millisecond.
 const MAX_HANDED_ON: usize = 1_000;
-/// How long what was received is handed on when its input ends.
-const END_LIMIT: Duration = Duration::from_secs(3);
+/// How long what was received is handed on when its input ends; within the time that inputs have at the end of the agent.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// What an input does under the current configuration.
 pub(super) struct Work {
     pub(super) common: InputCommon,
     pub(super) round: bool,
     pub(super) fan: Fan,
+}
+
+impl Work {
+    /// Hands points on that others sent.
+    async fn hand_on(&self, points: Vec<Point>, entry: Option<&Entry<InputCounts>>) {
+        let points = inputs::process(points, &self.common, &self.fan.global_tags);
+        if let Some(entry) = entry {
+            entry.counts.gathered.fetch_add(points.len() as u64, Ordering::Relaxed);
+        }
+        self.fan.send(points).await;
+    }
+
+    /// Ends the receiving, and hands on what was received, as far as the outputs take it in time.
+    async fn hand_on_rest(&self, queue: &Queue, entry: Option<&Entry<InputCounts>>) {
+        queue.close();
+        let end = Instant::now() + END_LIMIT;
+        while !queue.is_empty()
+            && let Ok(points) = tokio::time::timeout_at(end, self.fan.next(Some(queue))).await
+        {
+            self.hand_on(points, entry).await;
+        }
+        let lost = queue.take(usize::MAX).len();
+        if lost > 0 {
+            tracing::error!(points = lost, "received, but not taken by an output, and lost");
+        }
+    }
 }
 
 /// When an input gathers.
@@ -124,7 +151,7 @@ enum Wake {
 }
 
 /// Waits for the next gather, while the input does its work in between.
-async fn wait(input: &mut dyn Input, at: Instant, fan: &Fan, work: &mut watch::Receiver<Arc<Work>>) -> Wake {
+async fn wait(input: &mut Offloaded, at: Instant, fan: &Fan, work: &mut watch::Receiver<Arc<Work>>) -> Wake {
     let mut is_idle = false;
     let queue = input.queue();
     loop {
@@ -138,139 +165,174 @@ async fn wait(input: &mut dyn Input, at: Instant, fan: &Fan, work: &mut watch::R
     }
 }
 
-/// The task of an input: gathers on schedule until the other end of `work` is dropped, and then once more where what was counted
-/// since the last gather would be lost.
-///
-/// With `reads_first` the input is read once at the start, so that the first interval after a reload is not missed.
-pub(super) async fn gather_at_intervals(
-    mut input: Box<dyn Input>,
-    mut work: watch::Receiver<Arc<Work>>,
+/// The task of an input.
+pub(super) struct Gatherer {
+    input: Offloaded,
+    work: watch::Receiver<Arc<Work>>,
+    current: Arc<Work>,
+    /// `None` for an input that is not counted.
     entry: Option<Arc<Entry<InputCounts>>>,
-    reads_first: bool,
-) {
-    let counts = entry.as_ref().map(|entry| &*entry.counts);
-    let mut current = work.borrow_and_update().clone();
-    if reads_first && input.needs_two_readings() {
-        // The next gather logs the same errors.
-        let _ = input.gather(&mut Gathered::first_reading()).await;
+}
+
+impl Gatherer {
+    /// An input that does the `work` until the other end is dropped.
+    pub(super) fn new(
+        input: Offloaded,
+        mut work: watch::Receiver<Arc<Work>>,
+        entry: Option<Arc<Entry<InputCounts>>>,
+    ) -> Self {
+        let current = work.borrow_and_update().clone();
+        Self { input, work, current, entry }
     }
-    let mut schedule = Schedule::of(&current);
-    let mut last = None;
-    let mut due = schedule.next(last);
-    let mut at = due + clock::jittered(schedule.jitter);
-    loop {
-        let span = inputs::span(input.name(), &current.common);
-        let wake = wait(&mut *input, at, &current.fan, &mut work).instrument(span).await;
-        if let Wake::Received(points) = wake {
-            hand_on(points, &current, counts).await;
-            continue;
+
+    /// Gathers on schedule until the other end of the work is dropped, and then once more where what was counted since the
+    /// last gather would be lost.
+    ///
+    /// With `reads_first` the input is read once at the start, so that the first interval after a reload is not missed.
+    pub(super) async fn run(mut self, reads_first: bool) {
+        if reads_first && self.input.needs_two_readings() {
+            // The next gather logs the same errors.
+            let _ = self.gather(Gathered::first_reading()).await;
         }
-        if matches!(wake, Wake::Changed) {
-            current = work.borrow_and_update().clone();
-            if Schedule::of(&current) != schedule {
-                schedule = Schedule::of(&current);
-                due = schedule.next(last);
-                at = due + clock::jittered(schedule.jitter);
-            }
-            continue;
+        self.run_schedule().await;
+        if let Some(queue) = self.input.queue() {
+            let span = self.span();
+            self.current.hand_on_rest(&queue, self.entry.as_deref()).instrument(span).await;
         }
-        let start = Instant::now();
-        let is_last = matches!(wake, Wake::Stop);
-        if is_last {
-            if let Some(queue) = input.queue() {
-                let span = inputs::span(input.name(), &current.common);
-                hand_on_rest(&queue, &current, counts).instrument(span).await;
+        if let Some(entry) = self.entry {
+            entry.ended();
+        }
+    }
+
+    async fn run_schedule(&mut self) {
+        let mut schedule = Schedule::of(&self.current);
+        let mut last = None;
+        let mut due = schedule.next(last);
+        let mut at = due + clock::jittered(schedule.jitter);
+        loop {
+            let span = self.span();
+            let wake = wait(&mut self.input, at, &self.current.fan, &mut self.work).instrument(span).await;
+            if let Wake::Received(points) = wake {
+                self.current.hand_on(points, self.entry.as_deref()).await;
+                continue;
             }
-            if !input.counts_end_with_it() {
+            if matches!(wake, Wake::Changed) {
+                self.current = self.work.borrow_and_update().clone();
+                if Schedule::of(&self.current) != schedule {
+                    schedule = Schedule::of(&self.current);
+                    due = schedule.next(last);
+                    at = due + clock::jittered(schedule.jitter);
+                }
+                continue;
+            }
+            let start = Instant::now();
+            let is_last = matches!(wake, Wake::Stop);
+            if is_last && !self.input.counts_end_with_it() {
                 break;
             }
+            let Some(given) = self.gather(inputs::begin(&self.current.common, is_last)).await else { break };
+            self.pass_on(given, start.elapsed()).await;
+            if is_last {
+                break;
+            }
+            self.count_missed(start.elapsed(), schedule.interval);
+            // It may be another one since.
+            schedule = Schedule::of(&self.current);
+            last = Some(due);
+            due = schedule.next(last);
+            at = due + clock::jittered(schedule.jitter);
         }
-        let points = gather(&mut *input, &current, counts, is_last).await;
-        current.fan.send(points).await;
-        if is_last {
-            break;
+    }
+
+    fn span(&self) -> tracing::Span {
+        inputs::span(self.input.name(), &self.current.common)
+    }
+
+    /// Gathers, and says when the gather hangs. `None` when it hangs and the input is to end: then it is left behind.
+    async fn gather(&mut self, gathered: Gathered) -> Option<Given> {
+        let span = self.span();
+        let limit = hang_limit(self.current.common.interval);
+        let hangs_at = Instant::now() + limit;
+        let queue = self.input.queue();
+        let gather = self.input.gather(gathered).instrument(span.clone());
+        tokio::pin!(gather);
+        let (mut hangs, mut is_over) = (false, false);
+        while !(hangs && is_over) {
+            tokio::select! {
+                given = &mut gather => return Some(given),
+                points = self.current.fan.next(queue.as_deref()) => {
+                    self.current.hand_on(points, self.entry.as_deref()).await;
+                }
+                () = tokio::time::sleep_until(hangs_at), if !hangs => {
+                    hangs = true;
+                    span.in_scope(|| log_hang(limit));
+                }
+                // So that it holds on to no output that is gone.
+                changed = self.work.changed(), if !is_over => match changed {
+                    Ok(()) => self.current = self.work.borrow_and_update().clone(),
+                    Err(_) => is_over = true,
+                },
+            }
         }
-        inputs::span(input.name(), &current.common)
-            .in_scope(|| count_missed(start.elapsed(), schedule.interval, counts));
-        last = Some(due);
-        due = schedule.next(last);
-        at = due + clock::jittered(schedule.jitter);
+        None
     }
-    if let Some(entry) = entry {
-        entry.ended();
+
+    /// Hands the points of a gather to the outputs.
+    async fn pass_on(&mut self, given: Given, took: Duration) {
+        let Work { common, fan, .. } = &*self.current;
+        let (points, is_whole) = self.span().in_scope(|| inputs::finish(given, common, &fan.global_tags));
+        if let Some(entry) = &self.entry {
+            count(&entry.counts, points.len(), is_whole, took);
+        }
+        fan.send(points).await;
+    }
+
+    fn count_missed(&self, took: Duration, interval: Duration) {
+        if took <= interval {
+            return;
+        }
+        let missed = took.as_nanos() / interval.as_nanos().max(1);
+        let missed = u64::try_from(missed).unwrap_or(u64::MAX);
+        if let Some(entry) = &self.entry {
+            entry.counts.missed.fetch_add(missed, Ordering::Relaxed);
+        }
+        self.span().in_scope(|| {
+            tracing::warn!(?took, ?interval, missed, "a gather took longer than its interval");
+        });
     }
 }
 
-/// Hands points on that others sent.
-async fn hand_on(points: Vec<Point>, work: &Work, counts: Option<&InputCounts>) {
-    let points = inputs::process(points, &work.common, &work.fan.global_tags);
-    if let Some(counts) = counts {
-        counts.gathered.fetch_add(points.len() as u64, Ordering::Relaxed);
-    }
-    work.fan.send(points).await;
-}
-
-/// Ends the receiving, and hands on what was received, as far as the outputs take it in time.
-async fn hand_on_rest(queue: &Queue, work: &Work, counts: Option<&InputCounts>) {
-    queue.close();
-    let end = Instant::now() + END_LIMIT;
-    while !queue.is_empty()
-        && let Ok(points) = tokio::time::timeout_at(end, work.fan.next(Some(queue))).await
-    {
-        hand_on(points, work, counts).await;
-    }
-    let lost = queue.take(usize::MAX).len();
-    if lost > 0 {
-        tracing::error!(points = lost, "received, but not taken by an output, and lost");
-    }
-}
-
-fn count_missed(took: Duration, interval: Duration, counts: Option<&InputCounts>) {
-    if took <= interval {
-        return;
-    }
-    let missed = took.as_nanos() / interval.as_nanos().max(1);
-    let missed = u64::try_from(missed).unwrap_or(u64::MAX);
-    if let Some(counts) = counts {
-        counts.missed.fetch_add(missed, Ordering::Relaxed);
-    }
-    tracing::warn!(?took, ?interval, missed, "a gather took longer than its interval");
-}
-
-async fn gather(
-    input: &mut dyn Input,
-    work: &Work,
-    counts: Option<&InputCounts>,
-    is_last: bool,
-) -> Vec<Point> {
-    let start = Instant::now();
-    let (points, is_whole) = inputs::gather(input, &work.common, &work.fan.global_tags, is_last).await;
-    if let Some(counts) = counts {
-        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        counts.gathers.fetch_add(1, Ordering::Relaxed);
-        counts.gather_time_ns.fetch_add(took, Ordering::Relaxed);
-        counts.gathered.fetch_add(points.len() as u64, Ordering::Relaxed);
-        counts.errors.fetch_add(u64::from(!is_whole), Ordering::Relaxed);
-    }
-    points
+fn count(counts: &InputCounts, n_points: usize, is_whole: bool, took: Duration) {
+    let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    counts.gathers.fetch_add(1, Ordering::Relaxed);
+    counts.gather_time_ns.fetch_add(took, Ordering::Relaxed);
+    counts.gathered.fetch_add(n_points as u64, Ordering::Relaxed);
+    counts.errors.fetch_add(u64::from(!is_whole), Ordering::Relaxed);
 }
 
 /// An input that gathers only once.
-pub(super) type Once = (Box<dyn Input>, Work, Arc<Entry<InputCounts>>);
+pub(super) type Once = (Offloaded, Work, Arc<Entry<InputCounts>>);
 
-/// Gathers every input once; those whose figures are differences are read twice.
+/// Gathers every input once; those whose figures are differences are read twice. One that hangs is left out.
 pub(super) async fn gather_once(inputs: &mut [Once]) {
     let mut has_waited = false;
-    for (input, ..) in inputs.iter_mut().filter(|(input, ..)| input.needs_two_readings()) {
+    for (input, work, _) in inputs.iter_mut().filter(|(input, ..)| input.needs_two_readings()) {
+        let span = inputs::span(input.name(), &work.common);
         // Errors are reported with the second reading.
-        let _ = input.gather(&mut Gathered::first_reading()).await;
+        let first = input.gather_within(Gathered::first_reading(), work.common.interval);
+        let _ = first.instrument(span).await;
         has_waited = true;
     }
     if has_waited {
         tokio::time::sleep(inputs::FIRST_READING).await;
     }
     for (input, work, entry) in inputs {
-        let points = gather(&mut **input, work, Some(&entry.counts), true).await;
+        let (span, start) = (inputs::span(input.name(), &work.common), Instant::now());
+        let gathered = Gathered { is_only: true, ..inputs::begin(&work.common, true) };
+        let gather = input.gather_within(gathered, work.common.interval);
+        let Some(given) = gather.instrument(span.clone()).await else { continue };
+        let (points, is_whole) = span.in_scope(|| inputs::finish(given, &work.common, &work.fan.global_tags));
+        count(&entry.counts, points.len(), is_whole, start.elapsed());
         work.fan.send(points).await;
     }
 }

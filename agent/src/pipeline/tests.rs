@@ -1,3 +1,4 @@
+mod hangs;
 mod hosts;
 mod received;
 mod reload;
@@ -57,11 +58,6 @@ fn output(path: &Path, agent: &Agent) -> OutputSection {
     }
 }
 
-fn config(outputs: Vec<OutputSection>, agent: Agent) -> Config {
-    let (inputs, sources, warnings) = (Vec::new(), Vec::new(), Vec::new());
-    Config { agent, global_tags: BTreeMap::new(), inputs, outputs, sources, warnings }
-}
-
 /// A pipeline with a counter as its only input.
 async fn counting(
     outputs: Vec<OutputSection>,
@@ -69,7 +65,7 @@ async fn counting(
     global_tags: BTreeMap<String, String>,
 ) -> Pipeline {
     let mut pipeline = Pipeline::empty(Shared::new(Host::default()));
-    let outputs = pipeline.prepare_outputs(&config(outputs, agent.clone())).unwrap();
+    let outputs = pipeline.prepare_outputs(&outputs).await.unwrap();
     pipeline.apply(Prepared { agent: agent.clone(), global_tags, inputs: Vec::new(), outputs }).await;
     let fan = Fan {
         outputs: pipeline.outputs.iter().map(RunningOutput::channel).collect(),

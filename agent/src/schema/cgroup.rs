@@ -71,14 +71,21 @@ pub(super) const CGROUP_BLKIO: Measurement = Measurement {
 pub(super) const CGROUP_NET: Measurement = Measurement {
     name: "cgroup_net",
     input: "ebpf",
-    help: "IP traffic of the sockets of each row, since the agent started or the row began, with packets and headers as \
-           they are on the wire, also where the card splits and joins them.",
+    help: "IP traffic of the sockets of each row, since the agent started or the row began, with packets and headers as they \
+           are on the wire, also where the card splits and joins them, and of a datagram above the MTU with its \
+           fragments: by the MTU of the device, or of the route where that has one of its own, on links of 1,280 bytes and \
+           more; by the fragments' own size on arrival. Not looked for is a smaller MTU that IPv4 learned of a path. What a \
+           policy of the cgroup refuses (a `cgroup_skb` program, such as systemd's `IPAddressDeny=`) is `tx_dropped_*` \
+           and not sent, since Linux 5.18; before, and under `lockdown=confidentiality`, it counts as sent. On arrival it has \
+           been received, and counts so.",
     tags: identity!(),
     fields: &[
         int("rx_bytes", "byte", "received, from the IP header on"),
         int("tx_bytes", "byte", "sent, from the IP header on"),
         int("rx_packets", "packet", "received"),
         int("tx_packets", "packet", "sent"),
+        int("tx_dropped_bytes", "byte", "refused on the way out by a policy; from the first one on"),
+        int("tx_dropped_packets", "packet", "likewise"),
         int("tcp_retransmits", "segment", "TCP segments sent again; with the probe `tcp`"),
     ],
 };

@@ -7,7 +7,8 @@ pub(super) const CPU: Measurement = Measurement {
     input: "cpu",
     help: "Time of each CPU and of the machine, from `/proc/stat`. `time_*` are cumulative since boot and come with \
            `collect_cpu_time`, `usage_*` are shares of the interval and start with the second gather; the two are \
-           points of their own. Guest time is part of `time_user`, but not of `usage_user`.",
+           points of their own. Guest time is part of `time_user`, but not of `usage_user`. A share is left out where its \
+           counter stepped back, or went further than the whole.",
     tags: &[
         tag("cpu", "`cpu0`, `cpu1` …, or `cpu-total` for the machine"),
         tag("core_id", "core of the CPU in its package, with `core_tags`"),
@@ -92,7 +93,7 @@ pub(super) const DISK: Measurement = Measurement {
     name: "disk",
     input: "disk",
     help: "Space and inodes of each mounted file system, from statfs(2), for the mounts of `/proc/1/mountinfo`. File \
-           systems without a size are left out.",
+           systems without a size are left out, and mounts that another one covers.",
     tags: &[
         tag("path", "mount point on the host"),
         tag("device", "device, without `/dev/`, or what is mounted instead"),

@@ -4,7 +4,8 @@
 //! 2024-01-01T00:00:00Z E! [inputs.cpu] gather is incomplete error=cannot read /proc/stat
 //! ```
 //!
-//! In brackets is the plugin that was active ([`plugin`]), or `agent`. With `logformat = "structured"` a line is a JSON object.
+//! In brackets is the plugin that was active ([`plugin`]), or `agent`. In systemd's journal, which has times of its own, a line
+//! begins with its priority. With `logformat = "structured"` a line is a JSON object.
 //! [`LogHandle::change`] changes target and format of the running agent, after a reload.
 
 use std::fmt::{self, Write as _};
@@ -26,6 +27,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use super::journal;
 use super::rotation::{RotatingFile, Rotation};
 
 /// Overrides the levels, in tracing-subscriber's syntax: `seismograf=debug`.
@@ -139,7 +141,7 @@ pub fn start(settings: LogSettings) -> Result<LogHandle, LogError> {
 pub fn with_early<T>(debug: bool, quiet: bool, work: impl FnOnce() -> T) -> T {
     let settings =
         LogSettings { options: LogOptions { debug, quiet, ..LogOptions::default() }, plugins: None };
-    let state = State { settings, zone: TimeZone::UTC, sink: Sink::Stderr };
+    let state = State { settings, zone: TimeZone::UTC, sink: Sink::standard_error() };
     tracing::subscriber::with_default(subscriber(state).0, work)
 }
 
@@ -148,6 +150,15 @@ pub fn plugin(kind: &str, name: &str, alias: Option<&str>, level: Option<Level>)
     let level = level.map(|level| level.as_str()).unwrap_or_default();
     // At the level that is always enabled.
     tracing::error_span!("plugin", kind, name, alias = alias.unwrap_or_default(), level)
+}
+
+/// Says on the standard error what keeps the agent from running; the log may not be set up yet, and a person may be waiting.
+pub fn complain(text: &str) {
+    let text = format!("{text}\n");
+    let is_journal = journal::reads(io::stderr());
+    let text = if is_journal { journal::with_priority(Level::ERROR, &text) } else { text };
+    // There is nowhere to report a failure of this.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// The time zone of `log_with_timezone`.
@@ -174,6 +185,12 @@ fn subscriber(state: State) -> (impl Subscriber + Send + Sync + 'static, LogHand
 /// For tests: a log to a file, for as long as the guard lives and on this thread alone.
 #[cfg(test)]
 pub(crate) fn to_file(path: &Path) -> tracing::subscriber::DefaultGuard {
+    use tracing::{Dispatch, subscriber::NoSubscriber};
+    // As long as there is just one subscriber, tracing asks the thread that comes to a line first whether anybody wants it, and
+    // remembers the answer: another test, without a log, would silence the line here.
+    static SECOND: std::sync::LazyLock<Dispatch> =
+        std::sync::LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+    std::sync::LazyLock::force(&SECOND);
     let log = LogOptions { file: Some(path.to_owned()), ..LogOptions::default() };
     let state = State::new(LogSettings { options: log, plugins: None });
     tracing::subscriber::set_default(subscriber(state.unwrap()).0)
@@ -182,7 +199,15 @@ pub(crate) fn to_file(path: &Path) -> tracing::subscriber::DefaultGuard {
 /// Where lines go.
 enum Sink {
     Stderr,
+    /// The standard error, where journald reads it.
+    Journal,
     File(RotatingFile),
+}
+
+impl Sink {
+    fn standard_error() -> Self {
+        if journal::reads(io::stderr()) { Self::Journal } else { Self::Stderr }
+    }
 }
 
 /// What is needed to write a line.
@@ -195,7 +220,7 @@ struct State {
 impl State {
     fn new(settings: LogSettings) -> Result<Self, LogError> {
         let sink = match &settings.options.file {
-            None => Sink::Stderr,
+            None => Sink::standard_error(),
             Some(path) => {
                 let file = open(path, settings.options.rotation);
                 Sink::File(file.map_err(|error| LogError { path: path.clone(), error })?)
@@ -387,33 +412,33 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
                 return;
             }
             let now = Timestamp::now();
+            let is_journal = matches!(state.sink, Sink::Journal);
             let line = match state.settings.options.format {
-                LogFormat::Text => text(now, &state.zone, metadata, plugin, &fields),
+                LogFormat::Text if is_journal => text(metadata, plugin, &fields),
+                LogFormat::Text => format!("{} {}", time(now, &state.zone), text(metadata, plugin, &fields)),
                 LogFormat::Structured => {
                     structured(now, &state.settings.options.message_key, metadata, plugin, fields)
                 }
             };
+            let line = if is_journal { journal::with_priority(*metadata.level(), &line) } else { line };
             state.write(&line);
         });
     }
 }
 
-fn text(
-    now: Timestamp,
-    zone: &TimeZone,
-    metadata: &Metadata<'_>,
-    plugin: Option<&Plugin>,
-    fields: &Fields,
-) -> String {
-    let level = metadata.level().as_str().chars().next().unwrap_or('?');
+fn time(now: Timestamp, zone: &TimeZone) -> String {
     let offset = if *zone == TimeZone::UTC { "Z" } else { "%:z" };
-    let time = now.to_zoned(zone.clone()).strftime(&format!("%Y-%m-%dT%H:%M:%S{offset}")).to_string();
+    now.to_zoned(zone.clone()).strftime(&format!("%Y-%m-%dT%H:%M:%S{offset}")).to_string()
+}
+
+fn text(metadata: &Metadata<'_>, plugin: Option<&Plugin>, fields: &Fields) -> String {
+    let level = metadata.level().as_str().chars().next().unwrap_or('?');
     let source = match (plugin, metadata.target().split("::").next()) {
         (Some(plugin), _) => plugin.to_string(),
         (None, Some(library)) if !library.starts_with("seismograf") => library.to_owned(),
         _ => "agent".to_owned(),
     };
-    let mut line = format!("{time} {level}! [{source}] {}", fields.message);
+    let mut line = format!("{level}! [{source}] {}", fields.message);
     for (key, value) in &fields.others {
         // Writing to a string cannot fail.
         let _ = match value {

@@ -1,12 +1,21 @@
-//! Notifies the service manager of what the agent does, by the protocol of sd_notify(3).
+//! Notifies the service manager of what the agent does, by the protocol of sd_notify(3), and that it is alive, by that of
+//! sd_watchdog_enabled(3).
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// The service manager, if there is one that wants notifications.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier(Option<(UnixDatagram, SocketAddr)>);
+
+/// How often the service manager wants to hear that this process is alive: twice in its limit. `None` when it does not.
+fn watchdog_period(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
+    let is_for_another = variable("WATCHDOG_PID").is_some_and(|pid| pid != std::process::id().to_string());
+    let limit = variable("WATCHDOG_USEC")?.parse().ok().filter(|us| *us > 0)?;
+    (!is_for_another).then(|| Duration::from_micros(limit) / 2)
+}
 
 impl Notifier {
     /// The one at `$NOTIFY_SOCKET`; a name that starts with `@` is in the abstract namespace.
@@ -26,7 +35,26 @@ impl Notifier {
             Some(name) => SocketAddr::from_abstract_name(name)?,
             None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name))?,
         };
-        Ok(Self(Some((UnixDatagram::unbound()?, address))))
+        let socket = UnixDatagram::unbound()?;
+        // A manager that hangs holds nothing up.
+        socket.set_nonblocking(true)?;
+        Ok(Self(Some((socket, address))))
+    }
+
+    /// Says that the agent is alive, for as long as its thread goes on, as often as the manager wants to hear it.
+    pub(crate) async fn keep_alive(&self) {
+        match watchdog_period(|name| std::env::var(name).ok()) {
+            Some(period) => self.keep_alive_every(period).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn keep_alive_every(&self, period: Duration) {
+        let mut ticks = tokio::time::interval(period);
+        loop {
+            ticks.tick().await;
+            self.send("WATCHDOG=1");
+        }
     }
 
     /// The agent is running; also the end of a reload.
@@ -85,6 +113,30 @@ mod tests {
             let us = reloading.split("MONOTONIC_USEC=").nth(1).and_then(|rest| rest.split('\n').next());
             assert!(us.is_some_and(|us| us.parse::<u64>().is_ok_and(|us| us > 0)), "{reloading}");
             assert!(received(&socket).starts_with("STOPPING=1\n"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watchdog_hears_twice_in_its_limit() {
+        let of = |variables: &[(&str, &str)]| {
+            watchdog_period(|name| {
+                variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let own = std::process::id().to_string();
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[("WATCHDOG_USEC", "0")]), None);
+        assert_eq!(of(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "1")]), None);
+        let period = of(&[("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", &own)]).unwrap();
+        assert_eq!(period, Duration::from_secs(15));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let notifier = Notifier::at(path.as_os_str().as_bytes()).unwrap();
+        let _ = tokio::time::timeout(period * 3, notifier.keep_alive_every(period)).await;
+        manager.set_nonblocking(true).unwrap();
+        for _ in 0..3 {
+            assert_eq!(received(&manager), "WATCHDOG=1");
         }
     }
 

@@ -31,7 +31,7 @@ pub struct OutputCounts {
     pub limit: AtomicU64,
     /// On the way to the buffer.
     pub coming: AtomicU64,
-    /// Told whenever any of these three has changed.
+    /// Told whenever any of these three may leave more room.
     pub changed: Notify,
     /// Failed writes.
     pub failed_writes: AtomicU64,

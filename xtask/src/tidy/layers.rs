@@ -8,7 +8,7 @@ use super::tree::Tree;
 /// The agent's modules, from the top down. A module may use those of the rows below its own; modules of one row do not know
 /// each other. `main` is the program, all others are modules of the library.
 pub(super) const AGENT: &[&[&str]] = &[
-    &["main"],
+    &["main", "fuzzing"],
     &["commands"],
     &["pipeline"],
     &["config"],

@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
+use super::layout::Screen;
 use super::table::Table;
-use crate::cli::Format;
-use crate::inputs::{self, Input};
+use crate::cli::{Format, Sort};
+use crate::inputs;
+use crate::inputs::offloaded::Offloaded;
 use crate::line_protocol;
 use crate::options::common::InputCommon;
 use crate::point::{FieldValue, Point};
@@ -19,7 +22,7 @@ use crate::point::{FieldValue, Point};
 /// What to dump.
 pub(crate) struct Request {
     /// The inputs, each with its common options.
-    pub inputs: Vec<(Box<dyn Input>, InputCommon)>,
+    pub inputs: Vec<(Offloaded, InputCommon)>,
     /// Tags of every point.
     pub global_tags: std::collections::BTreeMap<String, String>,
     /// The time from one gather to the next.
@@ -28,8 +31,10 @@ pub(crate) struct Request {
     pub count: Option<u64>,
     /// How to print.
     pub format: Format,
-    /// The size of the terminal, columns and rows, if the table is to be refreshed in place.
-    pub terminal: Option<fn() -> (usize, usize)>,
+    /// What the rows of a table are sorted by.
+    pub sort: Sort,
+    /// Where a table is drawn; asked for each time, since a window changes.
+    pub screen: fn() -> Screen,
 }
 
 /// Gathers and prints until `count` is reached, the reader is gone, or `shutdown` completes.
@@ -37,23 +42,26 @@ pub(crate) struct Request {
 /// # Errors
 /// The stream cannot be written to.
 pub(crate) async fn run(
-    mut request: Request,
+    request: Request,
     shutdown: impl Future<Output = ()>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    tokio::pin!(shutdown);
+    tokio::select! {
+        () = shutdown => Ok(()),
+        printed = print(request, out) => printed,
+    }
+}
+
+async fn print(mut request: Request, out: &mut impl Write) -> io::Result<()> {
     // Rates and percentages need two readings: the table does not show the first one.
-    let mut table = (request.format == Format::Table).then(Table::default);
+    let mut table = (request.format == Format::Table).then(|| Table::new(request.sort));
     let mut at = Instant::now();
     let mut printed = 0;
     if table.is_none() {
         at += request.interval;
     }
     while request.count.is_none_or(|count| printed < count) {
-        tokio::select! {
-            () = &mut shutdown => break,
-            () = wait(&mut request.inputs, at) => {}
-        }
+        wait(&mut request.inputs, at).await;
         at = (at + request.interval).max(Instant::now());
         let points = gather(&mut request).await;
         let written = match &mut table {
@@ -61,7 +69,7 @@ pub(crate) async fn run(
                 printed += 1;
                 print_points(&points, request.format, out)
             }
-            Some(table) => match table.render(&points, request.terminal.map(|size| size())) {
+            Some(table) => match table.render(&points, (request.screen)()) {
                 Some(text) => {
                     printed += 1;
                     out.write_all(text.as_bytes())
@@ -78,8 +86,8 @@ pub(crate) async fn run(
 }
 
 /// Waits for the next gather, while the inputs do their work in between.
-async fn wait(inputs: &mut [(Box<dyn Input>, InputCommon)], until: Instant) {
-    let mut between: Vec<_> = inputs.iter_mut().map(|(input, _)| input.between()).collect();
+async fn wait(inputs: &mut [(Offloaded, InputCommon)], until: Instant) {
+    let mut between: Vec<_> = inputs.iter_mut().map(|(input, _)| Box::pin(input.between())).collect();
     let all = std::future::poll_fn(|context| {
         for future in &mut between {
             // A future that is done has nothing to wait for any more.
@@ -96,7 +104,12 @@ async fn wait(inputs: &mut [(Box<dyn Input>, InputCommon)], until: Instant) {
 async fn gather(request: &mut Request) -> Vec<Point> {
     let mut points = Vec::new();
     for (input, common) in &mut request.inputs {
-        points.extend(inputs::gather(&mut **input, common, &request.global_tags, true).await.0);
+        let span = inputs::span(input.name(), common);
+        let interval = if request.interval.is_zero() { common.interval } else { request.interval };
+        let gather = input.gather_within(inputs::begin(common, true), interval);
+        if let Some(given) = gather.instrument(span.clone()).await {
+            points.extend(span.in_scope(|| inputs::finish(given, common, &request.global_tags)).0);
+        }
     }
     points
 }
@@ -150,9 +163,11 @@ const TEST_LINES: line_protocol::Format =
 /// The stream cannot be written to.
 pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Write) -> io::Result<()> {
     let mut first_reading = Duration::ZERO;
-    for (input, _) in request.inputs.iter_mut().filter(|(input, _)| input.needs_two_readings()) {
+    for (input, common) in request.inputs.iter_mut().filter(|(input, _)| input.needs_two_readings()) {
+        let span = inputs::span(input.name(), common);
         // Errors are reported with the second reading.
-        let _ = input.gather(&mut inputs::Gathered::first_reading()).await;
+        let first = input.gather_within(inputs::Gathered::first_reading(), common.interval);
+        let _ = first.instrument(span).await;
         first_reading = inputs::FIRST_READING;
     }
     self::wait(&mut request.inputs, Instant::now() + wait.max(first_reading)).await;
@@ -170,8 +185,9 @@ pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Wr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::{GatherError, Gathered};
+    use crate::inputs::{GatherError, Gathered, Input};
     use crate::point::Timestamp;
+    use crate::service::turns::Turns;
 
     /// Has another value at each gather.
     struct Twice(u64);
@@ -196,15 +212,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_test_prints_telegrafs_lines() {
         let common = InputCommon::default();
-        let inputs: Vec<(Box<dyn Input>, _)> =
-            vec![(Box::new(Twice(0)), common.clone()), (Box::new(Twice(10)), common)];
+        let turns = Turns::default();
+        let input = |n| (Offloaded::new(Box::new(Twice(n)), &turns), common.clone());
+        let inputs = vec![input(0), input(10)];
         let request = Request {
             inputs,
             global_tags: [("host".to_owned(), "h".to_owned())].into(),
             interval: Duration::ZERO,
             count: Some(1),
             format: Format::Line,
-            terminal: None,
+            sort: Sort::Busy,
+            screen: || Screen::of_text(true),
         };
         let mut out = Vec::new();
         let start = Instant::now();

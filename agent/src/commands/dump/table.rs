@@ -1,71 +1,39 @@
-//! The table of `seismograf dump`: one line per cgroup, busiest first, rates per second.
+//! The rows of `seismograf dump`: one per container, unit or cgroup, with rates per second.
 //!
 //! Pure: points in, text out. Rates are differences of two gathers; a counter that went backwards counts as new.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
+use super::layout::{Frame, Screen, bytes, count};
+use super::row::Row;
+use crate::cli::Sort;
 use crate::point::{FieldValue, Point, Timestamp};
-
-/// The numeric columns from the left: title and width.
-const COLUMNS: [(&str, usize); 8] = [
-    ("CPU%", 7),
-    ("SWITCH/s", 9),
-    ("READ/s", 8),
-    ("WRITE/s", 8),
-    ("IO p99", 8),
-    ("RX/s", 8),
-    ("TX/s", 8),
-    ("PKT/s", 8),
-];
-/// The width of the table when there is no terminal.
-const DEFAULT_WIDTH: usize = 120;
-/// A name is never shortened to fewer columns than this.
-const NAME_WIDTH: usize = 16;
 
 /// Counters by series and field.
 type Counters = HashMap<(String, String), i64>;
 
 /// The state from one gather to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
+    sort: Sort,
     last: Option<(Timestamp, Counters)>,
 }
 
-/// One cgroup's line.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Row {
-    cpu_percent: f64,
-    switches: f64,
-    read_bytes: f64,
-    write_bytes: f64,
-    io_p99_us: f64,
-    rx_bytes: f64,
-    tx_bytes: f64,
-    packets: f64,
-}
-
-impl Row {
-    /// The sort key of the rows: a core's worth of CPU weighs as much as 100 MB/s.
-    fn weight(&self) -> f64 {
-        let bytes = self.read_bytes + self.write_bytes + self.rx_bytes + self.tx_bytes;
-        self.cpu_percent + bytes / 1e6
-    }
-}
-
 impl Table {
-    /// The text for these points; `None` for the first gather, which has no rates. With the size of a terminal, the terminal is
-    /// cleared first, and only what fits is shown.
-    pub(super) fn render(&mut self, points: &[Point], terminal: Option<(usize, usize)>) -> Option<String> {
+    pub(super) fn new(sort: Sort) -> Self {
+        Self { sort, last: None }
+    }
+
+    /// The text for these points; `None` for the first gather, which has no rates.
+    pub(super) fn render(&mut self, points: &[Point], screen: Screen) -> Option<String> {
         let time = points.iter().map(|point| point.time).max()?;
-        let counters = counters(points);
-        let (then, before) =
-            self.last.replace((time, counters)).map_or((None, HashMap::new()), |(t, c)| (Some(t), c));
-        let seconds = (time.0 - then?.0) as f64 / 1e9;
+        let now = counters(points);
+        let (then, before) = self.last.replace((time, now.clone()))?;
+        let seconds = (time.0 - then.0) as f64 / 1e9;
         if seconds <= 0.0 {
             return None;
         }
-        let now = self.last.as_ref().map(|(_, counters)| counters)?;
         let rate = |key: &str, field: &str| {
             let key = (key.to_owned(), field.to_owned());
             let value = now.get(&key).copied().unwrap_or(0);
@@ -74,34 +42,47 @@ impl Table {
         };
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
         for point in points {
-            let Some(name) = name(point) else { continue };
-            let key = series(point);
-            let row = rows.entry(name).or_default();
-            match &*point.measurement {
-                "cgroup_cpu" => {
-                    row.cpu_percent += rate(&key, "usage_ns") / 1e7;
-                    row.switches += rate(&key, "context_switches");
-                }
-                "cgroup_blkio" => {
-                    row.read_bytes += rate(&key, "read_bytes");
-                    row.write_bytes += rate(&key, "write_bytes");
-                    for field in ["read_p99_us", "write_p99_us"] {
-                        if let Some(FieldValue::Float(p99)) = point.field_value(field) {
-                            row.io_p99_us = row.io_p99_us.max(*p99);
-                        }
-                    }
-                }
-                "cgroup_net" => {
-                    row.rx_bytes += rate(&key, "rx_bytes");
-                    row.tx_bytes += rate(&key, "tx_bytes");
-                    row.packets += rate(&key, "rx_packets") + rate(&key, "tx_packets");
-                }
-                _ => {}
+            if let Some(name) = name(point) {
+                add(rows.entry(name).or_default(), point, &rate);
             }
         }
         let mut rows: Vec<(String, Row)> = rows.into_iter().collect();
-        rows.sort_by(|(_, a), (_, b)| b.weight().total_cmp(&a.weight()));
-        Some(draw(&heading(points, &rate), &rows, terminal))
+        rows.sort_by(|(_, a), (_, b)| b.weight(self.sort).total_cmp(&a.weight(self.sort)));
+        let frame = Frame { heading: heading(points, &rate), has_losses: has_losses(points, &rate), rows };
+        Some(frame.draw(screen))
+    }
+}
+
+/// Adds a point to the row that it belongs to.
+fn add(row: &mut Row, point: &Point, rate: &impl Fn(&str, &str) -> f64) {
+    let key = series(point);
+    let value = |field| point.field_value(field).and_then(number).unwrap_or(0.0);
+    match &*point.measurement {
+        "cgroup_cpu" => {
+            row.cpu_percent += rate(&key, "usage_ns") / 1e7;
+            row.switches += rate(&key, "context_switches");
+        }
+        "cgroup_mem" => row.memory_bytes += value("working_set_bytes"),
+        "cgroup_blkio" => {
+            row.read_bytes += rate(&key, "read_bytes");
+            row.write_bytes += rate(&key, "write_bytes");
+            row.io_p99_us = row.io_p99_us.max(value("read_p99_us")).max(value("write_p99_us"));
+        }
+        "cgroup_net" => {
+            row.rx_bytes += rate(&key, "rx_bytes");
+            row.tx_bytes += rate(&key, "tx_bytes");
+            row.packets += rate(&key, "rx_packets") + rate(&key, "tx_packets");
+        }
+        _ => {}
+    }
+}
+
+fn number(value: &FieldValue) -> Option<f64> {
+    match value {
+        FieldValue::Float(value) => Some(*value),
+        FieldValue::Int(value) => Some(*value as f64),
+        FieldValue::UInt(value) => Some(*value as f64),
+        _ => None,
     }
 }
 
@@ -132,17 +113,38 @@ fn series(point: &Point) -> String {
 
 /// The name of a row for people: pod and container where they are known, otherwise the path.
 fn name(point: &Point) -> Option<String> {
-    if !matches!(&*point.measurement, "cgroup_cpu" | "cgroup_blkio" | "cgroup_net") {
+    if !matches!(&*point.measurement, "cgroup_cpu" | "cgroup_mem" | "cgroup_blkio" | "cgroup_net") {
         return None;
     }
     let parts: Vec<&str> =
         ["namespace", "pod_name", "container_name"].iter().filter_map(|tag| point.tag_value(tag)).collect();
     if point.tag_value("cgroup").is_none() && !parts.is_empty() {
-        let id = point.tag_value("container_id").map(|id| id.chars().take(12).collect::<String>());
+        let id = point.tag_value("container_id").map(short_id);
         let id = id.map(|id| format!(" {id}"));
         return Some(parts.join("/") + id.as_deref().unwrap_or_default());
     }
-    point.tag_value("cgroup").map(str::to_owned)
+    point.tag_value("cgroup").map(with_short_ids)
+}
+
+/// What `docker ps` shows of an id.
+fn short_id(id: &str) -> String {
+    id.chars().take(12).collect()
+}
+
+/// A path in which the ids of containers are as `docker ps` shows them.
+fn with_short_ids(path: &str) -> String {
+    const ID_DIGITS: usize = 64;
+    let mut short = String::new();
+    for part in path.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
+        let word = part.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
+        if word.len() == ID_DIGITS {
+            short += &short_id(word);
+            short += &part[word.len()..];
+        } else {
+            short += part;
+        }
+    }
+    short
 }
 
 /// The points of a measurement; with a tag, only those of this tag value.
@@ -158,134 +160,49 @@ fn find<'a>(
     points.iter().filter(of).collect::<Vec<_>>().into_iter()
 }
 
-/// The machine in one or two lines: CPU, memory, load, and what the probes lost.
-fn heading(points: &[Point], rate: &impl Fn(&str, &str) -> f64) -> String {
-    let mut text = String::new();
-    let float = |measurement: &str, tag: &str, value: &str, field: &str| {
-        find(points, measurement, tag, value).find_map(|point| match point.field_value(field)? {
-            FieldValue::Float(value) => Some(*value),
-            FieldValue::Int(value) => Some(*value as f64),
-            FieldValue::UInt(value) => Some(*value as f64),
-            _ => None,
-        })
+/// The machine, in parts: CPU, memory, load, records, and the host's name.
+fn heading(points: &[Point], rate: &impl Fn(&str, &str) -> f64) -> Vec<String> {
+    let value = |measurement: &str, tag: &str, tagged: &str, field: &str| {
+        find(points, measurement, tag, tagged).find_map(|point| number(point.field_value(field)?))
     };
-    if let Some(host) = points.first().and_then(|point| point.tag_value("host")) {
-        let _ = write!(text, "{host}  ");
+    let mut parts = Vec::new();
+    if let Some(idle) = value("cpu", "cpu", "cpu-total", "usage_idle") {
+        let cpus = find(points, "cpu", "", "").filter_map(|point| point.tag_value("cpu"));
+        let n_cpus = cpus.filter(|cpu| *cpu != "cpu-total").collect::<BTreeSet<_>>().len();
+        let of = if n_cpus > 0 { format!(" of {n_cpus} CPUs") } else { String::new() };
+        parts.push(format!("cpu {:.1}%{of}", 100.0 - idle));
     }
-    if let Some(idle) = float("cpu", "cpu", "cpu-total", "usage_idle") {
-        let _ = write!(text, "cpu {:.1}%  ", 100.0 - idle);
+    if let (Some(used), Some(total)) = (value("mem", "", "", "used"), value("mem", "", "", "total")) {
+        parts.push(format!("mem {} of {}", bytes(used), bytes(total)));
     }
-    if let (Some(used), Some(total)) = (float("mem", "", "", "used"), float("mem", "", "", "total")) {
-        let _ = write!(text, "mem {} of {}  ", bytes(used), bytes(total));
+    if let Some(load) = value("system", "", "", "load1") {
+        parts.push(format!("load {load:.2}"));
     }
-    if let Some(load) = float("system", "", "", "load1") {
-        let _ = write!(text, "load {load:.2}  ");
-    }
-    let mut lost = 0.0;
-    for (part, field) in [
+    let records: f64 =
+        find(points, "seismograf", "part", "ring").map(|point| rate(&series(point), "records")).sum();
+    parts.push(format!("records {}/s", count(records)));
+    parts.extend(points.first().and_then(|point| point.tag_value("host")).map(str::to_owned));
+    parts
+}
+
+/// Whether the kernel had no room for some amounts.
+fn has_losses(points: &[Point], rate: &impl Fn(&str, &str) -> f64) -> bool {
+    let losses = [
         ("cpu", "overflow_ns"),
         ("blkio", "overflow_bytes"),
         ("net", "overflow_rx_bytes"),
         ("net", "overflow_tx_bytes"),
-    ] {
-        lost +=
-            find(points, "seismograf", "part", part).map(|point| rate(&series(point), field)).sum::<f64>();
-    }
-    let records: f64 =
-        find(points, "seismograf", "part", "ring").map(|point| rate(&series(point), "records")).sum();
-    let _ = write!(text, "records {}/s", count(records));
-    if lost > 0.0 {
-        text.push_str("  SOME ROWS WERE LOST: see overflow_* in measurement seismograf");
-    }
-    text
-}
-
-fn draw(heading: &str, rows: &[(String, Row)], terminal: Option<(usize, usize)>) -> String {
-    let (width, height) = terminal.unwrap_or((DEFAULT_WIDTH, usize::MAX));
-    let numbers: usize = COLUMNS.iter().map(|(_, width)| width + 1).sum();
-    let longest = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let name_width = width.saturating_sub(numbers).min(longest).max(NAME_WIDTH);
-    let mut text = String::new();
-    if terminal.is_some() {
-        // Move home, then clear each line as it is written and the rest at the end: this does not flicker.
-        text.push_str("\x1b[H");
-    }
-    let end = if terminal.is_some() { "\x1b[K\n" } else { "\n" };
-    let _ = write!(text, "{heading}{end}{:<name_width$}", "CGROUP");
-    for (title, width) in COLUMNS {
-        let _ = write!(text, " {title:>width$}");
-    }
-    text.push_str(end);
-    // Two lines are used already, and one is for the cursor.
-    for (name, row) in rows.iter().take(height.saturating_sub(3)) {
-        let cells = [
-            format!("{:.1}", row.cpu_percent),
-            count(row.switches),
-            bytes(row.read_bytes),
-            bytes(row.write_bytes),
-            if row.io_p99_us > 0.0 { micros(row.io_p99_us) } else { String::new() },
-            bytes(row.rx_bytes),
-            bytes(row.tx_bytes),
-            count(row.packets),
-        ];
-        let _ = write!(text, "{:<name_width$}", shortened(name, name_width));
-        for ((_, width), cell) in COLUMNS.iter().zip(cells) {
-            let _ = write!(text, " {cell:>width$}");
-        }
-        text.push_str(end);
-    }
-    if terminal.is_some() {
-        text.push_str("\x1b[J");
-    } else {
-        text.push('\n');
-    }
-    text
-}
-
-/// Shortened from the left, because the end of a path tells cgroups apart; control characters do not reach the terminal.
-fn shortened(name: &str, width: usize) -> String {
-    let clean: Vec<char> = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    if clean.len() <= width {
-        return clean.into_iter().collect();
-    }
-    let tail = &clean[clean.len() - width.saturating_sub(1)..];
-    std::iter::once('…').chain(tail.iter().copied()).collect()
-}
-
-/// Bytes with a unit, in at most seven characters; `-` for zero.
-fn bytes(value: f64) -> String {
-    scaled(value, &["B", "KiB", "MiB", "GiB", "TiB"], 1024.0)
-}
-
-/// A count with a unit.
-fn count(value: f64) -> String {
-    scaled(value, &["", "k", "M", "G"], 1000.0)
-}
-
-/// A time in microseconds.
-fn micros(value: f64) -> String {
-    scaled(value, &["us", "ms", "s"], 1000.0)
-}
-
-fn scaled(mut value: f64, units: &[&str], step: f64) -> String {
-    let mut unit = 0;
-    if value < 0.05 {
-        return "-".into();
-    }
-    while value >= step && unit + 1 < units.len() {
-        value /= step;
-        unit += 1;
-    }
-    if value >= 100.0 || value.fract() == 0.0 {
-        format!("{value:.0}{}", units[unit])
-    } else {
-        format!("{value:.1}{}", units[unit])
-    }
+    ];
+    losses.into_iter().any(|(part, field)| {
+        find(points, "seismograf", "part", part).any(|point| rate(&series(point), field) > 0.0)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TEXT: Screen = Screen { width: 120, height: None, is_unicode: true };
 
     fn at(seconds: i64, points: &[(&str, i64)]) -> Vec<Point> {
         let point = |(cgroup, usage_ns): &(&str, i64)| {
@@ -299,26 +216,26 @@ mod tests {
 
     #[test]
     fn shows_rates_with_the_busiest_first() {
-        let mut table = Table::default();
-        assert_eq!(table.render(&at(1, &[("/a", 0), ("/b", 0)]), None), None);
-        let text = table.render(&at(3, &[("/a", 20_000_000), ("/b", 1_000_000_000)]), None).unwrap();
+        let mut table = Table::new(Sort::Busy);
+        assert_eq!(table.render(&at(1, &[("/a", 0), ("/b", 0)]), TEXT), None);
+        let text = table.render(&at(3, &[("/a", 20_000_000), ("/b", 1_000_000_000)]), TEXT).unwrap();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1][..2], ["CGROUP", "CPU%"]);
-        assert_eq!(lines[2], ["/b", "50.0", "500", "-", "-", "-", "-", "-"]);
-        assert_eq!(lines[3][..3], ["/a", "1.0", "10"]);
+        assert_eq!(lines[1][..2], ["NAME", "(100%"]);
+        assert_eq!(lines[2], ["/b", "50.0", "-", "-", "-", "-", "-", "500", "-"]);
+        assert_eq!(lines[3][..2], ["/a", "1.0"]);
     }
 
     #[test]
     fn a_counter_that_went_backwards_counts_as_new() {
-        let mut table = Table::default();
-        table.render(&at(1, &[("/a", 5_000_000_000)]), None);
-        let text = table.render(&at(2, &[("/a", 1_000_000_000)]), None).unwrap();
+        let mut table = Table::new(Sort::Busy);
+        table.render(&at(1, &[("/a", 5_000_000_000)]), TEXT);
+        let text = table.render(&at(2, &[("/a", 1_000_000_000)]), TEXT).unwrap();
         assert!(text.contains("100.0"), "{text}");
     }
 
     #[test]
     fn a_container_has_its_name_and_two_of_one_name_their_ids() {
-        let mut table = Table::default();
+        let mut table = Table::new(Sort::Busy);
         let points = |seconds| {
             let mut points = at(seconds, &[("/a", 5_000_000_000 * seconds), ("/b", 500_000_000 * seconds)]);
             for (point, id) in points.iter_mut().zip(["0123456789abcdef", "fedcba9876543210"]) {
@@ -328,38 +245,59 @@ mod tests {
             }
             points
         };
-        table.render(&points(1), None);
-        let text = table.render(&points(2), None).unwrap();
+        table.render(&points(1), TEXT);
+        let text = table.render(&points(2), TEXT).unwrap();
         let names: Vec<Vec<&str>> =
             text.lines().skip(2).map(|line| line.split_whitespace().take(3).collect()).collect();
         assert_eq!(names[..2], [["web", "0123456789ab", "500.0"], ["web", "fedcba987654", "50.0"]]);
     }
-
     #[test]
-    fn fits_the_terminal() {
-        let mut table = Table::default();
-        let many: Vec<(String, i64)> =
-            (0..50).map(|i| (format!("/kubepods/{}/{i}", "x".repeat(100)), i)).collect();
-        let points: Vec<(&str, i64)> = many.iter().map(|(name, n)| (name.as_str(), *n)).collect();
-        table.render(&at(1, &points), Some((100, 10)));
-        let text = table.render(&at(2, &points), Some((100, 10))).unwrap();
-        assert_eq!(text.matches('\n').count(), 9);
-        let plain = text.replace("\x1b[H", "").replace("\x1b[K", "").replace("\x1b[J", "");
-        assert!(plain.lines().all(|line| line.chars().count() <= 100), "{plain}");
-        assert!(plain.contains('…'));
+    fn a_row_has_its_memory_and_can_be_sorted_by_anything() {
+        let points = |seconds: i64| {
+            let mut points = at(seconds, &[("/a", 9_000_000 * seconds), ("/b", 0), ("/c", 0)]);
+            let time = points[0].time;
+            for (cgroup, bytes, written, sent) in
+                [("/a", 1_i64, 0_i64, 0_i64), ("/b", 3 << 20, seconds, 0), ("/c", 2, 0, seconds)]
+            {
+                let point = |measurement: &'static str| Point::new(measurement, time).tag("cgroup", cgroup);
+                points.push(point("cgroup_mem").field("working_set_bytes", bytes));
+                points.push(point("cgroup_blkio").field("write_bytes", written));
+                points.push(point("cgroup_net").field("tx_bytes", sent));
+            }
+            points
+        };
+        for (sort, first) in [
+            (Sort::Busy, "/a"),
+            (Sort::Cpu, "/a"),
+            (Sort::Mem, "/b"),
+            (Sort::Io, "/b"),
+            (Sort::Net, "/c"),
+            (Sort::Name, "/a"),
+        ] {
+            let mut table = Table::new(sort);
+            table.render(&points(1), TEXT);
+            let text = table.render(&points(2), TEXT).unwrap();
+            let row = text.lines().nth(2).unwrap();
+            assert!(row.starts_with(first), "{sort:?}: {text}");
+            assert!(text.contains(" 3MiB "), "{text}");
+        }
     }
 
     #[test]
-    fn units() {
-        assert_eq!(bytes(0.0), "-");
-        assert_eq!(bytes(1536.0), "1.5KiB");
-        assert_eq!(bytes(1024.0 * 1024.0 * 200.0), "200MiB");
-        assert_eq!(count(50_000.0), "50k");
-        assert_eq!(micros(2_500.0), "2.5ms");
+    fn the_heading_says_of_how_many_cpus_the_machine_is() {
+        let cpu = |name, idle: f64| {
+            Point::new("cpu", Timestamp(1)).tag("cpu", name).field("usage_idle", idle).field("x", 1_i64)
+        };
+        let points = [cpu("cpu0", 10.0), cpu("cpu1", 90.0), cpu("cpu-total", 50.0)];
+        assert_eq!(heading(&points, &|_, _| 0.0), ["cpu 50.0% of 2 CPUs", "records -/s"]);
     }
 
     #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(shortened("/a\x1b[2J", 20), "/a?[2J");
+    fn ids_in_paths_are_as_docker_shows_them() {
+        let id = "0123456789abcdef".repeat(4);
+        let path = format!("/system.slice/docker-{id}.scope/init");
+        assert_eq!(with_short_ids(&path), "/system.slice/docker-0123456789ab.scope/init");
+        assert_eq!(with_short_ids(&format!("/docker/{id}")), "/docker/0123456789ab");
+        assert_eq!(with_short_ids("/user.slice/äbc"), "/user.slice/äbc");
     }
 }

@@ -10,13 +10,17 @@ use std::path::PathBuf;
 /// A line of `mountinfo`, since Linux 2.6.26:
 ///
 /// ```text
-/// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
-///       id   root  point options               type  source    options of the file system
+/// 36    35     98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+/// mount parent id   root  point options               type  source    options of the file system
 /// ```
 ///
 /// What the kernel escapes is escaped still, see [`unescape`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MountLine<'a> {
+    /// The mount's own number.
+    pub(crate) mount: &'a [u8],
+    /// The number of the mount that it is mounted on.
+    pub(crate) parent: &'a [u8],
     /// The file system's device number, `major:minor`.
     pub(crate) id: &'a [u8],
     /// What of the file system is mounted: the path in it, or a text such as `net:[4026531840]`.
@@ -49,9 +53,11 @@ pub(crate) fn parse_line(line: &[u8]) -> Option<MountLine<'_>> {
     let separator = line.windows(3).position(|window| window == b" - ")?;
     let (mount, filesystem) = (&line[..separator], &line[separator + 3..]);
     // Blanks are escaped, so that an empty column is one.
-    let mut mount = mount.split(|byte| *byte == b' ').skip(2);
+    let mut mount = mount.split(|byte| *byte == b' ');
     let mut filesystem = filesystem.split(|byte| *byte == b' ');
     Some(MountLine {
+        mount: mount.next()?,
+        parent: mount.next()?,
         id: mount.next()?,
         root: mount.next()?,
         point: mount.next()?,
@@ -73,7 +79,7 @@ pub(crate) fn parse_fstab_line(line: &[u8]) -> Option<FstabLine<'_>> {
     })
 }
 
-/// A path without the kernel's escapes: three octal digits for blank, tab, newline, backslash and `#`.
+/// A path or a device without the kernel's escapes: three octal digits for blank, tab, newline, backslash and `#`.
 pub(crate) fn unescape(bytes: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -102,6 +108,8 @@ mod tests {
         for fields in ["", " shared:1", " shared:1 master:2 unbindable"] {
             let line = format!("36 35 98:0 /a /b rw,noatime{fields} - ext3 /dev/root rw,errors=continue");
             let expected = MountLine {
+                mount: b"36",
+                parent: b"35",
                 id: b"98:0",
                 root: b"/a",
                 point: b"/b",

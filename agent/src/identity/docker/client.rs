@@ -16,6 +16,7 @@ use super::error::ApiError;
 use super::events::{EVENTS, Events};
 use super::version::ApiVersion;
 use crate::http;
+use crate::http::renewed::RenewedClient;
 use crate::options::OptionError;
 use crate::options::tls::Tls;
 
@@ -27,7 +28,7 @@ const MAX_OBJECT_BYTES: usize = 4 << 20;
 /// A client of one daemon.
 #[derive(Debug)]
 pub struct DockerClient {
-    http: reqwest::Client,
+    http: RenewedClient,
     endpoint: DockerEndpoint,
     timeout: Duration,
     /// The negotiated version; nothing but the version itself is requested before.
@@ -46,15 +47,20 @@ impl DockerClient {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, OptionError> {
         let endpoint = DockerEndpoint::resolve(endpoint, tls, variable)?;
-        let client = http::client(&endpoint.tls, endpoint.base.starts_with("https"))?
-            .connect_timeout(timeout)
-            .tcp_keepalive(Duration::from_secs(30))
-            .pool_max_idle_per_host(1);
-        let client = match &endpoint.socket {
-            Some(path) => client.unix_socket(path.as_str()),
-            None => client,
-        };
-        Ok(Self { http: http::build(client, "endpoint")?, endpoint, timeout, version: Mutex::default() })
+        let (of, is_tls) = (endpoint.clone(), endpoint.base.starts_with("https"));
+        let files = if is_tls { endpoint.tls.clone() } else { Tls::default() };
+        let http = RenewedClient::new(&files, false, move || {
+            let client = http::client(&of.tls, is_tls)?
+                .connect_timeout(timeout)
+                .tcp_keepalive(Duration::from_secs(30))
+                .pool_max_idle_per_host(1);
+            let client = match &of.socket {
+                Some(path) => client.unix_socket(path.as_str()),
+                None => client,
+            };
+            http::build(client, "endpoint")
+        })?;
+        Ok(Self { http, endpoint, timeout, version: Mutex::default() })
     }
 
     /// The daemon's address, as it is configured.
@@ -138,7 +144,8 @@ impl DockerClient {
             self.prefix(),
             quoted.join(",")
         );
-        let request = self.http.get(format!("{}{path}", self.endpoint.base)).send();
+        let client = self.http.get().await.map_err(|why| self.unreachable(why))?;
+        let request = client.get(format!("{}{path}", self.endpoint.base)).send();
         let response = match tokio::time::timeout(self.timeout, request).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(self.unreachable(http::chain(&error))),
@@ -157,7 +164,8 @@ impl DockerClient {
     }
 
     async fn body(&self, path: &str, limit: usize) -> Result<Vec<u8>, ApiError> {
-        let request = self.http.get(format!("{}{path}", self.endpoint.base)).timeout(self.timeout);
+        let client = self.http.get().await.map_err(|why| self.unreachable(why))?;
+        let request = client.get(format!("{}{path}", self.endpoint.base)).timeout(self.timeout);
         let response = request.send().await.map_err(|error| self.unreachable(http::chain(&error)))?;
         let response = checked(path, response).await?;
         http::body(response, limit).await.map_err(|error| ApiError::Body { path: path.into(), error })

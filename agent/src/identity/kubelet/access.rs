@@ -6,9 +6,13 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 
 use crate::options::tls::Tls;
+use crate::service::off_thread;
 
 /// Where Kubernetes mounts a pod's token.
 pub const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// How long a file may take to be read.
+const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// How to reach a kubelet.
 #[derive(Clone, Debug)]
@@ -50,11 +54,11 @@ pub fn node_url(ip: Option<&str>) -> String {
 
 impl Token {
     /// The header of a request; an error is a readable text.
-    pub(crate) fn read(&self, is_tls: bool) -> Result<Option<HeaderValue>, String> {
+    pub(crate) async fn read(&self, is_tls: bool) -> Result<Option<HeaderValue>, String> {
         let text = match self {
             Self::OfPod if !is_tls => return Ok(None),
-            Self::OfPod => read_token(TOKEN_FILE)?,
-            Self::File(path) => read_token(path)?,
+            Self::OfPod => read_token(TOKEN_FILE).await?,
+            Self::File(path) => read_token(path).await?,
             Self::Text(token) => token.clone(),
         };
         let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
@@ -73,19 +77,22 @@ impl Token {
     }
 }
 
-fn read_token(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
+async fn read_token(path: &str) -> Result<String, String> {
+    let file = path.to_owned();
+    let read = tokio::time::timeout(READ_LIMIT, off_thread::run(move || std::fs::read_to_string(file))).await;
+    let read = read.map_err(|_| format!("cannot read {path}: no answer in {READ_LIMIT:?}"))?;
+    read.map_err(|error| format!("cannot read {path}: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_token_that_cannot_be_sent_is_named_and_not_shown() {
-        let error = Token::Text("se\ncret".into()).read(true).unwrap_err();
+    #[tokio::test]
+    async fn a_token_that_cannot_be_sent_is_named_and_not_shown() {
+        let error = Token::Text("se\ncret".into()).read(true).await.unwrap_err();
         assert_eq!(error, "`bearer_token_string` is not a token: it has characters that cannot be sent");
-        let error = Token::File("/nonexistent".into()).read(true).unwrap_err();
+        let error = Token::File("/nonexistent".into()).read(true).await.unwrap_err();
         assert!(error.starts_with("cannot read /nonexistent: No such file"), "{error}");
     }
 }

@@ -7,9 +7,11 @@ use super::access::{Access, Token};
 use super::error::{Endpoint, Error};
 use super::pods::{self, Pod};
 use super::summary::{self, Summary};
+use crate::http::renewed::RenewedClient;
 use crate::http::{self, BodyError};
 use crate::line_protocol::truncated;
 use crate::options::OptionError;
+use crate::options::tls::Tls;
 use crate::service::memory;
 
 /// The largest answer: a pod has some 5 KB, and a node a few hundred pods.
@@ -19,7 +21,7 @@ const BIG_ANSWER_BYTES: usize = 4 << 20;
 
 /// A client of one kubelet's API.
 pub struct KubeletClient {
-    client: reqwest::Client,
+    client: RenewedClient,
     url: String,
     is_tls: bool,
     token: Token,
@@ -38,8 +40,11 @@ impl KubeletClient {
             "http" => false,
             other => return Err(wrong(&format!("`{other}` is not supported: use http or https"))),
         };
-        let client = http::client(&access.tls, is_tls)?.timeout(access.timeout);
-        let client = http::build(client, "url")?;
+        let (tls, timeout) = (access.tls.clone(), access.timeout);
+        let files = if is_tls { access.tls.clone() } else { Tls::default() };
+        let client = RenewedClient::new(&files, false, move || {
+            http::build(http::client(&tls, is_tls)?.timeout(timeout), "url")
+        })?;
         let url = url.as_str().trim_end_matches('/').to_owned();
         Ok(Self { client, url, is_tls, token: access.token.clone() })
     }
@@ -72,9 +77,13 @@ impl KubeletClient {
         parse: fn(&[u8]) -> serde_json::Result<T>,
     ) -> Result<T, Error> {
         let url = format!("{}{}", self.url, endpoint.path());
-        let mut request = self.client.get(&url).header(ACCEPT, "application/json");
+        let client = match self.client.get().await {
+            Ok(client) => client,
+            Err(reason) => return Err(Error::NoAnswer { url, reason }),
+        };
+        let mut request = client.get(&url).header(ACCEPT, "application/json");
         // Without a token the kubelet may still answer; if not, its answer is what a person needs to know.
-        let token = self.token.read(self.is_tls);
+        let token = self.token.read(self.is_tls).await;
         if let Ok(Some(token)) = &token {
             request = request.header(AUTHORIZATION, token);
         }

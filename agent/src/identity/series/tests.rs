@@ -119,10 +119,8 @@ fn only_what_can_come_again_outlives_its_instance() {
     let outlives = |path: &str, names: &Names| {
         let identity = path::parse(path);
         let series = Series::of_owner(&identity, &identity.named(names, now), SeriesOptions::default());
-        assert_eq!(
-            Series::from_tags(series.tags().iter().map(|(k, v)| ((*k).to_owned(), v.clone()))),
-            series
-        );
+        let tags = series.tags().iter().map(|(tag, value)| ((*tag).to_owned(), value.clone())).collect();
+        assert_eq!(Series::from_tags(&tags), series);
         series.outlives_instance(&identity)
     };
     let container = format!("/docker/{ID}");

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::fs::StatVfs;
 use tokio::task::JoinHandle;
 
 use super::mounts::Mount;
@@ -20,7 +21,7 @@ use super::mounts::Mount;
 /// a second; and the usual interval of 10 s must have room for several that begin to hang.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What statfs(2) returns.
+/// What statvfs(3) returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Space {
     pub(super) block_size: u64,
@@ -55,16 +56,21 @@ impl Space {
 }
 
 fn statfs(path: &Path) -> io::Result<Space> {
-    let stat = rustix::fs::statfs(path)?;
-    Ok(Space {
-        // A signed word on some architectures; never negative.
-        block_size: stat.f_bsize as u64,
-        blocks: stat.f_blocks,
-        blocks_free: stat.f_bfree,
-        blocks_available: stat.f_bavail,
-        inodes: stat.f_files,
-        inodes_free: stat.f_ffree,
-    })
+    Ok(rustix::fs::statvfs(path)?.into())
+}
+
+impl From<StatVfs> for Space {
+    fn from(stat: StatVfs) -> Self {
+        Self {
+            // The unit of the numbers of blocks. `f_bsize` is the best size of a read, which FUSE and virtiofs have larger.
+            block_size: stat.f_frsize,
+            blocks: stat.f_blocks,
+            blocks_free: stat.f_bfree,
+            blocks_available: stat.f_bavail,
+            inodes: stat.f_files,
+            inodes_free: stat.f_ffree,
+        }
+    }
 }
 
 type Statfs = dyn Fn(&Path) -> io::Result<Space> + Send + Sync;
@@ -303,6 +309,14 @@ mod tests {
         };
         let (answers, ()) = tokio::join!(asker.ask(&list), slow_answers);
         assert_eq!(answers, vec![Some(SPACE); 10]);
+    }
+
+    #[test]
+    fn blocks_are_counted_in_fragments() {
+        let root = rustix::fs::statvfs("/").unwrap();
+        let virtiofs = StatVfs { f_bsize: 1 << 20, f_frsize: 4096, f_blocks: 100, f_bavail: 10, ..root };
+        let space = Space::from(virtiofs);
+        assert_eq!((space.total(), space.free()), (409_600, 40_960));
     }
 
     #[test]

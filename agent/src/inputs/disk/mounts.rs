@@ -1,6 +1,6 @@
-//! The mount table: proc(5) `mountinfo`, or `mounts` where there is none, and the file system of each mount.
+//! The mount table: proc(5) `mountinfo`, or `mounts` where there is none, and the file system of each mount that can be seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
@@ -66,21 +66,54 @@ pub(super) fn read(host: &Host) -> Result<(Vec<Mount>, Option<GatherError>), Gat
 }
 
 fn parse(table: &[u8], is_mountinfo: bool, host: &Host) -> (Vec<Mount>, Option<String>) {
-    let mut devices = HashMap::new();
-    let mut malformed = None;
-    let mut mounts = Vec::new();
-    for line in table.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let mount = if is_mountinfo {
-            pid_mountinfo::parse_line(line).map(|line| mount(line, &mut devices, host))
-        } else {
-            pid_mountinfo::parse_fstab_line(line).map(fstab_mount)
-        };
-        match mount {
-            Some(mount) => mounts.push(mount),
-            None => malformed = malformed.or_else(|| Some(text(line))),
-        }
+    let lines: Vec<_> = table.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    if is_mountinfo {
+        let (lines, malformed) = parsed(&lines, pid_mountinfo::parse_line);
+        let mut devices = HashMap::new();
+        let hidden = hidden(&lines);
+        // Also of one that is hidden: a bind mount may go by its device.
+        let mounts = lines.iter().map(|line| (line.mount, mount(*line, &mut devices, host)));
+        let visible = mounts.filter(|(mount, _)| !hidden.contains(mount)).map(|(_, mount)| mount);
+        return (visible.collect(), malformed);
     }
-    (mounts, malformed)
+    let (lines, malformed) = parsed(&lines, pid_mountinfo::parse_fstab_line);
+    // Without numbers, the last one at a point is taken for the upper one.
+    let last: HashMap<_, _> = lines.iter().enumerate().map(|(at, line)| (line.point, at)).collect();
+    let visible = lines.iter().enumerate().filter(|(at, line)| last.get(line.point) == Some(at));
+    (visible.map(|(_, line)| fstab_mount(*line)).collect(), malformed)
+}
+
+/// The lines that can be parsed, and the first that cannot.
+fn parsed<'a, T>(lines: &[&'a [u8]], parse: fn(&'a [u8]) -> Option<T>) -> (Vec<T>, Option<String>) {
+    let malformed = lines.iter().find(|line| parse(line).is_none()).map(|line| text(line));
+    (lines.iter().filter_map(|line| parse(line)).collect(), malformed)
+}
+
+/// The mounts that another one covers, at their own point or above it: a path leads to the upper one alone.
+fn hidden<'a>(lines: &[MountLine<'a>]) -> HashSet<&'a [u8]> {
+    let parents: HashMap<_, _> = lines.iter().map(|line| (line.mount, line.parent)).collect();
+    let mut upon: HashMap<_, Vec<_>> = HashMap::new();
+    for line in lines {
+        upon.entry((line.parent, unescape(line.point))).or_default().push(line.mount);
+    }
+    let is_hidden = |line: &&MountLine<'a>| {
+        // The mount and those that it is mounted on, down to the root.
+        let mut chain = vec![line.mount];
+        while let Some(parent) = chain.last().and_then(|mount| parents.get(mount))
+            && !chain.contains(parent)
+        {
+            chain.push(parent);
+        }
+        let point = unescape(line.point);
+        let covers = |below: &&'a [u8]| {
+            point.ancestors().any(|path| {
+                let upper = upon.get(&(*below, path.to_owned()));
+                upper.is_some_and(|upper| upper.iter().any(|upper| !chain.contains(upper)))
+            })
+        };
+        chain.iter().any(covers)
+    };
+    lines.iter().filter(is_hidden).map(|line| line.mount).collect()
 }
 
 /// A line of `mounts`. It has no device number, so every mount counts as a file system of its own.
@@ -89,7 +122,7 @@ fn fstab_mount(line: FstabLine<'_>) -> Mount {
     Mount {
         id: point.to_string_lossy().into_owned(),
         point,
-        device: text(line.source),
+        device: decoded(line.source),
         fstype: text(line.fstype),
         options: split_options(line.options),
     }
@@ -97,8 +130,8 @@ fn fstab_mount(line: FstabLine<'_>) -> Mount {
 
 /// A line of `mountinfo`. `devices` has the device of each id so far: a bind mount goes by that of the first mount.
 fn mount(line: MountLine<'_>, devices: &mut HashMap<String, String>, host: &Host) -> Mount {
-    let (id, root, point) = (text(line.id), text(line.root), unescape(line.point));
-    let (fstype, source) = (text(line.fstype), text(line.source));
+    let (id, root, point) = (text(line.id), decoded(line.root), unescape(line.point));
+    let (fstype, source) = (text(line.fstype), decoded(line.source));
     let super_options = line.super_options.map(split_options).unwrap_or_default();
     let mut options = effective(line.options.map(split_options).unwrap_or_default(), &super_options);
     // The root of a btrfs subvolume is its path, which makes it no bind mount.
@@ -152,8 +185,21 @@ fn split_options(options: &[u8]) -> Vec<String> {
     options.split(|byte| *byte == b',').map(text).collect()
 }
 
+fn decoded(bytes: &[u8]) -> String {
+    unescape(bytes).to_string_lossy().into_owned()
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Parses any bytes as a table of either kind, as a fuzzer does: no more mounts than lines.
+#[cfg(any(test, fuzzing))]
+pub(super) fn parse_any(table: &[u8], host: &Host) {
+    let n_lines = table.split(|byte| *byte == b'\n').count();
+    for is_mountinfo in [true, false] {
+        assert!(parse(table, is_mountinfo, host).0.len() <= n_lines);
+    }
 }
 
 #[cfg(test)]
@@ -201,7 +247,7 @@ mod tests {
             ("1 0 254:9 / / rw - ext4 /dev/root rw", "root"),
             ("1 0 0:50 / / rw - overlay none rw", "overlay"),
             ("1 0 0:51 / / rw - tmpfs  rw", "tmpfs"),
-            ("1 0 0:52 / / rw - nfs4 server:/a\\040b rw", "server:/a\\040b"),
+            ("1 0 0:52 / / rw - nfs4 server:/a\\040b rw", "server:/a b"),
             ("1 0 0:4 net:[4026532] /run/netns/x rw - nsfs nsfs rw", "net:[4026532]"),
             ("1 0 0:9 / / rw shared:1 master:2 - fuse.x /dev/a/dev/b rw", "ab"),
         ] {
@@ -222,6 +268,56 @@ mod tests {
         let binds: Vec<_> = mounts.iter().map(|mount| mount.options.contains(&"bind".to_owned())).collect();
         assert_eq!(binds, [false, true, false, true, false]);
         assert_eq!(mounts[1].device, "/dev/sda1", "that of the first mount");
+    }
+
+    #[test]
+    fn of_mounts_upon_each_other_the_upper_one_is_seen() {
+        let points = |table: &str, is_mountinfo| {
+            let (mounts, _) = parse(table.as_bytes(), is_mountinfo, &Host::default());
+            let shown = mounts.iter().map(|mount| format!("{} {}", mount.point.display(), mount.device));
+            shown.collect::<Vec<_>>()
+        };
+        // The first root is below the second; `/mnt/a` is below what came later to `/mnt`, and `/mnt/b` upon it.
+        let table = "\
+1 1 0:2 / / rw - rootfs rootfs rw
+28 1 8:1 / / rw - ext4 /dev/sda1 rw
+29 28 8:2 / /srv rw - ext4 /dev/sda2 rw
+30 29 8:3 / /srv rw - ext4 /dev/sda3 rw
+31 28 8:4 / /mnt/a rw - ext4 /dev/sda4 rw
+32 28 8:5 / /mnt rw - ext4 /dev/sda5 rw
+33 32 8:6 / /mnt/b rw - ext4 /dev/sda6 rw
+34 28 8:7 / /mnt2 rw - ext4 /dev/sda7 rw
+";
+        let seen = ["/ /dev/sda1", "/srv /dev/sda3", "/mnt /dev/sda5", "/mnt/b /dev/sda6", "/mnt2 /dev/sda7"];
+        assert_eq!(points(table, true), seen);
+        let table = "/dev/sda1 / ext4 rw 0 0\n/dev/sda2 /srv ext4 rw 0 0\nserver:/a\\040b /srv nfs rw 0 0\n";
+        assert_eq!(points(table, false), ["/ /dev/sda1", "/srv server:/a b"]);
+    }
+
+    #[test]
+    fn the_kernel_agrees_on_what_is_seen() {
+        let table = std::fs::read("/proc/self/mountinfo").unwrap();
+        let lines: Vec<_> =
+            table.split(|byte| *byte == b'\n').filter_map(pid_mountinfo::parse_line).collect();
+        let hidden = hidden(&lines);
+        let mut n = 0;
+        for line in &lines {
+            // A directory that nobody but root may enter cannot be asked.
+            let flags = rustix::fs::StatxFlags::MNT_ID;
+            let asked = rustix::fs::statx(
+                rustix::fs::CWD,
+                unescape(line.point),
+                rustix::fs::AtFlags::NO_AUTOMOUNT,
+                flags,
+            );
+            let Ok(found) = asked else { continue };
+            if found.stx_mask & flags.bits() != 0 {
+                n += 1;
+                let is_seen = found.stx_mnt_id.to_string().as_bytes() == line.mount;
+                assert_eq!(is_seen, !hidden.contains(line.mount), "{}", text(line.point));
+            }
+        }
+        assert!(n > 0 || lines.is_empty(), "no mount could be asked");
     }
 
     #[test]

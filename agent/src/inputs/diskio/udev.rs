@@ -29,7 +29,7 @@ impl Properties {
     }
 
     /// A line is a link (`S:disk/by-id/x`), a property (`E:ID_FS_TYPE=ext4`), or internal to udev.
-    fn parse(data: &str) -> Self {
+    pub(super) fn parse(data: &str) -> Self {
         let (mut properties, mut links) = (HashMap::new(), Vec::new());
         for line in data.lines() {
             match line.split_once(':') {

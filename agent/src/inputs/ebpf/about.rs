@@ -10,19 +10,16 @@ use crate::point::Point;
 
 /// What went through the ring buffer, and what did not.
 pub(super) fn ring(snapshot: &Snapshot<'_>) -> Point {
-    let (ring, overflow, ledger) = (&snapshot.ring, snapshot.overflow, &snapshot.accounts.ledger);
-    snapshot
+    let (ring, ledger) = (&snapshot.ring, &snapshot.accounts.ledger);
+    let mut point = snapshot
         .part("ring")
         .field("records", integer(ring.records))
         .field("bytes", integer(ring.bytes))
         .field("rows", integer(ledger.rows))
-        .field("undecodable", integer(ring.undecodable))
-        .field("refused", integer(overflow.refused))
-        .field("missed_runs", integer(snapshot.missed_runs))
-        .field("lost_cgroup_events", integer(overflow.cgroup_events))
         .field("oom_kills", integer(*ledger.oom.sum()))
-        .field("lost_oom_kills", integer(overflow.oom_kills))
-        .field("map_bytes", integer(snapshot.report.map_bytes))
+        .field("map_bytes", integer(snapshot.report.map_bytes));
+    snapshot.set_losses(&mut point, "ring");
+    point
 }
 
 /// How many cgroups have an identity, and how many containers a name.

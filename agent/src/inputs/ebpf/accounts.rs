@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::ledger::blkio::Device;
 
 /// The accounts of every cgroup.
+#[derive(Debug)]
 pub(super) struct Accounts {
     pub(super) areas: Areas,
     pub(super) ledger: Ledger,

@@ -32,10 +32,12 @@ pub(super) fn push(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
 fn cpu(snapshot: &Snapshot<'_>) -> Point {
     let (overflow, rows) = (snapshot.overflow, snapshot.accounts.ledger.cpu.sum());
     let totals = snapshot.host.cpu_ns.zip(snapshot.host_at_start.cpu_ns);
-    let machine = totals.map(|(now, then)| now.saturating_sub(then));
-    let mut point = snapshot.part("cpu");
-    set_balance(&mut point, "ns", rows.usage_ns, overflow.run_ns, machine);
-    point.set_field("overflow_switches", integer(overflow.switches));
+    let mut point = snapshot.part("cpu").field("rows_ns", integer(rows.usage_ns));
+    snapshot.set_losses(&mut point, "cpu");
+    if let Some((now, then)) = totals {
+        let seen = rows.usage_ns.saturating_add(overflow.run_ns);
+        set_machine(&mut point, "ns", now.saturating_sub(then), seen);
+    }
     point
 }
 
@@ -56,8 +58,7 @@ fn push_disks(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
         gathered.push(point);
     }
     let mut point = snapshot.part("blkio");
-    point.set_field("overflow_bytes", integer(bytes(overflow)));
-    point.set_field("overflow_ops", integer(ops(overflow)));
+    snapshot.set_losses(&mut point, "blkio");
     all.set(&mut point, Some((bytes(overflow), ops(overflow))));
     gathered.push(point);
 }
@@ -102,41 +103,41 @@ impl DiskBalance {
 
 /// The kernel has no sum of waits to compare with; what was counted and lost its row is told all the same.
 fn runqueue(snapshot: &Snapshot<'_>) -> Point {
-    let (overflow, rows) = (snapshot.overflow, snapshot.accounts.ledger.runqueue.sum());
-    snapshot
-        .part("runqueue")
-        .field("rows_wait_ns", integer(rows.wait_ns))
-        .field("overflow_wait_ns", integer(overflow.wait_ns))
-        .field("overflow_waits", integer(overflow.waits))
+    let rows = snapshot.accounts.ledger.runqueue.sum();
+    let mut point = snapshot.part("runqueue").field("rows_wait_ns", integer(rows.wait_ns));
+    snapshot.set_losses(&mut point, "runqueue");
+    point
 }
 
+/// Rows are of all network namespaces, the machine's own counters of one: what is compared is the host's.
 fn net(snapshot: &Snapshot<'_>) -> Point {
-    let (rows, overflow) = (snapshot.accounts.ledger.net.sum(), &snapshot.overflow.net);
-    let (now, then) = (snapshot.host.interfaces, snapshot.host_at_start.interfaces);
-    let mut point = snapshot.part("net");
-    let machine = now.rx_bytes.saturating_sub(then.rx_bytes);
-    set_balance(&mut point, "rx_bytes", rows.rx_bytes, overflow.rx_bytes, Some(machine));
-    let machine = now.tx_bytes.saturating_sub(then.tx_bytes);
-    set_balance(&mut point, "tx_bytes", rows.tx_bytes, overflow.tx_bytes, Some(machine));
-    point.set_field("rows_rx_packets", integer(rows.rx_packets));
-    point.set_field("rows_tx_packets", integer(rows.tx_packets));
-    point.set_field("overflow_rx_packets", integer(overflow.rx_packets));
-    point.set_field("overflow_tx_packets", integer(overflow.tx_packets));
+    let (rows, host) = (snapshot.accounts.ledger.net.sum(), snapshot.accounts.ledger.host_net);
+    let mut point = snapshot
+        .part("net")
+        .field("rows_rx_bytes", integer(rows.rx_bytes))
+        .field("rows_tx_bytes", integer(rows.tx_bytes))
+        .field("rows_rx_packets", integer(rows.rx_packets))
+        .field("rows_tx_packets", integer(rows.tx_packets));
     if snapshot.report.is_on(Probe::Tcp) {
         point.set_field("rows_tcp_retransmits", integer(rows.tcp_retransmits));
-        point.set_field("overflow_tcp_retransmits", integer(overflow.tcp_retransmits));
+    }
+    snapshot.set_losses(&mut point, "net");
+    let machine = snapshot.host.ip.zip(snapshot.host_at_start.ip);
+    if let Some((now, then)) = machine.filter(|_| snapshot.report.sees_host_net) {
+        point.set_field("rows_host_rx_bytes", integer(host.rx_bytes));
+        point.set_field("rows_host_tx_bytes", integer(host.tx_bytes));
+        let mut seen = host;
+        seen += &snapshot.overflow.host;
+        set_machine(&mut point, "rx_bytes", now.rx.wrapping_sub(then.rx), seen.rx_bytes);
+        set_machine(&mut point, "tx_bytes", now.tx.wrapping_sub(then.tx), seen.tx_bytes);
     }
     point
 }
 
-/// The four fields of a balance; `unseen` may be negative where the two sides are not read at the same instant.
-fn set_balance(point: &mut Point, unit: &str, rows: u64, overflow: u64, machine: Option<u64>) {
-    point.set_field(format!("rows_{unit}"), integer(rows));
-    point.set_field(format!("overflow_{unit}"), integer(overflow));
-    if let Some(machine) = machine {
-        point.set_field(format!("machine_{unit}"), integer(machine));
-        point.set_field(format!("unseen_{unit}"), difference(machine, rows.saturating_add(overflow)));
-    }
+/// The machine's side of a balance; `unseen` may be negative where the two sides are not read at the same instant.
+fn set_machine(point: &mut Point, unit: &str, machine: u64, seen: u64) {
+    point.set_field(format!("machine_{unit}"), integer(machine));
+    point.set_field(format!("unseen_{unit}"), difference(machine, seen));
 }
 
 fn bytes(amounts: &BlkioAmounts) -> u64 {

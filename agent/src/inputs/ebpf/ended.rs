@@ -14,14 +14,14 @@ use crate::ledger::sums::Accumulate as _;
 const MAX_SERIES: usize = 2_000;
 
 /// The amounts of what ended.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ended {
     by_series: HashMap<Arc<Series>, EndedSeries>,
     /// Counts the ends.
     clock: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct EndedSeries {
     amounts: Amounts,
     /// When the latest of its instances ended.
@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn what_ended_first_is_forgotten_first() {
         let mut ended = Ended::default();
-        let series = |n: usize| Arc::new(Series::from_tags([("container_name".to_owned(), n.to_string())]));
+        let series =
+            |n: usize| Arc::new(Series::from_tags(&[("container_name".to_owned(), n.to_string())].into()));
         let amounts = Amounts { oom_kills: Some(1), ..Amounts::default() };
         ended.keep(&series(0), &Amounts::default());
         assert_eq!(ended.iter().count(), 0, "nothing to remember");

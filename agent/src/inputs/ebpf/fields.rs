@@ -61,12 +61,16 @@ pub(super) fn set_blkio(point: &mut Point, totals: &blkio::BlkioTotals) {
     }
 }
 
-/// Retransmits are counted by a probe of their own, which `has_tcp` says is on.
+/// Retransmits are counted by a probe of their own, which `has_tcp` says is on. What is dropped was counted as sent before.
 pub(super) fn set_net(point: &mut Point, amounts: &NetAmounts, has_tcp: bool) {
     point.set_field("rx_bytes", integer(amounts.rx_bytes));
-    point.set_field("tx_bytes", integer(amounts.tx_bytes));
+    point.set_field("tx_bytes", integer(amounts.tx_bytes.saturating_sub(amounts.tx_dropped_bytes)));
     point.set_field("rx_packets", integer(amounts.rx_packets));
-    point.set_field("tx_packets", integer(amounts.tx_packets));
+    point.set_field("tx_packets", integer(amounts.tx_packets.saturating_sub(amounts.tx_dropped_packets)));
+    if amounts.tx_dropped_packets > 0 {
+        point.set_field("tx_dropped_bytes", integer(amounts.tx_dropped_bytes));
+        point.set_field("tx_dropped_packets", integer(amounts.tx_dropped_packets));
+    }
     if has_tcp {
         point.set_field("tcp_retransmits", integer(amounts.tcp_retransmits));
     }

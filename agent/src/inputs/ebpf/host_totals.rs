@@ -6,11 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::host::proc::diskstats::{self, SECTOR_BYTES};
-use crate::host::proc::net_dev;
+use crate::host::proc::net_ip::IpBytes;
 use crate::ledger::blkio::Device;
-
-/// Bytes of an Ethernet header, which the counters of such an interface include and IP bytes do not.
-pub(super) const ETHERNET_BYTES: u64 = 14;
 
 /// A disk's own counters (`/proc/diskstats`, Documentation/admin-guide/iostats.rst).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,15 +35,6 @@ impl DiskTotals {
     }
 }
 
-/// IP bytes of the host's own interfaces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct InterfaceTotals {
-    /// Received.
-    pub(super) rx_bytes: u64,
-    /// Sent.
-    pub(super) tx_bytes: u64,
-}
-
 /// The totals of the host, absolute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct HostTotals {
@@ -54,8 +42,8 @@ pub(super) struct HostTotals {
     pub(super) cpu_ns: Option<u64>,
     /// Disks by their numbers; partitions are among them.
     pub(super) disks: BTreeMap<Device, DiskTotals>,
-    /// Loopback and hardware interfaces of the host's namespace.
-    pub(super) interfaces: InterfaceTotals,
+    /// IP traffic of the host's own network namespace.
+    pub(super) ip: Option<IpBytes>,
 }
 
 impl HostTotals {
@@ -89,20 +77,6 @@ pub(super) fn disks(diskstats: &str) -> BTreeMap<Device, DiskTotals> {
         .collect()
 }
 
-/// The sum over interfaces of proc(5) `net/dev`. `header_bytes` says how many bytes of a link header each packet of one
-/// counts; `None` leaves it out.
-pub(super) fn interfaces(dev: &str, header_bytes: impl Fn(&str) -> Option<u64>) -> InterfaceTotals {
-    let mut sum = InterfaceTotals::default();
-    let all = dev.lines().filter_map(net_dev::parse_line);
-    for line in all {
-        let Some(header) = header_bytes(line.name) else { continue };
-        let ip_bytes = |bytes: u64, packets: u64| bytes.saturating_sub(packets.saturating_mul(header));
-        sum.rx_bytes += ip_bytes(line.rx.bytes, line.rx.packets);
-        sum.tx_bytes += ip_bytes(line.tx.bytes, line.tx.packets);
-    }
-    sum
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,15 +92,5 @@ mod tests {
         assert_eq!((sda.reads, sda.read_bytes, sda.write_bytes, sda.discards), (10, 51_200, 102_400, 0));
         let disk = &disks[&Device { major: 7, minor: 1 }];
         assert_eq!((disk.name.as_str(), disk.discards, disk.discard_bytes), ("loop1", 3, 24 * 512));
-    }
-
-    #[test]
-    fn adds_up_the_machines_own_interfaces_without_link_headers() {
-        let text = "Inter-|   Receive\n face |bytes\n  eth0: 1140 10 0 0 0 0 0 0 2280 20 0 0 0 0 0 0\n\
-                    veth1: 9999 1 0 0 0 0 0 0 9999 1 0 0 0 0 0 0\n";
-        assert_eq!(
-            interfaces(text, |name| (name == "eth0").then_some(ETHERNET_BYTES)),
-            InterfaceTotals { rx_bytes: 1_000, tx_bytes: 2_000 }
-        );
     }
 }

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use super::accounts::Accounts;
 use super::areas::Areas;
 use super::begin::KernelSums;
-use super::host_totals::{self, ETHERNET_BYTES, HostTotals};
+use super::host_totals::{self, HostTotals};
 use super::naming::Naming;
 use super::options::{CgroupfsReading, EbpfOptions};
 use super::readings::{MemoryReading, Readings};
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
-use crate::host::proc::stat;
+use crate::host::proc::{net_ip, stat};
 use crate::identity::Identity;
 use crate::identity::cgroup::{Key, KnownCgroup, Owner};
 use crate::kernel::plan::{Group, Probe, Report};
@@ -90,12 +90,10 @@ impl<'a> CgroupReader<'a> {
         for (id, owner) in self.own(areas.cpu) {
             // Without running there is nothing to throttle.
             let is_read = rests(busy, &owner.identity) && ledger.throttling.get(id).is_some();
-            if !is_read
-                && self.naming.row(owner).is_some()
-                && ledger.cpu.get(id).is_some()
-                && let Some(throttling) = self.cgroupfs.throttling(&owner.identity.path)
-            {
-                readings.throttling.insert(id, throttling);
+            if !is_read && self.naming.row(owner).is_some() && ledger.cpu.get(id).is_some() {
+                // One without the controller has no quota, and need not be looked at each time.
+                let throttling = self.cgroupfs.throttling(&owner.identity.path);
+                readings.throttling.insert(id, throttling.unwrap_or_default());
             }
         }
     }
@@ -227,11 +225,7 @@ pub(super) fn read_host_totals(host: &Host, hierarchies: &Hierarchies) -> HostTo
         cpu_ns: cpu_ns(host, hierarchies),
         disks: host_totals::disks(&read(&host.proc("diskstats"))),
         // Of process 1: the agent may be in a namespace of its own.
-        interfaces: host_totals::interfaces(&read(&host.proc("1/net/dev")), |name| {
-            // `loopback_xmit()` in `drivers/net/loopback.c` counts a packet without its header.
-            let is_hardware = || host.sys(format!("class/net/{name}/device")).exists();
-            if name == "lo" { Some(0) } else { is_hardware().then_some(ETHERNET_BYTES) }
-        }),
+        ip: net_ip::parse(&read(&host.proc("1/net/netstat")), &read(&host.proc("1/net/snmp6"))),
     }
 }
 

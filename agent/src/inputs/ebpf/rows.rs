@@ -8,6 +8,7 @@ use super::fields::{
 };
 use super::snapshot::Snapshot;
 use super::totals::{RowTotals, Totals};
+use crate::host::hierarchies::HierarchyId;
 use crate::identity::series::Series;
 use crate::inputs::Gathered;
 use crate::kernel::plan::{Group, Probe};
@@ -41,18 +42,26 @@ fn push_row(snapshot: &Snapshot<'_>, series: &Series, row: &RowTotals, of: Of, g
     if let Some(totals) = &amounts.cpu {
         let mut point = point(snapshot, cpu, series);
         set_cpu(&mut point, totals, row.usage_percent, snapshot.n_cpus);
+        if snapshot.is_only {
+            begun_by_the_kernel(&mut point);
+        }
         if of == Of::Cgroups {
-            set_runqueue(&mut point, amounts.runqueue.as_deref());
+            set_runqueue(&mut point, amounts.runqueue.as_deref().filter(|_| !snapshot.is_only));
             set_throttling(&mut point, amounts.throttling.as_ref());
         }
         gathered.push(point);
     }
-    for (device, totals) in &amounts.blkio {
+    // Under v1 the kernel keeps no sum to begin with.
+    let has_base = snapshot.accounts.areas.blkio == HierarchyId::UNIFIED;
+    for (device, totals) in amounts.blkio.iter().filter(|_| has_base || !snapshot.is_only) {
         let mut point = point(snapshot, blkio, series).tag("device", snapshot.host.disk_name(*device));
         set_blkio(&mut point, totals);
+        if snapshot.is_only {
+            begun_by_the_kernel(&mut point);
+        }
         gathered.push(point);
     }
-    if let Some(totals) = &amounts.net {
+    if let Some(totals) = amounts.net.as_ref().filter(|_| !snapshot.is_only) {
         let mut point = point(snapshot, net, series);
         set_net(&mut point, totals, snapshot.report.is_on(Probe::Tcp));
         gathered.push(point);
@@ -65,6 +74,13 @@ fn push_row(snapshot: &Snapshot<'_>, series: &Series, row: &RowTotals, of: Of, g
         point.set_field("oom_kills", integer(kills));
     }
     gathered.push(point);
+}
+
+/// Leaves out the totals that begin with the run, where one run stores one point: beside those of a service, they would be
+/// steps down.
+fn begun_by_the_kernel(point: &mut Point) {
+    const BEGUN_HERE: [&str; 4] = ["context_switches", "errors", "read_time_ns", "write_time_ns"];
+    point.fields.retain(|(field, _)| !BEGUN_HERE.contains(&&**field));
 }
 
 /// The OOM-killed processes of a row, where its point has them: beside its memory, and when it is gone, once it had some. A

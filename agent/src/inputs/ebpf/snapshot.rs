@@ -5,6 +5,7 @@
 use seismograf_ebpf::abi;
 
 use super::accounts::Accounts;
+use super::fields::integer;
 use super::host_totals::HostTotals;
 use super::naming::Naming;
 use crate::identity::names::Names;
@@ -12,10 +13,13 @@ use crate::kernel::drain;
 use crate::kernel::load::Cost;
 use crate::kernel::plan::Report;
 use crate::point::{Point, Timestamp};
+use crate::schema::losses::{LOSSES, Lost};
 
 /// Everything that was counted, at the time of one gather.
 pub(super) struct Snapshot<'a> {
     pub(super) time: Timestamp,
+    /// Only what goes on from one run to the next is wanted.
+    pub(super) is_only: bool,
     /// CPUs that there can be.
     pub(super) n_cpus: usize,
     pub(super) report: &'a Report,
@@ -41,5 +45,14 @@ impl Snapshot<'_> {
     /// A point of the input about itself.
     pub(super) fn part(&self, part: &str) -> Point {
         Point::new("seismograf", self.time).tag("part", part)
+    }
+
+    /// Adds what was lost, as far as this part tells of it.
+    pub(super) fn set_losses(&self, point: &mut Point, part: &str) {
+        let (undecodable, missed_runs) = (self.ring.undecodable, self.missed_runs);
+        let lost = Lost { overflow: self.overflow, undecodable, missed_runs };
+        for loss in LOSSES.iter().filter(|loss| loss.part == part) {
+            point.set_field(loss.field.name, integer((loss.count)(&lost)));
+        }
     }
 }

@@ -18,13 +18,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use seismograf_ebpf::abi::{
-    self, BUCKETS, BlkioAmounts, BlkioRow, CgroupChange, CpuRow, NetAmounts, NetRow, OomKill, RunqueueRow,
-    bucket,
+    self, BUCKETS, BlkioAmounts, BlkioRow, CgroupChange, CpuRow, HostBytes, NetAmounts, NetRow, OomKill,
+    RunqueueRow, bucket,
 };
 
 use super::accounts::Accounts;
 use super::areas::Areas;
-use super::host_totals::{DiskTotals, HostTotals, InterfaceTotals};
+use super::host_totals::{DiskTotals, HostTotals};
 use super::naming::{Naming, NamingContext, Waiting};
 use super::options::{CgroupfsReading, EbpfOptions, Selection};
 use super::points;
@@ -33,6 +33,7 @@ use super::snapshot::Snapshot;
 use super::totals::Totals;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
+use crate::host::proc::net_ip::IpBytes;
 use crate::identity::containers::Containers;
 use crate::identity::names::Names;
 use crate::inputs::Gathered;
@@ -75,6 +76,7 @@ struct Case {
     now: Instant,
     elapsed: Duration,
     time: Timestamp,
+    is_only: bool,
 }
 
 impl Case {
@@ -113,9 +115,11 @@ impl Case {
             names: Names::default(),
             options: EbpfOptions { cgroupfs: Vec::new(), ..EbpfOptions::default() },
             report: Report {
+                others: 0,
                 groups: groups.iter().map(|group| (*group, GroupState::On)).collect(),
                 hierarchies,
                 map_bytes: 31,
+                sees_host_net: true,
             },
             host_at_start: HostTotals::default(),
             host: HostTotals::default(),
@@ -126,6 +130,7 @@ impl Case {
             now: Instant::now(),
             elapsed: Duration::from_secs(10),
             time: Timestamp(99),
+            is_only: false,
         }
     }
 
@@ -196,6 +201,7 @@ impl Case {
         let totals = Totals::new(&self.accounts, &self.naming, &readings, self.now);
         let snapshot = Snapshot {
             time: self.time,
+            is_only: self.is_only,
             n_cpus: 2,
             report: &self.report,
             accounts: &self.accounts,
@@ -254,7 +260,7 @@ fn runqueue(cgroup: u64, wait_ns: u64, waits: &[u64]) -> Record<'static> {
 }
 
 fn net(cgroup: u64, amounts: NetAmounts) -> Record<'static> {
-    Record::Net(NetRow { kind: 3, cpu: 0, cgroup, amounts })
+    Record::Net(NetRow { kind: 3, cpu: 0, cgroup, amounts, host: HOST_BYTES, ..NetRow::default() })
 }
 
 fn oom(cgroup: u64) -> Record<'static> {
@@ -305,8 +311,18 @@ const AMOUNTS: BlkioAmounts = BlkioAmounts {
     write_time_ns: 200_003,
 };
 
-const PACKETS: NetAmounts =
-    NetAmounts { rx_bytes: 1_009, rx_packets: 13, tx_bytes: 2_003, tx_packets: 17, tcp_retransmits: 19 };
+const PACKETS: NetAmounts = NetAmounts {
+    rx_bytes: 1_009,
+    rx_packets: 13,
+    tx_bytes: 2_003,
+    tx_packets: 17,
+    tx_dropped_bytes: 0,
+    tx_dropped_packets: 0,
+    tcp_retransmits: 19,
+};
+
+/// What each row of the network has of the host's own namespace.
+const HOST_BYTES: HostBytes = HostBytes { rx_bytes: 907, tx_bytes: 1_901 };
 
 /// What does not read, by the words that it would need.
 #[test]
@@ -326,6 +342,8 @@ fn what_makes_points_imports_nothing_that_reads() {
         ("readings", include_str!("readings.rs")),
         ("rows", include_str!("rows.rs")),
         ("snapshot", include_str!("snapshot.rs")),
+        ("state", include_str!("state.rs")),
+        ("handover", include_str!("handover.rs")),
         ("totals", include_str!("totals.rs")),
     ];
     let reading = [

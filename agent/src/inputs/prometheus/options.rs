@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::pods::{Method, PodRules};
 use super::points::Version;
@@ -19,9 +20,10 @@ use crate::options::tls::Tls;
 use crate::parsers::exposition::Format;
 
 /// Telegraf's, for a whole request.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_TIMEOUT_SECONDS: u64 = 5;
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(DEFAULT_TIMEOUT_SECONDS);
 /// Telegraf's, from one listing of pods to the next.
-const DEFAULT_POD_SCRAPE_INTERVAL: u64 = 60;
+const DEFAULT_POD_SCRAPE_INTERVAL: u8 = 60;
 
 /// The section `[[inputs.prometheus]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -30,8 +32,10 @@ pub struct PrometheusOptions {
     /// The pages: `http`, `https`, `unix:///socket?path=/metrics`. Without a path, `/metrics`.
     pub urls: Vec<String>,
     /// 1: a measurement for each family; 2: one for all.
+    #[serde(deserialize_with = "number_or::<_, _, 1>")]
     pub metric_version: u8,
     /// The tag with the target's URL; empty means none.
+    #[serde(deserialize_with = "tag_key")]
     pub url_tag: String,
     /// Samples have the gather's time, whatever theirs is.
     pub ignore_timestamp: bool,
@@ -53,7 +57,7 @@ pub struct PrometheusOptions {
     /// Headers of each request, which win over the agent's own.
     pub http_headers: BTreeMap<String, Secret>,
     /// For a whole request.
-    #[serde(deserialize_with = "crate::options::duration::deserialize")]
+    #[serde(deserialize_with = "crate::options::duration::deserialize_or::<_, DEFAULT_TIMEOUT_SECONDS>")]
     pub timeout: Duration,
     /// For the head of the answer; 0 means no limit but `timeout`.
     #[serde(deserialize_with = "crate::options::duration::deserialize")]
@@ -85,6 +89,7 @@ pub struct PrometheusOptions {
     /// The kubelet's address, where it is not port 10250 of the node with any certificate.
     pub kubelet_url: String,
     /// From one listing of pods to the next, in seconds.
+    #[serde(deserialize_with = "number_or::<_, _, DEFAULT_POD_SCRAPE_INTERVAL>")]
     pub pod_scrape_interval: u64,
     /// The tag with the pod's namespace.
     pub pod_namespace_label_name: String,
@@ -130,7 +135,7 @@ impl Default for PrometheusOptions {
             pod_scrape_scope: "node".into(),
             node_ip: String::new(),
             kubelet_url: String::new(),
-            pod_scrape_interval: DEFAULT_POD_SCRAPE_INTERVAL,
+            pod_scrape_interval: DEFAULT_POD_SCRAPE_INTERVAL.into(),
             pod_namespace_label_name: "namespace".into(),
             pod_label_include: Vec::new(),
             pod_label_exclude: Vec::new(),
@@ -139,6 +144,23 @@ impl Default for PrometheusOptions {
             tls: Tls::default(),
         }
     }
+}
+
+/// A number for which Telegraf takes its default when it is 0.
+fn number_or<'de, D: Deserializer<'de>, T: Deserialize<'de> + From<u8> + PartialEq, const DEFAULT: u8>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let number = T::deserialize(deserializer)?;
+    Ok(if number == T::from(0) { T::from(DEFAULT) } else { number })
+}
+
+/// A tag's name. Since not every text is one, an empty one is taken as it is: no tag.
+fn tag_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let key = String::deserialize(deserializer)?;
+    if key.contains(char::is_control) {
+        return Err(D::Error::custom("a tag's name has no control characters"));
+    }
+    Ok(key)
 }
 
 /// What the options say.
@@ -169,9 +191,8 @@ impl PrometheusOptions {
         let urls = parse("urls", &self.urls)?;
         let services = parse("kubernetes_services", &self.kubernetes_services)?;
         let is_tls = urls.iter().chain(&services).any(|target| target.url.scheme() == "https");
-        let timeout = if self.timeout.is_zero() { DEFAULT_TIMEOUT } else { self.timeout };
         let reach = Reach {
-            timeout,
+            timeout: self.timeout,
             head_timeout: self.response_timeout,
             uses_system_proxy: self.use_system_proxy,
             proxy: self.http_proxy_url.clone(),
@@ -192,9 +213,68 @@ impl PrometheusOptions {
         Ok(Setup { scraper, urls, services, discovery })
     }
 
+    /// Options that do nothing, or do it at a risk.
+    pub(super) fn remarks(&self) -> Vec<OptionError> {
+        let mut remarks = self.without_effect();
+        let urls = || self.urls.iter().chain(&self.kubernetes_services);
+        // The annotations of pods may ask for it.
+        let may_use_tls = self.monitor_kubernetes_pods || urls().any(|url| url.starts_with("https"));
+        remarks.extend(self.tls.remarks(may_use_tls));
+        if self.monitor_kubernetes_pods && self.kubelet_url.is_empty() {
+            let what = "is empty, and the kubelet's certificate is not checked, so that the pod's token goes to whoever answers: write it as https://NODE:10250, with its authority in `tls_ca`";
+            remarks.push(OptionError::new("kubelet_url", what));
+        }
+        if !self.monitor_kubernetes_pods && urls().next().is_none() {
+            remarks.push(OptionError::new("urls", "is empty: nothing is scraped"));
+        }
+        remarks
+    }
+
+    /// Options that another one keeps from having an effect.
+    fn without_effect(&self) -> Vec<OptionError> {
+        let default = Self::default();
+        let pods = [
+            (
+                "monitor_kubernetes_pods_method",
+                self.monitor_kubernetes_pods_method != default.monitor_kubernetes_pods_method,
+            ),
+            ("monitor_kubernetes_pods_scheme", !self.monitor_kubernetes_pods_scheme.is_empty()),
+            ("monitor_kubernetes_pods_path", !self.monitor_kubernetes_pods_path.is_empty()),
+            ("monitor_kubernetes_pods_port", self.monitor_kubernetes_pods_port != 0),
+            ("monitor_kubernetes_pods_namespace", !self.monitor_kubernetes_pods_namespace.is_empty()),
+            ("kubernetes_label_selector", !self.kubernetes_label_selector.is_empty()),
+            ("node_ip", !self.node_ip.is_empty()),
+            ("kubelet_url", !self.kubelet_url.is_empty()),
+            ("pod_scrape_interval", self.pod_scrape_interval != default.pod_scrape_interval),
+            ("pod_namespace_label_name", self.pod_namespace_label_name != default.pod_namespace_label_name),
+            ("pod_label_include", !self.pod_label_include.is_empty()),
+            ("pod_label_exclude", !self.pod_label_exclude.is_empty()),
+            ("pod_annotation_include", !self.pod_annotation_include.is_empty()),
+            ("pod_annotation_exclude", !self.pod_annotation_exclude.is_empty()),
+        ];
+        let pods = pods.map(|(option, is_set)| {
+            (
+                option,
+                is_set && !self.monitor_kubernetes_pods,
+                "it is about pods: set monitor_kubernetes_pods = true",
+            )
+        });
+        let has_token = !self.bearer_token.is_empty() || !self.bearer_token_string.is_empty();
+        let both_tokens = !self.bearer_token.is_empty() && !self.bearer_token_string.is_empty();
+        let both_proxies = self.use_system_proxy && !self.http_proxy_url.is_empty();
+        let others = [
+            ("bearer_token_string", both_tokens, "the token of the file in `bearer_token` is sent"),
+            ("username", has_token && !self.username.is_empty(), "a token is sent"),
+            ("password", has_token && !self.password.is_empty(), "a token is sent"),
+            ("http_proxy_url", both_proxies, "`use_system_proxy` takes the environment's"),
+        ];
+        let useless = pods.into_iter().chain(others).filter(|(_, is_useless, _)| *is_useless);
+        useless.map(|(option, _, why)| OptionError::new(option, format!("has no effect: {why}"))).collect()
+    }
+
     fn version(&self) -> Result<Version, OptionError> {
         match self.metric_version {
-            0 | 1 => Ok(Version::One),
+            1 => Ok(Version::One),
             2 => Ok(Version::Two),
             other => Err(OptionError::new("metric_version", format!("{other}: it must be 1 or 2"))),
         }
@@ -258,7 +338,7 @@ impl PrometheusOptions {
                 .then(|| IncludeExclude::new(annotations.0, annotations.1))
                 .transpose()?,
         };
-        let period = Duration::from_secs(self.pod_scrape_interval.max(1));
+        let period = Duration::from_secs(self.pod_scrape_interval);
         Ok(Discovery { client: self.kubelet(host)?, rules, period })
     }
 

@@ -123,13 +123,16 @@ impl Reach {
             if is_same && previous.len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
         });
         let client = http::client(&self.tls, is_tls)?.timeout(self.timeout).redirect(redirect);
+        if self.uses_system_proxy {
+            return Ok(client);
+        }
         if !self.proxy.is_empty() {
             // The URL may have a password in it.
             let wrong =
                 |_| OptionError::new("http_proxy_url", "is no URL of a proxy: write it as http://host:3128");
             return Ok(client.proxy(Proxy::all(&self.proxy).map_err(wrong)?));
         }
-        Ok(if self.uses_system_proxy { client } else { client.no_proxy() })
+        Ok(client.no_proxy())
     }
 }
 
@@ -206,7 +209,7 @@ impl Scraper {
     async fn page(&self, target: &Target, figures: &mut Figures) -> Result<(Vec<u8>, Format), ScrapeError> {
         let client = self.clients.of(target)?;
         let start = Instant::now();
-        let response = self.answer(self.request(&client, target)?).await?;
+        let response = self.answer(self.request(&client, target).await?).await?;
         figures.response_time = Some(start.elapsed().as_secs_f64());
         if response.status() != StatusCode::OK {
             return Err(ScrapeError::Status(said(&response)));
@@ -224,7 +227,7 @@ impl Scraper {
         Ok((page, format))
     }
 
-    fn request(&self, client: &Client, target: &Target) -> Result<RequestBuilder, ScrapeError> {
+    async fn request(&self, client: &Client, target: &Target) -> Result<RequestBuilder, ScrapeError> {
         let mut url = target.url.clone();
         if !matches!(self.credentials, Credentials::None) {
             // Fails for URLs that cannot have a user.
@@ -234,7 +237,7 @@ impl Scraper {
         let request = match &self.credentials {
             Credentials::None => request,
             Credentials::Basic(user, password) => request.basic_auth(user.expose(), Some(password.expose())),
-            Credentials::Bearer(token) => match token.read(true).map_err(ScrapeError::Token)? {
+            Credentials::Bearer(token) => match token.read(true).await.map_err(ScrapeError::Token)? {
                 Some(token) => request.header(AUTHORIZATION, token),
                 None => request,
             },

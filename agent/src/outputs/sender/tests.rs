@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::line_protocol::Format;
-use crate::outputs::Answer;
 use crate::outputs::batch::{Encoding, RouteTag};
+use crate::outputs::{Answer, Blame};
 use crate::point::Timestamp;
 
 /// A test server: what it does with lines, and what it received.
@@ -16,6 +16,12 @@ use crate::point::Timestamp;
 struct Server {
     /// Rejects every batch that has one of these lines, by number.
     poison: BTreeSet<i64>,
+    /// What its answer says of them.
+    blame: Blame,
+    /// Rejects every batch that has a line of this measurement.
+    minds: Option<&'static str>,
+    /// How long a connection and a write take.
+    takes: Duration,
     /// Answers `Retry` this many times first.
     down_for: usize,
     /// Routes that are missing.
@@ -55,8 +61,12 @@ impl Output for Shared {
         Encoding { format, route: vec![RouteTag { key: "db".into(), exclude: true }] }
     }
 
+    async fn connect(&mut self) {
+        tokio::time::sleep(self.with(|server| server.takes)).await;
+    }
+
     async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1) + self.with(|server| server.takes)).await;
         self.with(|server| {
             server.requests.push(lines.len());
             server.times.push(Instant::now());
@@ -67,8 +77,15 @@ impl Output for Shared {
             if route[0].as_ref().is_some_and(|route| server.missing.contains(route)) {
                 return Answer::Retry { reason: "missing".into(), after: None, route_only: true };
             }
+            let is_minded = |line: &Bytes| server.minds.is_some_and(|name| line.starts_with(name.as_bytes()));
+            if let Some(n) = lines.iter().position(is_minded) {
+                let bad = (n..lines.len()).filter(|n| is_minded(&lines[*n])).collect();
+                let blame =
+                    if let Blame::Lines(_) = server.blame { Blame::Lines(bad) } else { server.blame.clone() };
+                return Answer::Rejected { reason: "minded".into(), blame };
+            }
             if lines.iter().any(|line| server.poison.contains(&number(line))) {
-                return Answer::Rejected("poison".into());
+                return Answer::Rejected { reason: "poison".into(), blame: server.blame.clone() };
             }
             for line in lines {
                 server.without_time += usize::from(line.iter().filter(|byte| **byte == b' ').count() == 1);
@@ -128,6 +145,85 @@ async fn a_server_that_rejects_every_line_loses_none() {
     server.with(|server| server.poison.extend(0..100));
     let (left, counts) = deliver_all(&server, 100, 50).await;
     assert_eq!((left, value(&counts.rejected), value(&counts.written)), (100, 0, 0));
+}
+
+/// Points whose measurement is `a`, `b` or `c`: first many of `a`, then of all.
+fn of_three() -> Message {
+    let name = |i: i64| if i < 60 { "a" } else { ["a", "b", "c"][i as usize % 3] };
+    let point = |i: i64| Point::new(name(i), Timestamp(i)).field("f", i);
+    Message::Points(Arc::new((0..120).map(point).collect()))
+}
+
+/// Where lines of one measurement are rejected, at the head of the queue, all others are stored within a flush, and each of these
+/// is counted: whatever the answer says of lines, and however long the batches are.
+#[tokio::test(start_paused = true)]
+async fn a_measurement_that_is_rejected_holds_up_no_other() {
+    for blame in [Blame::Unknown, Blame::Some, Blame::Lines(BTreeSet::new())] {
+        for batch in [1, 7, 50, 1_000] {
+            let server = Shared::default();
+            server.with(|server| (server.minds, server.blame) = (Some("a"), blame.clone()));
+            let (sender, counts) = sender(&server, batch, 1_000);
+            let (send, receive) = mpsc::channel(4);
+            let feeds = async {
+                send.send(of_three()).await.unwrap();
+                send.send(Message::Flush).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert_eq!(value(&counts.written), 40, "{blame:?}, batches of {batch}");
+                assert_eq!(value(&counts.rejected), 80, "{blame:?}, batches of {batch}");
+                drop(send);
+            };
+            let (left, ()) = tokio::join!(sender.run(receive), feeds);
+            assert_eq!(left, 0, "{blame:?}, batches of {batch}");
+            server.with(|server| assert_eq!(server.stored.len(), 40));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_says_it_is_the_lines_is_believed_when_all_are_bad() {
+    for blame in [Blame::Some, Blame::Lines((0..100).collect())] {
+        let server = Shared::default();
+        server.with(|server| (server.poison, server.blame) = ((0..100).collect(), blame));
+        let (left, counts) = deliver_all(&server, 100, 50).await;
+        assert_eq!((left, value(&counts.rejected), value(&counts.written)), (0, 100, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_holds_while_the_output_connects_and_writes() {
+    const LIMIT: u64 = 25;
+    let server = Shared::default();
+    server.with(|server| server.takes = Duration::from_secs(3_600));
+    let (sender, counts) = sender(&server, 10, LIMIT as usize);
+    let (send, receive) = mpsc::channel(1);
+    let feeds = async {
+        for i in 0..200 {
+            send.send(points(i * 10..i * 10 + 10)).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert!(value(&counts.waiting) <= LIMIT, "{} wait", value(&counts.waiting));
+            let dropped = 10 * (i as u64 + 1) - value(&counts.written) - value(&counts.waiting);
+            assert_eq!(value(&counts.overflowed), dropped, "each is held or counted");
+        }
+        server.with(|server| server.takes = Duration::ZERO);
+        drop(send);
+    };
+    let (left, ()) = tokio::join!(sender.run(receive), feeds);
+    assert_eq!((left, value(&counts.written) + value(&counts.overflowed)), (0, 2_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_with_nothing_to_write_ends_while_it_connects() {
+    let server = Shared::default();
+    server.with(|server| server.takes = Duration::from_secs(3_600));
+    let (sender, _) = sender(&server, 10, 100);
+    let (send, receive) = mpsc::channel::<Message>(1);
+    let start = Instant::now();
+    let feeds = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(send);
+    };
+    let (left, ()) = tokio::join!(sender.run(receive), feeds);
+    assert_eq!((left, start.elapsed().as_secs()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,22 +392,25 @@ async fn other_options_take_over_the_buffer_even_during_a_write() {
     let (sender, counts) = sender(&before, 10, 100);
     let (send, receive) = mpsc::channel(4);
     let feeds = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        before.with(|server| server.takes = Duration::from_secs(1));
         send.send(points(0..25)).await.unwrap();
         // The first whole batch is in flight.
-        tokio::time::sleep(Duration::from_micros(500)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let common =
             OutputCommon { metric_batch_size: 5, metric_buffer_limit: 20, ..OutputCommon::default() };
         let output: Box<dyn Output> = Box::new(after.clone());
-        send.send(Message::Change { output: Some(output), common: Box::new(common) }).await.unwrap();
+        send.send(Message::Change { output, common: Box::new(common) }).await.unwrap();
         send.send(points(25..30)).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         drop(send);
     };
     let (left, ()) = tokio::join!(sender.run(receive), feeds);
-    assert_eq!((left, value(&counts.overflowed), value(&counts.written)), (0, 5, 25));
+    // 20 fit: those that were being written, and the latest.
+    assert_eq!((left, value(&counts.overflowed), value(&counts.written)), (0, 10, 20));
     after.with(|server| {
-        assert_eq!(server.requests, [5; 5]);
-        assert_eq!(server.stored.keys().copied().collect::<Vec<_>>(), (5..30).collect::<Vec<_>>());
+        assert_eq!(server.requests, [5; 4]);
+        assert!(server.stored.keys().copied().eq((0..10).chain(20..30)), "{:?}", server.stored);
     });
     before.with(|server| assert!(server.stored.is_empty()));
 }
@@ -325,9 +424,7 @@ async fn after_a_reload_new_lines_have_the_new_encoding() {
     let (send, receive) = mpsc::channel(4);
     let common = OutputCommon::default();
     send.send(points(0..3)).await.unwrap();
-    send.send(Message::Change { output: Some(Box::new(after.clone())), common: Box::new(common) })
-        .await
-        .unwrap();
+    send.send(Message::Change { output: Box::new(after.clone()), common: Box::new(common) }).await.unwrap();
     send.send(points(3..5)).await.unwrap();
     drop(send);
     assert_eq!(sender.run(receive).await, 0);

@@ -2,8 +2,11 @@
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::*;
+use crate::inputs::listener::queue::{Parcel, Queue};
+use crate::parsers::line_protocol::Precision;
 use crate::point::{FieldValue, Timestamp};
 
 /// A running pipeline, and how it ends.
@@ -102,6 +105,79 @@ async fn it_is_held_back_while_no_output_takes_it_and_nothing_is_lost() {
     assert_eq!(run.figure("output", "dropped_overflow"), 0);
     assert!(run.end().await);
     assert_eq!(lines(&path, "app").len() as u64, N);
+}
+
+#[tokio::test]
+async fn what_no_output_takes_at_the_end_is_told() {
+    const N: u64 = 3_000;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let _log = logging::to_file(&log);
+    let path = directory.path().join("not/there");
+    let agent = "flush_interval = \"50ms\"\nmetric_batch_size = 100\nmetric_buffer_limit = 400";
+    let run = Run::start(&config(LISTENER, &path, agent)).await;
+    let mut stream = TcpStream::connect(run.address()).await.unwrap();
+    stream.write_all(&numbered(0..N)).await.unwrap();
+    run.until("listener", "points", N).await;
+    run.until("output", "waiting", 200).await;
+    assert!(!run.end().await);
+    let log = std::fs::read_to_string(&log).unwrap();
+    let told = "[inputs.socket_listener] received, but not taken by an output, and lost points=2800";
+    assert!(log.contains(told), "{log}");
+}
+
+/// Others send to it, and it gathers until it is let go on.
+#[derive(Default)]
+struct Gathering {
+    queue: Arc<Queue>,
+    begun: Arc<Notify>,
+    gate: Arc<Notify>,
+}
+
+#[async_trait::async_trait]
+impl Input for Gathering {
+    fn name(&self) -> &'static str {
+        "gathering"
+    }
+
+    fn queue(&self) -> Option<Arc<Queue>> {
+        Some(Arc::clone(&self.queue))
+    }
+
+    async fn gather(&mut self, _: &mut Gathered) -> Result<(), GatherError> {
+        self.begun.notify_one();
+        self.gate.notified().await;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn it_is_handed_on_while_a_gather_is_under_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, agent) = (directory.path().join("points"), agent());
+    let mut pipeline = Pipeline::empty(Shared::new(Host::default()));
+    let outputs = pipeline.prepare_outputs(&[output(&path, &agent)]).await.unwrap();
+    let fan = pipeline.apply_outputs(outputs, BTreeMap::new()).await;
+    let input = Gathering::default();
+    let [begun, gate] = [&input.begun, &input.gate].map(Arc::clone);
+    let queue = Arc::clone(&input.queue);
+    let work = Work { common: agent.input_common(), round: false, fan };
+    pipeline.spawn_input(Box::new(input), None, work, None, false);
+    begun.notified().await;
+    let (precision, received) = (Precision::Nanoseconds, Timestamp(0));
+    let parcel = Parcel { text: "app n=1i 1\n".into(), precision, received, tags: [].into() };
+    queue.push(parcel, Instant::now()).await.unwrap();
+    let counts = Arc::clone(&pipeline.outputs[0].entry.counts);
+    let arrival = async {
+        while counts.taken.load(Ordering::Relaxed) == 0 {
+            counts.changed.notified().await;
+        }
+    };
+    let arrived = tokio::time::timeout(Duration::from_secs(10), arrival).await;
+    gate.notify_one();
+    assert!(arrived.is_ok(), "the gather has not ended");
+    assert!(pipeline.run(no_orders(), async {}).await);
+    assert_eq!(lines(&path, "app"), ["app n=1i 1"]);
 }
 
 #[tokio::test]

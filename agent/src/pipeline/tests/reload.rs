@@ -125,6 +125,24 @@ async fn the_buffer_of_an_output_that_stays_is_kept_and_written() {
     assert_eq!(lines(&path, "mem,").len(), 4, "at 0, 10, 20 and 30 s");
 }
 
+/// As logrotate does it: the file is moved, and the agent told.
+#[tokio::test(start_paused = true)]
+async fn a_reload_reopens_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, moved] = ["points", "points.1"].map(|name| directory.path().join(name));
+    let (is_whole, ()) = running(one(&path, "", "", ""), async |running| {
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        std::fs::rename(&path, &moved).unwrap();
+        assert!(running.reload(Ok(one(&path, "", "", ""))).await);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    })
+    .await;
+    assert!(is_whole);
+    let [before, after] = [&moved, &path].map(|path| lines(path, "mem,").len());
+    assert!(before >= 1 && after >= 2, "{before} before and {after} after");
+    assert_eq!(before + after, 4, "at 0, 10, 20 and 30 s");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_output_without_a_successor_writes_its_buffer_or_reports_what_is_lost() {
     let directory = tempfile::tempdir().unwrap();

@@ -78,8 +78,8 @@ fn outcome(owner: &str, option: &str, value: &str) -> Outcome {
 }
 
 /// Words of a programmer.
-const NO_WORDS: [&str; 9] =
-    ["invalid type", "expected", "u32", "u64", "i64", "usize", "boolean", "variant", "sequence"];
+const NO_WORDS: [&str; 11] =
+    ["invalid type", "expected", "u8", "u16", "u32", "u64", "i64", "usize", "boolean", "variant", "sequence"];
 
 /// The rows of the table: owner, option, kind, and for each value what Telegraf does and what is done here.
 fn rows() -> Vec<(&'static str, &'static str, &'static str, Vec<&'static str>)> {

@@ -5,7 +5,6 @@ use rstest::rstest;
 
 use super::*;
 use crate::identity::kubelet::standin::{client, ok, serve};
-use crate::options::tls::Tls;
 
 /// Which token came with the latest request.
 async fn token_server() -> (String, Arc<Mutex<Option<String>>>) {
@@ -44,7 +43,7 @@ async fn the_pods_own_token_is_not_sent_in_the_clear() {
     let (url, seen) = token_server().await;
     client(&url, Token::OfPod).pods().await.unwrap();
     assert_eq!(seen.lock().unwrap().take(), None);
-    assert_eq!(Token::OfPod.read(false), Ok(None));
+    assert_eq!(Token::OfPod.read(false).await, Ok(None));
     client(&url, Token::Text("given".into())).pods().await.unwrap();
     assert_eq!(seen.lock().unwrap().take(), Some("Bearer given".into()));
 }

@@ -121,12 +121,8 @@ fn the_totals_of_the_host_are_read() {
         ("cpu/cpuacct.usage", "1009\n"),
         ("proc/stat", "cpu  1 2 4 8 16 32 64\n"),
         ("proc/diskstats", "   8       0 sda 3 1 5 1 7 1 11 1 0 1 1 13 0 17 0\n"),
-        (
-            "proc/1/net/dev",
-            "Inter-|   Receive\n face |bytes\n    lo: 1140 10 0 0 0 0 0 0 2280 20 0 0 0 0 0 0\n\
-             \x20 eth0: 1007 3 0 0 0 0 0 0 2011 5 0 0 0 0 0 0\n veth1: 9999 1 0 0 0 0 0 0 9999 1 0 0 0 0 0 0\n",
-        ),
-        ("sys/class/net/eth0/device/uevent", ""),
+        ("proc/1/net/netstat", "IpExt: InOctets OutOctets\nIpExt: 1009 2003\n"),
+        ("proc/1/net/snmp6", "Ip6InOctets 101\nIp6OutOctets 211\n"),
     ]);
     let folder = |name: &str| case.folder.path().join(name).display().to_string();
     let host = Host::from_variables(|variable| match variable {
@@ -137,8 +133,7 @@ fn the_totals_of_the_host_are_read() {
     let mut expected = HostTotals {
         cpu_ns: Some(1_009),
         disks: [sda([3, 5 * 512], [7, 11 * 512], [13, 17 * 512])].into(),
-        // Those of `lo` have no link header, each of `eth0` has 14 bytes of one.
-        interfaces: InterfaceTotals { rx_bytes: 2_105, tx_bytes: 4_221 },
+        ip: Some(IpBytes { rx: 1_110, tx: 2_214 }),
     };
     assert_eq!(read_host_totals(&host, &case.report.hierarchies), expected);
     std::fs::remove_file(case.folder.path().join("cpu/cpuacct.usage")).unwrap();

@@ -274,3 +274,72 @@ fn what_was_in_a_pod_before_a_named_container_is_its_pause_container() {
     };
     assert_eq!((usage("POD"), usage("main"), lines.len()), (vec![10], vec![20], 2), "{lines:?}");
 }
+
+#[test]
+fn what_the_kernel_does_not_keep_is_remembered_for_the_next_run() {
+    use crate::inputs::ebpf::state::State;
+
+    let groups = [on(Probe::Cpu), on(Probe::Net), on(Probe::Blkio)];
+    let mut case = Case::new(&groups);
+    case.host.disks.extend([sda([0; 2], [0; 2], [0; 2])]);
+    let path = |n| format!("/docker/{}", id(n));
+    // One that ended, and one that is there.
+    lives(&mut case, 1, path, |case, n| name(case, &id(n), "web"));
+    for hierarchy in [CPU, NET] {
+        case.made(hierarchy, 2, &path(2));
+    }
+    name(&case, &id(2), "web");
+    case.take(cpu(2, 1_000, 7));
+    case.take(net(2, PACKETS));
+    case.gather();
+    let state = State::of(&case.accounts, &case.naming, &case.host);
+    let written = serde_json::to_string(&state).unwrap();
+
+    let mut next = Case::new(&groups);
+    // The same disk, under another number.
+    let other = Device { major: 8, minor: 16 };
+    next.host.disks.insert(other, sda([0; 2], [0; 2], [0; 2]).1);
+    let state: State = serde_json::from_str(&written).unwrap();
+    state.restore(&mut next.accounts, &next.host);
+    for hierarchy in [CPU, NET] {
+        next.made(hierarchy, 2, &path(2));
+    }
+    name(&next, &id(2), "web");
+    // What the kernel has of the one that is there.
+    next.accounts.ledger.cpu.entry(2).usage_ns = 1_000;
+    let lines = next.lines("cgroup_");
+    let line = |measurement: &str| {
+        lines.iter().find(|line| line.starts_with(measurement)).unwrap_or_else(|| panic!("{lines:?}"))
+    };
+    assert_eq!(field(line("cgroup_cpu"), "usage_ns"), 1_101);
+    assert_eq!(field(line("cgroup_cpu"), "context_switches"), 9);
+    assert_eq!(field(line("cgroup_net"), "rx_bytes"), 2 * PACKETS.rx_bytes);
+    assert!(line("cgroup_blkio").contains("device=sda"));
+    assert_eq!(field(line("cgroup_blkio"), "read_bytes"), AMOUNTS.read_bytes);
+}
+
+#[test]
+fn what_one_run_stores_once_has_only_totals_that_the_kernel_began() {
+    let mut case = Case::unified(&[on(Probe::Cpu), on(Probe::Net), on(Probe::Blkio), on(Probe::Runqueue)]);
+    case.made(NET, 10, "/system.slice/a.service");
+    for record in
+        [cpu(10, 17, 3), net(10, PACKETS), blkio(10, SDA, AMOUNTS, [&[], &[]]), runqueue(10, 5, &[5])]
+    {
+        case.take(record);
+    }
+    case.is_only = true;
+    let tags = "cgroup=/system.slice/a.service";
+    let expected = [
+        format!(
+            "cgroup_blkio,{tags},device=8:0,unit=a.service read_bytes=4099i,write_bytes=8209i,discard_bytes=16411i,\
+             reads=3i,writes=5i,discards=7i 99"
+        ),
+        format!("cgroup_cpu,{tags},unit=a.service usage_ns=17i,usage_percent=0.00000017 99"),
+    ];
+    assert_eq!(case.lines("cgroup_"), expected);
+    let mut case = Case::new(&[on(Probe::Blkio)]);
+    case.made(BLKIO, 10, "/system.slice/a.service");
+    case.take(blkio(10, SDA, AMOUNTS, [&[], &[]]));
+    case.is_only = true;
+    assert!(case.lines("cgroup_blkio").is_empty(), "v1 keeps no sum");
+}

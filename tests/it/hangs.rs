@@ -1,0 +1,119 @@
+//! Everything that can hang does, all at once: what does not goes on in time, each is named once, and the agent ends in time.
+
+use std::io::Write as _;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use seismograf_tests::running::Running;
+use seismograf_tests::suite::Outcome;
+use seismograf_tests::{OWN_MOUNTS, Skip, agent_binary, needs, run, trial, wait_for};
+
+/// The suite.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![trial("hangs::all_at_once_hold_up_nothing_else", all_at_once)]
+}
+
+/// For how long they hang, unless this variable says otherwise, in seconds.
+const TIME: &str = "SEISMOGRAF_HANG_SECONDS";
+const DEFAULT_TIME: u64 = 15;
+const INTERVAL: Duration = Duration::from_millis(500);
+/// A name server of the test's own, which does not answer.
+const NAME_SERVER: &str = "127.0.0.53";
+
+/// A `/proc` whose `meminfo` hangs: a pipe that nobody writes.
+fn proc(directory: &Path) -> String {
+    let proc = directory.join("proc");
+    std::fs::create_dir(&proc).unwrap();
+    for name in ["stat", "vmstat", "loadavg", "uptime", "diskstats", "self"] {
+        std::os::unix::fs::symlink(Path::new("/proc").join(name), proc.join(name)).unwrap();
+    }
+    run("mkfifo", &[&proc.join("meminfo").display().to_string()]);
+    proc.display().to_string()
+}
+
+/// The reader of a pipe, which has stopped: nothing more fits into the pipe.
+fn full_pipe(path: &str) -> std::fs::File {
+    let mut options = std::fs::OpenOptions::new();
+    let mut reader = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
+    while reader.write(&[b'#'; 4096]).is_ok() {}
+    reader
+}
+
+fn all_at_once() -> Outcome {
+    needs(&["unshare", "mount", "mkfifo"])?;
+    let time = std::env::var(TIME).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(DEFAULT_TIME);
+    let directory = tempfile::tempdir().unwrap();
+    let proc = proc(directory.path());
+    let pipe = directory.path().join("pipe").display().to_string();
+    run("mkfifo", &[&pipe]);
+    let reader = full_pipe(&pipe);
+    // A server whose connections nobody takes.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _names = UdpSocket::bind((NAME_SERVER, 53))
+        .map_err(|error| Skip::because(format!("cannot be a name server at {NAME_SERVER}: {error}")))?;
+    let resolv = directory.path().join("resolv.conf");
+    std::fs::write(&resolv, format!("nameserver {NAME_SERVER}\n")).unwrap();
+    let script =
+        format!("{OWN_MOUNTS}mount --bind {} /etc/resolv.conf || exit 1\nexec \"$@\"", resolv.display());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "unchanged", "sh", "-c", &script, "sh"]).arg(agent_binary()?);
+    let config = format!(
+        r#"[agent]
+  interval = "{}ms"
+  flush_interval = "200ms"
+  precision = "1ms"
+  hostname = "h"
+  metric_buffer_limit = 2000
+[[inputs.kernel]]
+[[inputs.mem]]
+[[outputs.file]]
+  files = ["{{points}}"]
+[[outputs.file]]
+  files = ["{pipe}"]
+[[outputs.influxdb]]
+  alias = "server"
+  urls = ["http://{}"]
+  timeout = "2s"
+[[outputs.influxdb]]
+  alias = "name"
+  urls = ["http://influxdb.example:8086"]
+  timeout = "2s"
+[[outputs.influxdb]]
+  alias = "local"
+  urls = ["http://127.0.0.1:9"]
+  local_address = "nic.example"
+"#,
+        INTERVAL.as_millis(),
+        server.local_addr().unwrap()
+    );
+    let mut agent = Running::start_by(command, &config, &[("HOST_PROC", proc.as_str())]);
+    let times = |agent: &Running| agent.times("kernel", "boot_time");
+    let start = Instant::now();
+    let is_over = || start.elapsed().as_secs() >= time;
+    wait_for(is_over, Duration::from_secs(time + 5), "the time to pass");
+    let lines: Vec<String> = agent.log().lines().map(str::to_owned).collect();
+    let n = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    for expected in [
+        "[inputs.mem] hangs: ",
+        "[outputs.influxdb::server] cannot write",
+        "[outputs.influxdb::name] cannot write",
+    ] {
+        assert!(n(expected) >= 1, "{expected}: {lines:#?}");
+    }
+    assert_eq!(n("[inputs.mem] "), 1, "{lines:#?}");
+    assert_eq!(n("a write hangs"), 1, "{lines:#?}");
+    let gathers = times(&agent);
+    let steps: Vec<i64> = gathers.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000).collect();
+    println!("hangs: {} gathers in {time} s, the longest step {:?} ms", gathers.len(), steps.iter().max());
+    assert!(gathers.len() as u64 + 2 >= time * 2, "{} gathers in {time} s", gathers.len());
+    assert!(steps.iter().all(|step| *step < 2 * INTERVAL.as_millis() as i64), "{steps:?}");
+    let (_, took) = agent.stop();
+    println!("hangs: ended {took:?} after SIGTERM");
+    assert!(took < Duration::from_secs(10), "{took:?}: {}", agent.log());
+    drop(reader);
+    Ok(())
+}

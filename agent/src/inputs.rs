@@ -11,14 +11,18 @@ pub(crate) mod diskio;
 pub(crate) mod docker;
 pub(crate) mod ebpf;
 pub(crate) mod handover;
+pub(crate) mod influxdb_listener;
+pub(crate) mod influxdb_v2_listener;
 pub(crate) mod internal;
 pub(crate) mod kernel;
 pub(crate) mod kubernetes;
+pub(crate) mod listener;
 pub(crate) mod mem;
 pub(crate) mod net;
 pub(crate) mod offloaded;
 pub(crate) mod processes;
 pub(crate) mod prometheus;
+pub(crate) mod socket_listener;
 pub(crate) mod swap;
 pub(crate) mod system;
 #[cfg(test)]
@@ -28,6 +32,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::handover::Handover;
+use self::listener::queue::Queue;
+use self::listener::sockets::Sockets;
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::Hierarchies;
@@ -57,6 +63,8 @@ pub struct Shared {
     pub(crate) handover: Handover,
     /// By which gathers take turns.
     pub(crate) turns: Turns,
+    /// What inputs listen on.
+    pub(crate) sockets: Sockets,
 }
 
 impl Shared {
@@ -77,6 +85,7 @@ impl Shared {
             telemetry: Arc::default(),
             handover: Handover::default(),
             turns: Turns::default(),
+            sockets: Sockets::default(),
         }
     }
 }
@@ -216,12 +225,21 @@ pub(crate) fn finish(
     {
         tracing::error!(%error, "gather is incomplete");
     }
-    let points = gathered.points.into_iter().filter_map(|mut point| {
+    (process(gathered.points, common, global_tags), result.is_ok())
+}
+
+/// Applies the input's common options and the global tags to points.
+pub(crate) fn process(
+    points: Vec<Point>,
+    common: &InputCommon,
+    global_tags: &BTreeMap<String, String>,
+) -> Vec<Point> {
+    let points = points.into_iter().filter_map(|mut point| {
         // Some have a time of their own.
         point.time = point.time.rounded(common.precision);
         common.process(global_tags, point)
     });
-    (points.collect(), result.is_ok())
+    points.collect()
 }
 
 /// The span in which an input works, so that its lines in the log have its name.
@@ -251,6 +269,11 @@ pub trait Input: Send {
     /// more; the counters of the others go on in the kernel or at a server.
     fn counts_end_with_it(&self) -> bool {
         false
+    }
+
+    /// Where points wait that others sent to it, for an input that listens. They are handed on as the outputs have room.
+    fn queue(&self) -> Option<Arc<Queue>> {
+        None
     }
 
     /// Does what has to be done between two gathers.

@@ -73,8 +73,16 @@ struct RunningInput {
 struct RunningOutput {
     options: OutputOptions,
     destination: String,
+    entry: Arc<Entry<OutputCounts>>,
     /// Dropping it ends the task.
     messages: mpsc::Sender<Message>,
+}
+
+impl RunningOutput {
+    /// Where its points go, and what it tells of its buffer.
+    fn channel(&self) -> (mpsc::Sender<Message>, Arc<OutputCounts>) {
+        (self.messages.clone(), Arc::clone(&self.entry.counts))
+    }
 }
 
 /// Where an input of a new configuration comes from.
@@ -396,7 +404,7 @@ impl Pipeline {
         }
         // The remaining ones see the end of their channels after the last gather that knows them.
         drop(running);
-        let outputs = self.outputs.iter().map(|output| output.messages.clone()).collect();
+        let outputs = self.outputs.iter().map(RunningOutput::channel).collect();
         Fan { outputs, global_tags: Arc::new(global_tags) }
     }
 
@@ -406,7 +414,8 @@ impl Pipeline {
         let entry = self.shared.telemetry.output(plugin, alias);
         let span = logging::plugin("outputs", plugin, alias, common.log_level);
         span.in_scope(|| tracing::info!(to = output.place(), "write"));
-        self.outputs.push(RunningOutput { options, destination: output.destination(), messages });
+        let destination = output.destination();
+        self.outputs.push(RunningOutput { options, destination, entry: Arc::clone(&entry), messages });
         let sender = Sender::new(output, common, Arc::clone(&entry.counts));
         self.writing.spawn(write(sender, receive, entry).instrument(span));
     }

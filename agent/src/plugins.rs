@@ -89,6 +89,8 @@ plugins! {
     diskio => Diskio,
     docker => Docker,
     ebpf => Ebpf,
+    influxdb_listener => InfluxdbListener,
+    influxdb_v2_listener => InfluxdbV2Listener,
     internal => Internal,
     kernel => Kernel,
     kubernetes => Kubernetes,
@@ -96,6 +98,7 @@ plugins! {
     net => Net,
     processes => Processes,
     prometheus => Prometheus,
+    socket_listener => SocketListener,
     swap => Swap,
     system => System,
 }
@@ -109,6 +112,9 @@ plugins! {
 }
 
 impl InputOptions {
+    /// The inputs that others send points to.
+    pub(crate) const LISTENERS: &[&str] = &["influxdb_listener", "influxdb_v2_listener", "socket_listener"];
+
     /// Builds the input. Must be called within the runtime.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 mod article;
 mod blkio;
+mod clients;
 mod cluster;
 mod cost;
 mod cpu;
@@ -20,6 +21,7 @@ mod influx;
 mod kubelet;
 mod lifecycle;
 mod lines;
+mod listeners;
 mod loss;
 mod net;
 mod outputs;
@@ -58,6 +60,8 @@ fn main() -> ExitCode {
         service::trials(),
         influx::trials(),
         lines::trials(),
+        clients::trials(),
+        listeners::trials(),
         sidecar::trials(),
         outputs::trials(),
         refused::trials(),

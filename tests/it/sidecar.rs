@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use seismograf_tests::etcd;
+use seismograf_tests::http::{free_address, request};
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::netns::Star;
 use seismograf_tests::running::Running;
@@ -14,7 +15,10 @@ use serde_json::Value;
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("sidecar::each_series_of_three_etcds_arrives", three_etcds)]
+    vec![
+        trial("sidecar::each_series_of_three_etcds_arrives", three_etcds),
+        trial("sidecar::an_application_writes_to_its_agent", application),
+    ]
 }
 
 /// The configuration of the manifests, which is the article's; another one of the same kind can be named by `SEISMOGRAF_SIDECAR`.
@@ -170,4 +174,44 @@ fn stored(influxd: &Influxd, host: &str) -> BTreeMap<Key, f64> {
         }
     }
     stored
+}
+
+/// The configuration of the other side-car, on ports that are free here.
+const APP_CONFIG: &str = include_str!("../../deploy/kubernetes/sidecar-app/seismograf.conf");
+
+fn application() -> Outcome {
+    needs(&["influxd"])?;
+    let influxd = Influxd::start(Setup { auth: true, ..Setup::default() })?;
+    let (http, udp) = (free_address(), free_address());
+    let config = APP_CONFIG
+        .replace("127.0.0.1:8086", &http.to_string())
+        .replace("127.0.0.1:8094", &udp.to_string())
+        .replace("[agent]", "[agent]\n  flush_interval = \"200ms\"");
+    let url = influxd.url();
+    let environment = [
+        ("ENV", "prod"),
+        ("HOSTNAME", "node"),
+        ("MONITOR_HOST", url.as_str()),
+        ("MONITOR_USERNAME", "admin"),
+        ("MONITOR_PASSWORD", "secret"),
+    ];
+    let agent = Running::start_with(&config, &environment)?;
+    let limit = Duration::from_secs(30);
+    wait_for(|| std::net::TcpStream::connect(http).is_ok(), limit, "the agent to listen");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for n in 1..=10 {
+        let answer = request(http, "POST", "/write?db=other", None, &format!("app_requests count={n}i {n}"));
+        assert_eq!(answer.unwrap().status, 204);
+        socket.send_to(format!("app_events count={n}i {n}").as_bytes(), udp).unwrap();
+    }
+    let stored = |database: &str, measurement: &str| {
+        let condition = format!("SELECT \"count\" FROM {measurement} WHERE env = 'prod' AND host = 'node'");
+        influxd
+            .series(database, &condition)
+            .first()
+            .map_or(0, |series| series["values"].as_array().unwrap().len())
+    };
+    let all = || stored("other", "app_requests") == 10 && stored("myapp", "app_events") == 10;
+    wait_for(all, limit, &format!("what the application wrote\n{}", agent.log()));
+    Ok(())
 }

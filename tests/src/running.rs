@@ -113,6 +113,15 @@ impl Running {
         println!("agent: {line}");
     }
 
+    /// Ends it with SIGKILL.
+    ///
+    /// # Panics
+    /// When it cannot be ended.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Ends it with SIGTERM. Returns whether it ended well, and after how long.
     pub fn stop(&mut self) -> (bool, Duration) {
         let start = Instant::now();

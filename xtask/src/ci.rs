@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::build::{self, Profile};
 use crate::command::{command, run, run_quietly};
 use crate::packages;
-use crate::{cluster, codegen, fuzz, influxd2, tidy, vm};
+use crate::{clients, cluster, codegen, fuzz, influxd2, tidy, vm};
 
 /// What the end-to-end tests use: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -18,6 +18,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("taskset", "util-linux"),
     ("influxd", "influxdb"),
+    ("influx", "influxdb-client"),
+    ("curl", "curl"),
     ("etcd", "etcd-server"),
     ("victoria-metrics", "victoria-metrics"),
     ("dockerd", "docker.io"),
@@ -116,6 +118,7 @@ pub(crate) fn judge(n_lines: usize) -> anyhow::Result<()> {
 /// Runs the end-to-end tests against the agent; their own last line is the last.
 pub(crate) fn e2e(args: &[String]) -> anyhow::Result<()> {
     packages::install(PROGRAMS)?;
+    clients::install();
     let agent = build::agent(Profile::Fast)?;
     let mut test = command(build::tests()?);
     test.args(["--test-threads=1", "--nocapture"]).args(args);

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod ci;
+mod clients;
 mod cluster;
 mod codegen;
 mod command;

@@ -24,10 +24,10 @@ pub(super) fn usable<O: PluginTable>(
     let names = option_names::<O>(&section.name);
     warn_of_options_among_tags(section, &names, notes);
     let options = own_options::<O>(section, &own, notes);
-    if options.is_none() {
-        // What can be read is checked all the same.
-        own.retain(|entry| !notes.problems.iter().any(|(place, _)| *place == entry.place));
-    }
+    let is_misfit = |entry: &Entry| notes.problems.iter().any(|(place, _)| *place == entry.place);
+    // What can be read is checked all the same.
+    let (misfits, rest): (Vec<_>, Vec<_>) = own.into_iter().partition(is_misfit);
+    own = rest;
     let nowhere = Host::default();
     let (host, is_here) = match depth {
         Depth::Text => return options,
@@ -40,7 +40,7 @@ pub(super) fn usable<O: PluginTable>(
         let place = place_of(section, &own, remark.option);
         notes.warning(&place, format!("`{}` of {owner}: {}", remark.option, remark.what));
     }
-    let mut known: Vec<&str> = Vec::new();
+    let mut known: Vec<&str> = misfits.iter().map(|entry| entry.key.as_str()).collect();
     let n_problems = notes.problems.len();
     // Without the option that it is about, the next problem shows.
     while let Err(error) = checked.check(host)

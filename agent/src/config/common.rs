@@ -69,15 +69,18 @@ struct RawCommon {
 /// it is read when it comes to the section: `agent_so_far`.
 pub(super) fn input(
     entries: &[Entry],
+    listens: bool,
     agent: &Agent,
     agent_so_far: &Agent,
     notes: &mut Notes,
 ) -> Option<InputCommon> {
     let written = read(entries, true, notes);
     let default = agent.input_common();
+    // What others send has times of its own.
+    let precision = if listens { Duration::from_nanos(1) } else { default.precision };
     Some(InputCommon {
         interval: more_than_zero(written.interval).unwrap_or(default.interval),
-        precision: more_than_zero(written.precision).unwrap_or(default.precision),
+        precision: more_than_zero(written.precision).unwrap_or(precision),
         // Telegraf accepts a jitter of 0, but treats an offset or precision of 0 as unset.
         collection_jitter: written.collection_jitter.unwrap_or(default.collection_jitter),
         collection_offset: more_than_zero(written.collection_offset).unwrap_or(default.collection_offset),

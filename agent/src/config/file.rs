@@ -41,7 +41,8 @@ pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problem
     let Merged { agents, agent, global_tags, inputs, outputs, .. } = merged;
     let inputs = inputs.into_iter().filter_map(|(section, file)| {
         let (own, common) = split(&section, INPUT_KEYS, &mut notes);
-        let common = common::input(&common, &agent, &agents[file], &mut notes);
+        let listens = InputOptions::LISTENERS.contains(&section.name.as_str());
+        let common = common::input(&common, listens, &agent, &agents[file], &mut notes);
         let may_fail = common.as_ref().is_some_and(|common| common.startup_error_behavior.goes_on());
         let options = usable::<InputOptions>(&section, own, may_fail, reading.depth, &mut notes);
         Some(InputSection { options: options?, common: common?, place: section.place })

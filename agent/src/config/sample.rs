@@ -182,7 +182,7 @@ mod tests {
 
     /// Telegraf's sample leaves out some file systems and the protocols' counters; its code does not. The sample is what people
     /// want.
-    const OTHER_THAN_DEFAULT: &[&str] = &["disk", "net"];
+    const OTHER_THAN_DEFAULT: &[&str] = &["disk", "net", "socket_listener"];
 
     fn is_default_input(options: &InputOptions) -> bool {
         let config = load(format!("[[inputs.{}]]", options.name()));

@@ -15,7 +15,7 @@ use super::notes::Notes;
 use super::telegraf::{self, Legacy};
 use crate::options;
 use crate::options::keys::keys;
-use crate::options::tls::Tls;
+use crate::options::tls::{ServerTls, Tls};
 use crate::options::{nearest, value};
 use crate::plugins::PluginTable;
 
@@ -116,7 +116,7 @@ pub(super) fn read_options<T: DeserializeOwned>(
     }
     for entry in unknown {
         let (key, place) = (&entry.key, &entry.place);
-        let is_foreign = key.starts_with("tls_") && !keys::<T>().contains(&TLS_FIELD);
+        let is_foreign = key.starts_with("tls_") && tls_group::<T>().is_none();
         match owner.legacy(key).filter(|_| !is_foreign) {
             Some(Legacy::Renamed(new)) if keys_in_files::<T>().any(|known| known == new) => {
                 match take_renamed::<T>(entry, new, &mut known) {
@@ -143,7 +143,7 @@ pub(super) fn read_options<T: DeserializeOwned>(
     if notes.problems.len() > before {
         return None;
     }
-    match value::read(&table(&known)) {
+    match value::read(&table::<T>(&known)) {
         Ok(options) => Some(options),
         Err(problem) => {
             let place = entries.first().map(|entry| entry.place.clone()).unwrap_or_default();
@@ -163,16 +163,15 @@ enum Misfit {
 
 /// The keys of a type as a file has them: those of the TLS options are among the others.
 fn keys_in_files<T: DeserializeOwned>() -> impl Iterator<Item = &'static str> {
-    let own = keys::<T>();
-    let tls = if own.contains(&TLS_FIELD) { Tls::KEYS } else { &[] };
-    own.iter().filter(|key| **key != TLS_FIELD).chain(tls).copied()
+    let (field, tls) = tls_group::<T>().unwrap_or_default();
+    keys::<T>().iter().filter(move |key| **key != field).chain(tls).copied()
 }
 
 fn read_one<T: DeserializeOwned>(entry: &Entry) -> Result<(), Misfit> {
     if !keys_in_files::<T>().any(|key| key == entry.key) {
         return Err(Misfit::Unknown);
     }
-    value::read::<T>(&table(std::slice::from_ref(entry))).map(drop).map_err(Misfit::Value)
+    value::read::<T>(&table::<T>(std::slice::from_ref(entry))).map(drop).map_err(Misfit::Value)
 }
 
 /// Whether an option is a text of its own choice, and no duration, size or word of a list.
@@ -203,17 +202,22 @@ fn take_renamed<T: DeserializeOwned>(entry: &Entry, new: &str, known: &mut Vec<E
     Ok(())
 }
 
-/// The field for the TLS options in a plugin's options.
-const TLS_FIELD: &str = "tls";
+/// The field for the TLS options in a plugin's options, and what these are: those of a client or of a server.
+const TLS_GROUPS: [(&str, &[&str]); 2] = [("tls", Tls::KEYS), ("server_tls", ServerTls::KEYS)];
+
+/// The one of them that a type has.
+fn tls_group<T: DeserializeOwned>() -> Option<(&'static str, &'static [&'static str])> {
+    TLS_GROUPS.into_iter().find(|(field, _)| keys::<T>().contains(field))
+}
 
 /// The table that a type is deserialized from: the TLS options are one field of it.
-fn table(entries: &[Entry]) -> Value {
-    let (tls, own): (Vec<_>, Vec<_>) =
-        entries.iter().partition(|entry| Tls::KEYS.contains(&entry.key.as_str()));
+fn table<T: DeserializeOwned>(entries: &[Entry]) -> Value {
+    let (field, names) = tls_group::<T>().unwrap_or_default();
+    let (tls, own): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| names.contains(&entry.key.as_str()));
     let pair = |entry: &Entry| (entry.key.clone(), entry.value.clone());
     let mut table: toml::Table = own.into_iter().map(pair).collect();
     if !tls.is_empty() {
-        table.insert(TLS_FIELD.into(), Value::Table(tls.into_iter().map(pair).collect()));
+        table.insert(field.into(), Value::Table(tls.into_iter().map(pair).collect()));
     }
     Value::Table(table)
 }

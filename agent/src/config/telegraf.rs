@@ -26,6 +26,7 @@ const NO_NAMESPACES: &str =
     "a kubelet knows no namespaces: use monitor_kubernetes_pods_namespace or kubernetes_label_selector";
 const NO_DISCOVERY: &str =
     "targets are not found that way here: name them in `urls` or `kubernetes_services`";
+const SHORT_ANSWERS: &str = "answers are a few bytes, which are written at once";
 const HTTP1: &str = "it is about HTTP/2, and requests are made by HTTP/1.1";
 const NO_GO: &str = "it is about the Go runtime, which is not here";
 
@@ -45,6 +46,15 @@ const OPTIONS: &[(Key, Legacy)] = &[
     (("inputs", "prometheus", "namespace_annotation_drop"), Legacy::Rejected(NO_NAMESPACES)),
     (("inputs", "prometheus", "consul"), Legacy::Rejected(NO_DISCOVERY)),
     (("inputs", "prometheus", "http_service_discovery"), Legacy::Rejected(NO_DISCOVERY)),
+    (("inputs", "influxdb_listener", "max_line_size"), Legacy::Ignored("a line may have 1 MiB")),
+    (("inputs", "influxdb_listener", "parser_type"), Legacy::Ignored(LINE_PROTOCOL)),
+    (("inputs", "influxdb_listener", "write_timeout"), Legacy::IgnoredUnless("\"10s\"", SHORT_ANSWERS)),
+    (("inputs", "influxdb_v2_listener", "max_undelivered_metrics"), Legacy::Ignored("what waits is bounded in bytes, and a write that finds no room is answered 503")),
+    (("inputs", "influxdb_v2_listener", "parser_type"), Legacy::Ignored(LINE_PROTOCOL)),
+    (("inputs", "influxdb_v2_listener", "use_internal_statistics"), Legacy::Ignored("the figures are in the measurement `seismograf`, part `listener`")),
+    (("inputs", "influxdb_v2_listener", "write_timeout"), Legacy::IgnoredUnless("\"10s\"", SHORT_ANSWERS)),
+    (("inputs", "socket_listener", "max_parallel_parsers"), Legacy::Ignored("lines are parsed as they come")),
+    (("inputs", "socket_listener", "multicast_source"), Legacy::Rejected("a group is joined whatever the source: remove it, and name senders in `allowed_sources`")),
     (("inputs", "socket_listener", "max_tcp_connections"), Legacy::Renamed("max_connections")),
     (("inputs", "socket_listener", "udp_buffer_size"), Legacy::Renamed("read_buffer_size")),
     (("inputs", "socket_listener", "allowed_pending_messages"), Legacy::Ignored("Telegraf has ignored it since 1.3")),
@@ -103,8 +113,16 @@ pub(super) const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
 ];
 
 /// Options in which Telegraf accepts a reference to a secret store, `@{store:key}`.
-pub(super) const SECRETS: &[&str] =
-    &["basic_password", "basic_username", "bearer_token_string", "password", "token", "username"];
+pub(super) const SECRETS: &[&str] = &[
+    "basic_password",
+    "basic_username",
+    "bearer_token_string",
+    "password",
+    "token",
+    "token_shared_secret",
+    "token_username",
+    "username",
+];
 
 /// Options whose values are not shown, besides [`SECRETS`].
 const OTHER_SECRETS: &[&str] = &["http_headers", "tls_key_pwd"];

@@ -4,10 +4,12 @@
 //! stands for. Gathers take turns on one thread, and one that is slow or waits for a server keeps it for itself.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::listener::queue::Queue;
 use super::{Gathered, Given, Input};
 use crate::service::turns::{Turn, Turns};
 
@@ -21,12 +23,14 @@ pub(crate) struct Offloaded {
     /// `None` while a gather has it.
     input: Option<Box<dyn Input>>,
     gather: Option<Turn<(Box<dyn Input>, Given)>>,
+    queue: Option<Arc<Queue>>,
 }
 
 impl Offloaded {
     /// `turns` are those of [`Shared`](super::Shared).
     pub(crate) fn new(input: Box<dyn Input>, turns: &Turns) -> Self {
-        Self { name: input.name(), turns: turns.clone(), input: Some(input), gather: None }
+        let (name, queue) = (input.name(), input.queue());
+        Self { name, turns: turns.clone(), input: Some(input), gather: None, queue }
     }
 
     /// Telegraf's name of the plugin.
@@ -42,6 +46,11 @@ impl Offloaded {
     /// See [`Input::counts_end_with_it`]. Of one that a gather has, it is not known.
     pub(crate) fn counts_end_with_it(&self) -> bool {
         self.input.as_ref().is_none_or(|input| input.counts_end_with_it())
+    }
+
+    /// See [`Input::queue`]. It is there while a gather is under way, too.
+    pub(crate) fn queue(&self) -> Option<Arc<Queue>> {
+        self.queue.clone()
     }
 
     /// See [`Input::between`]. While a gather is under way there is nothing to do.
@@ -61,6 +70,8 @@ impl Offloaded {
             (None, None) => return std::future::pending().await,
         };
         let (input, given) = gather.result().await;
+        // One whose start is retried may have one since.
+        self.queue = input.queue();
         (self.input, self.gather) = (Some(input), None);
         given
     }

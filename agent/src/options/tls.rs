@@ -1,4 +1,4 @@
-//! Telegraf's options for TLS clients. `http` reads the files and verifies certificates.
+//! Telegraf's options for TLS clients and servers. `http` and the listeners read the files and verify certificates.
 
 use serde::Deserialize;
 
@@ -62,5 +62,38 @@ impl Tls {
         "tls_server_name",
         "tls_enable",
         "insecure_skip_verify",
+    ];
+}
+
+/// Telegraf's options for TLS servers, likewise. TLS is used where there is a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerTls {
+    /// A PEM file with the server's certificate and those between it and its authority.
+    pub tls_cert: String,
+    /// A PEM file with its key.
+    pub tls_key: String,
+    /// The password of an encrypted key; rejected, because such keys are not supported.
+    pub tls_key_pwd: Secret,
+    /// PEM files with the authorities of the certificates that clients must have; empty means that clients need none.
+    pub tls_allowed_cacerts: Vec<String>,
+    /// Names of which a client's certificate must have one.
+    pub tls_allowed_dns_names: Vec<String>,
+    /// `TLS10` to `TLS13`; the minimum is 1.2 in any case.
+    pub tls_min_version: String,
+    /// `TLS12` or `TLS13`.
+    pub tls_max_version: String,
+}
+
+impl ServerTls {
+    /// The options' names.
+    pub const KEYS: &'static [&'static str] = &[
+        "tls_cert",
+        "tls_key",
+        "tls_key_pwd",
+        "tls_allowed_cacerts",
+        "tls_allowed_dns_names",
+        "tls_min_version",
+        "tls_max_version",
     ];
 }

@@ -220,6 +220,7 @@ impl Sender {
         self.counts.add(&self.counts.filtered, (points.len() - passed) as u64);
         self.counts.add(&self.counts.rejected, added.too_long as u64);
         self.too_long += added.too_long;
+        self.counts.arrived(points.len() as u64);
         self.publish();
     }
 
@@ -356,6 +357,7 @@ impl Sender {
         let dropped = self.buffer.dropped();
         self.counts.add(&self.counts.overflowed, dropped - self.dropped_counted);
         self.dropped_counted = dropped;
+        self.counts.changed.notify_waiters();
     }
 }
 

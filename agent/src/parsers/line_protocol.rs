@@ -12,6 +12,7 @@ mod parts;
 mod precision;
 mod reason;
 mod scan;
+mod splitter;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,6 +21,7 @@ pub use self::parts::{Fields, Tags, Value};
 pub use self::precision::Precision;
 pub use self::reason::Reason;
 use self::scan::Scanned;
+pub(crate) use self::splitter::Splitter;
 use crate::point::{Point, Timestamp};
 
 /// The lines of a text, one after the other; empty ones and comments are left out.
@@ -90,6 +92,12 @@ impl<'a> Line<'a> {
             return Err(Reason::InvalidValue(key.to_owned()));
         }
         Ok(Self { number, text, measurement, tags, fields, time, precision })
+    }
+
+    /// Where in `text`, which it was parsed from, it begins.
+    #[must_use]
+    pub fn offset_in(&self, text: &str) -> usize {
+        (self.text.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
     }
 
     /// The name of its measurement.

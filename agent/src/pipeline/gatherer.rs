@@ -1,26 +1,30 @@
 //! The task of an input: when it gathers, what it does in between, and where its points go.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::futures::Notified;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::clock;
+use crate::inputs::listener::queue::Queue;
 use crate::inputs::offloaded::{Offloaded, hang_limit, log_hang};
 use crate::inputs::{self, Gathered, Given};
 use crate::options::common::InputCommon;
 use crate::outputs::sender::Message;
 use crate::point::{Point, Timestamp};
-use crate::service::telemetry::{Entry, InputCounts};
+use crate::service::telemetry::{Entry, InputCounts, OutputCounts};
 
 /// Where every input sends its points.
 #[derive(Clone)]
 pub(super) struct Fan {
-    pub(super) outputs: Vec<mpsc::Sender<Message>>,
+    pub(super) outputs: Vec<(mpsc::Sender<Message>, Arc<OutputCounts>)>,
     pub(super) global_tags: Arc<BTreeMap<String, String>>,
 }
 
@@ -30,18 +34,76 @@ impl Fan {
             return;
         }
         let points = Arc::new(points);
-        for output in &self.outputs {
+        for (output, counts) in &self.outputs {
+            counts.sent(points.len() as u64);
             // Fails only if the output's task is gone, after a panic.
             let _ = output.send(Message::Points(Arc::clone(&points))).await;
         }
     }
+
+    /// How many points can be sent without pushing others out of a buffer, of the output that has most room: one that is stuck
+    /// holds up no other.
+    fn room(&self) -> usize {
+        self.outputs.iter().map(|(_, counts)| counts.room()).max().unwrap_or(0)
+    }
+
+    /// The next points of an input that others send to, once an output has room for them.
+    async fn next(&self, queue: Option<&Queue>) -> Vec<Point> {
+        let Some(queue) = queue else { return std::future::pending().await };
+        loop {
+            queue.arrival().await;
+            // Before the look, so that no change is missed.
+            let mut changes: Vec<Pin<Box<Notified<'_>>>> =
+                self.outputs.iter().map(|(_, counts)| Box::pin(counts.changed.notified())).collect();
+            let room = self.room();
+            if room > 0 {
+                return queue.take(room.min(MAX_HANDED_ON));
+            }
+            let any = std::future::poll_fn(|context| {
+                let is_any = changes.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
+                if is_any { Poll::Ready(()) } else { Poll::Pending }
+            });
+            any.await;
+        }
+    }
 }
+
+/// Points of an input that others send to, handed on at once: as many as take about a millisecond.
+const MAX_HANDED_ON: usize = 1_000;
+/// How long what was received is handed on when its input ends; within the time that inputs have at the end of the agent.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// What an input does under the current configuration.
 pub(super) struct Work {
     pub(super) common: InputCommon,
     pub(super) round: bool,
     pub(super) fan: Fan,
+}
+
+impl Work {
+    /// Hands points on that others sent.
+    async fn hand_on(&self, points: Vec<Point>, entry: Option<&Entry<InputCounts>>) {
+        let points = inputs::process(points, &self.common, &self.fan.global_tags);
+        if let Some(entry) = entry {
+            entry.counts.gathered.fetch_add(points.len() as u64, Ordering::Relaxed);
+        }
+        self.fan.send(points).await;
+    }
+
+    /// Ends the receiving, and hands on what was received, as far as the outputs take it in time.
+    async fn hand_on_rest(&self, queue: &Queue, entry: Option<&Entry<InputCounts>>) {
+        queue.close();
+        let end = Instant::now() + END_LIMIT;
+        while !queue.is_empty()
+            && let Ok(points) = tokio::time::timeout_at(end, self.fan.next(Some(queue))).await
+        {
+            self.hand_on(points, entry).await;
+        }
+        let lost = queue.take(usize::MAX).len();
+        if lost > 0 {
+            tracing::error!(points = lost, "received, but not taken by an output, and lost");
+        }
+    }
 }
 
 /// When an input gathers.
@@ -84,13 +146,17 @@ enum Wake {
     Time,
     Changed,
     Stop,
+    /// Others sent points to it.
+    Received(Vec<Point>),
 }
 
 /// Waits for the next gather, while the input does its work in between.
-async fn wait(input: &mut Offloaded, at: Instant, work: &mut watch::Receiver<Arc<Work>>) -> Wake {
+async fn wait(input: &mut Offloaded, at: Instant, fan: &Fan, work: &mut watch::Receiver<Arc<Work>>) -> Wake {
     let mut is_idle = false;
+    let queue = input.queue();
     loop {
         tokio::select! {
+            points = fan.next(queue.as_deref()) => return Wake::Received(points),
             changed = work.changed() => return if changed.is_ok() { Wake::Changed } else { Wake::Stop },
             () = tokio::time::sleep_until(at) => return Wake::Time,
             // When it completes, there is no more to do until the next gather.
@@ -129,6 +195,10 @@ impl Gatherer {
             let _ = self.gather(Gathered::first_reading()).await;
         }
         self.run_schedule().await;
+        if let Some(queue) = self.input.queue() {
+            let span = self.span();
+            self.current.hand_on_rest(&queue, self.entry.as_deref()).instrument(span).await;
+        }
         if let Some(entry) = self.entry {
             entry.ended();
         }
@@ -141,7 +211,11 @@ impl Gatherer {
         let mut at = due + clock::jittered(schedule.jitter);
         loop {
             let span = self.span();
-            let wake = wait(&mut self.input, at, &mut self.work).instrument(span).await;
+            let wake = wait(&mut self.input, at, &self.current.fan, &mut self.work).instrument(span).await;
+            if let Wake::Received(points) = wake {
+                self.current.hand_on(points, self.entry.as_deref()).await;
+                continue;
+            }
             if matches!(wake, Wake::Changed) {
                 self.current = self.work.borrow_and_update().clone();
                 if Schedule::of(&self.current) != schedule {
@@ -179,12 +253,16 @@ impl Gatherer {
         let span = self.span();
         let limit = hang_limit(self.current.common.interval);
         let hangs_at = Instant::now() + limit;
+        let queue = self.input.queue();
         let gather = self.input.gather(gathered).instrument(span.clone());
         tokio::pin!(gather);
         let (mut hangs, mut is_over) = (false, false);
         while !(hangs && is_over) {
             tokio::select! {
                 given = &mut gather => return Some(given),
+                points = self.current.fan.next(queue.as_deref()) => {
+                    self.current.hand_on(points, self.entry.as_deref()).await;
+                }
                 () = tokio::time::sleep_until(hangs_at), if !hangs => {
                     hangs = true;
                     span.in_scope(|| log_hang(limit));

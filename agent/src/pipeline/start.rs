@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{InputSection, Place};
+use crate::inputs::listener::queue::Queue;
 use crate::inputs::{GatherError, Gathered, Input, Shared, span};
 use crate::options::common::StartupErrorBehavior;
 use crate::plugins::InputOptions;
@@ -77,6 +78,10 @@ impl Input for Deferred {
 
     fn counts_end_with_it(&self) -> bool {
         self.input.as_ref().is_some_and(|input| input.counts_end_with_it())
+    }
+
+    fn queue(&self) -> Option<Arc<Queue>> {
+        self.input.as_ref().and_then(|input| input.queue())
     }
 
     async fn between(&mut self) {

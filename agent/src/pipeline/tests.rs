@@ -1,5 +1,6 @@
 mod hangs;
 mod hosts;
+mod received;
 mod reload;
 
 use std::path::Path;
@@ -67,7 +68,7 @@ async fn counting(
     let outputs = pipeline.prepare_outputs(&outputs).await.unwrap();
     pipeline.apply(Prepared { agent: agent.clone(), global_tags, inputs: Vec::new(), outputs }).await;
     let fan = Fan {
-        outputs: pipeline.outputs.iter().map(|output| output.messages.clone()).collect(),
+        outputs: pipeline.outputs.iter().map(RunningOutput::channel).collect(),
         global_tags: Arc::new(BTreeMap::from([("host".to_owned(), "h".to_owned())])),
     };
     let work = Work { common: agent.input_common(), round: agent.round_interval, fan };

@@ -81,8 +81,8 @@ pub(super) const INTERNAL_SERIALIZER: Measurement = Measurement {
 pub(super) const SEISMOGRAF: Measurement = Measurement {
     name: "seismograf",
     input: "ebpf",
-    help: "The agent about itself, one point for each `part`; `agent` and `output` come with every run, the others with \
-           the input `ebpf`. For `cpu`, `blkio` and `net` that is the balance since the \
+    help: "The agent about itself, one point for each `part`; `agent` and `output` come with every run, `listener` with each \
+           socket that an input listens on, the others with the input `ebpf`. For `cpu`, `blkio` and `net` that is the balance since the \
            probes started: what the machine counted is `rows_*` (in the rows of cgroups), `overflow_*` (seen, but the \
            row was lost) and `unseen_*` (no program was called) together. For `net` it is that of the host's own \
            network namespace (`*_host_*`), since no counter of the machine has the others; it is not there under \
@@ -90,9 +90,11 @@ pub(super) const SEISMOGRAF: Measurement = Measurement {
     tags: &[
         tag(
             "part",
-            "`agent`, `output`, and of the input `ebpf`: `cpu`, `blkio`, `net`, `runqueue`, `identity`, `ring`, `probe`",
+            "`agent`, `output`, `listener`, and of the input `ebpf`: `cpu`, `blkio`, `net`, `runqueue`, `identity`, `ring`, `probe`",
         ),
         tag("output", "name or alias of the output, for `output`"),
+        tag("input", "the plugin, for `listener`"),
+        tag("address", "what it listens on, for `listener`"),
         tag("device", "disk, in the balance of `blkio`"),
         tag("probe", "program, for `probe`"),
     ],
@@ -182,6 +184,15 @@ const SEISMOGRAF_FIELDS: &[Field] = &[
     uint("dropped_refused", "point", "`output`: of these, refused by the other side for good"),
     uint("dropped_overflow", "point", "`output`: of these, pushed out of the full buffer"),
     uint("failed_writes", "request", "`output`: writes that did not work"),
+    uint("datagrams", "datagram", "`listener`: datagrams that were taken"),
+    uint(
+        "overflow",
+        "datagram",
+        "`listener`: datagrams that the kernel dropped because they were not taken in time; with `datagrams`, all that came",
+    ),
+    uint("points", "point", "`listener`: valid lines"),
+    uint("malformed", "line", "`listener`: lines that are no line protocol"),
+    uint("connections", "connection", "`listener`: connections that were accepted"),
     uint("run_time_ns", "ns", "`probe`: time the program ran; with `probe_costs`"),
     uint("runs", "call", "`probe`: how often; with `probe_costs`"),
 ];

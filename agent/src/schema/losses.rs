@@ -73,7 +73,7 @@ losses! {
     "net" "overflow_host_tx_bytes" in "byte": "as `rows_host_tx_bytes`, of rows that were lost",
         |lost| lost.overflow.host.tx_bytes;
     "ring" "undecodable" in "record": "records that could not be decoded", |lost| lost.undecodable;
-    "ring" "refused" in "record": "rows for which the ring had no room; their amounts stayed in the cache",
+    "ring" "refused" in "record": "rows for which the ring had no room; their amounts stayed in the cache; `listener`: connections, requests and datagrams that were turned away",
         |lost| lost.overflow.refused;
     "ring" "missed_runs" in "call": "calls of a probe that the kernel left out, because the program was at work on that CPU; since Linux 5.12",
         |lost| lost.missed_runs;

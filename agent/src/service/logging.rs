@@ -185,6 +185,12 @@ fn subscriber(state: State) -> (impl Subscriber + Send + Sync + 'static, LogHand
 /// For tests: a log to a file, for as long as the guard lives and on this thread alone.
 #[cfg(test)]
 pub(crate) fn to_file(path: &Path) -> tracing::subscriber::DefaultGuard {
+    use tracing::{Dispatch, subscriber::NoSubscriber};
+    // As long as there is just one subscriber, tracing asks the thread that comes to a line first whether anybody wants it, and
+    // remembers the answer: another test, without a log, would silence the line here.
+    static SECOND: std::sync::LazyLock<Dispatch> =
+        std::sync::LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+    std::sync::LazyLock::force(&SECOND);
     let log = LogOptions { file: Some(path.to_owned()), ..LogOptions::default() };
     let state = State::new(LogSettings { options: log, plugins: None });
     tracing::subscriber::set_default(subscriber(state.unwrap()).0)

@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::point::{Point, Timestamp};
 
 /// What became of one output's points, since the start.
@@ -27,6 +29,10 @@ pub struct OutputCounts {
     pub waiting: AtomicU64,
     /// The limit of the buffer.
     pub limit: AtomicU64,
+    /// On the way to the buffer.
+    pub coming: AtomicU64,
+    /// Told whenever any of these three may leave more room.
+    pub changed: Notify,
     /// Failed writes.
     pub failed_writes: AtomicU64,
     /// All writes.
@@ -51,6 +57,24 @@ impl OutputCounts {
     pub fn set(&self, value: &AtomicU64, n: u64) {
         value.store(n, Ordering::Relaxed);
     }
+
+    /// Points are on the way to the buffer.
+    pub fn sent(&self, n: u64) {
+        self.coming.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Points arrived at the buffer.
+    pub fn arrived(&self, n: u64) {
+        let coming = self.coming.load(Ordering::Relaxed);
+        self.coming.store(coming.saturating_sub(n), Ordering::Relaxed);
+    }
+
+    /// How many points of inputs that can wait the output takes now. One half of the buffer is for those that cannot.
+    pub fn room(&self) -> usize {
+        let value = |of: &AtomicU64| usize::try_from(of.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let taken = value(&self.waiting).saturating_add(value(&self.coming));
+        value(&self.limit).div_ceil(2).saturating_sub(taken)
+    }
 }
 
 /// What one input did, since the start.
@@ -68,6 +92,23 @@ pub struct InputCounts {
     pub missed: AtomicU64,
     /// Failed starts.
     pub startup_errors: AtomicU64,
+}
+
+/// What came in at one socket, since the start.
+#[derive(Debug, Default)]
+pub struct ListenerCounts {
+    /// Datagrams that were taken.
+    pub datagrams: AtomicU64,
+    /// Valid lines.
+    pub points: AtomicU64,
+    /// Lines that are no line protocol.
+    pub malformed: AtomicU64,
+    /// Datagrams that the kernel dropped because nobody took them in time.
+    pub overflow: AtomicU64,
+    /// Connections that were accepted.
+    pub connections: AtomicU64,
+    /// Connections and requests that were turned away.
+    pub refused: AtomicU64,
 }
 
 /// A plugin with its counters.
@@ -145,6 +186,7 @@ pub struct Telemetry {
     pub reload_errors: AtomicU64,
     inputs: Register<InputCounts>,
     outputs: Register<OutputCounts>,
+    listeners: Register<ListenerCounts>,
 }
 
 impl Telemetry {
@@ -164,6 +206,11 @@ impl Telemetry {
     /// The counters of an output that starts.
     pub fn output(&self, plugin: &'static str, alias: Option<&str>) -> Arc<Entry<OutputCounts>> {
         self.outputs.begin(plugin, alias)
+    }
+
+    /// The counters of a socket that an input listens on.
+    pub fn listener(&self, plugin: &'static str, address: &str) -> Arc<Entry<ListenerCounts>> {
+        self.listeners.begin(plugin, Some(address))
     }
 
     /// All inputs that ever ran.
@@ -212,6 +259,19 @@ impl Telemetry {
                 .field("waiting", value(&counts.waiting))
                 .field("failed_writes", value(&counts.failed_writes))
         }));
+        points.extend(self.listeners.all().iter().filter(|entry| entry.runs()).map(|entry| {
+            let counts = &entry.counts;
+            Point::new("seismograf", time)
+                .tag("part", "listener")
+                .tag("input", entry.plugin)
+                .tag("address", entry.name.clone())
+                .field("datagrams", value(&counts.datagrams))
+                .field("points", value(&counts.points))
+                .field("malformed", value(&counts.malformed))
+                .field("overflow", value(&counts.overflow))
+                .field("connections", value(&counts.connections))
+                .field("refused", i64::try_from(value(&counts.refused)).unwrap_or(i64::MAX))
+        }));
         points
     }
 }
@@ -235,13 +295,17 @@ mod tests {
     use crate::point::FieldValue;
 
     #[test]
-    fn counts_each_output_by_itself() {
+    fn counts_each_output_and_each_socket_by_itself() {
         let telemetry = Telemetry::default();
+        let socket = telemetry.listener("socket_listener", "udp://[::]:8094");
+        socket.counts.points.store(9, Ordering::Relaxed);
         let (a, b) = (telemetry.output("influxdb", None), telemetry.output("file", Some("mine")));
         a.counts.add(&a.counts.written, 3);
         b.counts.set(&b.counts.waiting, 7);
         let points = telemetry.points(Timestamp(5));
-        assert_eq!(points.len(), 3);
+        assert_eq!(points.len(), 4);
+        assert_eq!(points[3].tag_value("address"), Some("udp://[::]:8094"));
+        assert_eq!(points[3].field_value("points"), Some(&FieldValue::UInt(9)));
         assert_eq!(points[1].tag_value("output"), Some("influxdb"));
         assert_eq!(points[1].field_value("written"), Some(&FieldValue::UInt(3)));
         assert_eq!(points[2].tag_value("output"), Some("mine"));

@@ -26,6 +26,11 @@ fn no_secret_is_in_the_debug_output_of_a_configuration() {
         }
     }
     let expected = [
+        "influxdb_listener basic_password",
+        "influxdb_listener basic_username",
+        "influxdb_listener token_shared_secret",
+        "influxdb_listener token_username",
+        "influxdb_v2_listener token",
         "kubernetes bearer_token_string",
         "prometheus bearer_token_string",
         "prometheus password",

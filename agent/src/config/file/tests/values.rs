@@ -41,7 +41,9 @@ fn file_with(owner: &str, line: &str) -> (String, usize) {
         None => (format!("[agent]\n  {line}\n[[inputs.mem]]\n[[outputs.file]]\n"), 2),
         Some(("inputs", name)) => {
             let name = if name == "*" { "mem" } else { name };
-            (format!("[[inputs.{name}]]\n  {line}\n[[outputs.file]]\n"), 2)
+            let is_needed = name == "socket_listener" && !line.starts_with("service_address");
+            let needed = if is_needed { "  service_address = \"udp://:8094\"\n" } else { "" };
+            (format!("[[inputs.{name}]]\n  {line}\n{needed}[[outputs.file]]\n"), 2)
         }
         Some((_, name)) => {
             let name = if name == "*" { "file" } else { name };

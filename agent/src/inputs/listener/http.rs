@@ -1,0 +1,20 @@
+//! The HTTP API of InfluxDB, as far as clients that write need it, for both versions.
+//!
+//! One server for both inputs: each takes the requests of both versions, in the words of its own.
+
+mod answer;
+mod auth;
+mod influxql;
+mod listen;
+mod params;
+mod routes;
+mod serve;
+mod write;
+
+pub(in super::super) use self::answer::Dialect;
+pub(in super::super) use self::auth::{Auth, Jwt};
+pub(in super::super) use self::listen::{MAX_BODY, READ_TIMEOUT, admission, at_least_a_second, listen};
+pub(in super::super) use self::routes::{Api, TagNames};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! What both inputs do to listen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::routes::Api;
+use super::serve::receive;
+use crate::inputs::listener::address::{Address, Transport};
+use crate::inputs::listener::bind::{Wishes, bind};
+use crate::inputs::listener::connections::Admission;
+use crate::inputs::listener::tls::acceptor;
+use crate::inputs::listener::{Listener, Receive};
+use crate::inputs::{Input, Shared, StartError};
+use crate::options::OptionError;
+use crate::options::tls::ServerTls;
+
+/// Telegraf's, for a body; also what its 0 means.
+pub(in super::super::super) const MAX_BODY: u32 = 32 << 20;
+/// Telegraf's, also in place of what is shorter than a second.
+pub(in super::super::super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who may connect to an address.
+pub(in super::super::super) fn admission(address: &str, tls: &ServerTls) -> Result<Admission, OptionError> {
+    if Address::parse(address)?.transport() == Transport::Datagram {
+        let what = format!(
+            "`{address}`: requests come by TCP or a unix socket; for datagrams there is socket_listener"
+        );
+        return Err(OptionError::new("service_address", what));
+    }
+    Ok(Admission { tls: acceptor(tls)?, ..Admission::default() })
+}
+
+/// As Telegraf has it.
+pub(in super::super::super) fn at_least_a_second(timeout: Duration) -> Duration {
+    if timeout < Duration::from_secs(1) { READ_TIMEOUT } else { timeout }
+}
+
+/// An input that serves requests.
+pub(in super::super::super) fn listen(
+    name: &'static str,
+    address: &str,
+    (admission, api): (Admission, Api),
+    shared: &Shared,
+) -> Result<Box<dyn Input>, StartError> {
+    let socket = bind(name, address, &Wishes::default(), shared)?;
+    let api = Arc::new(api);
+    let receive: Receive = Box::new(|inlet| Box::pin(receive(inlet, admission, api)));
+    Ok(Box::new(Listener::new(name, socket, receive)))
+}

@@ -1,0 +1,59 @@
+//! Connections of HTTP/1.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::routes::Api;
+use crate::inputs::listener::Inlet;
+use crate::inputs::listener::connections::{Admission, Connection, accept};
+
+/// How long a connection may have no request. Clients write every 10 s, some every minute, and one whose connection closes as it
+/// writes sees an error.
+const IDLE_LIMIT: Duration = Duration::from_secs(75);
+/// The buffer of a connection grows up to this.
+const MAX_BUFFER: usize = 64 << 10;
+
+/// Accepts connections and serves them.
+pub(super) async fn receive(inlet: Arc<Inlet>, admission: Admission, api: Arc<Api>) {
+    let serve = {
+        let inlet = Arc::clone(&inlet);
+        move |connection| serve(Arc::clone(&inlet), Arc::clone(&api), connection)
+    };
+    accept(inlet, admission, serve).await;
+}
+
+async fn serve(inlet: Arc<Inlet>, api: Arc<Api>, connection: Connection) {
+    let Connection { stream, activity } = connection;
+    let service = service_fn(|request| {
+        activity.now();
+        let (api, inlet) = (Arc::clone(&api), Arc::clone(&inlet));
+        async move { Ok::<_, Infallible>(api.answer(&inlet, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_LIMIT.max(api.read_timeout()))
+        .max_buf_size(MAX_BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let mut ends = false;
+    loop {
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended");
+                }
+                return;
+            }
+            // A request that is under way is answered, and no other is taken.
+            () = inlet.queue.closed(), if !ends => {
+                ends = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The body of a write: read, unpacked and taken as it comes, so that its size is no question of memory.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Bytes};
+
+use crate::inputs::listener::Inlet;
+use crate::inputs::listener::inflate::{Inflate, Packing};
+use crate::inputs::listener::intake::{MAX_LINE, Manner, Outcome, TooMuch, Unfinished};
+use crate::inputs::listener::queue::Refusal;
+use crate::parsers::line_protocol::Splitter;
+
+/// How long a write waits for room. A sender that gives up after a second has its points queued if there is any.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What of a refused body is read all the same, so that the sender comes to read the answer.
+const DISCARDED: usize = 64 << 20;
+const DISCARD_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why a body was not taken as a whole; lines before that were.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error("http: request body too large")]
+    TooLarge,
+    #[error("the body is no gzip: {0}")]
+    Packing(std::io::Error),
+    #[error("the body broke off: {0}")]
+    Broken(String),
+    #[error("the body did not go on in time")]
+    Timeout,
+    #[error("a line has more than {MAX_LINE} bytes")]
+    LongLine,
+    #[error("the outputs take less than is sent: try again later")]
+    Full,
+    #[error("this input ends: try again")]
+    Ends,
+}
+
+impl From<Refusal> for WriteError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::Full,
+            Refusal::Closed => Self::Ends,
+        }
+    }
+}
+
+impl From<TooMuch> for WriteError {
+    fn from(_: TooMuch) -> Self {
+        Self::Full
+    }
+}
+
+/// Takes a write.
+pub(super) struct Write<'a> {
+    inlet: &'a Inlet,
+    manner: Manner,
+    unfinished: Unfinished<'a>,
+    splitter: Splitter,
+    pub(super) outcome: Outcome,
+    /// Bytes that may still come, packed and unpacked.
+    left: (u64, u64),
+}
+
+impl<'a> Write<'a> {
+    pub(super) fn new(inlet: &'a Inlet, manner: Manner, limit: u64) -> Self {
+        let (splitter, outcome) = (Splitter::default(), Outcome::default());
+        Self { inlet, manner, unfinished: Unfinished::new(inlet), splitter, outcome, left: (limit, limit) }
+    }
+
+    /// Takes the whole body, each part of which comes within `timeout`.
+    pub(super) async fn body<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin>(
+        &mut self,
+        body: &mut B,
+        packing: Packing,
+        timeout: Duration,
+    ) -> Result<(), WriteError> {
+        let (mut inflate, mut is_empty) = (Inflate::new(packing), true);
+        loop {
+            let frame = tokio::time::timeout(timeout, body.frame()).await.map_err(|_| WriteError::Timeout)?;
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|error| WriteError::Broken(error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            is_empty &= data.is_empty();
+            self.left.0 = less(self.left.0, data.len())?;
+            let mut packed = &data[..];
+            while !packed.is_empty() {
+                if packing == Packing::None {
+                    self.piece(std::mem::take(&mut packed)).await?;
+                } else {
+                    let unpacked = inflate.some(&mut packed).map_err(WriteError::Packing)?;
+                    self.piece(&unpacked).await?;
+                    // A bomb takes its turn with the others.
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        // Nothing at all is an empty write, packed or not.
+        if !is_empty {
+            let rest = inflate.end().map_err(WriteError::Packing)?;
+            self.piece(&rest).await?;
+        }
+        self.lines(self.unfinished.bytes().len()).await
+    }
+
+    /// Takes a piece of the text.
+    async fn piece(&mut self, piece: &[u8]) -> Result<(), WriteError> {
+        self.left.1 = less(self.left.1, piece.len())?;
+        let before = self.unfinished.bytes().len();
+        self.unfinished.extend(piece);
+        let whole = self.splitter.whole_lines(piece);
+        self.lines(if whole > 0 { before + whole } else { 0 }).await?;
+        if self.unfinished.bytes().len() > MAX_LINE { Err(WriteError::LongLine) } else { Ok(()) }
+    }
+
+    /// Takes the lines in the first `n` bytes.
+    async fn lines(&mut self, n: usize) -> Result<(), WriteError> {
+        let lines = &self.unfinished.bytes()[..n];
+        self.inlet.take(lines, &self.manner, PATIENCE, &mut self.outcome).await?;
+        Ok(self.unfinished.drop_first(n)?)
+    }
+}
+
+fn less(left: u64, n: usize) -> Result<u64, WriteError> {
+    left.checked_sub(n as u64).ok_or(WriteError::TooLarge)
+}
+
+/// Reads what is left of a body that is refused. A connection that is closed with something unread would be reset, and the
+/// answer lost.
+pub(super) async fn discard<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
+    let all = async {
+        let mut n = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            n += frame.data_ref().map_or(0, Bytes::len);
+            if n > DISCARDED {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_LIMIT, all).await;
+}

@@ -1,0 +1,245 @@
+//! Text as it comes in, in pieces of any size: to whole lines, checked and counted, and into the queue.
+
+use std::borrow::Cow;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Inlet;
+use super::queue::{Parcel, Refusal, Tags};
+use crate::parsers::line_protocol::{self, Precision};
+use crate::point::Timestamp;
+use crate::service::telemetry::ListenerCounts;
+
+/// Bytes of an unfinished line. One has at most 64 KiB of tags, but its text values may be long.
+pub(in super::super) const MAX_LINE: usize = 1 << 20;
+/// From one message about malformed lines to the next.
+const REMINDER_PERIOD: Duration = Duration::from_secs(60);
+/// Errors of a text that are told.
+const MAX_ERRORS: usize = 5;
+
+/// What became of lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Outcome {
+    /// Lines so far, also empty ones.
+    n_lines: usize,
+    pub(in super::super) n_good: u64,
+    pub(in super::super) n_bad: u64,
+    /// What is wrong with the first few bad ones: the line's number, and influxd's words.
+    pub(in super::super) errors: Vec<(usize, String)>,
+}
+
+impl Outcome {
+    /// Checks the lines of a text; gives the good ones, and how many they are.
+    fn check<'a>(&mut self, text: Cow<'a, str>, manner: &Manner) -> (Cow<'a, str>, u64) {
+        let mut check = Check { outcome: self, good: None, n_good: 0 };
+        match manner.lines {
+            Lines::Quoted => check.text(&text, &text, manner.precision),
+            Lines::Plain => {
+                for line in text.split_inclusive('\n') {
+                    check.text(&text, line, manner.precision);
+                }
+            }
+        }
+        let Check { good, n_good, .. } = check;
+        (good.map_or(text, Cow::Owned), n_good)
+    }
+}
+
+/// The check of one text.
+struct Check<'a> {
+    outcome: &'a mut Outcome,
+    /// The good lines, once there was a bad one.
+    good: Option<String>,
+    n_good: u64,
+}
+
+impl Check<'_> {
+    /// Checks a part of the whole text.
+    fn text(&mut self, whole: &str, part: &str, precision: Precision) {
+        for line in line_protocol::parse(part, precision) {
+            match line {
+                Ok(line) => {
+                    self.n_good += 1;
+                    if let Some(good) = &mut self.good {
+                        good.push_str(line.text);
+                        good.push('\n');
+                    }
+                }
+                Err(error) => {
+                    let start = error.text.as_ptr() as usize - whole.as_ptr() as usize;
+                    self.good.get_or_insert_with(|| whole[..start].to_owned());
+                    self.outcome.n_bad += 1;
+                    if self.outcome.errors.len() < MAX_ERRORS {
+                        let text = shortened(&error.to_string());
+                        self.outcome.errors.push((self.outcome.n_lines + error.number, text));
+                    }
+                }
+            }
+        }
+        self.outcome.n_lines += part.bytes().filter(|byte| *byte == b'\n').count();
+    }
+}
+
+/// Bytes of a line or message that has not ended yet. All connections of an input share a bound.
+pub(in super::super) struct Unfinished<'a> {
+    inlet: &'a Inlet,
+    bytes: Vec<u8>,
+    /// How many of them count for the bound.
+    counted: usize,
+}
+
+/// Unfinished bytes of all connections, less [`FREE`] for each.
+const MAX_UNFINISHED: usize = 8 << 20;
+/// What each connection may have without counting: most lines are shorter.
+const FREE: usize = 16 << 10;
+
+impl<'a> Unfinished<'a> {
+    pub(in super::super) fn new(inlet: &'a Inlet) -> Self {
+        Self { inlet, bytes: Vec::new(), counted: 0 }
+    }
+
+    pub(in super::super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Adds bytes.
+    pub(in super::super) fn extend(&mut self, more: &[u8]) {
+        self.bytes.extend_from_slice(more);
+    }
+
+    /// Removes what was taken; the rest goes on later.
+    ///
+    /// # Errors
+    /// This one and others have long lines that do not end. One whose rest is short is not concerned.
+    pub(in super::super) fn drop_first(&mut self, n: usize) -> Result<(), TooMuch> {
+        self.bytes.drain(..n);
+        if self.bytes.is_empty() {
+            self.bytes = Vec::new();
+        }
+        self.account();
+        let all = self.inlet.unfinished.load(Ordering::Relaxed);
+        if self.counted > 0 && all > MAX_UNFINISHED { Err(TooMuch) } else { Ok(()) }
+    }
+
+    fn account(&mut self) {
+        let counts = self.bytes.len().saturating_sub(FREE);
+        self.inlet.unfinished.fetch_add(counts, Ordering::Relaxed);
+        self.inlet.unfinished.fetch_sub(self.counted, Ordering::Relaxed);
+        self.counted = counts;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.inlet.unfinished.fetch_sub(self.counted, Ordering::Relaxed);
+    }
+}
+
+/// The bound of [`Unfinished`] is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many senders have long lines that do not end")]
+pub(in super::super) struct TooMuch;
+
+/// An answer is no place for a line of a megabyte.
+fn shortened(error: &str) -> String {
+    const MAX: usize = 1_000;
+    let end = error.floor_char_boundary(MAX);
+    if end < error.len() { format!("{}…", &error[..end]) } else { error.to_owned() }
+}
+
+/// Where lines end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Lines {
+    /// As influxd reads a text: a line feed within quotes is a part of the value.
+    Quoted,
+    /// At each line feed, so that a quote that nothing closes spoils only its own line.
+    Plain,
+}
+
+/// What the lines of one sender have in common.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Manner {
+    pub(in super::super) precision: Precision,
+    pub(in super::super) lines: Lines,
+    pub(in super::super) tags: Tags,
+}
+
+impl Inlet {
+    /// Counts at the socket.
+    pub(in super::super) fn count(&self, of: impl Fn(&ListenerCounts) -> &AtomicU64, n: u64) {
+        of(self.socket.counts()).fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Says what is wrong with lines whose sender gets no answer, from time to time.
+    pub(in super::super) fn log_malformed(&self, outcome: &Outcome) {
+        let Some((_, error)) = outcome.errors.first() else { return };
+        let mut last = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= REMINDER_PERIOD) {
+            *last = Some(Instant::now());
+            let malformed = self.socket.counts().malformed.load(Ordering::Relaxed);
+            tracing::error!(malformed, "{error}");
+        }
+    }
+
+    /// Checks whole lines and queues the good ones; waits for room for at most `patience`.
+    ///
+    /// # Errors
+    /// They were not queued.
+    pub(in super::super) async fn take(
+        &self,
+        bytes: &[u8],
+        manner: &Manner,
+        patience: Duration,
+        outcome: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        let n_bad = outcome.n_bad;
+        let (text, n_good) = outcome.check(String::from_utf8_lossy(bytes), manner);
+        self.count(|counts| &counts.malformed, outcome.n_bad - n_bad);
+        if n_good == 0 {
+            return Ok(());
+        }
+        let Manner { precision, tags, .. } = manner.clone();
+        let parcel = Parcel { text: text.into_owned(), precision, received: Timestamp::now(), tags };
+        self.queue.push(parcel, Instant::now() + patience).await?;
+        outcome.n_good += n_good;
+        self.count(|counts| &counts.points, n_good);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, lines: Lines) -> (String, u64, Vec<usize>) {
+        let manner = Manner { precision: Precision::Nanoseconds, lines, tags: [].into() };
+        let mut outcome = Outcome { n_lines: 10, ..Outcome::default() };
+        let (good, n_good) = outcome.check(text.into(), &manner);
+        assert_eq!(outcome.n_bad, outcome.errors.len() as u64);
+        (good.into_owned(), n_good, outcome.errors.iter().map(|(line, _)| *line).collect())
+    }
+
+    #[test]
+    fn good_lines_are_kept_and_bad_ones_are_told_by_their_number() {
+        let text = "a f=1 1\n\nbad\n b f=\"x\ny\" 2\nc f=\n";
+        let (good, n_good, bad) = check(text, Lines::Quoted);
+        assert_eq!((good.as_str(), n_good, bad), ("a f=1 1\n\nb f=\"x\ny\" 2\n", 2, vec![13, 16]));
+    }
+
+    #[test]
+    fn a_quote_that_nothing_closes_spoils_its_own_line_in_a_stream() {
+        let text = "a f=\"x 1\nb f=2 2\n";
+        assert_eq!(check(text, Lines::Plain), ("b f=2 2\n".into(), 1, vec![11]));
+        assert_eq!(check(text, Lines::Quoted).1, 0);
+    }
+
+    #[test]
+    fn nothing_is_copied_where_all_is_good() {
+        let manner = Manner { precision: Precision::Nanoseconds, lines: Lines::Plain, tags: [].into() };
+        let (good, n_good) = Outcome::default().check("a f=1\nb f=2".into(), &manner);
+        assert!(matches!(good, Cow::Borrowed(_)) && n_good == 2);
+    }
+}

@@ -1,0 +1,228 @@
+//! What was received and not handed on yet, bounded in bytes.
+//!
+//! It holds text, which is a fraction of the size of the points that it becomes, and which has been checked: a line is parsed
+//! once to answer its sender, and once more when an output has room for its point.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::parsers::line_protocol::{self, Precision};
+use crate::point::{Point, Timestamp};
+
+/// Bytes that may wait in a queue.
+const LIMIT: usize = 16 << 20;
+/// What a text of no length needs.
+const OVERHEAD: usize = 128;
+
+/// Tags that each point of a text gets, in place of its own of the same key.
+pub(crate) type Tags = Arc<[(String, String)]>;
+
+/// Some lines that were received together. Those that are no line protocol are skipped.
+#[derive(Clone, Debug)]
+pub(crate) struct Parcel {
+    pub(crate) text: String,
+    pub(crate) precision: Precision,
+    /// Of lines without a time.
+    pub(crate) received: Timestamp,
+    pub(crate) tags: Tags,
+}
+
+impl Parcel {
+    fn size(&self) -> usize {
+        self.text.len() + OVERHEAD
+    }
+
+    /// The points of up to `max` lines from `start` on, and where the next line begins; `None` when there is none.
+    fn points(&self, start: usize, max: usize, points: &mut Vec<Point>) -> Option<usize> {
+        let until = points.len().saturating_add(max);
+        let rest = &self.text[start..];
+        for line in line_protocol::parse(rest, self.precision).filter_map(Result::ok) {
+            let mut point = line.point(self.received);
+            for (key, value) in self.tags.iter() {
+                point.set_tag(key.clone(), value.clone());
+            }
+            points.push(point);
+            if points.len() == until {
+                let next = start + line.offset_in(rest) + line.text.len();
+                let is_end = self.text[next..].chars().all(|c| matches!(c, '\n' | '\r' | ' '));
+                return (!is_end).then_some(next);
+            }
+        }
+        None
+    }
+}
+
+#[derive(Debug, Default)]
+struct Parcels {
+    parcels: VecDeque<Parcel>,
+    bytes: usize,
+    /// What of the first parcel has been handed on.
+    start: usize,
+}
+
+/// Why something was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No room came in time: the outputs take less than is sent.
+    Full,
+    /// The input ends.
+    Closed,
+}
+
+/// The queue of one input.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: Mutex<Parcels>,
+    /// Something arrived, or it was closed.
+    arrived: Notify,
+    /// There is room again, or it was closed.
+    room: Notify,
+    is_closed: AtomicBool,
+    is_attended: AtomicBool,
+}
+
+impl Queue {
+    fn with<T>(&self, work: impl FnOnce(&mut Parcels) -> T) -> T {
+        work(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds a parcel; waits for room until `deadline`.
+    pub(crate) async fn push(&self, parcel: Parcel, deadline: Instant) -> Result<(), Refusal> {
+        tokio::time::timeout_at(deadline, self.has_room()).await.map_err(|_| Refusal::Full)?;
+        if self.is_closed() {
+            return Err(Refusal::Closed);
+        }
+        self.with(|waiting| {
+            waiting.bytes += parcel.size();
+            waiting.parcels.push_back(parcel);
+        });
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Waits until something may be added. What is added then may exceed the limit by its own size.
+    pub(crate) async fn has_room(&self) {
+        loop {
+            let room = self.room.notified();
+            if self.is_closed() || self.with(|waiting| waiting.bytes < LIMIT) {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Waits until something can be taken.
+    pub(crate) async fn arrival(&self) {
+        self.is_attended.store(true, Ordering::Relaxed);
+        while self.is_empty() {
+            // One call of `notify_one` is remembered.
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Up to `max` points, the oldest first.
+    pub(crate) fn take(&self, max: usize) -> Vec<Point> {
+        let mut points = Vec::new();
+        self.with(|waiting| {
+            while points.len() < max
+                && let Some(parcel) = waiting.parcels.front()
+            {
+                let next = parcel.points(waiting.start, max - points.len(), &mut points);
+                waiting.start = next.unwrap_or(0);
+                if next.is_none() {
+                    waiting.bytes -= parcel.size();
+                    waiting.parcels.pop_front();
+                }
+            }
+        });
+        self.room.notify_waiters();
+        points
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.with(|waiting| waiting.parcels.is_empty())
+    }
+
+    /// Whether nobody ever waited for an arrival: then a gather takes what there is.
+    pub(crate) fn is_unattended(&self) -> bool {
+        !self.is_attended.load(Ordering::Relaxed)
+    }
+
+    /// Takes nothing more; what waits can still be taken.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is closed.
+    pub(crate) async fn closed(&self) {
+        loop {
+            let changed = self.room.notified();
+            if self.is_closed() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn parcel(text: impl Into<String>) -> Parcel {
+        let tags = [("db".to_owned(), "a".to_owned())].into();
+        Parcel { text: text.into(), precision: Precision::Seconds, received: Timestamp(7_500_000_000), tags }
+    }
+
+    async fn push(queue: &Queue, text: impl Into<String>) -> Result<(), Refusal> {
+        queue.push(parcel(text), Instant::now() + Duration::from_secs(1)).await
+    }
+
+    #[tokio::test]
+    async fn lines_come_out_as_points_in_their_order_and_in_parts() {
+        let queue = Queue::default();
+        push(&queue, "a,db=x f=\"1\n2\" 1\r\nbad\n\nb f=2i\nc f=3i 3").await.unwrap();
+        push(&queue, "d f=4i 4\n").await.unwrap();
+        let mut names = Vec::new();
+        for max in [1, 1, 5, 5] {
+            let points = queue.take(max);
+            names.push(points.iter().map(|point| point.measurement.to_string()).collect::<String>());
+            assert!(points.iter().all(|point| point.tag_value("db") == Some("a")));
+            assert!(names.len() != 2 || points[0].time == Timestamp(7_000_000_000));
+        }
+        assert_eq!(names, ["a", "b", "cd", ""]);
+        assert!(queue.is_empty() && queue.with(|waiting| waiting.bytes == 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_takes_more_when_something_was_taken() {
+        let queue = Arc::new(Queue::default());
+        let line = format!("m f=\"{}\"\n", "x".repeat(1 << 20));
+        let mut n = 0;
+        while push(&queue, line.clone()).await.is_ok() {
+            n += 1;
+        }
+        assert_eq!((n, push(&queue, "m f=1").await), (16, Err(Refusal::Full)));
+        let other = Arc::clone(&queue);
+        let pushed = tokio::spawn(async move { push(&other, "m f=1").await });
+        tokio::task::yield_now().await;
+        assert_eq!(queue.take(1).len(), 1);
+        assert_eq!(pushed.await.unwrap(), Ok(()));
+        queue.close();
+        assert_eq!(push(&queue, "m f=1").await, Err(Refusal::Closed));
+        assert_eq!(queue.take(usize::MAX).len(), 16, "what it has can be taken still");
+    }
+}

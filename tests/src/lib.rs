@@ -130,3 +130,9 @@ pub fn try_run(program: &str, args: &[&str]) -> Output {
         Err(error) => panic!("cannot run {program}: {error}"),
     }
 }
+
+/// How many of something a test makes: `few`, or as many as the variable says, where a run of its own is to make more.
+#[must_use]
+pub fn number(variable: &str, few: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(few)
+}

@@ -10,8 +10,8 @@ use crate::ledger::amounts::Amounts;
 use crate::ledger::blkio::Device;
 use crate::ledger::sums::Accumulate as _;
 
-/// At most this many series are remembered, at some 500 bytes each; those that ended first are forgotten first.
-const MAX_SERIES: usize = 2_000;
+/// At most this many series are remembered, at up to a kilobyte each; those that ended first are forgotten first.
+const MAX_SERIES: usize = 1_000;
 
 /// The amounts of what ended.
 #[derive(Clone, Debug, Default)]

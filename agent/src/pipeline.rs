@@ -67,6 +67,8 @@ struct RunningInput {
     alias: Option<String>,
     /// Dropping it ends the task.
     work: watch::Sender<Arc<Work>>,
+    /// Completes when the task has ended.
+    ended: oneshot::Receiver<()>,
 }
 
 /// An output's task.
@@ -340,11 +342,8 @@ impl Pipeline {
         let mut running: Vec<Option<RunningInput>> = self.inputs.drain(..).map(Some).collect();
         let own_telemetry = running.pop().flatten();
         let kept: Vec<usize> = inputs.iter().filter_map(|(_, origin)| origin.kept()).collect();
-        // Those that have no successor see the end of their work and end, before what is new begins: it goes on with what they
-        // leave.
-        for (_, input) in running.iter_mut().enumerate().filter(|(i, _)| !kept.contains(i)) {
-            *input = None;
-        }
+        let gone = running.iter_mut().enumerate().filter(|(i, _)| !kept.contains(i));
+        end(gone.filter_map(|(_, input)| input.take()).collect()).await;
         for (section, origin) in inputs {
             let work = Work { common: section.common, round: agent.round_interval, fan: fan.clone() };
             match origin {
@@ -430,9 +429,30 @@ impl Pipeline {
     ) {
         let alias = work.common.alias.clone();
         let (send, receive) = watch::channel(Arc::new(work));
-        self.inputs.push(RunningInput { options, alias, work: send });
+        let (done, ended) = oneshot::channel();
+        self.inputs.push(RunningInput { options, alias, work: send, ended });
         let input = Offloaded::new(input, &self.shared.turns);
-        self.gathering.spawn(Gatherer::new(input, receive, counts).run(reads_first));
+        let gatherer = Gatherer::new(input, receive, counts);
+        self.gathering.spawn(async move {
+            gatherer.run(reads_first).await;
+            // The reload that waits for it may be over.
+            let _ = done.send(());
+        });
+    }
+}
+
+/// Ends inputs that have no successor, before what is new begins: it goes on with what they leave. One that hangs is not waited
+/// for.
+async fn end(gone: Vec<RunningInput>) {
+    let ended: Vec<_> = gone.into_iter().map(|input| input.ended).collect();
+    let all = async {
+        for ended in ended {
+            // An error is the end of a task that has failed.
+            let _ = ended.await;
+        }
+    };
+    if tokio::time::timeout(LAST_GATHER_LIMIT, all).await.is_err() {
+        tracing::warn!("an input does not end: what is new begins without what it had");
     }
 }
 

@@ -362,7 +362,7 @@ fn last_points_on_sigterm() -> Outcome {
     let (well, took) = agent.stop();
     let [written, stored] = times(&agent, &server, "mem", "total");
     println!("influx: SIGTERM: {} gathered, {} stored, in {took:?}", written.len(), stored.len());
-    assert!(well && written.len() > 10, "{}", agent.log());
+    assert!(well && written.len() >= 10, "{}", agent.log());
     assert_eq!(written, stored);
     Ok(())
 }

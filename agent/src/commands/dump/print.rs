@@ -168,7 +168,7 @@ pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Wr
     for (input, common) in request.inputs.iter_mut().filter(|(input, _)| input.needs_two_readings()) {
         let span = inputs::span(input.name(), common);
         // Errors are reported with the second reading.
-        let first = input.gather_within(inputs::Gathered::first_reading(), common.interval);
+        let first = input.gather_within(Gathered::first_reading(), common.interval);
         let _ = first.instrument(span).await;
         first_reading = inputs::FIRST_READING;
     }

@@ -89,7 +89,8 @@ fn ten_thousand_leave_nothing_behind() -> Outcome {
     assert!(events as usize >= 3 * N, "each made, removed and released");
     assert_eq!(ring.int("lost_cgroup_events"), 0);
     assert_eq!(agent.part("identity").int("unresolved_cgroups"), 0);
-    assert!(rss <= rss_before + (1 << 20), "user memory grew");
+    // The latest thousand series that ended are remembered; 300 bytes kept of each cgroup would be too much.
+    assert!(rss <= rss_before + (3 << 20), "user memory grew");
     assert_eq!(ring.int("map_bytes"), ring_before.int("map_bytes"), "kernel memory grew");
     wait_for(
         || kernel_cgroups() <= kernel_before + 8,

@@ -44,7 +44,7 @@ pub(crate) fn vm(suites: &[String], is_all: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let directory = workspace().join("target/vm");
-    if suites.is_empty() || suites.iter().any(|name| name == SYSTEMD) {
+    if is_all && (suites.is_empty() || suites.iter().any(|name| name == SYSTEMD)) {
         systemd::systemd(&directory)?;
     }
     let initramfs = initramfs(&directory)?;

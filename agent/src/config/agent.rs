@@ -74,22 +74,11 @@ const AGENT_KEYS_OF_ANY_SPELLING: &[&str] = &[
     "omit_hostname",
 ];
 
-/// Options that nobody has as tags: below `[global_tags]` they are in the wrong table.
-pub(super) const AGENT_KEYS: &[&str] = &[
-    "interval",
-    "round_interval",
-    "collection_jitter",
-    "collection_offset",
-    "flush_interval",
-    "flush_jitter",
-    "metric_batch_size",
-    "metric_buffer_limit",
-    "precision",
-    "omit_hostname",
-    "debug",
-    "quiet",
-    "logfile",
-];
+/// Whether this is an option that nobody has as a tag: below `[global_tags]` it is in the wrong table. `hostname` can be one.
+pub(super) fn is_agent_key(key: &str) -> bool {
+    let of_any_spelling = AGENT_KEYS_OF_ANY_SPELLING.contains(&key) && key != "hostname";
+    of_any_spelling || matches!(key, "debug" | "quiet" | "logfile")
+}
 
 /// Merges a file's `[agent]` into those of earlier files, key by key.
 pub(super) fn merge_agent(entries: &mut Vec<Entry>, later: Vec<Entry>, notes: &mut Notes) {

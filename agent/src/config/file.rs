@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::agent::{AGENT_KEYS, merge_agent, resolve_agent};
+use super::agent::{is_agent_key, merge_agent, resolve_agent};
 use super::check::{check_log, usable};
 use super::common::{self, COMMON_KEYS, INPUT_KEYS, OUTPUT_KEYS};
 use super::entry::{Entry, RawSection};
@@ -124,7 +124,7 @@ fn tags(entries: Vec<Entry>, notes: &mut Notes) -> Vec<(String, String)> {
     notes.warn_of_unset(&entries);
     let mut tags = Vec::new();
     for Entry { key, place, value, .. } in entries {
-        if AGENT_KEYS.contains(&key.as_str()) {
+        if is_agent_key(&key) {
             let text = format!("`{key}` is a tag here: as an option it belongs below [agent]");
             notes.warning(&place, text);
         }

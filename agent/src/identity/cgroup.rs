@@ -11,6 +11,7 @@ use seismograf_ebpf::abi::CgroupChange;
 
 use super::{Identity, path};
 use crate::host::hierarchies::{FoundCgroup, HierarchyId};
+use crate::ledger::sums::shrink;
 
 /// A cgroup: its hierarchy, and its id in it.
 pub type Key = (HierarchyId, u64);
@@ -206,6 +207,12 @@ impl Cgroups {
         self.known.iter().map(|(key, known)| (*key, known))
     }
 
+    /// The owners' own cgroups whose directory exists, in any hierarchy; unsorted.
+    pub fn own(&self) -> impl Iterator<Item = (Key, &Arc<Owner>)> {
+        let is_there = |(_, known): &(Key, &KnownCgroup)| known.is_own() && known.is_alive();
+        self.iter().filter(is_there).map(|(key, known)| (key, known.owner()))
+    }
+
     /// Each owner; unsorted.
     pub fn owners(&self) -> impl Iterator<Item = &Arc<Owner>> {
         self.owners.values()
@@ -275,13 +282,6 @@ impl Cgroups {
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.len()
-    }
-}
-
-/// Releases memory after a wave of cgroups, but not for a few.
-fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
-    if map.capacity() > 1024 && map.capacity() > 4 * map.len() {
-        map.shrink_to_fit();
     }
 }
 

@@ -24,7 +24,7 @@ const SHORT_ID_DIGITS: usize = 32;
 /// The longest UID of a pod that is accepted. Most are UUIDs; that of a static pod is a hash of its manifest, or in it.
 const MAX_POD_UID_BYTES: usize = 128;
 /// Digits of a UUID, group by group.
-const UUID_GROUPS: &[usize] = &[8, 4, 4, 4, 12];
+pub(super) const UUID_GROUPS: &[usize] = &[8, 4, 4, 4, 12];
 /// The same for Garden's container ids: almost a UUID.
 const GARDEN_GROUPS: &[usize] = &[8, 4, 4, 4, 4];
 /// Letters and digits of BuildKit's ids.
@@ -69,6 +69,18 @@ pub fn parse_record(path: &[u8]) -> Identity {
     } else {
         Identity { path: text.into(), ..Identity::default() }
     }
+}
+
+/// The paths above a path, the nearest first and the root last.
+pub(crate) fn above(path: &str) -> impl Iterator<Item = &str> {
+    fn next<'a>(path: &&'a str) -> Option<&'a str> {
+        match path.rsplit_once('/')? {
+            ("", "") => None,
+            ("", _) => Some("/"),
+            (above, _) => Some(above),
+        }
+    }
+    std::iter::successors(Some(path), next).skip(1)
 }
 
 /// What was found so far, from the root down.

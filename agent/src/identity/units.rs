@@ -5,10 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::path::is_unit;
+use super::path::{UUID_GROUPS, is_unit};
 
-/// Digits in the groups of a UUID.
-const UUID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 /// What stands for a counter or a hash.
 const ANY: &str = "*";
 
@@ -100,7 +98,7 @@ fn words(stem: &str) -> Cow<'_, str> {
 /// The length of the UUID at the start of a text, with `-` or systemd's escape of it between the groups.
 fn uuid(text: &str) -> Option<usize> {
     let mut rest = text;
-    for (n, digits) in UUID_GROUPS.into_iter().enumerate() {
+    for (n, digits) in UUID_GROUPS.iter().copied().enumerate() {
         if n > 0 {
             rest = rest.strip_prefix('-').or_else(|| rest.strip_prefix("\\x2d"))?;
         }

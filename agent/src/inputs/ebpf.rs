@@ -292,8 +292,8 @@ impl Input for Ebpf {
         if gathered.is_end
             && let (Some(Attached { accounts, .. }), Some(naming)) = (self.attached.take(), naming)
         {
-            let state = serde_json::to_value(State::of(&accounts, &naming, &self.host_before)).ok();
-            self.shared.handover.leave(Left::new(accounts, &self.report), state);
+            let (report, host) = (self.report.clone(), std::mem::take(&mut self.host_before));
+            self.shared.handover.leave(Left { accounts, report, naming, host });
         }
         collected
     }

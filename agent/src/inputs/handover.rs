@@ -6,11 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+/// What an input leaves when it ends.
+pub(crate) trait Legacy: Any + Send {
+    /// What the next run of the agent is to remember of it.
+    fn state(&self) -> Option<Value>;
+}
+
 /// What was left, if nobody has taken it over; one input makes use of it.
 #[derive(Default)]
 pub(crate) struct Handover {
-    left: Mutex<Option<Box<dyn Any + Send>>>,
-    state: Mutex<Option<Value>>,
+    left: Mutex<Option<Box<dyn Legacy>>>,
     /// What an earlier run of the agent had.
     remembered: Mutex<Option<Value>>,
 }
@@ -27,21 +32,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Handover {
-    /// Leaves something to the next input, and a state to the next run.
-    pub(crate) fn leave<T: Any + Send>(&self, left: T, state: Option<Value>) {
+    /// Leaves something to the next input.
+    pub(crate) fn leave(&self, left: impl Legacy) {
         *lock(&self.left) = Some(Box::new(left));
-        *lock(&self.state) = state;
     }
 
     /// What was left, once.
-    pub(crate) fn take<T: Any>(&self) -> Option<T> {
-        let left = lock(&self.left).take()?;
+    pub(crate) fn take<T: Legacy>(&self) -> Option<T> {
+        let left: Box<dyn Any> = lock(&self.left).take()?;
         left.downcast().ok().map(|left| *left)
     }
 
-    /// The state for the next run of the agent; `None` when no input has left one.
+    /// The state of what was left, for the next run of the agent; `None` when nothing was.
     pub(crate) fn state(&self) -> Option<Value> {
-        lock(&self.state).take()
+        lock(&self.left).as_ref()?.state()
     }
 
     /// Gives the next input what an earlier run had left as its state.

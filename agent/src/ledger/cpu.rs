@@ -1,17 +1,19 @@
 //! CPU time: sums per cgroup, in the hierarchy of the controller `cpuacct` or `cpu`, otherwise in cgroup2.
 
 use seismograf_ebpf::abi::CpuRow;
+use serde::{Deserialize, Serialize};
 
 use super::sums::{Accumulate, Sums};
 
 /// How long a cgroup ran.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuTotals {
     /// Run time in nanoseconds.
     pub usage_ns: u64,
     /// How often one of its tasks was switched out.
     pub context_switches: u64,
     /// Run time within this interval, in nanoseconds.
+    #[serde(skip)]
     pub interval_ns: u64,
 }
 

@@ -1,9 +1,11 @@
 //! Page faults: what the files of a cgroup had last, so that its row goes on with it when the cgroup is gone.
 
+use serde::{Deserialize, Serialize};
+
 use super::sums::Accumulate;
 
 /// Page faults since the cgroup was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageFaults {
     /// All of them.
     pub all: u64,

@@ -75,7 +75,7 @@ impl<T: Accumulate> Sums<T> {
 }
 
 /// Releases memory after a wave of cgroups, but not for a few.
-pub(super) fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
+pub(crate) fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
     if map.capacity() > 1024 && map.capacity() > 4 * map.len() {
         map.shrink_to_fit();
     }

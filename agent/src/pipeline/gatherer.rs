@@ -81,6 +81,15 @@ pub(super) struct Work {
 }
 
 impl Work {
+    /// Hands the points of a gather to the outputs, and counts it. Called within the input's span.
+    async fn pass_on(&self, given: Given, entry: Option<&Entry<InputCounts>>, took: Duration) {
+        let (points, is_whole) = inputs::finish(given, &self.common, &self.fan.global_tags);
+        if let Some(entry) = entry {
+            count(&entry.counts, points.len(), is_whole, took);
+        }
+        self.fan.send(points).await;
+    }
+
     /// Hands points on that others sent.
     async fn hand_on(&self, points: Vec<Point>, entry: Option<&Entry<InputCounts>>) {
         let points = inputs::process(points, &self.common, &self.fan.global_tags);
@@ -231,7 +240,8 @@ impl Gatherer {
                 break;
             }
             let Some(given) = self.gather(inputs::begin(&self.current.common, is_last)).await else { break };
-            self.pass_on(given, start.elapsed()).await;
+            let passed_on = self.current.pass_on(given, self.entry.as_deref(), start.elapsed());
+            passed_on.instrument(self.span()).await;
             if is_last {
                 break;
             }
@@ -275,16 +285,6 @@ impl Gatherer {
             }
         }
         None
-    }
-
-    /// Hands the points of a gather to the outputs.
-    async fn pass_on(&mut self, given: Given, took: Duration) {
-        let Work { common, fan, .. } = &*self.current;
-        let (points, is_whole) = self.span().in_scope(|| inputs::finish(given, common, &fan.global_tags));
-        if let Some(entry) = &self.entry {
-            count(&entry.counts, points.len(), is_whole, took);
-        }
-        fan.send(points).await;
     }
 
     fn count_missed(&self, took: Duration, interval: Duration) {
@@ -331,8 +331,6 @@ pub(super) async fn gather_once(inputs: &mut [Once]) {
         let gathered = Gathered { is_only: true, ..inputs::begin(&work.common, true) };
         let gather = input.gather_within(gathered, work.common.interval);
         let Some(given) = gather.instrument(span.clone()).await else { continue };
-        let (points, is_whole) = span.in_scope(|| inputs::finish(given, &work.common, &work.fan.global_tags));
-        count(&entry.counts, points.len(), is_whole, start.elapsed());
-        work.fan.send(points).await;
+        work.pass_on(given, Some(&**entry), start.elapsed()).instrument(span).await;
     }
 }

@@ -3,6 +3,8 @@
 //! Source: Documentation/admin-guide/cgroup-v2.rst and Documentation/admin-guide/cgroup-v1. What a file or the kernel
 //! lacks is `None`. Pure: texts in, figures out.
 
+use serde::{Deserialize, Serialize};
+
 use crate::host::proc::NS_PER_TICK;
 
 /// Memory of a cgroup and everything below it.
@@ -69,7 +71,7 @@ pub struct Cpu {
 }
 
 /// How a CPU quota throttled a cgroup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttling {
     /// Enforcement periods in which it ran.
     pub nr_periods: u64,

@@ -112,6 +112,15 @@ fn nearly_a_unit(#[case] path: &str) {
     check(path);
 }
 
+#[rstest]
+#[case("/a/b/c", &["/a/b", "/a", "/"])]
+#[case("/a", &["/"])]
+#[case("/", &[])]
+#[case("", &[])]
+fn the_paths_above_end_with_the_root(#[case] path: &str, #[case] expected: &[&str]) {
+    assert_eq!(above(path).collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn doubled_and_trailing_slashes_are_nothing() {
     let identity = parse(&fill("//docker//{A}//x/"));

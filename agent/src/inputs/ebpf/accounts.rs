@@ -108,14 +108,11 @@ impl Accounts {
 
     /// Tells `containers` of all that are alive, after a walk. Only where records follow that say when one is removed.
     pub(super) fn pass_on_alive(&self, containers: &Containers) {
-        for ((hierarchy, _), known) in self.cgroups.iter() {
-            let identity = &known.owner().identity;
+        for ((hierarchy, _), owner) in self.cgroups.own() {
             if hierarchy == self.areas.memory
-                && known.is_alive()
-                && known.is_own()
-                && let Some(container) = &identity.container_id
+                && let Some(container) = &owner.identity.container_id
             {
-                containers.made(container, &identity.path);
+                containers.made(container, &owner.identity.path);
             }
         }
     }

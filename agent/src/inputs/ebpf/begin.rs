@@ -12,6 +12,7 @@ use super::accounts::Accounts;
 use crate::host::cgroupfs::figures::DeviceIo;
 use crate::host::hierarchies::HierarchyId;
 use crate::identity::cgroup::Owner;
+use crate::identity::path;
 use crate::ledger::blkio::Device;
 
 /// What is still read then is read often enough: something in it runs all the time, and what a round misses of it is what
@@ -101,24 +102,17 @@ impl Round {
     fn above(&self) -> HashMap<u64, u64> {
         let by_path: HashMap<&str, u64> =
             self.owners.iter().map(|owner| (owner.identity.path.as_str(), owner.id)).collect();
-        let next = |owner: &Owner| {
-            let mut path = owner.identity.path.as_str();
-            while let Some((above, _)) = path.rsplit_once('/') {
-                if let Some(id) = by_path.get(above) {
-                    return Some((owner.id, *id));
-                }
-                path = above;
-            }
-            None
+        let next = |owner: &Arc<Owner>| {
+            let above = path::above(&owner.identity.path).find_map(|above| by_path.get(above));
+            above.map(|above| (owner.id, *above))
         };
-        self.owners.iter().filter_map(|owner| next(owner)).collect()
+        self.owners.iter().filter_map(next).collect()
     }
 }
 
 /// The id of each owner's own cgroup in each hierarchy, by the hierarchy and the owner's number.
 fn own_ids(accounts: &Accounts) -> HashMap<(HierarchyId, u64), u64> {
-    let own = accounts.cgroups.iter().filter(|(_, known)| known.is_own() && known.is_alive());
-    own.map(|((hierarchy, id), known)| ((hierarchy, known.owner().id), id)).collect()
+    accounts.cgroups.own().map(|((hierarchy, id), owner)| ((hierarchy, owner.id), id)).collect()
 }
 
 /// Adds to the totals of one owner what the kernel has counted more than the records told of, without those `below` it.

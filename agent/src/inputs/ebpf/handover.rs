@@ -3,20 +3,27 @@
 //! The new one is at work before the old one ends. What both have counted is taken from the old one, up to its last gather;
 //! from there on the new one counts. Pure.
 
+use serde_json::Value;
+
 use super::accounts::Accounts;
+use super::host_totals::HostTotals;
+use super::naming::Naming;
+use super::state::State;
+use crate::inputs::handover::Legacy;
 use crate::kernel::plan::{Probe, Report};
 
-/// The accounts of an input that has ended, and which areas were on.
+/// The accounts of an input that has ended, and what its rows and the disks were called at its last gather.
 #[derive(Debug)]
 pub(super) struct Left {
-    accounts: Accounts,
-    on: Vec<Probe>,
+    pub(super) accounts: Accounts,
+    pub(super) report: Report,
+    pub(super) naming: Naming,
+    pub(super) host: HostTotals,
 }
 
-impl Left {
-    /// What an input leaves whose groups are those of `report`.
-    pub(super) fn new(accounts: Accounts, report: &Report) -> Self {
-        Self { accounts, on: Probe::ALL.into_iter().filter(|probe| report.is_on(*probe)).collect() }
+impl Legacy for Left {
+    fn state(&self) -> Option<Value> {
+        serde_json::to_value(State::of(&self.accounts, &self.naming, &self.host)).ok()
     }
 }
 
@@ -25,21 +32,20 @@ impl Accounts {
     /// of the balance begin anew.
     ///
     /// Walk the hierarchies afterwards: what came and went since is in no record.
-    pub(super) fn take_over(&mut self, Left { accounts, on }: Left) {
+    pub(super) fn take_over(&mut self, Left { accounts, report, .. }: Left) {
         let own = std::mem::replace(self, accounts);
         self.lost_events = own.lost_events;
-        let is_on = |probe| on.contains(&probe);
         let (ledger, own) = (&mut self.ledger, own.ledger);
-        if !is_on(Probe::Cpu) {
+        if !report.is_on(Probe::Cpu) {
             ledger.cpu = own.cpu;
         }
-        if !is_on(Probe::Runqueue) {
+        if !report.is_on(Probe::Runqueue) {
             ledger.runqueue = own.runqueue;
         }
-        if !is_on(Probe::Blkio) {
+        if !report.is_on(Probe::Blkio) {
             ledger.blkio = own.blkio;
         }
-        if !is_on(Probe::Net) {
+        if !report.is_on(Probe::Net) {
             ledger.net = own.net;
         }
         ledger.begin_sums();

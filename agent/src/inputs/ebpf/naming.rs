@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::options::Selection;
-use crate::identity::cgroup::{Cgroups, KnownCgroup, Owner};
+use crate::identity::cgroup::{Cgroups, Owner};
 use crate::identity::names::Names;
 use crate::identity::series::{Series, SeriesOptions};
 use crate::identity::{Identity, Named};
@@ -106,7 +106,7 @@ impl Naming {
 
     /// Names the rows of all owners.
     pub(super) fn new(cgroups: &Cgroups, waiting: &mut Waiting, context: NamingContext<'_>) -> Self {
-        let alive = alive(cgroups);
+        let alive: HashSet<u64> = cgroups.own().map(|(_, owner)| owner.id).collect();
         let waited = std::mem::take(&mut waiting.owners);
         let mut naming = Self { waited, interval_began: Some(context.interval_began), ..Self::default() };
         let mut interned: HashSet<Arc<Series>> = HashSet::new();
@@ -196,10 +196,4 @@ fn named<'a>(cgroups: &'a Cgroups, names: &Names) -> Vec<(&'a Arc<Owner>, Named)
         named.is_pause |= is_before && identity.container_id.is_some() && named.container.is_none();
     }
     all
-}
-
-/// The owners whose own cgroup is there, in any hierarchy.
-fn alive(cgroups: &Cgroups) -> HashSet<u64> {
-    let is_there = |known: &KnownCgroup| known.is_alive() && known.is_own();
-    cgroups.iter().filter(|(_, known)| is_there(known)).map(|(_, known)| known.owner().id).collect()
 }

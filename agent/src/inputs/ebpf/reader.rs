@@ -18,8 +18,8 @@ use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
 use crate::host::proc::{net_ip, stat};
-use crate::identity::Identity;
-use crate::identity::cgroup::{Key, KnownCgroup, Owner};
+use crate::identity::cgroup::Owner;
+use crate::identity::{Identity, path};
 use crate::kernel::plan::{Group, Probe, Report};
 use crate::point::Timestamp;
 
@@ -69,20 +69,17 @@ impl<'a> CgroupReader<'a> {
         let mut busy = HashSet::new();
         for (id, _) in ledger.cpu.rows().filter(|(_, totals)| totals.interval_ns > 0) {
             let Some(known) = cgroups.get((areas.cpu, id)) else { continue };
-            let mut path = known.path();
-            while !path.is_empty() && busy.insert(path) {
-                path = path.rsplit_once('/').map_or("", |(above, _)| above);
-            }
+            let mut paths = std::iter::once(known.path()).chain(path::above(known.path()));
+            // What is above one that is there is there too.
+            while paths.next().is_some_and(|path| busy.insert(path)) {}
         }
         self.counts_cpu.then_some(busy)
     }
 
     /// Owners' own cgroups that are there in a hierarchy.
     fn own(self, hierarchy: HierarchyId) -> impl Iterator<Item = (u64, &'a Arc<Owner>)> {
-        let is_own = move |(key, known): &(Key, &KnownCgroup)| {
-            key.0 == hierarchy && known.is_alive() && known.is_own()
-        };
-        self.accounts.cgroups.iter().filter(is_own).map(|((_, id), known)| (id, known.owner()))
+        let own = self.accounts.cgroups.own().filter(move |((of, _), _)| *of == hierarchy);
+        own.map(|((_, id), owner)| (id, owner))
     }
 
     fn read_throttling(self, busy: &Option<HashSet<&str>>, readings: &mut Readings) {
@@ -106,7 +103,8 @@ impl<'a> CgroupReader<'a> {
             let above = row.above.and_then(|above| rows.get(above));
             let is_needed = |owner: &Owner| self.naming.row(owner).is_some();
             let is_pod = row.owner.identity.pod_path() == Some(path);
-            if is_needed(row.owner) || is_pod || above.is_some_and(|above| is_needed(above.owner)) {
+            let is_needed_pod = is_pod && self.naming.pod_row(row.owner).is_some();
+            if is_needed(row.owner) || is_needed_pod || above.is_some_and(|above| is_needed(above.owner)) {
                 let reading = self.memory_of(&row.owner.identity, rests(busy, &row.owner.identity));
                 if let Some(row) = rows.get_mut(path) {
                     row.reading = reading;
@@ -142,7 +140,7 @@ impl<'a> CgroupReader<'a> {
         });
         let mut rows: HashMap<&str, MemoryRow<'_>> = own.collect();
         for path in rows.keys().copied().collect::<Vec<_>>() {
-            let above = above(path, |path| rows.contains_key(path));
+            let above = path::above(path).find(|above| rows.contains_key(above));
             if let Some(row) = rows.get_mut(path) {
                 row.above = above;
             }
@@ -174,21 +172,6 @@ impl<'a> CgroupReader<'a> {
             }
         }
     }
-}
-
-/// The nearest path above `path` that is one of `rows`.
-fn above(path: &str, is_row: impl Fn(&str) -> bool) -> Option<&str> {
-    let mut path = path;
-    while path != "/" {
-        path = match path.rsplit_once('/')? {
-            ("", _) => "/",
-            (above, _) => above,
-        };
-        if is_row(path) {
-            return Some(path);
-        }
-    }
-    None
 }
 
 /// Whether nothing in a cgroup ran in this interval, as far as that is known.

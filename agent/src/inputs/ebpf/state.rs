@@ -28,20 +28,57 @@ pub(super) struct State {
     pods: Vec<SeriesState>,
 }
 
-/// The totals of one series; what is 0 is left out.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The totals of one series; what was never counted is left out.
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct SeriesState {
     tags: BTreeMap<String, String>,
-    usage_ns: u64,
-    context_switches: u64,
-    /// Received, sent and dropped: bytes and packets each; retransmits.
-    net: [u64; 7],
-    /// By disk: bytes and operations read, written and discarded; errors, and the times.
-    disks: BTreeMap<String, [u64; 9]>,
-    oom_kills: u64,
-    page_faults: [u64; 2],
-    throttling: [u64; 3],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu: Option<CpuTotals>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    net: Option<NetState>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    disks: BTreeMap<String, DiskState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oom_kills: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_faults: Option<PageFaults>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throttling: Option<Throttling>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct NetState(#[serde(with = "NetFigures")] NetAmounts);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct DiskState(#[serde(with = "DiskFigures")] BlkioAmounts);
+
+/// How [`NetAmounts`] are written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "NetAmounts")]
+struct NetFigures {
+    rx_bytes: u64,
+    rx_packets: u64,
+    tx_bytes: u64,
+    tx_packets: u64,
+    tx_dropped_bytes: u64,
+    tx_dropped_packets: u64,
+    tcp_retransmits: u64,
+}
+
+/// How [`BlkioAmounts`] are written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "BlkioAmounts")]
+struct DiskFigures {
+    read_bytes: u64,
+    write_bytes: u64,
+    discard_bytes: u64,
+    reads: u64,
+    writes: u64,
+    discards: u64,
+    errors: u64,
+    read_time_ns: u64,
+    write_time_ns: u64,
 }
 
 impl State {
@@ -69,8 +106,8 @@ impl State {
     pub(super) fn restore(self, accounts: &mut Accounts, host: &HostTotals) {
         for (states, ended) in [(self.cgroups, &mut accounts.ended), (self.pods, &mut accounts.ended_pods)] {
             for state in states {
-                let amounts = state.amounts(host);
-                ended.keep(&Arc::new(Series::from_tags(&state.tags)), &amounts);
+                let series = Arc::new(Series::from_tags(&state.tags));
+                ended.keep(&series, &state.amounts(host));
             }
         }
     }
@@ -85,108 +122,38 @@ fn without_the_kernels(amounts: Amounts) -> Amounts {
 
 impl SeriesState {
     fn of(series: &Series, amounts: &Amounts, host: &HostTotals) -> Self {
-        let (cpu, net) = (amounts.cpu.unwrap_or_default(), amounts.net.unwrap_or_default());
-        let faults = amounts.page_faults.unwrap_or_default();
-        let throttling = amounts.throttling.unwrap_or_default();
-        let disks = amounts.blkio.iter().map(|(device, totals)| {
-            let a = &totals.amounts;
-            let bytes = [a.read_bytes, a.write_bytes, a.discard_bytes];
-            let [read, write, discard] = bytes;
-            let figures = [
-                read,
-                write,
-                discard,
-                a.reads,
-                a.writes,
-                a.discards,
-                a.errors,
-                a.read_time_ns,
-                a.write_time_ns,
-            ];
-            (host.disk_name(*device), figures)
-        });
+        let disks = amounts.blkio.iter();
+        let disks = disks.map(|(device, totals)| (host.disk_name(*device), DiskState(totals.amounts)));
         Self {
             tags: series.tags().iter().map(|(tag, value)| ((*tag).to_owned(), value.clone())).collect(),
-            usage_ns: cpu.usage_ns,
-            context_switches: cpu.context_switches,
-            net: [
-                net.rx_bytes,
-                net.rx_packets,
-                net.tx_bytes,
-                net.tx_packets,
-                net.tx_dropped_bytes,
-                net.tx_dropped_packets,
-                net.tcp_retransmits,
-            ],
+            cpu: counted(amounts.cpu),
+            net: counted(amounts.net).map(NetState),
             disks: disks.collect(),
-            oom_kills: amounts.oom_kills.unwrap_or(0),
-            page_faults: [faults.all, faults.major],
-            throttling: [throttling.nr_periods, throttling.nr_throttled, throttling.throttled_ns],
+            oom_kills: counted(amounts.oom_kills),
+            page_faults: counted(amounts.page_faults),
+            throttling: counted(amounts.throttling),
         }
     }
 
-    /// What was never counted stays so: a row has no fields that it would not have had.
-    fn amounts(&self, host: &HostTotals) -> Amounts {
-        let [
-            rx_bytes,
-            rx_packets,
-            tx_bytes,
-            tx_packets,
-            tx_dropped_bytes,
-            tx_dropped_packets,
-            tcp_retransmits,
-        ] = self.net;
-        let net = NetAmounts {
-            rx_bytes,
-            rx_packets,
-            tx_bytes,
-            tx_packets,
-            tx_dropped_bytes,
-            tx_dropped_packets,
-            tcp_retransmits,
-        };
-        let cpu =
-            CpuTotals { usage_ns: self.usage_ns, context_switches: self.context_switches, interval_ns: 0 };
-        let [all, major] = self.page_faults;
-        let [nr_periods, nr_throttled, throttled_ns] = self.throttling;
-        let disks = self.disks.iter().filter_map(|(name, figures)| {
-            let (device, _) = host.disks.iter().find(|(_, disk)| disk.name == *name)?;
-            let [
-                read_bytes,
-                write_bytes,
-                discard_bytes,
-                reads,
-                writes,
-                discards,
-                errors,
-                read_time_ns,
-                write_time_ns,
-            ] = *figures;
-            let amounts = BlkioAmounts {
-                read_bytes,
-                write_bytes,
-                discard_bytes,
-                reads,
-                writes,
-                discards,
-                errors,
-                read_time_ns,
-                write_time_ns,
-            };
+    /// A disk that is not there any more is forgotten.
+    fn amounts(self, host: &HostTotals) -> Amounts {
+        let disks = self.disks.into_iter().filter_map(|(name, DiskState(amounts))| {
+            let (device, _) = host.disks.iter().find(|(_, disk)| disk.name == name)?;
             Some((*device, BlkioTotals { amounts, ..BlkioTotals::default() }))
         });
         Amounts {
-            cpu: counted(cpu),
-            net: counted(net),
+            cpu: self.cpu,
+            net: self.net.map(|NetState(amounts)| amounts),
             blkio: disks.collect(),
-            oom_kills: counted(self.oom_kills),
-            page_faults: counted(PageFaults { all, major }),
-            throttling: counted(Throttling { nr_periods, nr_throttled, throttled_ns }),
+            oom_kills: self.oom_kills,
+            page_faults: self.page_faults,
+            throttling: self.throttling,
             ..Amounts::default()
         }
     }
 }
 
-fn counted<T: Default + PartialEq>(amount: T) -> Option<T> {
-    (amount != T::default()).then_some(amount)
+/// What is 0 counts as never counted: a row has no fields that it would not have had.
+fn counted<T: Default + PartialEq>(amount: Option<T>) -> Option<T> {
+    amount.filter(|amount| *amount != T::default())
 }

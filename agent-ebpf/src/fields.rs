@@ -59,6 +59,12 @@ macro_rules! kernel_fields {
             TASK_PREV_SUM_EXEC_RUNTIME: "task_struct" . "se.prev_sum_exec_runtime" needed by [Cpu] (Always);
             /// ns of waiting on a run queue so far.
             TASK_RUN_DELAY: "task_struct" . "sched_info.run_delay" needed by [Runqueue] (Always);
+            /// `PF_*` (`include/linux/sched.h`).
+            TASK_FLAGS: "task_struct" . "flags" needed by [Cpu] (Always);
+            /// How often it was switched out to wait.
+            TASK_NVCSW: "task_struct" . "nvcsw" needed by [Cpu] (Always);
+            /// How often it was switched out for another.
+            TASK_NIVCSW: "task_struct" . "nivcsw" needed by [Cpu] (Always);
             /// 0 for each CPU's idle task.
             TASK_PID: "task_struct" . "pid" needed by [Cpu, Runqueue] (Always);
             /// 100 and above is the fair class, or an extensible one.

@@ -1,8 +1,8 @@
 //! Known work, done by this same binary in processes of its own: `it --work KIND ARGS...`.
 //!
-//! A worker gives the CPU up, joins its cgroup and gives it up again, so that the time slice in which it joins, which the
-//! kernel and the agent may split in different places, is next to nothing; then it says
-//! `ready`, waits for a line, works, and says `done` with what it did.
+//! A worker gives the CPU up before it joins its cgroup in each hierarchy, and once more after, so that the time slice in
+//! which it joins, which the kernel and the agent may split in different places, is next to nothing; then it says `ready`,
+//! waits for a line, works, and says `done` with what it did.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -108,8 +108,8 @@ pub fn main_if_worker() -> Option<()> {
         )
         .unwrap();
     }
-    crate::pause(Duration::from_millis(1));
     for file in joins.split(',') {
+        crate::pause(Duration::from_millis(1));
         fs::write(file, "0").unwrap_or_else(|error| panic!("{file}: {error}"));
     }
     crate::pause(Duration::from_millis(1));

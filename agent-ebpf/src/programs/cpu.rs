@@ -19,8 +19,9 @@ use seismograf_ebpf::abi::{ABSENT, CPU_SLOTS, CpuRow, Kind};
 
 use super::cache::{Row, add, cpu, flush, index, overflow, write_back};
 use super::kernel::{
-    CSS_CGROUP, CSS_SET_MEMBER, TASK_PID, TASK_PREV_SUM_EXEC_RUNTIME, TASK_PRIO, TASK_SCX_FLAGS,
-    TASK_SUM_EXEC_RUNTIME, field, may_flush, probe, probe_task_cgroup, task_cgroup,
+    CSS_CGROUP, CSS_SET_MEMBER, TASK_FLAGS, TASK_NIVCSW, TASK_NVCSW, TASK_PID, TASK_PREV_SUM_EXEC_RUNTIME,
+    TASK_PRIO, TASK_SCX_FLAGS, TASK_SUM_EXEC_RUNTIME, field, may_flush, probe, probe_task_cgroup,
+    task_cgroup,
 };
 
 /// The priorities from here on are the fair class (`MAX_RT_PRIO`, `include/linux/sched/prio.h`).
@@ -32,6 +33,9 @@ const SCX_STATE_MASK: u32 = 3;
 /// The task is scheduled by an extensible scheduler.
 const SCX_ENABLED: u32 = 3;
 
+/// The task is on its way out (`PF_EXITING`, `include/linux/sched.h`).
+const EXITING: u32 = 4;
+
 /// When the object was loaded, by the monotonic clock, in nanoseconds. The agent sets it.
 #[unsafe(no_mangle)]
 static START_NS: Global<u64> = Global::new(0);
@@ -42,6 +46,10 @@ struct Cpu {
     task: u64,
     /// Its run time then.
     task_in_ns: u64,
+    /// The task that was switched out last, likewise.
+    out: u64,
+    /// Its run time then.
+    out_ns: u64,
     slots: [CpuRow; CPU_SLOTS],
 }
 
@@ -74,8 +82,10 @@ unsafe fn try_cpu_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
         let run: u64 = field(prev, &TASK_SUM_EXEC_RUNTIME);
         let mut run_in = addr_of!((*state).task_in_ns).read_volatile();
         if (*state).task != prev as u64 {
-            run_in = run_before_unseen(prev, run);
+            run_in = run_before_unseen(state, prev, run);
         }
+        (*state).out = prev as u64;
+        (*state).out_ns = run;
         (*state).task = next as u64;
         (*state).task_in_ns = field(next, &TASK_SUM_EXEC_RUNTIME);
         if field::<i32>(prev, &TASK_PID) == 0 {
@@ -93,9 +103,9 @@ unsafe fn try_cpu_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
 /// ago. And no slice is longer than the programs are there.
 ///
 /// # Safety
-/// `task` is a typed `task_struct`.
+/// As of [`charge`]; `task` is a typed `task_struct`.
 #[inline(always)]
-unsafe fn run_before_unseen(task: *const u8, run: u64) -> u64 {
+unsafe fn run_before_unseen(state: *const Cpu, task: *const u8, run: u64) -> u64 {
     // SAFETY: the caller's promise.
     unsafe {
         if field::<i32>(task, &TASK_PRIO) < FAIR_PRIO {
@@ -107,9 +117,35 @@ unsafe fn run_before_unseen(task: *const u8, run: u64) -> u64 {
                 return run;
             }
         }
-        let picked: u64 = field(task, &TASK_PREV_SUM_EXEC_RUNTIME);
+        let mut picked: u64 = field(task, &TASK_PREV_SUM_EXEC_RUNTIME);
+        if field::<u32>(task, &TASK_FLAGS) & EXITING != 0 {
+            picked = run_before_exit(state, task, picked);
+        }
         let longest = bpf_ktime_get_ns().wrapping_sub(START_NS.load());
         if run.wrapping_sub(picked) > longest { run.wrapping_sub(longest) } else { picked }
+    }
+}
+
+/// [`run_before_unseen`] of a task that exits. It leaves its autogroup then, for which it is picked anew, so what is
+/// remembered is of that moment (`sched_autogroup_exit_task()` in `kernel/sched/autogroup.c`). Its first slice began at 0; the
+/// one after it was switched out here last began with what it had then, if it did not run elsewhere in between, which
+/// takes two moves during one slice that was not seen either.
+///
+/// # Safety
+/// As of [`run_before_unseen`].
+#[inline(always)]
+unsafe fn run_before_exit(state: *const Cpu, task: *const u8, picked: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // The switch that is under way is among them.
+        let switches = field::<u64>(task, &TASK_NVCSW).wrapping_add(field(task, &TASK_NIVCSW));
+        if switches <= 1 {
+            0
+        } else if (*state).out == task as u64 && (*state).out_ns < picked {
+            (*state).out_ns
+        } else {
+            picked
+        }
     }
 }
 

@@ -14,7 +14,10 @@ use seismograf_tests::{OWN_MOUNTS, Skip, agent_binary, needs, run, trial, wait_f
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("hangs::all_at_once_hold_up_nothing_else", all_at_once)]
+    vec![
+        trial("hangs::all_at_once_hold_up_nothing_else", all_at_once),
+        trial("hangs::a_log_that_nobody_reads_holds_up_nothing", log_that_nobody_reads),
+    ]
 }
 
 /// For how long they hang, unless this variable says otherwise, in seconds.
@@ -91,7 +94,6 @@ fn all_at_once() -> Outcome {
         server.local_addr().unwrap()
     );
     let mut agent = Running::start_by(command, &config, &[("HOST_PROC", proc.as_str())]);
-    let times = |agent: &Running| agent.times("kernel", "boot_time");
     let start = Instant::now();
     let is_over = || start.elapsed().as_secs() >= time;
     wait_for(is_over, Duration::from_secs(time + 5), "the time to pass");
@@ -106,7 +108,14 @@ fn all_at_once() -> Outcome {
     }
     assert_eq!(n("[inputs.mem] "), 1, "{lines:#?}");
     assert_eq!(n("a write hangs"), 1, "{lines:#?}");
-    let gathers = times(&agent);
+    goes_on_and_ends(&mut agent, time);
+    drop(reader);
+    Ok(())
+}
+
+/// Checks that gathers were on time, for `time` seconds, and that the agent ends in time.
+fn goes_on_and_ends(agent: &mut Running, time: u64) {
+    let gathers = agent.times("kernel", "boot_time");
     let steps: Vec<i64> = gathers.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000).collect();
     println!("hangs: {} gathers in {time} s, the longest step {:?} ms", gathers.len(), steps.iter().max());
     assert!(gathers.len() as u64 + 2 >= time * 2, "{} gathers in {time} s", gathers.len());
@@ -114,6 +123,34 @@ fn all_at_once() -> Outcome {
     let (_, took) = agent.stop();
     println!("hangs: ended {took:?} after SIGTERM");
     assert!(took < Duration::from_secs(10), "{took:?}: {}", agent.log());
+}
+
+fn log_that_nobody_reads() -> Outcome {
+    const TIME: u64 = 5;
+    needs(&["mkfifo"])?;
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("log").display().to_string();
+    run("mkfifo", &[&pipe]);
+    let reader = full_pipe(&pipe);
+    let config = format!(
+        r#"[agent]
+  interval = "{}ms"
+  flush_interval = "200ms"
+  precision = "1ms"
+  debug = true
+  logfile = "{pipe}"
+[[inputs.kernel]]
+[[outputs.file]]
+  files = ["{{points}}"]
+[[outputs.influxdb]]
+  urls = ["http://127.0.0.1:9"]
+"#,
+        INTERVAL.as_millis(),
+    );
+    let mut agent = Running::start_by(Command::new(agent_binary()?), &config, &[]);
+    let (start, time) = (Instant::now(), Duration::from_secs(TIME));
+    wait_for(|| start.elapsed() >= time, time * 2, "the time to pass");
+    goes_on_and_ends(&mut agent, TIME);
     drop(reader);
     Ok(())
 }

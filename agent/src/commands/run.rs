@@ -1,6 +1,6 @@
 //! `seismograf run`, also with `--test` and `--once`: runs the pipeline, and handles signals.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use crate::service::{logging, off_thread, pidfile, statefile};
 
 /// The key of the statefile.
 const STATE: &str = "inputs.ebpf";
+/// How long a stop waits for the statefile.
+const SAVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// `seismograf run`, also with `--test` and `--once`.
 ///
@@ -48,8 +50,9 @@ pub async fn run(
     }
     let notifier = Notifier::from_environment();
     let statefile = config.agent.statefile.clone();
-    if let Some(path) = &statefile {
-        remember(path, &shared)?;
+    if let Some(path) = statefile.clone() {
+        let state = off_thread::run(move || statefile::load(&path, STATE)).await?;
+        state.into_iter().for_each(|state| shared.handover.remember(state));
     }
     let pipeline = Pipeline::start(config, Arc::clone(&shared)).await?;
     notifier.ready("running");
@@ -63,21 +66,24 @@ pub async fn run(
         () = handle_signals(hangup, user1, loader, &log, &notifier, orders) => false,
         () = notifier.keep_alive() => false,
     };
-    if let (Some(path), Some(state)) = (statefile, shared.handover.state())
-        && let Err(error) = statefile::save(&path, STATE, state)
-    {
-        tracing::error!("{error:#}");
+    if let (Some(path), Some(state)) = (statefile, shared.handover.state()) {
+        save(path, state).await;
     }
     tracing::info!("stop");
     Ok(if is_written { Exit::Ok } else { Exit::Failed })
 }
 
-/// Gives the inputs what an earlier run left in the statefile.
-fn remember(path: &Path, shared: &Shared) -> anyhow::Result<()> {
-    if let Some(state) = statefile::load(path, STATE)? {
-        shared.handover.remember(state);
+/// Leaves a state for the next run, unless its file takes longer than a stop may.
+async fn save(path: PathBuf, state: serde_json::Value) {
+    let to = path.clone();
+    let saved = off_thread::run(move || statefile::save(&to, STATE, state));
+    match tokio::time::timeout(SAVE_LIMIT, saved).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!("{error:#}"),
+        Err(_) => {
+            tracing::error!(path = %path.display(), "the statefile takes no write: nothing is remembered");
+        }
     }
-    Ok(())
 }
 
 /// Reloads at SIGHUP and flushes at SIGUSR1, as long as the pipeline takes orders.
@@ -102,10 +108,11 @@ async fn handle_signals(
                     return;
                 }
                 let is_applied = is_applied.await.unwrap_or(false);
-                if let (true, Some(settings)) = (is_applied, settings)
-                    && let Err(error) = log.change(settings)
-                {
-                    tracing::error!(%error, "the log settings are unchanged");
+                if let (true, Some(settings)) = (is_applied, settings) {
+                    let log = log.clone();
+                    if let Err(error) = off_thread::run(move || log.change(settings)).await {
+                        tracing::error!(%error, "the log settings are unchanged");
+                    }
                 }
                 notifier.ready(if is_applied { "running" } else { "running; the last reload was refused: see the log" });
             }

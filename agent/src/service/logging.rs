@@ -8,6 +8,8 @@
 //! begins with its priority. With `logformat = "structured"` a line is a JSON object.
 //! [`LogHandle::change`] changes target and format of the running agent, after a reload.
 
+mod writer;
+
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -27,11 +29,15 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use self::writer::{Sink, Writer};
 use super::journal;
 use super::rotation::{RotatingFile, Rotation};
 
 /// Overrides the levels, in tracing-subscriber's syntax: `seismograf=debug`.
 pub const VARIABLE: &str = "SEISMOGRAF_LOG";
+
+/// The source of lines that are of no plugin.
+const AGENT: &str = "agent";
 
 /// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +147,7 @@ pub fn start(settings: LogSettings) -> Result<LogHandle, LogError> {
 pub fn with_early<T>(debug: bool, quiet: bool, work: impl FnOnce() -> T) -> T {
     let settings =
         LogSettings { options: LogOptions { debug, quiet, ..LogOptions::default() }, plugins: None };
-    let state = State { settings, zone: TimeZone::UTC, sink: Sink::standard_error() };
+    let state = State { settings, zone: TimeZone::UTC, writer: Writer::new(Sink::standard_error()) };
     tracing::subscriber::with_default(subscriber(state).0, work)
 }
 
@@ -196,25 +202,11 @@ pub(crate) fn to_file(path: &Path) -> tracing::subscriber::DefaultGuard {
     tracing::subscriber::set_default(subscriber(state.unwrap()).0)
 }
 
-/// Where lines go.
-enum Sink {
-    Stderr,
-    /// The standard error, where journald reads it.
-    Journal,
-    File(RotatingFile),
-}
-
-impl Sink {
-    fn standard_error() -> Self {
-        if journal::reads(io::stderr()) { Self::Journal } else { Self::Stderr }
-    }
-}
-
 /// What is needed to write a line.
 struct State {
     settings: LogSettings,
     zone: TimeZone,
-    sink: Sink,
+    writer: Writer,
 }
 
 impl State {
@@ -228,20 +220,28 @@ impl State {
         };
         // The configuration was checked already; if the zone is gone, UTC will do.
         let zone = zone(&settings.options.timezone).unwrap_or(TimeZone::UTC);
-        Ok(Self { settings, zone, sink })
+        Ok(Self { settings, zone, writer: Writer::new(sink) })
     }
 
-    fn write(&mut self, line: &str) {
-        if let Sink::File(file) = &mut self.sink
-            && file.write_all(line.as_bytes()).is_ok()
-        {
-            if let Some(error) = file.take_problem() {
-                let _ = writeln!(file, "{} W! [agent] cannot rotate the log: {error}", Timestamp::now());
-            }
-            return;
-        }
-        // There is nowhere to report a failure of this.
-        let _ = io::stderr().lock().write_all(line.as_bytes());
+    /// Makes a line of an event and writes it.
+    fn write(&mut self, metadata: &Metadata<'_>, plugin: Option<&Plugin>, fields: Fields) {
+        let Self { settings, zone, writer } = self;
+        let (options, is_journal) = (&settings.options, writer.is_journal);
+        let line = |level: Level, source: &str, plugin: Option<&Plugin>, fields: Fields| {
+            let now = Timestamp::now();
+            let line = match options.format {
+                LogFormat::Text if is_journal => text(level, source, &fields),
+                LogFormat::Text => format!("{} {}", time(now, zone), text(level, source, &fields)),
+                LogFormat::Structured => structured(now, &options.message_key, level, plugin, fields),
+            };
+            if is_journal { journal::with_priority(level, &line) } else { line }
+        };
+        let source = source(metadata, plugin);
+        writer.write(line(*metadata.level(), &source, plugin, fields), |lost| {
+            let message = "the log is not whole: what takes it stood still".into();
+            let fields = Fields { message, others: vec![("lost_lines", lost.into())] };
+            line(Level::WARN, AGENT, None, fields)
+        });
     }
 }
 
@@ -411,17 +411,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
             if self.levels && *metadata.level() > level {
                 return;
             }
-            let now = Timestamp::now();
-            let is_journal = matches!(state.sink, Sink::Journal);
-            let line = match state.settings.options.format {
-                LogFormat::Text if is_journal => text(metadata, plugin, &fields),
-                LogFormat::Text => format!("{} {}", time(now, &state.zone), text(metadata, plugin, &fields)),
-                LogFormat::Structured => {
-                    structured(now, &state.settings.options.message_key, metadata, plugin, fields)
-                }
-            };
-            let line = if is_journal { journal::with_priority(*metadata.level(), &line) } else { line };
-            state.write(&line);
+            state.write(metadata, plugin, fields);
         });
     }
 }
@@ -431,13 +421,17 @@ fn time(now: Timestamp, zone: &TimeZone) -> String {
     now.to_zoned(zone.clone()).strftime(&format!("%Y-%m-%dT%H:%M:%S{offset}")).to_string()
 }
 
-fn text(metadata: &Metadata<'_>, plugin: Option<&Plugin>, fields: &Fields) -> String {
-    let level = metadata.level().as_str().chars().next().unwrap_or('?');
-    let source = match (plugin, metadata.target().split("::").next()) {
+/// Who logs: the plugin, a library, or the agent.
+fn source(metadata: &Metadata<'_>, plugin: Option<&Plugin>) -> String {
+    match (plugin, metadata.target().split("::").next()) {
         (Some(plugin), _) => plugin.to_string(),
         (None, Some(library)) if !library.starts_with("seismograf") => library.to_owned(),
-        _ => "agent".to_owned(),
-    };
+        _ => AGENT.to_owned(),
+    }
+}
+
+fn text(level: Level, source: &str, fields: &Fields) -> String {
+    let level = level.as_str().chars().next().unwrap_or('?');
     let mut line = format!("{level}! [{source}] {}", fields.message);
     for (key, value) in &fields.others {
         // Writing to a string cannot fail.
@@ -456,14 +450,14 @@ fn text(metadata: &Metadata<'_>, plugin: Option<&Plugin>, fields: &Fields) -> St
 fn structured(
     now: Timestamp,
     message_key: &str,
-    metadata: &Metadata<'_>,
+    level: Level,
     plugin: Option<&Plugin>,
     fields: Fields,
 ) -> String {
     let mut object: Map<String, Value> =
         fields.others.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     object.insert("time".into(), now.to_string().into());
-    object.insert("level".into(), metadata.level().as_str().into());
+    object.insert("level".into(), level.as_str().into());
     object.insert(message_key.into(), fields.message.into());
     if let Some(Plugin { kind, name, alias, .. }) = plugin {
         object.insert("category".into(), kind.as_str().into());

@@ -1,12 +1,13 @@
 //! Clients that nobody here wrote, through the agent's listeners into a real influxd.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use seismograf_tests::http::free_address;
+use seismograf_tests::http::{free_address, send};
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
@@ -19,7 +20,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("clients::python_of_version_1", python_v1),
         trial("clients::python_of_version_2", python_v2),
         trial("clients::node_of_both_versions", node),
+        trial("clients::go_of_both_versions", go),
         trial("clients::curl_and_influx", curl_and_influx),
+        trial("clients::requests_of_telegraf_proxmox_and_home_assistant", others),
     ]
 }
 
@@ -145,6 +148,73 @@ fn node() -> Outcome {
     stage.wait_for_points("nodes", "node1", "i", 2_000);
     stage.wait_for_points("bucket3", "node2", "i", 2_000);
     assert_eq!(stage.rows("nodes", "node1", "i, s, n")[6], r#"[7000000,7,"quo\"te","6"]"#);
+    Ok(())
+}
+
+fn go() -> Outcome {
+    needs(&["influxd"])?;
+    let program = clients("go")?;
+    let stage = Stage::start()?;
+    let (v1, v2) = (stage.v1.to_string(), format!("http://{}", stage.v2));
+    run(Command::new(program).args([&v1, PASSWORD, "gophers", &v2, TOKEN, "bucket4"]));
+    stage.wait_for_points("gophers", "go1", "i", 2_000);
+    stage.wait_for_points("bucket4", "go2", "i", 2_000);
+    stage.wait_for_points("bucket4", "go2lines", "f", 1);
+    assert_eq!(
+        stage.rows("gophers", "go1", "i, b, s, n, odd")[6],
+        r#"[7000000,7,false,"quo\"te","0","a b,c=d"]"#
+    );
+    Ok(())
+}
+
+/// What programs send whose clients are not to be had as libraries: their requests, line by line.
+fn others() -> Outcome {
+    needs(&["influxd"])?;
+    let stage = Stage::start()?;
+    let gzip = |text: &str| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(text.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    };
+    let sent = |address: SocketAddr, head: &str, body: &[u8]| {
+        let head = format!("{head}\nHost: localhost\nConnection: close\n").replace('\n', "\r\n");
+        send(address, &head, body).unwrap()
+    };
+    // base64 of `me` and the password.
+    let basic = "Authorization: Basic bWU6cGFzc3dvcmQgb2YgdGhlIHRlc3Q=";
+
+    // Telegraf's `outputs.influxdb`: the database at each connect, then batches.
+    let telegraf = format!("User-Agent: Telegraf/1.39.0 Go/1.26.0\nAccept-Encoding: gzip\n{basic}");
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let query = b"q=CREATE+DATABASE+%22shapes%22";
+    let created = sent(stage.v1, &format!("POST /query HTTP/1.1\n{telegraf}\n{form}"), query);
+    assert_eq!((created.status, created.body.trim()), (200, r#"{"results":[{"statement_id":0}]}"#));
+    let text = "Content-Type: text/plain; charset=utf-8\nContent-Encoding: gzip";
+    let write = format!("POST /write?consistency=any&db=shapes HTTP/1.1\n{telegraf}\n{text}");
+    let lines: String = (1..=1_000).map(|n| format!("shape,by=telegraf i={n}i {n}\n")).collect();
+    assert_eq!(sent(stage.v1, &write, &gzip(&lines)).status, 204);
+
+    // Proxmox VE: whether it is there, then all of a node at once, within a second, not packed.
+    let token = format!("Authorization: Token {TOKEN}");
+    let health = sent(stage.v2, &format!("GET /health HTTP/1.1\n{token}"), b"");
+    assert!(health.status == 200 && health.body.contains("\"pass\""), "{health:?}");
+    let write = format!("POST /api/v2/write?org=proxmox&bucket=shapes HTTP/1.1\n{token}");
+    let lines: String =
+        (1..=1_000).map(|n| format!("shape,by=proxmox,vmid={n} i={n}i {}000000\n", n + 1)).collect();
+    let start = std::time::Instant::now();
+    assert_eq!(sent(stage.v2, &write, lines.as_bytes()).status, 204);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+
+    // Home Assistant: an empty write to see that it may, to either version.
+    let empty = format!("POST /write?db=shapes&precision=s HTTP/1.1\n{basic}");
+    assert_eq!(sent(stage.v1, &empty, b"").status, 204);
+    let empty = format!("POST /api/v2/write?org=o&bucket=shapes&precision=ns HTTP/1.1\n{token}");
+    let answer = sent(stage.v2, &empty, b"");
+    assert!(matches!(answer.status, 204 | 400), "{answer:?}");
+    let shows = format!("POST /query?q=SHOW+DATABASES HTTP/1.1\n{basic}");
+    assert!(sent(stage.v1, &shows, b"").body.contains("[\"shapes\"]"));
+
+    stage.wait_for_points("shapes", "shape", "i", 2_000);
     Ok(())
 }
 

@@ -44,16 +44,25 @@ pub fn request(
     basic_auth: Option<&str>,
     body: &str,
 ) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, REQUEST_LIMIT)?;
-    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
-    let mut head = format!("{method} {path} HTTP/1.0\r\nContent-Length: {}\r\n", body.len());
+    let mut head = format!("{method} {path} HTTP/1.0\r\n");
     head.push_str("Content-Type: application/x-www-form-urlencoded\r\n");
     if let Some(user) = basic_auth {
         head.push_str("Authorization: Basic ");
         head.push_str(user);
         head.push_str("\r\n");
     }
-    stream.write_all(format!("{head}\r\n{body}").as_bytes())?;
+    send(address, &head, body.as_bytes())
+}
+
+/// Sends the lines of a head, to which the length is added, and a body, and reads until the connection ends.
+///
+/// # Errors
+/// As of [`request`].
+pub fn send(address: SocketAddr, head: &str, body: &[u8]) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, REQUEST_LIMIT)?;
+    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
+    stream.write_all(format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes())?;
+    stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);

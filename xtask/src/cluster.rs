@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
 use crate::build::{self, Profile};
-use crate::command::{command, find, is_root, output, run_quietly, workspace};
+use crate::command::{command, find, go, is_root, output, run_quietly, workspace};
 use crate::image;
 use crate::packages::{self, is_debian};
 
@@ -97,7 +97,7 @@ pub(crate) fn unavailable() -> Option<String> {
     if !is_root() {
         return Some("needs root".into());
     }
-    if let Err(error) = go() {
+    if let Err(error) = recent_go() {
         return Some(format!("{error:#}"));
     }
     let missing: Vec<&str> =
@@ -140,7 +140,7 @@ impl Build {
         std::fs::create_dir_all(bin())?;
         let log = std::fs::File::create(build_log())?;
         let mut build = command("nice");
-        build.arg("-n").arg(niceness.to_string()).arg(go()?).current_dir(directory());
+        build.arg("-n").arg(niceness.to_string()).arg(recent_go()?).current_dir(directory());
         build.args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", &flags, "-o"]);
         build.arg(bin().join("kubernetes")).arg(".").stdout(log.try_clone()?).stderr(log);
         // No C compiler is needed, and the Go that is installed is the one that builds.
@@ -192,9 +192,8 @@ impl Drop for Build {
 }
 
 /// Go, of a version that builds this Kubernetes.
-fn go() -> anyhow::Result<PathBuf> {
-    let places = ["go", "/usr/local/go/bin/go"];
-    let go = places.into_iter().find_map(find).context("Go is not installed: https://go.dev/dl")?;
+fn recent_go() -> anyhow::Result<PathBuf> {
+    let go = go()?;
     let version = output(command(&go).args(["env", "GOVERSION"]).env("GOTOOLCHAIN", "local"))?;
     let minor = version.trim().strip_prefix("go1.").and_then(|rest| rest.split('.').next()?.parse().ok());
     if minor.is_none_or(|minor: u32| minor < OLDEST_GO) {

@@ -59,6 +59,12 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     directories.map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
+/// Go, which is no package of Debian's in a version of use.
+pub(crate) fn go() -> anyhow::Result<PathBuf> {
+    let places = ["go", "/usr/local/go/bin/go"];
+    places.into_iter().find_map(find).context("Go is not installed: https://go.dev/dl")
+}
+
 /// Whether this process runs as root, and so may install packages.
 pub(crate) fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")

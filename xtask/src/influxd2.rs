@@ -5,9 +5,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
-use crate::command::{command, find, run_quietly, workspace};
+use crate::command::{command, go, run_quietly, workspace};
 
 /// The program, once it is built.
 fn program() -> PathBuf {
@@ -34,9 +34,7 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
     if let Some(program) = built() {
         return Ok(program);
     }
-    let Some(go) = ["go", "/usr/local/go/bin/go"].into_iter().find_map(find) else {
-        bail!("Go is not installed: https://go.dev/dl");
-    };
+    let go = go()?;
     let (directory, target) = (workspace().join("tests/influxd2"), workspace().join("target/influxd2"));
     std::fs::create_dir_all(&target)?;
     let pkg_config = target.join("pkg-config");

@@ -42,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     target("docker", &[b"[{\"Id\":\"a\",\"Names\":[\"/b\"],\"Labels\":{\"c\":\"d\"}}]", b"{\"status\":\"start\",\"id\":\"a\",\"Type\":\"container\"}\n"], docker::parse_any),
     target("durations", &[b"1h2m3.5s", b"-10ms", b"16MiB"], durations),
     target("exposition", &[b"# TYPE a counter\na_total{b=\"c\"} 1 2\n# EOF\n"], exposition),
+    target("http", &[b"\0POST /write?db=a&precision=ms HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\ncpu f=1 7", b"\x05POST /api/v2/write?bucket=a/b HTTP/1.1\r\nAuthorization: Token secret\r\nTransfer-Encoding: chunked\r\n\r\n4\r\na f=\r\n3\r\n1 7\r\n0\r\n\r\n", b"\x02GET /query?q=SHOW+DATABASES&u=me&p=secret HTTP/1.1\r\n\r\nHEAD /ping HTTP/1.1\r\n\r\n"], inputs::listener::http::fuzz::serve_any),
     target("influxdb_answer", &[b"{\"error\":\"partial write: field type conflict dropped=3\"}", b"{\"code\":\"invalid\",\"message\":\"unable to parse 'a': line 2\"}"], |bytes| outputs::answer::parse_any(&text(bytes))),
     target("kubelet_pods", &[b"{\"items\":[{\"metadata\":{\"uid\":\"u\",\"name\":\"n\"},\"status\":{\"containerStatuses\":[{\"name\":\"c\",\"containerID\":\"docker://a\"}]}}]}"], |bytes| drop(kubelet::pods::parse(bytes))),
     target("kubelet_summary", &[b"{\"node\":{\"nodeName\":\"n\",\"cpu\":{\"usageNanoCores\":1}},\"pods\":[{\"podRef\":{\"name\":\"a\"}}]}"], |bytes| drop(kubelet::summary::parse(bytes))),

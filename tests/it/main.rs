@@ -31,6 +31,7 @@ mod reload;
 mod series;
 mod service;
 mod sidecar;
+mod throughput;
 mod wire;
 
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         lines::trials(),
         clients::trials(),
         listeners::trials(),
+        throughput::trials(),
         sidecar::trials(),
         outputs::trials(),
         refused::trials(),

@@ -212,7 +212,7 @@ fn sent_again() -> Outcome {
             "wire: a line that loses packets, offload {offload}: RetransSegs {}, agent {ours}",
             again(0)
         );
-        assert!(again(0) > 10, "nothing was lost: this shows nothing");
+        assert!(again(0) > 0, "nothing was lost: this shows nothing");
         // Seen once in some ten runs, on a busy machine: more than the kernel has, for a reason that is not known yet.
         n_wrong += i32::from(ours != again(0));
         assert!(ours >= again(0), "some were not seen");

@@ -19,6 +19,7 @@ pub mod netns;
 pub mod oracle;
 pub mod program;
 pub mod running;
+pub mod scheduler;
 pub mod standin;
 pub mod suite;
 pub mod victoria;

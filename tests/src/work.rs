@@ -144,6 +144,7 @@ fn work(kind: &str, args: &[&str]) {
             }
             done(std::hint::black_box(&memory).len() as u64);
         }
+        ("schedule", []) => crate::scheduler::start(),
         ("spin", [ms]) => {
             ready();
             spin(Duration::from_millis(number(ms)));

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: what it costs.
 //!
-//! The measuring itself is two of the end-to-end tests, so that the bars are held on every run; here they run alone, and
+//! The measuring itself is some of the end-to-end tests, so that the bars are held on every run; here they run alone, and
 //! what they print is the answer.
 
 use clap::Subcommand;
@@ -14,6 +14,9 @@ pub(crate) enum Cost {
     Probes,
     /// Memory and CPU of the agent at 100 cgroups, of which 10 are busy.
     Agent,
+    /// Points per second through a listener into influxd, beside influxd alone and, where there is one (`SEISMOGRAF_TELEGRAF`),
+    /// Telegraf's listener.
+    Listener,
 }
 
 /// Measures.
@@ -21,6 +24,7 @@ pub(crate) fn bench(cost: &Cost) -> anyhow::Result<()> {
     let test = match cost {
         Cost::Probes => "cost::of_each_probe",
         Cost::Agent => "cost::of_the_agent",
+        Cost::Listener => "throughput::listener_to_influxd",
     };
     ci::e2e(&[test.to_owned()])
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use self::machine::{SUITES, boot, kernel, pack};
+use self::machine::{SUITES, Suite, boot, kernel, pack};
 use crate::build::{self, Profile};
 use crate::command::{command, find, run_quietly, workspace};
 use crate::packages::{self, is_debian};
@@ -22,8 +22,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("cpio", "cpio"),
     ("xz", "xz-utils"),
 ];
-/// What each kernel is told at boot, one machine after the other: nothing, and that not even root may read its memory.
-const BOOTS: &[&str] = &["", "lockdown=confidentiality"];
+/// What each kernel is told at boot, one machine after the other: nothing, that not even root may read its memory, and, where it
+/// can, that an extensible scheduler is to be there.
+const BOOTS: [&str; 3] = ["", "lockdown=confidentiality", "sched_ext"];
 /// What stands for the shipped unit under systemd among the suites.
 const SYSTEMD: &str = "systemd";
 
@@ -49,22 +50,26 @@ pub(crate) fn vm(suites: &[String], is_all: bool) -> anyhow::Result<()> {
     }
     let initramfs = initramfs(&directory)?;
     let mut failed = Vec::new();
-    for (suite, version) in SUITES {
-        let is_named = suites.is_empty() || suites.iter().any(|name| name == suite);
-        if !is_named || !(is_all || AMONG_ALL_TESTS.contains(suite)) {
+    for Suite { name, linux, has_sched_ext } in SUITES {
+        let is_named = suites.is_empty() || suites.iter().any(|suite| suite == name);
+        if !is_named || !(is_all || AMONG_ALL_TESTS.contains(name)) {
             continue;
         }
-        println!("-- {suite}: Linux {version}");
+        println!("-- {name}: Linux {linux}");
         let start = Instant::now();
-        let kernel = kernel(&directory.join(suite), suite)
-            .with_context(|| format!("cannot get the kernel of {suite}"))?;
-        let boots = if is_all { BOOTS } else { &BOOTS[..1] };
+        let kernel = kernel(&directory.join(name), name)
+            .with_context(|| format!("cannot get the kernel of {name}"))?;
+        let boots = match (is_all, has_sched_ext) {
+            (false, _) => &BOOTS[..1],
+            (true, false) => &BOOTS[..2],
+            (true, true) => &BOOTS[..],
+        };
         for options in boots {
             if !boot(&kernel, &initramfs, &directory, options)? {
-                failed.push(*suite);
+                failed.push(*name);
             }
         }
-        println!("-- {suite}: {:.0} s", start.elapsed().as_secs_f64());
+        println!("-- {name}: {:.0} s", start.elapsed().as_secs_f64());
     }
     if !failed.is_empty() {
         bail!("failed on {}", failed.join(", "));

@@ -10,7 +10,7 @@
 pub(super) mod address;
 pub(super) mod bind;
 pub(super) mod connections;
-pub(super) mod http;
+pub(crate) mod http;
 pub(super) mod inflate;
 pub(super) mod intake;
 pub(crate) mod queue;
@@ -45,6 +45,13 @@ pub(super) struct Inlet {
     logged: Mutex<Option<Instant>>,
 }
 
+impl Inlet {
+    pub(super) fn new(socket: Arc<Bound>) -> Self {
+        let (queue, unfinished, logged) = (Arc::default(), AtomicUsize::new(0), Mutex::default());
+        Self { socket, queue, unfinished, logged }
+    }
+}
+
 /// An input that listens.
 pub(super) struct Listener {
     name: &'static str,
@@ -57,13 +64,7 @@ pub(super) struct Listener {
 impl Listener {
     /// Receives by `receive` from a socket.
     pub(super) fn new(name: &'static str, socket: Arc<Bound>, receive: Receive) -> Self {
-        let inlet = Arc::new(Inlet {
-            socket,
-            queue: Arc::default(),
-            unfinished: AtomicUsize::new(0),
-            logged: Mutex::default(),
-        });
-        Self { name, inlet, receive: Some(receive), tasks: JoinSet::new() }
+        Self { name, inlet: Arc::new(Inlet::new(socket)), receive: Some(receive), tasks: JoinSet::new() }
     }
 
     fn run(&mut self) {

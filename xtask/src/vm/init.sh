@@ -23,11 +23,24 @@ if grep -q lockdown=confidentiality /proc/cmdline; then
   [ $confidential = yes ] && say "locked down to confidentiality" || { say "the kernel does not lock down"; failed=1; }
 fi
 
+if grep -q sched_ext /proc/cmdline; then
+  work --work /sys/fs/cgroup/cgroup.procs "" schedule 2>&1 | sed "s/^/vm: /"
+  say "an extensible scheduler: $(cat /sys/kernel/sched_ext/state)"
+  [ "$(cat /sys/kernel/sched_ext/state)" = enabled ] || failed=1
+fi
+
 cat > /tmp/agent.conf <<C
 [[inputs.ebpf]]
 probes = ["cpu", "blkio", "net", "runqueue", "tcp"]
 C
 seismograf doctor --config /tmp/agent.conf 2>&1 | sed 's/^/vm: /'
+run() { name=$1; shift; echo go | work --work "/sys/fs/cgroup/$name/cgroup.procs" "" "$@" > /tmp/$name.done 2>&1; }
+# A unit, whose total begins where the kernel has it. It runs before the programs are there, which see no begin of its slice.
+mkdir /sys/fs/cgroup/early.service
+run early.service spin 10000 &
+early=$!
+while ! grep -q ready /tmp/early.service.done; do sleep 0.1; done
+sleep 2
 seismograf dump --config /tmp/agent.conf --format line --interval 1s > /tmp/points 2> /tmp/log &
 agent=$!
 # It has attached everything when its first gather is there.
@@ -37,7 +50,7 @@ N=2000
 BLOCK=4096
 SIZE=100
 for name in spinner forker writer sender receiver; do mkdir /sys/fs/cgroup/$name; done
-run() { name=$1; shift; echo go | work --work "/sys/fs/cgroup/$name/cgroup.procs" "" "$@" > /tmp/$name.done 2>&1; }
+wait $early
 run spinner spin 8000 &
 a=$!
 run forker fork 8000 &
@@ -75,6 +88,7 @@ cpu_time() {
   say "cpu: $name: kernel $kernel ns, agent ${ours:-none}, $off %"
   awk -v off="$off" -v b="$kernel" -v most="$2" 'BEGIN{exit !(off <= most && off >= -most && b > 1e9)}' || failed=1
 }
+cpu_time early.service 0.5
 cpu_time spinner 0.5
 cpu_time forker 0.5
 exact() { say "$1: expected $2, agent ${3:-none}"; [ "$2" = "$3" ] || failed=1; }
@@ -91,6 +105,11 @@ if [ $confidential = no ]; then
   say "network: $unseen bytes sent that no program was called for"
   # IP counts fragments one by one since Linux 6.6.
   [ "$unseen" -ge 0 ] && [ "$unseen" -le $((fragments * 20)) ] || failed=1
+fi
+
+# It ends with a CPU that goes, so this is before that.
+if grep -q sched_ext /proc/cmdline; then
+  [ "$(cat /sys/kernel/sched_ext/state)" = enabled ] || { say "the kernel gave up the extensible scheduler"; failed=1; }
 fi
 
 # A CPU goes, with amounts in its cache, and comes back; the agent sleeps meanwhile, so that it cannot have written them back.

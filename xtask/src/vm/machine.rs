@@ -8,9 +8,21 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{command, is_root, output, run_quietly};
 
-/// The suites, and the Linux that each brings.
-pub(super) const SUITES: &[(&str, &str)] =
-    &[("bullseye", "5.10"), ("bookworm", "6.1"), ("trixie", "6.12"), ("sid", "the newest")];
+/// One of Debian's, by the kernel that it brings.
+pub(super) struct Suite {
+    pub(super) name: &'static str,
+    pub(super) linux: &'static str,
+    /// The kernel takes extensible schedulers; Debian's first one in its cloud kernels is later than Linux 6.12.
+    pub(super) has_sched_ext: bool,
+}
+
+/// The suites.
+pub(super) const SUITES: &[Suite] = &[
+    Suite { name: "bullseye", linux: "5.10", has_sched_ext: false },
+    Suite { name: "bookworm", linux: "6.1", has_sched_ext: false },
+    Suite { name: "trixie", linux: "6.12", has_sched_ext: false },
+    Suite { name: "sid", linux: "the newest", has_sched_ext: true },
+];
 /// Emulation is slow, but not that slow.
 const LIMIT: &str = "400";
 /// Emulated CPUs may see each other's changes of code too late, of which a kernel that patches itself dies at boot, now and

@@ -14,7 +14,7 @@ use crate::build::{self, Profile};
 use crate::command::{command, find, output, run_quietly, workspace};
 
 /// The Linux that it runs on: that of Debian 12.
-const SUITE: &str = SUITES[1].0;
+const SUITE: &str = SUITES[1].name;
 const PROGRAMS: [&str; 4] = [
     "/usr/lib/systemd/systemd",
     "/usr/lib/systemd/systemd-journald",

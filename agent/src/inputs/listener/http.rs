@@ -4,6 +4,8 @@
 
 mod answer;
 mod auth;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod influxql;
 mod listen;
 mod params;

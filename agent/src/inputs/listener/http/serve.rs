@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::routes::Api;
 use crate::inputs::listener::Inlet;
-use crate::inputs::listener::connections::{Admission, Connection, accept};
+use crate::inputs::listener::connections::{Admission, ByteStream, Connection, accept};
 
 /// How long a connection may have no request. Clients write every 10 s, some every minute, and one whose connection closes as it
 /// writes sees an error.
@@ -27,11 +27,20 @@ pub(super) async fn receive(inlet: Arc<Inlet>, admission: Admission, api: Arc<Ap
     accept(inlet, admission, serve).await;
 }
 
-async fn serve(inlet: Arc<Inlet>, api: Arc<Api>, connection: Connection) {
-    let Connection { stream, activity } = connection;
+async fn serve(inlet: Arc<Inlet>, api: Arc<Api>, Connection { stream, activity }: Connection) {
+    serve_stream(&inlet, &api, stream, || activity.now()).await;
+}
+
+/// Serves a connection until its end; `asked` is told of each request.
+pub(super) async fn serve_stream(
+    inlet: &Arc<Inlet>,
+    api: &Arc<Api>,
+    stream: impl ByteStream,
+    asked: impl Fn(),
+) {
     let service = service_fn(|request| {
-        activity.now();
-        let (api, inlet) = (Arc::clone(&api), Arc::clone(&inlet));
+        asked();
+        let (api, inlet) = (Arc::clone(api), Arc::clone(inlet));
         async move { Ok::<_, Infallible>(api.answer(&inlet, request).await) }
     });
     let connection = http1::Builder::new()

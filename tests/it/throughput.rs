@@ -25,7 +25,7 @@ const FEW: u64 = 200_000;
 const TELEGRAF: &str = "SEISMOGRAF_TELEGRAF";
 const N_SERIES: u64 = 1_000;
 /// Clients at one time, and lines of a request: applications that write often, and one that fills its batches.
-const CASES: [(usize, u64); 2] = [(4, 100), (1, 5_000)];
+const CASES: [(usize, u64); 2] = [(1, 5_000), (4, 100)];
 const LIMIT: Duration = Duration::from_secs(300);
 const MAX_MEMORY: u64 = 50_000_000;
 
@@ -37,10 +37,19 @@ enum Way {
     Telegraf,
 }
 
+/// Its process.
+struct Between(Child);
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        terminate(&mut self.0);
+    }
+}
+
 /// How it went.
 struct Result {
     points_per_s: f64,
-    /// Of what stands between; 0 where nothing does.
+    /// Of what stands between; of influxd where nothing does.
     cpu_ns_per_point: f64,
     rss: u64,
 }
@@ -59,9 +68,9 @@ fn listener_to_influxd() -> Outcome {
         let telegraf = telegraf.is_some().then(|| of(Way::Telegraf)).transpose()?;
         let (ratio, cpu) = (agent.points_per_s / direct.points_per_s, agent.cpu_ns_per_point);
         println!(
-            "throughput: {n_clients} clients, {size} lines a request: {:.0} points/s into influxd, {:.2} times that through the agent, which takes {cpu:.0} ns of CPU a point and {:.1} MB",
+            "throughput: {n_clients} clients, {size} lines a request: {:.0} points/s into influxd with {:.0} ns of CPU a point, {ratio:.2} times that through the agent, which takes {cpu:.0} ns and {:.1} MB",
             direct.points_per_s,
-            ratio,
+            direct.cpu_ns_per_point,
             agent.rss as f64 / 1e6
         );
         if let Some(telegraf) = telegraf {
@@ -73,8 +82,9 @@ fn listener_to_influxd() -> Outcome {
             );
             assert!(cpu * 3.0 <= telegraf.cpu_ns_per_point, "{cpu} and {} ns", telegraf.cpu_ns_per_point);
         }
-        // The two, influxd and the clients share the CPUs; how much of them other work takes is not ours.
-        assert!(ratio > 0.7, "{ratio}");
+        // The clients, the agent and influxd share the CPUs, of which influxd alone can take more than one.
+        assert!(ratio > 0.4, "{ratio}");
+        assert!(cpu < direct.cpu_ns_per_point, "{cpu} and {} ns", direct.cpu_ns_per_point);
         assert!(agent.rss <= MAX_MEMORY, "{} bytes", agent.rss);
     }
     Ok(())
@@ -105,8 +115,10 @@ fn measure(
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.conf");
     // As both are delivered, but for the buffer, which has to hold what is written faster than it is stored.
+    let is_telegraf = matches!(way, Way::Telegraf);
     let config = format!(
         r#"[agent]
+  {}
   flush_interval = "1s"
   metric_batch_size = 5000
   metric_buffer_limit = {}
@@ -117,18 +129,19 @@ fn measure(
   urls = ["{}"]
   database = "through"
   skip_database_creation = true
-  namepass = ["requests"]
 "#,
-        if matches!(way, Way::Telegraf) { n } else { 20_000 },
+        if is_telegraf { "" } else { "self_metrics = false" },
+        if is_telegraf { n } else { 20_000 },
         influxd.url()
     );
     std::fs::write(&path, config).unwrap();
     let start = |program: &std::ffi::OsStr| {
         let mut command = Command::new(program);
         command.arg("--config").arg(&path);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Between(command.spawn().unwrap())
     };
-    let mut between: Option<Child> = match way {
+    let between: Option<Between> = match way {
         Way::Direct => None,
         Way::Agent => Some(start(agent_binary()?.as_os_str())),
         Way::Telegraf => Some(start(telegraf.unwrap_or_default().as_ref())),
@@ -142,15 +155,20 @@ fn measure(
             scope.spawn(move || write(address, bodies.iter().skip(client).step_by(n_clients)));
         }
     });
-    let is_stored = || influxd.count("through", "requests", "count") >= n;
-    wait_for(is_stored, LIMIT, "every point to be stored");
+    wait_for(|| taken(&influxd) >= n, LIMIT, "every point to be taken");
     let points_per_s = n as f64 / begun.elapsed().as_secs_f64();
-    let (rss, cpu) = between.as_ref().map_or((0, 0), |child| oracle::process(child.id()));
-    assert_eq!(influxd.count("through", "requests", "count"), n);
-    if let Some(child) = &mut between {
-        terminate(child);
-    }
+    let (rss, cpu) = oracle::process(between.as_ref().map_or(influxd.pid(), |child| child.0.id()));
+    let stored = || influxd.count("through", "requests", "count") == n;
+    wait_for(stored, LIMIT, "every point to be stored");
     Ok(Result { points_per_s, cpu_ns_per_point: cpu as f64 / n as f64, rss })
+}
+
+/// Points that influxd says it was written: counting the stored ones would take as long as storing them.
+fn taken(influxd: &Influxd) -> u64 {
+    let series = influxd.series("_internal", "SHOW STATS FOR 'write'");
+    let columns = series[0]["columns"].as_array().unwrap();
+    let at = columns.iter().position(|column| column == "pointReq").unwrap();
+    series[0]["values"][0][at].as_u64().unwrap()
 }
 
 /// A client that keeps its connection, and tries again what is refused for now.

@@ -87,6 +87,15 @@ impl Influxd {
         );
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// It was stopped.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// `http://ADDRESS:PORT`
     #[must_use]
     pub fn url(&self) -> String {

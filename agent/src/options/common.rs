@@ -167,11 +167,11 @@ impl OutputCommon {
     /// Selects, prunes and names a point, in Telegraf's order for outputs; borrowed when nothing changes.
     #[must_use]
     pub fn process<'a>(&self, point: &'a Point) -> Option<Cow<'a, Point>> {
-        if self.filter.is_open() && self.naming.is_plain() {
-            return Some(Cow::Borrowed(point));
-        }
         if !self.filter.selects(point) {
             return None;
+        }
+        if self.filter.keeps_all() && self.naming.is_plain() {
+            return Some(Cow::Borrowed(point));
         }
         let mut point = point.clone();
         self.filter.prune(&mut point);

@@ -266,14 +266,10 @@ impl Filter {
         }
     }
 
-    /// Whether every point passes unchanged.
+    /// Whether points that pass do so unchanged.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.name_pass.is_none()
-            && self.name_drop.is_none()
-            && self.tag_pass.is_empty()
-            && self.tag_drop.is_empty()
-            && self.field_include.is_none()
+    pub fn keeps_all(&self) -> bool {
+        self.field_include.is_none()
             && self.field_exclude.is_none()
             && self.tag_include.is_none()
             && self.tag_exclude.is_none()

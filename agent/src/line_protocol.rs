@@ -11,6 +11,8 @@ use crate::point::{FieldValue, Name, Point};
 /// The longest name from outside that becomes a tag: Kubernetes allows 253 bytes and an image reference has up to 4,096, but
 /// InfluxDB rejects a series key above 64 KiB as a whole.
 pub(crate) const MAX_TAG_BYTES: usize = 1024;
+/// A blank, the longest time and a line feed.
+const MAX_TAIL: usize = 22;
 /// What ends a measurement's name.
 const NAME: &[u8] = b", ";
 /// What ends a key or a tag's value.
@@ -67,18 +69,21 @@ impl Format {
         let head = out.len();
         encode_head(point, out);
         let head = head..out.len();
-        let tail = if self.omit_timestamp { "\n".to_owned() } else { format!(" {}\n", point.time.0) };
-        let mut fields: Vec<&(Name, FieldValue)> = point.fields.iter().collect();
+        let mut tail = [0; MAX_TAIL];
+        let tail = self.tail(point, &mut tail);
+        let mut sorted: Vec<&(Name, FieldValue)> = Vec::new();
         if self.sort_fields {
-            fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+            sorted.extend(&point.fields);
+            sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
         }
+        let field = |i: usize| if self.sort_fields { sorted[i] } else { &point.fields[i] };
 
         let mut line = head.start;
         let mut separator = b' ';
         let is_too_long = |line: usize, out: &Vec<u8>| {
             self.max_line_bytes > 0 && out.len() - line + tail.len() > self.max_line_bytes
         };
-        for (key, value) in fields {
+        for (key, value) in (0..point.fields.len()).map(field) {
             let before = out.len();
             out.push(separator);
             escape(key, KEY, out);
@@ -90,7 +95,7 @@ impl Format {
             if is_too_long(line, out) && separator == b',' {
                 // It starts a new line.
                 let field = out.split_off(before);
-                out.extend(tail.bytes());
+                out.extend_from_slice(tail);
                 line = out.len();
                 ends.push(line);
                 out.extend_from_within(head.clone());
@@ -105,9 +110,21 @@ impl Format {
         if separator == b' ' {
             return Err(EncodeError::Empty);
         }
-        out.extend(tail.bytes());
+        out.extend_from_slice(tail);
         ends.push(out.len());
         Ok(())
+    }
+
+    /// What ends a line.
+    fn tail<'a>(&self, point: &Point, tail: &'a mut [u8; MAX_TAIL]) -> &'a [u8] {
+        if self.omit_timestamp {
+            return b"\n";
+        }
+        let mut rest = &mut tail[..];
+        // It is long enough for every time.
+        let _ = writeln!(rest, " {}", point.time.0);
+        let n = MAX_TAIL - rest.len();
+        &tail[..n]
     }
 
     fn encode_value(&self, value: &FieldValue, out: &mut Vec<u8>) -> bool {
@@ -137,10 +154,18 @@ impl Format {
 /// The measurement and its tags.
 fn encode_head(point: &Point, out: &mut Vec<u8>) {
     escape(&point.measurement, NAME, out);
+    let can_be_written = |(key, value): &&(Name, String)| !is_empty(key) && !is_empty(value);
+    // As they come from a line, or from an input that knows: nothing to sort, and no two become one.
+    if point.tags.is_sorted_by(|(a, _), (b, _)| a < b) && point.tags.iter().all(|(key, _)| is_plain(key)) {
+        for (key, value) in point.tags.iter().filter(can_be_written) {
+            encode_tag(key.as_bytes(), value, out);
+        }
+        return;
+    }
     let mut tags: Vec<(Cow<'_, [u8]>, &str)> = point
         .tags
         .iter()
-        .filter(|(key, value)| !is_empty(key) && !is_empty(value))
+        .filter(can_be_written)
         .map(|(key, value)| {
             if is_plain(key) {
                 return (Cow::Borrowed(key.as_bytes()), value.as_str());
@@ -154,11 +179,16 @@ fn encode_head(point: &Point, out: &mut Vec<u8>) {
     // Two keys that differ only in what cannot be written would make the server reject the line.
     tags.dedup_by(|(a, _), (b, _)| a == b);
     for (key, value) in tags {
-        out.push(b',');
-        out.extend_from_slice(&key);
-        out.push(b'=');
-        escape(value, KEY, out);
+        encode_tag(&key, value, out);
     }
+}
+
+/// A tag whose key is escaped.
+fn encode_tag(key: &[u8], value: &str, out: &mut Vec<u8>) {
+    out.push(b',');
+    out.extend_from_slice(key);
+    out.push(b'=');
+    escape(value, KEY, out);
 }
 
 /// Names and tag values: special characters get a backslash; a line's end and its like, which nothing can escape, become

@@ -196,7 +196,8 @@ impl Inlet {
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
         let n_bad = outcome.n_bad;
-        let (text, n_good) = outcome.check(String::from_utf8_lossy(bytes), manner);
+        let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+        let (text, n_good) = outcome.check(text, manner);
         self.count(|counts| &counts.malformed, outcome.n_bad - n_bad);
         if n_good == 0 {
             return Ok(());

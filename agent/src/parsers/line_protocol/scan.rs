@@ -17,6 +17,11 @@ pub(super) struct LineEnd {
 /// A backslash escapes whatever follows it. Quotes mean something after the first blank, and after a `=` that no comma has
 /// closed.
 pub(super) fn line_end(text: &[u8]) -> LineEnd {
+    let first = memchr::memchr(b'\n', text).unwrap_or(text.len());
+    // Without either, and that is most lines, there is nothing to it.
+    if memchr::memchr2(b'"', b'\\', &text[..first]).is_none() {
+        return LineEnd { at: first, n_inner_lines: 0 };
+    }
     let (mut at, mut n_inner_lines) = (0, 0);
     let (mut has_blank, mut is_quoted) = (false, false);
     // More `=` than commas.
@@ -137,7 +142,7 @@ fn tag_value_end(text: &[u8], start: usize) -> Result<usize, Reason> {
 /// Whether two tags have the same key, escapes included.
 fn has_duplicates(tags: &str) -> bool {
     let keys = || parts::raw_tags(tags).map(|(key, _)| key);
-    if keys().zip(keys().skip(1)).all(|(a, b)| a < b) {
+    if keys().is_sorted_by(|a, b| a < b) {
         return false;
     }
     let mut keys: Vec<&str> = keys().collect();

@@ -14,7 +14,17 @@ impl Splitter {
     /// Goes on with the next piece; gives what of it belongs to whole lines. What follows may go on in the piece after it.
     pub(crate) fn whole_lines(&mut self, piece: &[u8]) -> usize {
         let mut whole = 0;
-        for (at, &byte) in piece.iter().enumerate() {
+        // Without either, and that is most of what there is, every line feed ends a line.
+        if !self.is_quoted
+            && !self.is_escaped
+            && memchr::memchr2(b'"', b'\\', piece).is_none()
+            && let Some(last) = memchr::memrchr(b'\n', piece)
+        {
+            *self = Self::default();
+            whole = last + 1;
+        }
+        let start = whole;
+        for (at, &byte) in piece.iter().enumerate().skip(start) {
             if std::mem::take(&mut self.is_escaped) {
                 continue;
             }

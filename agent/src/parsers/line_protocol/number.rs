@@ -3,12 +3,19 @@
 use super::precision::Precision;
 use super::reason::{Reason, TIMES};
 
+/// Whole numbers of so many digits are in the range of 64 bits.
+const MAX_DIGITS: usize = 18;
+
 /// The comma or space after a number, or the line's end.
 pub(super) fn number_end(text: &[u8], start: usize) -> Result<usize, Reason> {
     let end = value_end(text, start);
     let number = std::str::from_utf8(&text[start..end]).map_err(|_| Reason::InvalidNumber)?;
     let digits = number.strip_prefix('-').unwrap_or(number);
     match digits.as_bytes() {
+        [whole @ .., kind @ (b'i' | b'u')]
+            if is_whole(whole)
+                && whole.len() <= MAX_DIGITS
+                && (*kind == b'i' || digits.len() == number.len()) => {}
         [whole @ .., b'i'] if is_whole(whole) => {
             let number = &number[..number.len() - 1];
             number.parse::<i64>().map_err(|_| Reason::IntegerOutOfRange(number.to_owned()))?;

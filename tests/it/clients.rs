@@ -1,13 +1,12 @@
 //! Clients that nobody here wrote, through the agent's listeners into a real influxd.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use seismograf_tests::http::{free_address, send};
+use seismograf_tests::http::{free_address, gzip, send};
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
@@ -171,11 +170,6 @@ fn go() -> Outcome {
 fn others() -> Outcome {
     needs(&["influxd"])?;
     let stage = Stage::start()?;
-    let gzip = |text: &str| {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        gzip.write_all(text.as_bytes()).unwrap();
-        gzip.finish().unwrap()
-    };
     let sent = |address: SocketAddr, head: &str, body: &[u8]| {
         let head = format!("{head}\nHost: localhost\nConnection: close\n").replace('\n', "\r\n");
         send(address, &head, body).unwrap()
@@ -192,7 +186,7 @@ fn others() -> Outcome {
     let text = "Content-Type: text/plain; charset=utf-8\nContent-Encoding: gzip";
     let write = format!("POST /write?consistency=any&db=shapes HTTP/1.1\n{telegraf}\n{text}");
     let lines: String = (1..=1_000).map(|n| format!("shape,by=telegraf i={n}i {n}\n")).collect();
-    assert_eq!(sent(stage.v1, &write, &gzip(&lines)).status, 204);
+    assert_eq!(sent(stage.v1, &write, &gzip(lines.as_bytes())).status, 204);
 
     // Proxmox VE: whether it is there, then all of a node at once, within a second, not packed.
     let token = format!("Authorization: Token {TOKEN}");

@@ -38,8 +38,9 @@ fn proc(directory: &Path) -> String {
     proc.display().to_string()
 }
 
-/// The reader of a pipe, which has stopped: nothing more fits into the pipe.
+/// Makes a pipe whose reader has stopped: nothing more fits into it.
 fn full_pipe(path: &str) -> std::fs::File {
+    run("mkfifo", &[path]);
     let mut options = std::fs::OpenOptions::new();
     let mut reader = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
     while reader.write(&[b'#'; 4096]).is_ok() {}
@@ -52,7 +53,6 @@ fn all_at_once() -> Outcome {
     let directory = tempfile::tempdir().unwrap();
     let proc = proc(directory.path());
     let pipe = directory.path().join("pipe").display().to_string();
-    run("mkfifo", &[&pipe]);
     let reader = full_pipe(&pipe);
     // A server whose connections nobody takes.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -130,7 +130,6 @@ fn log_that_nobody_reads() -> Outcome {
     needs(&["mkfifo"])?;
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("log").display().to_string();
-    run("mkfifo", &[&pipe]);
     let reader = full_pipe(&pipe);
     let config = format!(
         r#"[agent]

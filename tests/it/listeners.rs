@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use seismograf_tests::http::{free_address, request};
+use seismograf_tests::http::{free_address, gzip, request};
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::running::{Running, int};
 use seismograf_tests::suite::Outcome;
@@ -118,12 +118,6 @@ fn good(address: SocketAddr, n: u64) -> Duration {
     let answer = request(address, "POST", path, None, &format!("good n={n}i {}", n + 1)).unwrap();
     assert_eq!(answer.status, 204, "{answer:?}");
     start.elapsed()
-}
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut packed = Vec::new();
-    flate2::read::GzEncoder::new(text, flate2::Compression::best()).read_to_end(&mut packed).unwrap();
-    packed
 }
 
 const N_SLOW: usize = 10_000;

@@ -31,10 +31,11 @@ const MAX_MEMORY: u64 = 50_000_000;
 
 /// What stands between the clients and influxd.
 #[derive(Clone, Copy)]
-enum Way {
+enum Way<'a> {
     Direct,
     Agent,
-    Telegraf,
+    /// The program.
+    Telegraf(&'a str),
 }
 
 /// Its process.
@@ -63,9 +64,9 @@ fn listener_to_influxd() -> Outcome {
     }
     for (n_clients, size) in CASES {
         let bodies: Vec<String> = (0..n / size).map(|batch| body(batch * size, size)).collect();
-        let of = |way| measure(way, telegraf.as_deref(), n_clients, &bodies);
+        let of = |way| measure(way, n_clients, &bodies);
         let (direct, agent) = (of(Way::Direct)?, of(Way::Agent)?);
-        let telegraf = telegraf.is_some().then(|| of(Way::Telegraf)).transpose()?;
+        let telegraf = telegraf.as_deref().map(|program| of(Way::Telegraf(program))).transpose()?;
         let (ratio, cpu) = (agent.points_per_s / direct.points_per_s, agent.cpu_ns_per_point);
         println!(
             "throughput: {n_clients} clients, {size} lines a request: {:.0} points/s into influxd with {:.0} ns of CPU a point, {ratio:.2} times that through the agent, which takes {cpu:.0} ns and {:.1} MB",
@@ -103,8 +104,7 @@ fn body(first: u64, size: u64) -> String {
 }
 
 fn measure(
-    way: Way,
-    telegraf: Option<&str>,
+    way: Way<'_>,
     n_clients: usize,
     bodies: &[String],
 ) -> std::result::Result<Result, seismograf_tests::Skip> {
@@ -115,7 +115,7 @@ fn measure(
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.conf");
     // As both are delivered, but for the buffer, which has to hold what is written faster than it is stored.
-    let is_telegraf = matches!(way, Way::Telegraf);
+    let is_telegraf = matches!(way, Way::Telegraf(_));
     let config = format!(
         r#"[agent]
   {}
@@ -144,7 +144,7 @@ fn measure(
     let between: Option<Between> = match way {
         Way::Direct => None,
         Way::Agent => Some(start(agent_binary()?.as_os_str())),
-        Way::Telegraf => Some(start(telegraf.unwrap_or_default().as_ref())),
+        Way::Telegraf(program) => Some(start(program.as_ref())),
     };
     let address = if between.is_some() { listener } else { influxd.address() };
     let is_up = || request(address, "GET", "/ping", None, "").is_ok_and(|answer| answer.status == 204);

@@ -7,6 +7,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 use crate::{Skip, wait_for};
 
 /// A start takes about 1 s, and several times that on a busy machine.
@@ -70,6 +73,16 @@ pub fn send(address: SocketAddr, head: &str, body: &[u8]) -> std::io::Result<Ans
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| std::io::Error::other(format!("no status in `{head}`")))?;
     Ok(Answer { status, body: body.to_owned() })
+}
+
+/// A text in gzip, as small as it gets.
+///
+/// # Panics
+/// Never: memory takes what is written.
+#[must_use]
+pub fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(text).and_then(|()| packed.finish()).expect("memory")
 }
 
 /// A text as it may stand in a query.

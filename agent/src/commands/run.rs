@@ -50,9 +50,10 @@ pub async fn run(
     }
     let notifier = Notifier::from_environment();
     let statefile = config.agent.statefile.clone();
-    if let Some(path) = statefile.clone() {
-        let state = off_thread::run(move || statefile::load(&path, STATE)).await?;
-        state.into_iter().for_each(|state| shared.handover.remember(state));
+    if let Some(path) = statefile.clone()
+        && let Some(state) = off_thread::run(move || statefile::load(&path, STATE)).await?
+    {
+        shared.handover.remember(state);
     }
     let pipeline = Pipeline::start(config, Arc::clone(&shared)).await?;
     notifier.ready("running");

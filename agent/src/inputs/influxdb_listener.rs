@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::listener::connections::Admission;
-use super::listener::http::{
-    Api, Auth, Dialect, Jwt, MAX_BODY, READ_TIMEOUT, TagNames, admission, at_least_a_second, listen,
-};
+use super::listener::http::{Api, Auth, Dialect, Jwt, MAX_BODY, READ_TIMEOUT, TagNames, admission, listen};
 use super::{Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::options::OptionError;
@@ -97,8 +95,7 @@ impl Options {
         };
         let admission = admission(&self.service_address, &self.server_tls)?;
         let auth = self.auth()?;
-        let max_body = u64::from(self.max_body_size);
-        Ok((admission, Api::new(Dialect::V1, auth, tags, max_body, at_least_a_second(self.read_timeout))))
+        Ok((admission, Api::new(Dialect::V1, auth, tags, self.max_body_size, self.read_timeout)))
     }
 }
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::listener::connections::Admission;
-use super::listener::http::{
-    Api, Auth, Dialect, MAX_BODY, READ_TIMEOUT, TagNames, admission, at_least_a_second, listen,
-};
+use super::listener::http::{Api, Auth, Dialect, MAX_BODY, READ_TIMEOUT, TagNames, admission, listen};
 use super::{Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::options::OptionError;
@@ -56,8 +54,7 @@ impl Options {
         let auth = if self.token.is_empty() { Auth::None } else { Auth::Token(self.token.clone()) };
         let tags = TagNames { bucket: self.bucket_tag.clone(), ..TagNames::default() };
         let admission = admission(&self.service_address, &self.server_tls)?;
-        let max_body = u64::from(self.max_body_size);
-        Ok((admission, Api::new(Dialect::V2, auth, tags, max_body, at_least_a_second(self.read_timeout))))
+        Ok((admission, Api::new(Dialect::V2, auth, tags, self.max_body_size, self.read_timeout)))
     }
 }
 

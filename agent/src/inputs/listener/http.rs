@@ -15,8 +15,8 @@ mod write;
 
 pub(in super::super) use self::answer::Dialect;
 pub(in super::super) use self::auth::{Auth, Jwt};
-pub(in super::super) use self::listen::{MAX_BODY, READ_TIMEOUT, admission, at_least_a_second, listen};
-pub(in super::super) use self::routes::{Api, TagNames};
+pub(in super::super) use self::listen::{admission, listen};
+pub(in super::super) use self::routes::{Api, MAX_BODY, READ_TIMEOUT, TagNames};
 
 #[cfg(test)]
 mod tests;

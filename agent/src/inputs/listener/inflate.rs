@@ -75,15 +75,10 @@ mod tests {
     use std::io::Read as _;
 
     use flate2::Compression;
-    use flate2::read::{GzEncoder, ZlibEncoder};
+    use flate2::read::ZlibEncoder;
 
     use super::*;
-
-    fn gzip(text: &[u8]) -> Vec<u8> {
-        let mut packed = Vec::new();
-        GzEncoder::new(text, Compression::best()).read_to_end(&mut packed).unwrap();
-        packed
-    }
+    use crate::inputs::listener::testing::gzip;
 
     /// What it becomes, and the longest piece.
     fn unpacked(packing: Packing, packed: &[u8], step: usize) -> io::Result<(Vec<u8>, usize)> {

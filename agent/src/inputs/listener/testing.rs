@@ -1,7 +1,11 @@
 //! A started input, for the tests of those that listen.
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
+
+use flate2::Compression;
+use flate2::read::GzEncoder;
 
 use crate::host::Host;
 use crate::inputs::{Gathered, Input, InputPlugin, Shared};
@@ -18,6 +22,13 @@ pub(in super::super) fn build<O: InputPlugin + Clone>(
     shared: &Arc<Shared>,
 ) -> Result<Box<dyn Input>, String> {
     Box::new(options.clone()).build(shared).map_err(|error| error.to_string())
+}
+
+/// A text in gzip.
+pub(in super::super) fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    GzEncoder::new(text, Compression::best()).read_to_end(&mut packed).unwrap();
+    packed
 }
 
 /// The names of points.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::inputs::Gathered;
-use crate::inputs::listener::testing::{Started, build, names};
+use crate::inputs::listener::testing::{Started, build, gzip, names};
 use crate::point::Timestamp;
 
 fn options(service_address: &str) -> Options {
@@ -91,13 +91,7 @@ async fn a_line_without_an_end_closes_its_connection_alone() {
 
 #[tokio::test]
 async fn packed_and_framed_streams_are_read() {
-    let packed = {
-        use std::io::Read as _;
-        let mut packed = Vec::new();
-        let text = &b"a f=1 1\nb f=2 2\n"[..];
-        flate2::read::GzEncoder::new(text, flate2::Compression::fast()).read_to_end(&mut packed).unwrap();
-        packed
-    };
+    let packed = gzip(b"a f=1 1\nb f=2 2\n");
     let gzip = Options { content_encoding: "gzip".into(), ..options("tcp://127.0.0.1:0") };
     let null = Options { splitting_strategy: "null".into(), ..options("tcp://127.0.0.1:0") };
     let field = framing::LengthField { bytes: 1, header_length: 1, ..Default::default() };

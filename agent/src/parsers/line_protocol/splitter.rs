@@ -1,5 +1,7 @@
 //! A text that comes in pieces: where its last whole line ends.
 
+use super::scan::is_simple;
+
 /// Goes over a text piece by piece, by the rules of [`line_end`](super::scan::line_end), and looks at no byte twice.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Splitter {
@@ -14,10 +16,9 @@ impl Splitter {
     /// Goes on with the next piece; gives what of it belongs to whole lines. What follows may go on in the piece after it.
     pub(crate) fn whole_lines(&mut self, piece: &[u8]) -> usize {
         let mut whole = 0;
-        // Without either, and that is most of what there is, every line feed ends a line.
         if !self.is_quoted
             && !self.is_escaped
-            && memchr::memchr2(b'"', b'\\', piece).is_none()
+            && is_simple(piece)
             && let Some(last) = memchr::memrchr(b'\n', piece)
         {
             *self = Self::default();

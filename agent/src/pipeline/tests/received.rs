@@ -88,16 +88,22 @@ async fn it_is_written_before_any_gather_with_its_own_time_and_all_of_it_at_the_
     assert_eq!(lines(&path, "app"), expected);
 }
 
+/// A pipeline that was sent `n` lines, many more than its buffer holds, and whose file cannot be written; and who sent them.
+async fn flooded(path: &Path, n: u64) -> (Run, TcpStream) {
+    let agent = "flush_interval = \"50ms\"\nmetric_batch_size = 100\nmetric_buffer_limit = 400";
+    let run = Run::start(&config(LISTENER, path, agent)).await;
+    let mut stream = TcpStream::connect(run.address()).await.unwrap();
+    stream.write_all(&numbered(0..n)).await.unwrap();
+    run.until("listener", "points", n).await;
+    (run, stream)
+}
+
 #[tokio::test]
 async fn it_is_held_back_while_no_output_takes_it_and_nothing_is_lost() {
     const N: u64 = 3_000;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("later/points");
-    let agent = "flush_interval = \"50ms\"\nmetric_batch_size = 100\nmetric_buffer_limit = 400";
-    let run = Run::start(&config(LISTENER, &path, agent)).await;
-    let mut stream = TcpStream::connect(run.address()).await.unwrap();
-    stream.write_all(&numbered(0..N)).await.unwrap();
-    run.until("listener", "points", N).await;
+    let (run, _stream) = flooded(&path, N).await;
     run.until("output", "failed_writes", 1).await;
     assert_eq!((run.figure("output", "waiting"), run.figure("output", "dropped_overflow")), (200, 0));
     std::fs::create_dir(directory.path().join("later")).unwrap();
@@ -114,11 +120,7 @@ async fn what_no_output_takes_at_the_end_is_told() {
     let log = directory.path().join("log");
     let _log = logging::to_file(&log);
     let path = directory.path().join("not/there");
-    let agent = "flush_interval = \"50ms\"\nmetric_batch_size = 100\nmetric_buffer_limit = 400";
-    let run = Run::start(&config(LISTENER, &path, agent)).await;
-    let mut stream = TcpStream::connect(run.address()).await.unwrap();
-    stream.write_all(&numbered(0..N)).await.unwrap();
-    run.until("listener", "points", N).await;
+    let (run, _stream) = flooded(&path, N).await;
     run.until("output", "waiting", 200).await;
     assert!(!run.end().await);
     let log = std::fs::read_to_string(&log).unwrap();

@@ -117,14 +117,7 @@ mod tests {
     fn a_reader_that_stops_holds_up_one_line_and_every_lost_line_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &path,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-            0,
-        )
-        .unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let reader = std::fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(&path).unwrap();
         rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::empty()).unwrap();

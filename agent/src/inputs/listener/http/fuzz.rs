@@ -52,7 +52,7 @@ pub(crate) fn serve_any(bytes: &[u8]) {
         _ => Auth::Jwt(Jwt { secret: secret(), username: Secret::from("me") }),
     };
     let tags = TagNames { database: "db".into(), bucket: "bucket".into(), ..TagNames::default() };
-    let api = Arc::new(Api::new(dialect, auth, tags, u64::from(MAX_BODY), READ_TIMEOUT));
+    let api = Arc::new(Api::new(dialect, auth, tags, MAX_BODY, READ_TIMEOUT));
     STAGE.with(|stage| {
         let inlet = Arc::new(Inlet::new(Arc::clone(&stage.socket)));
         let answers = stage.runtime.block_on(async {

@@ -1,7 +1,6 @@
 //! What both inputs do to listen.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::routes::Api;
 use super::serve::receive;
@@ -14,11 +13,6 @@ use crate::inputs::{Input, Shared, StartError};
 use crate::options::OptionError;
 use crate::options::tls::ServerTls;
 
-/// Telegraf's, for a body; also what its 0 means.
-pub(in super::super::super) const MAX_BODY: u32 = 32 << 20;
-/// Telegraf's, also in place of what is shorter than a second.
-pub(in super::super::super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Who may connect to an address.
 pub(in super::super::super) fn admission(address: &str, tls: &ServerTls) -> Result<Admission, OptionError> {
     if Address::parse(address)?.transport() == Transport::Datagram {
@@ -28,11 +22,6 @@ pub(in super::super::super) fn admission(address: &str, tls: &ServerTls) -> Resu
         return Err(OptionError::new("service_address", what));
     }
     Ok(Admission { tls: acceptor(tls)?, ..Admission::default() })
-}
-
-/// As Telegraf has it.
-pub(in super::super::super) fn at_least_a_second(timeout: Duration) -> Duration {
-    if timeout < Duration::from_secs(1) { READ_TIMEOUT } else { timeout }
 }
 
 /// An input that serves requests.

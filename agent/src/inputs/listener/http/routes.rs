@@ -20,6 +20,10 @@ use crate::inputs::listener::intake::{Lines, Manner, Outcome};
 use crate::inputs::listener::queue::Tags;
 use crate::parsers::line_protocol::Precision;
 
+/// Telegraf's, for a body; also what its 0 means.
+pub(in super::super::super) const MAX_BODY: u32 = 32 << 20;
+/// Telegraf's, and what [`Api::new`] takes in place of less than a second.
+pub(in super::super::super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a query, which are a few words.
 const MAX_QUERY: usize = 1 << 20;
 
@@ -86,14 +90,17 @@ impl TagNames {
 }
 
 impl Api {
+    /// With the options of either input; a `read_timeout` of less than a second is the default's, as in Telegraf.
     pub(in super::super::super) fn new(
         dialect: Dialect,
         auth: Auth,
         tags: TagNames,
-        max_body: u64,
+        max_body: u32,
         read_timeout: Duration,
     ) -> Self {
-        let databases = Mutex::default();
+        let (max_body, databases) = (u64::from(max_body), Mutex::default());
+        let is_long = read_timeout >= Duration::from_secs(1);
+        let read_timeout = if is_long { read_timeout } else { READ_TIMEOUT };
         Self { dialect, auth, tags, max_body, read_timeout, databases, start: Instant::now() }
     }
 

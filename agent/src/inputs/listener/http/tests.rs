@@ -1,14 +1,11 @@
 //! Requests as clients send them, byte by byte, and what they are answered.
 
-use std::io::Read as _;
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::read::GzEncoder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::inputs::listener::testing::{Started, names};
+use crate::inputs::listener::testing::{Started, gzip, names};
 use crate::inputs::{influxdb_listener as v1, influxdb_v2_listener as v2};
 
 const ADDRESS: &str = "127.0.0.1:0";
@@ -40,12 +37,6 @@ async fn send(started: &mut Started, bytes: &[u8]) -> String {
     let limit = tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await;
     limit.expect("no answer in time").unwrap();
     answer
-}
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut packed = Vec::new();
-    GzEncoder::new(text, Compression::fast()).read_to_end(&mut packed).unwrap();
-    packed
 }
 
 fn has(answer: &str, parts: &[&str]) {

@@ -87,15 +87,25 @@ pub fn schedstat_wait_ns(pid: u32) -> u64 {
     text.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// What a process itself has in memory in bytes: without the pages of its files, which the kernel takes and gives.
+pub fn own_memory(pid: u32) -> u64 {
+    status_bytes(pid, "RssAnon:")
+}
+
+/// An amount of memory in `/proc/PID/status`, in bytes.
+fn status_bytes(pid: u32, key: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    value.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
 /// Resident memory of a process in bytes, and its CPU time in nanoseconds.
 pub fn process(pid: u32) -> (u64, u64) {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let rss: u64 = rss.trim().trim_end_matches(" kB").parse().unwrap();
+    let rss = status_bytes(pid, "VmRSS:");
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let run = tasks.flatten().filter_map(|task| {
         let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
         stat.split(' ').next()?.parse::<u64>().ok()
     });
-    (rss * 1024, run.sum())
+    (rss, run.sum())
 }

@@ -372,8 +372,7 @@ impl Ebpf {
             host: &host,
             overflow,
             ring: drain.counts(),
-            missed_runs: probes.missed_runs(),
-            costs: &if options.probe_costs { probes.costs() } else { Vec::new() },
+            programs: &probes.activity(options.probe_costs),
         };
         points::push(&snapshot, &totals, gathered);
         *host_before = host;

@@ -72,11 +72,21 @@ struct Overflow(abi::Overflow);
 // SAFETY: integers without padding: any bytes are one.
 unsafe impl aya::Pod for Overflow {}
 
-/// Cost of one program so far.
+/// What one program did so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cost {
+pub struct Activity {
     /// The program.
     pub program: &'static str,
+    /// Calls that the kernel left out because the program was at work on that CPU (`recursion_misses`, since Linux 5.12).
+    /// `None` where its hook is called with interrupts off: nothing comes between.
+    pub missed_runs: Option<u64>,
+    /// What it cost, where that is asked for.
+    pub cost: Option<Cost>,
+}
+
+/// Cost of one program so far; zeros unless the option `probe_costs` is on or another process has the kernel count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
     /// Nanoseconds that it ran, since the kernel began to count them.
     pub run_time_ns: u64,
     /// How often it ran.
@@ -362,17 +372,15 @@ impl Probes {
         }
     }
 
-    /// What each program cost so far; zeros unless the option `probe_costs` is on or another process has the kernel count.
+    /// What each program did so far, and what it cost where `with_cost`.
     #[must_use]
-    pub fn costs(&self) -> Vec<Cost> {
-        self.programs
-            .iter()
-            .filter_map(|&program| {
-                let info = self.program_info(program)?;
-                let run_time_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
-                Some(Cost { program, run_time_ns, runs: info.run_count() })
-            })
-            .collect()
+    pub fn activity(&self, with_cost: bool) -> Vec<Activity> {
+        let activity = |program: &&'static str| Activity {
+            program,
+            missed_runs: self.missed_runs(program),
+            cost: with_cost.then(|| self.cost(program)).flatten(),
+        };
+        self.programs.iter().map(activity).collect()
     }
 
     /// CPUs that there can be.
@@ -381,16 +389,22 @@ impl Probes {
         self.n_cpus
     }
 
-    /// Calls that the kernel left out because the program was at work on that CPU (`recursion_misses`, since Linux 5.12).
-    #[must_use]
-    pub fn missed_runs(&self) -> u64 {
-        // The hooks of the others are called with interrupts off: nothing comes between.
-        let can_nest = |name: &&&str| NESTING_AREAS.iter().any(|area| name.starts_with(area));
-        let fds = self.programs.iter().filter(can_nest).filter_map(|name| match self.ebpf.program(name)? {
-            Program::BtfTracePoint(program) => Some(program.fd().ok()?.as_fd().as_raw_fd()),
+    fn missed_runs(&self, name: &str) -> Option<u64> {
+        if !NESTING_AREAS.iter().any(|area| name.starts_with(area)) {
+            return None;
+        }
+        match self.ebpf.program(name)? {
+            Program::BtfTracePoint(program) => {
+                Some(fd_value(program.fd().ok()?.as_fd().as_raw_fd(), "recursion_misses:"))
+            }
             _ => None,
-        });
-        fds.map(|fd| fd_value(fd, "recursion_misses:")).sum()
+        }
+    }
+
+    fn cost(&self, name: &str) -> Option<Cost> {
+        let info = self.program_info(name)?;
+        let run_time_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
+        Some(Cost { run_time_ns, runs: info.run_count() })
     }
 
     fn program_info(&self, name: &str) -> Option<aya::programs::ProgramInfo> {

@@ -75,7 +75,7 @@ losses! {
     "ring" "undecodable" in "record": "records that could not be decoded", |lost| lost.undecodable;
     "ring" "refused" in "record": "rows for which the ring had no room; their amounts stayed in the cache; `listener`: connections, requests and datagrams that were turned away",
         |lost| lost.overflow.refused;
-    "ring" "missed_runs" in "call": "calls of a probe that the kernel left out, because the program was at work on that CPU; since Linux 5.12",
+    "ring" "missed_runs" in "call": "calls of the probes that the kernel left out, because the program was at work on that CPU; since Linux 5.12; `probe`: those of one probe whose hook can come in between",
         |lost| lost.missed_runs;
     "ring" "lost_cgroup_events" in "record": "life-cycle records for which the ring had no room",
         |lost| lost.overflow.cgroup_events;

@@ -41,15 +41,19 @@ pub(super) fn identity(snapshot: &Snapshot<'_>, unresolved: &Unresolved) -> Poin
     point
 }
 
-/// Adds what each probe cost.
-pub(super) fn push_costs(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
-    for cost in snapshot.costs {
-        gathered.push(
-            snapshot
-                .part("probe")
-                .tag("probe", cost.program)
-                .field("run_time_ns", cost.run_time_ns)
-                .field("runs", cost.runs),
-        );
+/// Adds what each probe missed, and what it cost where that is asked for.
+pub(super) fn push_programs(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
+    for program in snapshot.programs {
+        let mut point = snapshot.part("probe").tag("probe", program.program);
+        if let Some(missed_runs) = program.missed_runs {
+            point.set_field("missed_runs", integer(missed_runs));
+        }
+        if let Some(cost) = program.cost {
+            point.set_field("run_time_ns", cost.run_time_ns);
+            point.set_field("runs", cost.runs);
+        }
+        if !point.fields.is_empty() {
+            gathered.push(point);
+        }
     }
 }

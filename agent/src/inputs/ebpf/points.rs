@@ -14,5 +14,5 @@ pub(super) fn push(snapshot: &Snapshot<'_>, totals: &Totals, gathered: &mut Gath
     rows::push(snapshot, totals, gathered);
     balance::push(snapshot, gathered);
     gathered.push(about::ring(snapshot));
-    about::push_costs(snapshot, gathered);
+    about::push_programs(snapshot, gathered);
 }

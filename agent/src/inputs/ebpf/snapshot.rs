@@ -10,7 +10,7 @@ use super::host_totals::HostTotals;
 use super::naming::Naming;
 use crate::identity::names::Names;
 use crate::kernel::drain;
-use crate::kernel::load::Cost;
+use crate::kernel::load::Activity;
 use crate::kernel::plan::Report;
 use crate::point::{Point, Timestamp};
 use crate::schema::losses::{LOSSES, Lost};
@@ -35,10 +35,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) host: &'a HostTotals,
     pub(super) overflow: &'a abi::Overflow,
     pub(super) ring: drain::Counts,
-    /// Calls of the probes that the kernel left out, because the program was at work on that CPU.
-    pub(super) missed_runs: u64,
-    /// What each probe cost; empty unless requested.
-    pub(super) costs: &'a [Cost],
+    /// What each probe did.
+    pub(super) programs: &'a [Activity],
 }
 
 impl Snapshot<'_> {
@@ -49,7 +47,8 @@ impl Snapshot<'_> {
 
     /// Adds what was lost, as far as this part tells of it.
     pub(super) fn set_losses(&self, point: &mut Point, part: &str) {
-        let (undecodable, missed_runs) = (self.ring.undecodable, self.missed_runs);
+        let undecodable = self.ring.undecodable;
+        let missed_runs = self.programs.iter().filter_map(|program| program.missed_runs).sum();
         let lost = Lost { overflow: self.overflow, undecodable, missed_runs };
         for loss in LOSSES.iter().filter(|loss| loss.part == part) {
             point.set_field(loss.field.name, integer((loss.count)(&lost)));

@@ -38,7 +38,7 @@ use crate::identity::containers::Containers;
 use crate::identity::names::Names;
 use crate::inputs::Gathered;
 use crate::kernel::drain::Counts;
-use crate::kernel::load::Cost;
+use crate::kernel::load::{Activity, Cost};
 use crate::kernel::plan::{Group, GroupState, Probe, Report};
 use crate::kernel::records::Record;
 use crate::ledger::blkio::Device;
@@ -71,8 +71,7 @@ struct Case {
     host: HostTotals,
     overflow: abi::Overflow,
     ring: Counts,
-    missed_runs: u64,
-    costs: Vec<Cost>,
+    programs: Vec<Activity>,
     now: Instant,
     elapsed: Duration,
     time: Timestamp,
@@ -125,8 +124,7 @@ impl Case {
             host: HostTotals::default(),
             overflow: abi::Overflow::default(),
             ring: Counts::default(),
-            missed_runs: 0,
-            costs: Vec::new(),
+            programs: Vec::new(),
             now: Instant::now(),
             elapsed: Duration::from_secs(10),
             time: Timestamp(99),
@@ -212,8 +210,7 @@ impl Case {
             host: &self.host,
             overflow: &self.overflow,
             ring: self.ring,
-            missed_runs: self.missed_runs,
-            costs: &self.costs,
+            programs: &self.programs,
         };
         points::push(&snapshot, &totals, &mut gathered);
         gathered

@@ -148,7 +148,8 @@ fn an_area_that_is_off_has_no_balance() {
 fn the_ring_has_its_counts_and_losses() {
     let mut case = Case::new(&[]);
     case.ring = Counts { records: 101, bytes: 4_001, undecodable: 7 };
-    case.missed_runs = 19;
+    let missed = [Some(2), None, Some(17)];
+    case.programs = missed.map(|missed_runs| Activity { program: "a", missed_runs, cost: None }).to_vec();
     case.overflow =
         abi::Overflow { refused: 11, cgroup_events: 13, oom_kills: 17, ..abi::Overflow::default() };
     for record in [cpu(10, 1, 1), oom(10), oom(10)] {
@@ -254,15 +255,19 @@ fn what_ended_before_its_name_came_has_a_row_all_the_same() {
 }
 
 #[test]
-fn a_probe_has_its_cost() {
+fn a_probe_has_what_it_missed_and_its_cost() {
     let mut case = Case::new(&[]);
-    case.costs = vec![
-        Cost { program: "cpu_sched_switch", run_time_ns: 1_009, runs: 13 },
-        Cost { program: "net_egress", run_time_ns: 2_003, runs: 17 },
+    let cost = Some(Cost { run_time_ns: 1_009, runs: 13 });
+    case.programs = vec![
+        Activity { program: "cpu_sched_switch", missed_runs: None, cost },
+        Activity { program: "net_egress", missed_runs: Some(19), cost },
+        Activity { program: "net_ingress", missed_runs: Some(0), cost: None },
+        Activity { program: "cpu_wakeup", missed_runs: None, cost: None },
     ];
     let expected = [
         "seismograf,part=probe,probe=cpu_sched_switch run_time_ns=1009i,runs=13i 99",
-        "seismograf,part=probe,probe=net_egress run_time_ns=2003i,runs=17i 99",
+        "seismograf,part=probe,probe=net_egress missed_runs=19i,run_time_ns=1009i,runs=13i 99",
+        "seismograf,part=probe,probe=net_ingress missed_runs=0i 99",
     ];
     assert_eq!(case.lines("seismograf,part=probe"), expected);
 }
@@ -286,7 +291,8 @@ fn the_points_of_a_gather_have_an_order() {
         (&format!("memory{path}/memory.stat"), ""),
         (&format!("unified{path}/cpu.pressure"), "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n"),
     ]);
-    case.costs = vec![Cost { program: "cpu_sched_switch", run_time_ns: 1, runs: 1 }];
+    let cost = Some(Cost { run_time_ns: 1, runs: 1 });
+    case.programs = vec![Activity { program: "cpu_sched_switch", missed_runs: None, cost }];
     let names = case.gather();
     let names: Vec<&str> = names
         .iter()

@@ -1,13 +1,16 @@
 //! Block I/O of cgroups on a disk of the tests' own, against known work and `/proc/diskstats`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use seismograf_tests::agent::{Agent, Point};
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::suite::Outcome;
+use seismograf_tests::tracefs::{Event, Trace};
 use seismograf_tests::work::Worker;
-use seismograf_tests::{needs, oracle, run, trial, try_run};
+use seismograf_tests::{needs, oracle, run, trial, try_run, wait_for_some};
 
 /// A figure may be this much too low where the kernel runs no tracing program at a completion.
 const LOW: f64 = 0.001;
@@ -17,6 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("blkio::direct_of_two_cgroups", direct_of_two_cgroups),
         trial("blkio::buffered_with_fsync", buffered_with_fsync),
+        trial("blkio::quantiles_are_those_of_the_samples", quantiles_are_those_of_the_samples),
     ]
 }
 
@@ -188,5 +192,57 @@ fn buffered_with_fsync() -> Outcome {
     );
     assert!(kernel > 0, "the kernel charged the writer nothing: this shows nothing");
     check("bytes of the writer", rows, kernel);
+    Ok(())
+}
+
+/// Small and large reads, against each one's own time from its allocation to its end, as the kernel traces it.
+fn quantiles_are_those_of_the_samples() -> Outcome {
+    const SMALL: u64 = 3_000;
+    const LARGE: u64 = 150;
+    needs(PROGRAMS)?;
+    let disk = Disk::new();
+    let file = disk.file("read", 64);
+    run("sync", &[]);
+    let agent = Agent::start("probes = [\"blkio\"]", 3_000)?;
+    let reader = Cgroup::new("reader");
+    let start =
+        |block: u64, n: u64| Worker::start(&reader, "", &["read", &file, &block.to_string(), &n.to_string()]);
+    let mut workers = [start(4 << 10, SMALL), start(512 << 10, LARGE)];
+    let device = disk
+        .numbers()
+        .split_once(':')
+        .map(|(major, minor)| (major.parse::<u64>().unwrap() << 20) | minor.parse::<u64>().unwrap());
+    let trace = Trace::start(
+        &["block/block_getrq", "block/block_rq_complete"],
+        &format!("dev == {}", device.unwrap()),
+    );
+    agent.next_gather();
+    workers.iter_mut().for_each(Worker::go);
+    workers.into_iter().for_each(|worker| assert!(worker.finish() > 0));
+    let mut began = HashMap::new();
+    let mut samples = Vec::new();
+    for Event { time_ns, name, text } in trace.events() {
+        // `7,0 R 131072 + 8 [it]`; at its end with the command, `()`, and what kind it is.
+        let words: Vec<&str> = text.split(' ').filter(|word| *word != "()").collect();
+        let request = (words[1].to_owned(), words[2].to_owned());
+        if name == "block_getrq" {
+            began.insert(request, time_ns);
+        } else if let Some(start) = began.remove(&request) {
+            samples.push(time_ns - start);
+        }
+    }
+    println!("blkio: {} reads were traced", samples.len());
+    // The work fits into one interval, which began just before.
+    let point = wait_for_some(
+        || point(&agent, &reader.path(), &disk).filter(|point| point.int("reads") >= samples.len() as i64),
+        Duration::from_secs(10),
+        "the reads",
+    );
+    for (q, field) in [(0.5, "read_p50_us"), (0.99, "read_p99_us")] {
+        let ours = point.float(field);
+        let truth = oracle::quantile(&mut samples, q) as f64 / 1e3;
+        println!("blkio: {q} of the reads took at most {truth} us, by the agent {ours:.1}");
+        assert!(ours > truth / 2.0 && ours < truth * 2.0, "{q}: {ours} us and not {truth}");
+    }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! CPU time of cgroups against the kernel's own sums.
 
+use std::time::Duration;
+
 use libtest_mimic::Trial;
 use seismograf_tests::agent::Agent;
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
-use seismograf_tests::{needs, oracle, pause, trial};
+use seismograf_tests::{needs, oracle, pause, trial, wait_for};
 
 /// A figure may be off by 0.1 % and 2 ms: the slice in which a task joined, and what ran between two readings.
 const RELATIVE: f64 = 0.001;
@@ -16,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("cpu::eight_cgroups_within_a_thousandth", eight_cgroups_within_a_thousandth),
         trial("cpu::waits_are_those_of_the_scheduler", waits),
+        trial("cpu::the_quantile_of_waits_is_that_of_the_samples", quantile_of_waits),
     ]
 }
 
@@ -41,7 +44,7 @@ fn eight_cgroups_within_a_thousandth() -> Outcome {
         worker.go();
     }
     // In the middle: the sample lies between a reading before it and one after it.
-    pause(std::time::Duration::from_secs(3));
+    pause(Duration::from_secs(3));
     let before: Vec<u64> = cgroups.iter().map(Cgroup::cpu_ns).collect();
     agent.next_gather();
     let sample: Vec<i64> = cgroups.iter().map(|cgroup| usage(&agent, cgroup)).collect();
@@ -122,6 +125,34 @@ fn waits() -> Outcome {
     for worker in &mut workers {
         worker.go();
     }
+    Ok(())
+}
+
+/// The waits of a task on a busy CPU, against those that it saw itself in `schedstat`.
+fn quantile_of_waits() -> Outcome {
+    needs(&[])?;
+    let agent = Agent::start("probes = [\"cpu\", \"runqueue\"]", 2_000)?;
+    let (waits, others) = (Cgroup::new("waits"), Cgroup::new("others"));
+    let mut busy: Vec<Worker> = (0..2).map(|_| Worker::start(&others, "", &["contend", "60000"])).collect();
+    busy.iter_mut().for_each(Worker::go);
+    let mut worker = Worker::start(&waits, "", &["waits", "6000"]);
+    agent.next_gather();
+    worker.go();
+    // Each interval has the distribution of all.
+    let mut ours = Vec::new();
+    let mut gathers = agent.gathers();
+    let waiter = std::thread::spawn(move || worker.finish());
+    while !waiter.is_finished() {
+        wait_for(|| agent.gathers() > gathers, Duration::from_secs(10), "a gather");
+        gathers = agent.gathers();
+        let point = agent.point("cgroup_cpu", &[("cgroup", &waits.path())]);
+        ours.extend(point.map(|point| point.float("runqueue_wait_p99_us")).filter(|p99| p99.is_finite()));
+    }
+    let kernel = waiter.join().unwrap() as f64 / 1e3;
+    println!("cpu: 99 of 100 waits were below {kernel} us by schedstat, by the intervals {ours:.0?}");
+    let median = oracle::quantile(&mut ours.iter().map(|us| *us as u64).collect::<Vec<_>>(), 0.5) as f64;
+    assert!(kernel > 500.0, "nobody waited: this shows nothing");
+    assert!(median > kernel / 2.0 && median < kernel * 2.0, "{median} us and not {kernel}");
     Ok(())
 }
 

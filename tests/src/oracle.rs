@@ -87,6 +87,19 @@ pub fn schedstat_wait_ns(pid: u32) -> u64 {
     text.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// How long this thread waited for a CPU, in nanoseconds, and how many times it got one (`sched-stats.rst`).
+pub fn own_waits() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let mut numbers = text.split_whitespace().skip(1).map(|number| number.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// The sample that a share `q` of them does not exceed.
+pub fn quantile(samples: &mut [u64], q: f64) -> u64 {
+    samples.sort_unstable();
+    samples[((q * samples.len() as f64).ceil() as usize).clamp(1, samples.len()) - 1]
+}
+
 /// What a process itself has in memory in bytes: without the pages of its files, which the kernel takes and gives.
 pub fn own_memory(pid: u32) -> u64 {
     status_bytes(pid, "RssAnon:")

@@ -12,6 +12,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Cgroup;
+use crate::oracle;
 
 /// The first argument of a worker.
 pub const FLAG: &str = "--work";
@@ -150,6 +151,7 @@ fn work(kind: &str, args: &[&str]) {
             spin(Duration::from_millis(number(ms)));
             done(0);
         }
+        ("waits", [ms]) => waits(Duration::from_millis(number(ms))),
         ("contend", [ms]) => contend(Duration::from_millis(number(ms))),
         ("hold", [bytes, ms]) => {
             let held = vec![7_u8; number(bytes) as usize];
@@ -196,6 +198,29 @@ fn spin(time: Duration) {
             n = std::hint::black_box(n.wrapping_add(1));
         }
     }
+}
+
+/// On one CPU with others; says what 99 of 100 of its waits did not exceed, in nanoseconds.
+fn waits(time: Duration) {
+    let mut cpus = rustix::thread::CpuSet::new();
+    cpus.set(0);
+    rustix::thread::sched_setaffinity(None, &cpus).unwrap();
+    ready();
+    let mut samples = Vec::new();
+    let end = Instant::now() + time;
+    let (mut waited, mut turns) = oracle::own_waits();
+    while Instant::now() < end {
+        // Short and long waits: who slept goes before who spun.
+        if turns.is_multiple_of(2) {
+            crate::pause(Duration::from_micros(500));
+        }
+        let (waited_now, turns_now) = oracle::own_waits();
+        if turns_now == turns + 1 {
+            samples.push(waited_now - waited);
+        }
+        (waited, turns) = (waited_now, turns_now);
+    }
+    done(oracle::quantile(&mut samples, 0.99));
 }
 
 /// On one CPU with all others of the kind; stays until it may go, so that its own figures can be read.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::build::{self, Profile};
 use crate::command::{command, run, run_quietly};
 use crate::packages;
-use crate::{clients, cluster, codegen, fuzz, influxd2, tidy, vm};
+use crate::{clients, cluster, fuzz, influxd2, tidy, vm};
 
 /// What the end-to-end tests use: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -57,12 +57,12 @@ pub(crate) fn test() -> anyhow::Result<()> {
             doc.args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
             run(&mut doc)
         }),
+        // Those named `docs_` hold the generated documents against the code.
         ("unit tests", &|| {
             let crates = ["seismograf", "seismograf-ebpf", "xtask"].map(|name| ["-p", name]);
             run(command("cargo").args(["test", "--quiet"]).args(crates.as_flattened()))
         }),
         ("fuzz targets", &fuzz::check),
-        ("generated documents", &|| codegen::codegen(true)),
         ("other kernels", &|| vm::vm(&[], false)),
     ];
     for (name, step) in steps {

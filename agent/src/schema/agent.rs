@@ -108,7 +108,7 @@ const SEISMOGRAF_FIELDS: &[Field] = &[
     int(
         "unseen_ns",
         "ns",
-        "`cpu`: what remains; may be negative, as the two are not read at the same instant",
+        "`cpu`: what remains; may be negative by what ran between the two readings, and, on cgroup2 alone, by what the machine's sum is off: of the root cgroup the kernel only counts who runs at each timer tick",
     ),
     int("rows_wait_ns", "ns", "`runqueue`: time that tasks waited for a CPU, in rows"),
     int("rows_bytes", "byte", "`blkio`: bytes in rows"),

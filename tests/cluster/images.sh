@@ -7,7 +7,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/root"/{bin,tmp,proc,sys,dev,etc}
 cp "$(command -v busybox)" "$work/root/bin/busybox"
-for applet in sh sleep dd true head tr cat; do ln -s busybox "$work/root/bin/$applet"; done
+for applet in sh sleep dd true head tr cat wget nc; do ln -s busybox "$work/root/bin/$applet"; done
 tar -C "$work/root" -cf "$work/layer.tar" .
 sum=$(sha256sum "$work/layer.tar")
 architecture=$(dpkg --print-architecture)

@@ -14,6 +14,7 @@ mod degraded;
 mod deploy;
 mod docker;
 mod dump;
+mod encrypted;
 mod hangs;
 mod host;
 mod identity;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         lines::trials(),
         clients::trials(),
         listeners::trials(),
+        encrypted::trials(),
         throughput::trials(),
         sidecar::trials(),
         outputs::trials(),

@@ -87,6 +87,26 @@ pub fn schedstat_wait_ns(pid: u32) -> u64 {
     text.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// What it takes to open, read and close one small file of the kernel, in nanoseconds of CPU time: what a bar of CPU time is a
+/// multiple of, so that it holds on a slow machine too.
+pub fn one_look_ns() -> f64 {
+    const LOOKS: u32 = 2_000;
+    let rounds = (0..5).map(|_| {
+        let before = own_cpu_ns();
+        for _ in 0..LOOKS {
+            std::hint::black_box(fs::read("/proc/loadavg").unwrap());
+        }
+        own_cpu_ns() - before
+    });
+    rounds.min().unwrap() as f64 / f64::from(LOOKS)
+}
+
+/// CPU time of this thread in nanoseconds.
+fn own_cpu_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+}
+
 /// How long this thread waited for a CPU, in nanoseconds, and how many times it got one (`sched-stats.rst`).
 pub fn own_waits() -> (u64, u64) {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();

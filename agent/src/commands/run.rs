@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::pipeline::{Order, Pipeline};
 use crate::service::sd_notify::Notifier;
-use crate::service::{logging, off_thread, pidfile, statefile};
+use crate::service::{logging, memory, off_thread, pidfile, statefile};
 
 /// The key of the statefile.
 const STATE: &str = "inputs.ebpf";
@@ -66,6 +66,7 @@ pub async fn run(
         is_written = pipeline.run(receive, shutdown) => is_written,
         () = handle_signals(hangup, user1, loader, &log, &notifier, orders) => false,
         () = notifier.keep_alive() => false,
+        never = memory::settle() => match never {},
     };
     if let (Some(path), Some(state)) = (statefile, shared.handover.state()) {
         save(path, state).await;

@@ -94,16 +94,21 @@ impl<'a> Line<'a> {
         Ok(Self { number, text, measurement, tags, fields, time, precision })
     }
 
-    /// Where in `text`, which it was parsed from, it begins.
+    /// Where its parts are in `text`, which it was parsed from, and which has less than 4 GiB.
     #[must_use]
-    pub fn offset_in(&self, text: &str) -> usize {
-        (self.text.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
+    pub fn outline(&self, text: &str) -> Outline {
+        let range = |part: &str| {
+            let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+            (start as u32, (start + part.len()) as u32)
+        };
+        let [measurement, tags, fields] = [self.measurement, self.tags, self.fields].map(range);
+        Outline { measurement, tags, fields, time: self.time, precision: self.precision }
     }
 
     /// The name of its measurement.
     #[must_use]
     pub fn measurement(&self) -> Cow<'a, str> {
-        parts::unescaped(self.measurement, b",\" =")
+        unescaped_measurement(self.measurement)
     }
 
     /// Its tags in the line's order; no key comes twice.
@@ -127,22 +132,55 @@ impl<'a> Line<'a> {
     /// Its own time, or else `now`, which is rounded down to the precision as influxd does.
     #[must_use]
     pub fn time_or(&self, now: Timestamp) -> Timestamp {
-        let down = || now.0 - now.0.rem_euclid(self.precision.nanoseconds());
-        Timestamp(self.time.unwrap_or_else(down))
+        time_or(self.time, self.precision, now)
     }
 
     /// The point that it stands for; at `now` where it has no time of its own.
     #[must_use]
     pub fn point(&self, now: Timestamp) -> Point {
-        let mut point = Point::new(self.measurement().into_owned(), self.time_or(now));
-        // The scanner has refused duplicates.
-        point.tags.extend(self.tags().map(|(key, value)| (key.into_owned().into(), value.into_owned())));
-        for (key, value) in self.fields() {
-            point.fields.push((key.into_owned().into(), value.into()));
-        }
-        point.keep_last_of_each_field();
-        point
+        point(&self.measurement(), self.tags(), self.fields(), self.time_or(now))
     }
+}
+
+/// Where the parts of a valid line are in its text: its point can be made later without another look at the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    measurement: (u32, u32),
+    tags: (u32, u32),
+    fields: (u32, u32),
+    time: Option<i64>,
+    precision: Precision,
+}
+
+impl Outline {
+    /// The point of the line, as [`Line::point`]. `text` is the one that it is an outline of.
+    #[must_use]
+    pub fn point(&self, text: &str, now: Timestamp) -> Point {
+        let part = |(start, end): (u32, u32)| text.get(start as usize..end as usize).unwrap_or_default();
+        let measurement = unescaped_measurement(part(self.measurement));
+        let (tags, fields) = (Tags::new(part(self.tags)), Fields::new(part(self.fields)));
+        point(&measurement, tags, fields, time_or(self.time, self.precision, now))
+    }
+}
+
+fn unescaped_measurement(text: &str) -> Cow<'_, str> {
+    parts::unescaped(text, b",\" =")
+}
+
+fn time_or(time: Option<i64>, precision: Precision, now: Timestamp) -> Timestamp {
+    let down = || now.0 - now.0.rem_euclid(precision.nanoseconds());
+    Timestamp(time.unwrap_or_else(down))
+}
+
+fn point(measurement: &str, tags: Tags<'_>, fields: Fields<'_>, time: Timestamp) -> Point {
+    let mut point = Point::new(measurement.to_owned(), time);
+    // The scanner has refused duplicates.
+    point.tags.extend(tags.map(|(key, value)| (key.into_owned().into(), value.into_owned())));
+    for (key, value) in fields {
+        point.fields.push((key.into_owned().into(), value.into()));
+    }
+    point.keep_last_of_each_field();
+    point
 }
 
 /// A line that is not line protocol.

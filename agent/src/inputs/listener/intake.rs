@@ -1,15 +1,14 @@
 //! Text as it comes in, in pieces of any size: to whole lines, checked and counted, and into the queue.
 
-use std::borrow::Cow;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Inlet;
 use super::queue::{Parcel, Refusal, Tags};
-use crate::parsers::line_protocol::{self, Precision};
+use crate::parsers::line_protocol::{self, Outline, Precision};
 use crate::point::Timestamp;
 use crate::service::telemetry::ListenerCounts;
 
@@ -32,54 +31,35 @@ pub(in super::super) struct Outcome {
 }
 
 impl Outcome {
-    /// Checks the lines of a text; gives the good ones, and how many they are.
-    fn check<'a>(&mut self, text: Cow<'a, str>, manner: &Manner) -> (Cow<'a, str>, u64) {
-        let mut check = Check { outcome: self, good: None, n_good: 0 };
+    /// Checks the lines of a text; gives the good ones.
+    fn check(&mut self, text: &str, manner: &Manner) -> Vec<Outline> {
+        let mut good = Vec::new();
         match manner.lines {
-            Lines::Quoted => check.text(&text, &text, manner.precision),
+            Lines::Quoted => self.check_part(text, text, manner.precision, &mut good),
             Lines::Plain => {
                 for line in text.split_inclusive('\n') {
-                    check.text(&text, line, manner.precision);
+                    self.check_part(text, line, manner.precision, &mut good);
                 }
             }
         }
-        let Check { good, n_good, .. } = check;
-        (good.map_or(text, Cow::Owned), n_good)
+        good
     }
-}
 
-/// The check of one text.
-struct Check<'a> {
-    outcome: &'a mut Outcome,
-    /// The good lines, once there was a bad one.
-    good: Option<String>,
-    n_good: u64,
-}
-
-impl Check<'_> {
     /// Checks a part of the whole text.
-    fn text(&mut self, whole: &str, part: &str, precision: Precision) {
+    fn check_part(&mut self, whole: &str, part: &str, precision: Precision, good: &mut Vec<Outline>) {
         for line in line_protocol::parse(part, precision) {
             match line {
-                Ok(line) => {
-                    self.n_good += 1;
-                    if let Some(good) = &mut self.good {
-                        good.push_str(line.text);
-                        good.push('\n');
-                    }
-                }
+                Ok(line) => good.push(line.outline(whole)),
                 Err(error) => {
-                    let start = error.text.as_ptr() as usize - whole.as_ptr() as usize;
-                    self.good.get_or_insert_with(|| whole[..start].to_owned());
-                    self.outcome.n_bad += 1;
-                    if self.outcome.errors.len() < MAX_ERRORS {
+                    self.n_bad += 1;
+                    if self.errors.len() < MAX_ERRORS {
                         let text = shortened(&error.to_string());
-                        self.outcome.errors.push((self.outcome.n_lines + error.number, text));
+                        self.errors.push((self.n_lines + error.number, text));
                     }
                 }
             }
         }
-        self.outcome.n_lines += part.bytes().filter(|byte| *byte == b'\n').count();
+        self.n_lines += memchr::memchr_iter(b'\n', part.as_bytes()).count();
     }
 }
 
@@ -196,14 +176,14 @@ impl Inlet {
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
         let n_bad = outcome.n_bad;
-        let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
-        let (text, n_good) = outcome.check(text, manner);
+        let text = String::from_utf8_lossy(bytes);
+        let lines = outcome.check(&text, manner);
         self.count(|counts| &counts.malformed, outcome.n_bad - n_bad);
-        if n_good == 0 {
+        if lines.is_empty() {
             return Ok(());
         }
-        let Manner { precision, tags, .. } = manner.clone();
-        let parcel = Parcel { text: text.into_owned(), precision, received: Timestamp::now(), tags };
+        let (n_good, tags) = (lines.len() as u64, Arc::clone(&manner.tags));
+        let parcel = Parcel { text: text.into_owned(), lines, received: Timestamp::now(), tags };
         self.queue.push(parcel, Instant::now() + patience).await?;
         outcome.n_good += n_good;
         self.count(|counts| &counts.points, n_good);
@@ -215,32 +195,25 @@ impl Inlet {
 mod tests {
     use super::*;
 
-    fn check(text: &str, lines: Lines) -> (String, u64, Vec<usize>) {
+    fn check(text: &str, lines: Lines) -> (Vec<String>, Vec<usize>) {
         let manner = Manner { precision: Precision::Nanoseconds, lines, tags: [].into() };
         let mut outcome = Outcome { n_lines: 10, ..Outcome::default() };
-        let (good, n_good) = outcome.check(text.into(), &manner);
+        let good = outcome.check(text, &manner);
         assert_eq!(outcome.n_bad, outcome.errors.len() as u64);
-        (good.into_owned(), n_good, outcome.errors.iter().map(|(line, _)| *line).collect())
+        let good = good.iter().map(|line| line.point(text, Timestamp(0)).measurement.into_owned());
+        (good.collect(), outcome.errors.iter().map(|(line, _)| *line).collect())
     }
 
     #[test]
     fn good_lines_are_kept_and_bad_ones_are_told_by_their_number() {
         let text = "a f=1 1\n\nbad\n b f=\"x\ny\" 2\nc f=\n";
-        let (good, n_good, bad) = check(text, Lines::Quoted);
-        assert_eq!((good.as_str(), n_good, bad), ("a f=1 1\n\nb f=\"x\ny\" 2\n", 2, vec![13, 16]));
+        assert_eq!(check(text, Lines::Quoted), (vec!["a".to_owned(), "b".to_owned()], vec![13, 16]));
     }
 
     #[test]
     fn a_quote_that_nothing_closes_spoils_its_own_line_in_a_stream() {
         let text = "a f=\"x 1\nb f=2 2\n";
-        assert_eq!(check(text, Lines::Plain), ("b f=2 2\n".into(), 1, vec![11]));
-        assert_eq!(check(text, Lines::Quoted).1, 0);
-    }
-
-    #[test]
-    fn nothing_is_copied_where_all_is_good() {
-        let manner = Manner { precision: Precision::Nanoseconds, lines: Lines::Plain, tags: [].into() };
-        let (good, n_good) = Outcome::default().check("a f=1\nb f=2".into(), &manner);
-        assert!(matches!(good, Cow::Borrowed(_)) && n_good == 2);
+        assert_eq!(check(text, Lines::Plain), (vec!["b".to_owned()], vec![11]));
+        assert_eq!(check(text, Lines::Quoted), (vec![], vec![11]));
     }
 }

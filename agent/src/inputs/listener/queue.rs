@@ -1,7 +1,7 @@
 //! What was received and not handed on yet, bounded in bytes.
 //!
-//! It holds text, which is a fraction of the size of the points that it becomes, and which has been checked: a line is parsed
-//! once to answer its sender, and once more when an output has room for its point.
+//! It holds text, which is a fraction of the size of the points that it becomes, and where the parts of each valid line are in
+//! it: that was found out to answer the sender. A line becomes a point when an output has room for it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::parsers::line_protocol::{self, Precision};
+use crate::parsers::line_protocol::Outline;
 use crate::point::{Point, Timestamp};
 
 /// Bytes that may wait in a queue.
@@ -21,11 +21,12 @@ const OVERHEAD: usize = 128;
 /// Tags that each point of a text gets, in place of its own of the same key.
 pub(crate) type Tags = Arc<[(String, String)]>;
 
-/// Some lines that were received together. Those that are no line protocol are skipped.
+/// Some lines that were received together.
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel {
     pub(crate) text: String,
-    pub(crate) precision: Precision,
+    /// The lines of it that are valid.
+    pub(crate) lines: Vec<Outline>,
     /// Of lines without a time.
     pub(crate) received: Timestamp,
     pub(crate) tags: Tags,
@@ -33,26 +34,15 @@ pub(crate) struct Parcel {
 
 impl Parcel {
     fn size(&self) -> usize {
-        self.text.len() + OVERHEAD
+        self.text.len() + self.lines.len() * size_of::<Outline>() + OVERHEAD
     }
 
-    /// The points of up to `max` lines from `start` on, and where the next line begins; `None` when there is none.
-    fn points(&self, start: usize, max: usize, points: &mut Vec<Point>) -> Option<usize> {
-        let until = points.len().saturating_add(max);
-        let rest = &self.text[start..];
-        for line in line_protocol::parse(rest, self.precision).filter_map(Result::ok) {
-            let mut point = line.point(self.received);
-            for (key, value) in self.tags.iter() {
-                point.set_tag(key.clone(), value.clone());
-            }
-            points.push(point);
-            if points.len() == until {
-                let next = start + line.offset_in(rest) + line.text.len();
-                let is_end = self.text[next..].chars().all(|c| matches!(c, '\n' | '\r' | ' '));
-                return (!is_end).then_some(next);
-            }
+    fn point(&self, line: &Outline) -> Point {
+        let mut point = line.point(&self.text, self.received);
+        for (key, value) in self.tags.iter() {
+            point.set_tag(key.clone(), value.clone());
         }
-        None
+        point
     }
 }
 
@@ -60,8 +50,8 @@ impl Parcel {
 struct Parcels {
     parcels: VecDeque<Parcel>,
     bytes: usize,
-    /// What of the first parcel has been handed on.
-    start: usize,
+    /// How many lines of the first parcel have been handed on.
+    n_taken: usize,
 }
 
 /// Why something was not queued.
@@ -131,11 +121,14 @@ impl Queue {
             while points.len() < max
                 && let Some(parcel) = waiting.parcels.front()
             {
-                let next = parcel.points(waiting.start, max - points.len(), &mut points);
-                waiting.start = next.unwrap_or(0);
-                if next.is_none() {
+                let rest = &parcel.lines[waiting.n_taken..];
+                let n = rest.len().min(max - points.len());
+                points.extend(rest[..n].iter().map(|line| parcel.point(line)));
+                waiting.n_taken += n;
+                if waiting.n_taken == parcel.lines.len() {
                     waiting.bytes -= parcel.size();
                     waiting.parcels.pop_front();
+                    waiting.n_taken = 0;
                 }
             }
         });
@@ -181,10 +174,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::parsers::line_protocol::{self, Precision};
 
     fn parcel(text: impl Into<String>) -> Parcel {
         let tags = [("db".to_owned(), "a".to_owned())].into();
-        Parcel { text: text.into(), precision: Precision::Seconds, received: Timestamp(7_500_000_000), tags }
+        let text = text.into();
+        let lines = line_protocol::parse(&text, Precision::Seconds).filter_map(Result::ok);
+        let lines = lines.map(|line| line.outline(&text)).collect();
+        Parcel { text, lines, received: Timestamp(7_500_000_000), tags }
     }
 
     async fn push(queue: &Queue, text: impl Into<String>) -> Result<(), Refusal> {

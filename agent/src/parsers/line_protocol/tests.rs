@@ -4,7 +4,12 @@ use super::*;
 use crate::point::FieldValue;
 
 fn points(text: &str) -> Vec<Point> {
-    parse(text, Precision::default()).map(|line| line.unwrap().point(Timestamp(7))).collect()
+    let point = |line: Line<'_>| {
+        let point = line.point(Timestamp(7));
+        assert_eq!(line.outline(text).point(text, Timestamp(7)), point, "by its outline");
+        point
+    };
+    parse(text, Precision::default()).map(|line| point(line.unwrap())).collect()
 }
 
 fn error(line: &str) -> String {

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::inputs::listener::queue::{Parcel, Queue};
-use crate::parsers::line_protocol::Precision;
+use crate::parsers::line_protocol::{self, Precision};
 use crate::point::{FieldValue, Timestamp};
 
 /// A running pipeline, and how it ends.
@@ -166,8 +166,10 @@ async fn it_is_handed_on_while_a_gather_is_under_way() {
     let work = Work { common: agent.input_common(), round: false, fan };
     pipeline.spawn_input(Box::new(input), None, work, None, false);
     begun.notified().await;
-    let (precision, received) = (Precision::Nanoseconds, Timestamp(0));
-    let parcel = Parcel { text: "app n=1i 1\n".into(), precision, received, tags: [].into() };
+    let text = "app n=1i 1\n";
+    let good = line_protocol::parse(text, Precision::Nanoseconds).map(|line| line.unwrap().outline(text));
+    let good = good.collect();
+    let parcel = Parcel { text: text.into(), lines: good, received: Timestamp(0), tags: [].into() };
     queue.push(parcel, Instant::now()).await.unwrap();
     let counts = Arc::clone(&pipeline.outputs[0].entry.counts);
     let arrival = async {

@@ -20,7 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// How many points go each way, unless this variable says otherwise.
 const POINTS: &str = "SEISMOGRAF_POINTS";
-const FEW: u64 = 200_000;
+const FEW: u64 = 100_000;
 /// A Telegraf to run beside it.
 const TELEGRAF: &str = "SEISMOGRAF_TELEGRAF";
 const N_SERIES: u64 = 1_000;

@@ -154,7 +154,7 @@ impl Format {
 /// The measurement and its tags.
 fn encode_head(point: &Point, out: &mut Vec<u8>) {
     escape(&point.measurement, NAME, out);
-    let can_be_written = |(key, value): &&(Name, String)| !is_empty(key) && !is_empty(value);
+    let can_be_written = |(key, value): &&(Name, Name)| !is_empty(key) && !is_empty(value);
     // As they come from a line, or from an input that knows: nothing to sort, and no two become one.
     if point.tags.is_sorted_by(|(a, _), (b, _)| a < b) && point.tags.iter().all(|(key, _)| is_plain(key)) {
         for (key, value) in point.tags.iter().filter(can_be_written) {

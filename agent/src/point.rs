@@ -3,12 +3,14 @@
 //! Owns the shape (measurement, tags, fields, time), not its text form (`line_protocol`) and not its
 //! vocabulary (`schema`). Built by the inputs, after ledger and identity; nothing here touches the system.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A name that is nearly always known at compile time.
-pub type Name = Cow<'static, str>;
+use compact_str::CompactString;
+
+/// A measurement, a key or a tag's value: nearly always short enough to stand in the point itself, so that a point is few
+/// allocations.
+pub type Name = CompactString;
 
 /// Wall-clock time in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,7 +80,7 @@ pub struct Point {
     /// The measurement's name.
     pub measurement: Name,
     /// Tags in the order they were added; keys are unique, the encoder sorts them.
-    pub tags: Vec<(Name, String)>,
+    pub tags: Vec<(Name, Name)>,
     /// Fields in the order they were added; keys are unique.
     pub fields: Vec<(Name, FieldValue)>,
     /// When it was measured.
@@ -95,7 +97,7 @@ impl Point {
     }
 
     /// Sets a tag; one of the same key is replaced.
-    pub fn set_tag(&mut self, key: impl Into<Name>, value: impl Into<String>) {
+    pub fn set_tag(&mut self, key: impl Into<Name>, value: impl Into<Name>) {
         let (key, value) = (key.into(), value.into());
         match self.tags.iter_mut().find(|(k, _)| *k == key) {
             Some(tag) => tag.1 = value,
@@ -132,7 +134,7 @@ impl Point {
 
     /// Sets a tag, for chaining.
     #[must_use]
-    pub fn tag(mut self, key: impl Into<Name>, value: impl Into<String>) -> Self {
+    pub fn tag(mut self, key: impl Into<Name>, value: impl Into<Name>) -> Self {
         self.set_tag(key, value);
         self
     }
@@ -188,7 +190,7 @@ mod tests {
         let mut point = Point::new("m", Timestamp(0)).tag("a", "1").field("f", 1_i64);
         point.set_tag("a", "2");
         point.set_field("f", 2_i64);
-        assert_eq!(point.tags, [("a".into(), "2".to_owned())]);
+        assert_eq!(point.tags, [("a".into(), "2".into())]);
         assert_eq!(point.fields, [("f".into(), FieldValue::Int(2))]);
     }
 }

@@ -64,7 +64,7 @@ pub(super) struct Docker {
 struct Followed {
     container: Arc<Container>,
     /// `None` when it is not selected.
-    tags: Option<Vec<(Name, String)>>,
+    tags: Option<Vec<(Name, Name)>>,
     place: Place,
     /// CPU time of the container and of the machine at the previous gather.
     before: Option<(u64, u64)>,
@@ -72,7 +72,7 @@ struct Followed {
 
 impl Followed {
     /// Takes over what the daemon knows about the container now.
-    fn update(&mut self, container: &Arc<Container>, tags: Option<Vec<(Name, String)>>) {
+    fn update(&mut self, container: &Arc<Container>, tags: Option<Vec<(Name, Name)>>) {
         self.tags = tags;
         if self.container.pid != container.pid {
             (self.place, self.before) = (Place::default(), None);

@@ -63,7 +63,7 @@ fn field_value(text: &str) -> FieldValue {
 /// A point in the same form.
 pub(super) fn line(point: &Point) -> Line {
     schema::check(point).unwrap();
-    let tags = point.tags.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+    let tags = point.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
     let fields = point.fields.iter().map(|(key, value)| {
         let value = match value {
             FieldValue::UInt(value) => FieldValue::Int(i64::try_from(*value).unwrap_or(i64::MAX)),

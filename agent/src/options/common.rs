@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use compact_str::format_compact;
+
 use super::filter::Filter;
 use crate::point::{Name, Point};
 
@@ -122,7 +124,7 @@ impl InputCommon {
 fn add_tags(point: &mut Point, tags: &BTreeMap<String, String>) {
     for (key, value) in tags {
         if point.tag_value(key).is_none() {
-            point.tags.push((Cow::Owned(key.clone()), value.clone()));
+            point.tags.push((key.as_str().into(), value.as_str().into()));
         }
     }
 }
@@ -196,7 +198,7 @@ impl Naming {
     pub fn apply(&self, measurement: &mut Name) {
         if !self.is_plain() {
             let name = self.name_override.as_deref().unwrap_or(measurement);
-            *measurement = Cow::Owned(format!("{}{name}{}", self.prefix, self.suffix));
+            *measurement = format_compact!("{}{name}{}", self.prefix, self.suffix);
         }
     }
 
@@ -239,7 +241,7 @@ mod tests {
             };
             let point = Point::new("m", Timestamp(0)).tag("a", "1").tag("b", "2").field("f", 1_i64);
             let tags = common.process(&global, point).unwrap().tags;
-            tags.into_iter().map(|(key, _)| key.into_owned()).collect::<Vec<_>>()
+            tags.into_iter().map(|(key, _)| key.into_string()).collect::<Vec<_>>()
         };
         assert_eq!(tags(false, false), ["a"]);
         assert_eq!(tags(true, false), ["a", "rack"]);
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn names_are_overridden_then_wrapped() {
         let naming = Naming { name_override: Some("x".into()), prefix: "p_".into(), suffix: "_s".into() };
-        let mut name = Name::Borrowed("cpu");
+        let mut name = Name::const_new("cpu");
         naming.apply(&mut name);
         assert_eq!(name, "p_x_s");
     }

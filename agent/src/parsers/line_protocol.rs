@@ -173,11 +173,11 @@ fn time_or(time: Option<i64>, precision: Precision, now: Timestamp) -> Timestamp
 }
 
 fn point(measurement: &str, tags: Tags<'_>, fields: Fields<'_>, time: Timestamp) -> Point {
-    let mut point = Point::new(measurement.to_owned(), time);
+    let mut point = Point::new(measurement, time);
     // The scanner has refused duplicates.
-    point.tags.extend(tags.map(|(key, value)| (key.into_owned().into(), value.into_owned())));
+    point.tags.extend(tags.map(|(key, value)| (key.into(), value.into())));
     for (key, value) in fields {
-        point.fields.push((key.into_owned().into(), value.into()));
+        point.fields.push((key.into(), value.into()));
     }
     point.keep_last_of_each_field();
     point

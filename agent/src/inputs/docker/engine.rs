@@ -33,7 +33,7 @@ pub(super) fn info(gathered: &mut Gathered, engine: &Engine, info: &Info) {
 }
 
 /// The status of the storage driver `devicemapper`, which docker had until version 24.
-fn device_mapper(gathered: &mut Gathered, tags: &[(Name, String)], status: &[Vec<String>]) {
+fn device_mapper(gathered: &mut Gathered, tags: &[(Name, Name)], status: &[Vec<String>]) {
     let bytes = Some(("unit", "bytes"));
     let mut data = point(gathered, "docker_data", tags, bytes, 3);
     let mut metadata = point(gathered, "docker_metadata", tags, bytes, 3);

@@ -100,19 +100,19 @@ pub(super) struct ContainerPoints<'a> {
 
 impl ContainerPoints<'_> {
     /// The tags of every point of a container, sorted by key.
-    pub(super) fn tags(&self, container: &Container) -> Vec<(Name, String)> {
+    pub(super) fn tags(&self, container: &Container) -> Vec<(Name, Name)> {
         let mut tags = Vec::with_capacity(7 + container.tags.len());
         set_engine(&mut tags, self.engine);
-        tags.push(("container_name".into(), container.name.clone()));
+        tags.push(("container_name".into(), container.name.as_str().into()));
         set_image(&mut tags, ("container_image", "container_version"), &container.image);
-        tags.push(("container_status".into(), container.status.clone()));
+        tags.push(("container_status".into(), container.status.as_str().into()));
         if self.options.source_tag {
-            tags.push(("source".into(), short(&container.id).to_owned()));
+            tags.push(("source".into(), short(&container.id).into()));
         }
         let own = tags.len();
         for (key, value) in &container.tags {
             if !RESERVED.contains(&key.as_str()) && !tags[..own].iter().any(|(name, _)| name == key) {
-                tags.push((key.clone().into(), value.clone()));
+                tags.push((key.as_str().into(), value.as_str().into()));
             }
         }
         tags.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -120,7 +120,7 @@ impl ContainerPoints<'_> {
     }
 
     /// `docker_container_status` and `docker_container_health`
-    pub(super) fn state(&self, gathered: &mut Gathered, tags: &[(Name, String)], container: &Container) {
+    pub(super) fn state(&self, gathered: &mut Gathered, tags: &[(Name, Name)], container: &Container) {
         let mut state = point(gathered, "docker_container_status", tags, None, 8);
         let fields = &mut state.fields;
         set(fields, "container_id", container.id.as_str());
@@ -146,7 +146,7 @@ impl ContainerPoints<'_> {
     }
 
     /// Everything about a container that does not run: Telegraf's zeros.
-    pub(super) fn stopped(&self, gathered: &mut Gathered, tags: &[(Name, String)], container: &Container) {
+    pub(super) fn stopped(&self, gathered: &mut Gathered, tags: &[(Name, Name)], container: &Container) {
         self.state(gathered, tags, container);
         let id = container.id.as_str();
         let mut memory = point(gathered, "docker_container_mem", tags, None, 5);
@@ -180,7 +180,7 @@ impl ContainerPoints<'_> {
     pub(super) fn figures(
         &self,
         gathered: &mut Gathered,
-        tags: &[(Name, String)],
+        tags: &[(Name, Name)],
         container: &Container,
         figures: &ContainerFigures,
         before: Option<(u64, u64)>,
@@ -201,7 +201,7 @@ impl ContainerPoints<'_> {
         }
     }
 
-    fn memory(&self, gathered: &mut Gathered, tags: &[(Name, String)], id: &str, memory: &Memory) {
+    fn memory(&self, gathered: &mut Gathered, tags: &[(Name, Name)], id: &str, memory: &Memory) {
         let mut point = point(gathered, "docker_container_mem", tags, None, MEMORY_KEYS.len() + 6);
         let fields = &mut point.fields;
         set(fields, "container_id", id);
@@ -240,7 +240,7 @@ impl ContainerPoints<'_> {
     fn cpu(
         &self,
         gathered: &mut Gathered,
-        tags: &[(Name, String)],
+        tags: &[(Name, Name)],
         id: &str,
         cpu: &Cpu,
         throttling: Option<Throttling>,
@@ -283,7 +283,7 @@ impl ContainerPoints<'_> {
         }
     }
 
-    fn network(&self, gathered: &mut Gathered, tags: &[(Name, String)], id: &str, networks: &[Network]) {
+    fn network(&self, gathered: &mut Gathered, tags: &[(Name, Name)], id: &str, networks: &[Network]) {
         let mut add = |name: &str, counts: &[u64; NET_FIELDS.len()]| {
             let mut point = point(gathered, "docker_container_net", tags, Some(("network", name)), 9);
             set(&mut point.fields, "container_id", id);
@@ -308,7 +308,7 @@ impl ContainerPoints<'_> {
         }
     }
 
-    fn blkio(&self, gathered: &mut Gathered, tags: &[(Name, String)], id: &str, devices: &[DeviceIo]) {
+    fn blkio(&self, gathered: &mut Gathered, tags: &[(Name, Name)], id: &str, devices: &[DeviceIo]) {
         let mut add = |name: &str, device: &DeviceIo| {
             let mut point = point(gathered, "docker_container_blkio", tags, Some(("device", name)), 13);
             set(&mut point.fields, "container_id", id);

@@ -20,19 +20,15 @@ fn image(reference: &str) -> (&str, &str) {
     }
 }
 
-pub(super) fn set_engine(tags: &mut Vec<(Name, String)>, engine: &Engine) {
-    tags.push(("engine_host".into(), engine.host.clone()));
-    tags.push(("server_version".into(), engine.server_version.clone()));
+pub(super) fn set_engine(tags: &mut Vec<(Name, Name)>, engine: &Engine) {
+    tags.push(("engine_host".into(), engine.host.as_str().into()));
+    tags.push(("server_version".into(), engine.server_version.as_str().into()));
 }
 
-pub(super) fn set_image(
-    tags: &mut Vec<(Name, String)>,
-    names: (&'static str, &'static str),
-    reference: &str,
-) {
+pub(super) fn set_image(tags: &mut Vec<(Name, Name)>, names: (&'static str, &'static str), reference: &str) {
     let (name, version) = image(reference);
-    tags.push((names.0.into(), truncated(name.to_owned())));
-    tags.push((names.1.into(), truncated(version.to_owned())));
+    tags.push((names.0.into(), truncated(name.to_owned()).into()));
+    tags.push((names.1.into(), truncated(version.to_owned()).into()));
 }
 
 pub(super) fn short(id: &str) -> &str {
@@ -43,7 +39,7 @@ pub(super) fn short(id: &str) -> &str {
 pub(super) fn point(
     gathered: &Gathered,
     measurement: &'static str,
-    tags: &[(Name, String)],
+    tags: &[(Name, Name)],
     part: Option<(&'static str, &str)>,
     n_fields: usize,
 ) -> Point {
@@ -51,7 +47,7 @@ pub(super) fn point(
     let mut all = Vec::with_capacity(tags.len() + 3);
     all.extend_from_slice(tags);
     if let Some((key, value)) = part {
-        all.push((key.into(), value.to_owned()));
+        all.push((key.into(), value.into()));
     }
     Point { tags: all, fields: Vec::with_capacity(n_fields), ..gathered.point(measurement) }
 }

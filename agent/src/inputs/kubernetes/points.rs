@@ -495,7 +495,7 @@ mod tests {
             points(&KubeletData { listing: Some(&listing), summary: None }, &figures).remove(0).tags
         };
         let read: BTreeSet<(String, String)> =
-            tags(&pod).into_iter().map(|(key, value)| (key.into_owned(), value)).collect();
+            tags(&pod).into_iter().map(|(key, value)| (key.into_string(), value.into_string())).collect();
         let expected = [
             ("node_name", "h"),
             ("namespace", "n"),

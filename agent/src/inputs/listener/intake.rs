@@ -1,5 +1,6 @@
 //! Text as it comes in, in pieces of any size: to whole lines, checked and counted, and into the queue.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -176,7 +177,8 @@ impl Inlet {
         outcome: &mut Outcome,
     ) -> Result<(), Refusal> {
         let n_bad = outcome.n_bad;
-        let text = String::from_utf8_lossy(bytes);
+        // Checking alone is faster than looking for what has to be replaced.
+        let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         let lines = outcome.check(&text, manner);
         self.count(|counts| &counts.malformed, outcome.n_bad - n_bad);
         if lines.is_empty() {
@@ -200,7 +202,7 @@ mod tests {
         let mut outcome = Outcome { n_lines: 10, ..Outcome::default() };
         let good = outcome.check(text, &manner);
         assert_eq!(outcome.n_bad, outcome.errors.len() as u64);
-        let good = good.iter().map(|line| line.point(text, Timestamp(0)).measurement.into_owned());
+        let good = good.iter().map(|line| line.point(text, Timestamp(0)).measurement.into_string());
         (good.collect(), outcome.errors.iter().map(|(line, _)| *line).collect())
     }
 

@@ -105,7 +105,7 @@ impl PodRules {
         Ok(Target { url, socket: None, shown: text, tags: self.tags(pod) })
     }
 
-    fn tags(&self, pod: &Pod) -> Vec<(Name, String)> {
+    fn tags(&self, pod: &Pod) -> Vec<(Name, Name)> {
         let annotations = pod.annotations.iter();
         let annotations =
             annotations.filter(|(key, _)| self.annotations.as_ref().is_some_and(|lists| lists.takes(key)));
@@ -113,10 +113,10 @@ impl PodRules {
         let labels = pod.labels.iter().filter(|(key, _)| self.labels.takes(key));
         // Telegraf's order: of one key the last one counts.
         let all = own.into_iter().chain(labels.map(|(key, value)| (key.as_str(), value)));
-        let mut tags: Vec<(Name, String)> = Vec::new();
+        let mut tags: Vec<(Name, Name)> = Vec::new();
         for (key, value) in annotations.map(|(key, value)| (key.as_str(), value)).chain(all) {
             tags.retain(|(known, _)| known != key);
-            tags.push((key.to_owned().into(), value.clone()));
+            tags.push((key.into(), value.as_str().into()));
         }
         tags
     }

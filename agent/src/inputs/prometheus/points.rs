@@ -26,7 +26,7 @@ pub(super) struct Page<'a> {
     pub(super) time: Timestamp,
     pub(super) ignores_timestamps: bool,
     /// Tags of the target; they win over labels.
-    pub(super) tags: &'a [(Name, String)],
+    pub(super) tags: &'a [(Name, Name)],
 }
 
 /// Makes points of the samples of one page.
@@ -207,7 +207,7 @@ impl<'a> Points<'a> {
         };
         // The parser has refused duplicates.
         let labels = sample.labels.iter().filter(is_tag);
-        point.tags.extend(labels.map(|(name, value)| (name.to_string().into(), value.to_string())));
+        point.tags.extend(labels.map(|(name, value)| (name.as_ref().into(), value.as_ref().into())));
         point.tags.extend(tags.iter().cloned());
         if let Some(unit) = sample.unit {
             point.set_tag("unit", unit);

@@ -187,9 +187,9 @@ struct Figures {
 impl Scraper {
     /// Scrapes a target; samples without a time of their own have `time`.
     pub(super) async fn scrape(&self, target: &Target, time: Timestamp) -> Scraped {
-        let mut tags: Vec<(Name, String)> = Vec::new();
+        let mut tags: Vec<(Name, Name)> = Vec::new();
         if !self.url_tag.is_empty() {
-            tags.push((self.url_tag.clone().into(), target.shown.clone()));
+            tags.push((self.url_tag.as_str().into(), target.shown.as_str().into()));
         }
         tags.retain(|(key, _)| !target.tags.iter().any(|(own, _)| own == key));
         tags.extend(target.tags.iter().cloned());
@@ -283,7 +283,7 @@ impl Scraper {
         &self,
         page: Vec<u8>,
         format: Format,
-        tags: &[(Name, String)],
+        tags: &[(Name, Name)],
         time: Timestamp,
         points: &mut Vec<Point>,
     ) -> Result<(), ScrapeError> {
@@ -330,7 +330,7 @@ fn said(response: &Response) -> String {
 }
 
 impl Figures {
-    fn point(&self, tags: Vec<(Name, String)>, time: Timestamp) -> Option<Point> {
+    fn point(&self, tags: Vec<(Name, Name)>, time: Timestamp) -> Option<Point> {
         let mut point = Point { tags, ..Point::new("prometheus_request", time) };
         if let Some(seconds) = self.response_time {
             point.set_field("response_time", seconds);

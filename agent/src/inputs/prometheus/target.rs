@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
+use compact_str::ToCompactString as _;
+
 use crate::point::Name;
 
 /// The path of a URL that has none.
@@ -20,7 +22,7 @@ pub(super) struct Target {
     /// The URL as it was configured, without a password: for the tag, and for messages.
     pub(super) shown: String,
     /// The tags `address` and those of a pod.
-    pub(super) tags: Vec<(Name, String)>,
+    pub(super) tags: Vec<(Name, Name)>,
 }
 
 impl Target {
@@ -59,7 +61,7 @@ impl Target {
     pub(super) fn at(&self, address: IpAddr) -> Option<Self> {
         let mut target = self.clone();
         target.url.set_ip_host(address).ok()?;
-        target.tags.push(("address".into(), address.to_string()));
+        target.tags.push(("address".into(), address.to_compact_string()));
         Some(target)
     }
 }
@@ -140,6 +142,6 @@ mod tests {
         let target = target.at("fd00::7".parse().unwrap()).unwrap();
         assert_eq!(target.url.as_str(), "http://[fd00::7]:9100/metrics");
         assert_eq!(target.shown, "http://exporter.svc:9100/metrics");
-        assert_eq!(target.tags, [("address".into(), "fd00::7".to_owned())]);
+        assert_eq!(target.tags, [("address".into(), "fd00::7".into())]);
     }
 }

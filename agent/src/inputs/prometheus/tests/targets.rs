@@ -116,7 +116,7 @@ async fn samples_have_the_targets_url_and_their_own_time() {
 async fn a_url_tag_wins_over_a_label_of_its_name() {
     let url = serve(|_| page()).await;
     let (points, _) = gather_last(Options { url_tag: "zone".into(), ..of(&[&url]) }).await;
-    assert_eq!(points[0].tags, [("zone".into(), url)]);
+    assert_eq!(points[0].tags, [("zone".into(), url.into())]);
 }
 
 #[tokio::test]

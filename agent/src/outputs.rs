@@ -100,7 +100,7 @@ impl Answer {
 
 /// A place that takes lines.
 #[async_trait::async_trait]
-pub trait Output: Send {
+pub trait Output: Send + Sync {
     /// Where it writes to, for the log: a path, or a URL without secrets.
     fn place(&self) -> String;
 
@@ -112,19 +112,24 @@ pub trait Output: Send {
 
     /// Prepares the other side, such as by creating a database. Called once, before the first write; a failure is logged,
     /// and retried when a write shows that it is needed.
-    async fn connect(&mut self) {}
+    async fn connect(&self) {}
 
     /// How its lines are encoded.
     fn encoding(&self) -> Encoding {
         Encoding::default()
     }
 
+    /// How many writes it takes at one time.
+    fn max_in_flight(&self) -> usize {
+        1
+    }
+
     /// Writes lines of line protocol, each with its newline, to a `Route`. May be called again with the same
     /// lines.
-    async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer;
+    async fn write(&self, route: &[Option<String>], lines: &[Bytes]) -> Answer;
 
     /// What each of its places reports about itself, or why it cannot be reached; for `doctor`. Nothing is written.
-    async fn check(&mut self) -> Vec<(String, Result<String, String>)> {
+    async fn check(&self) -> Vec<(String, Result<String, String>)> {
         vec![(self.place(), Ok("not tried".into()))]
     }
 }

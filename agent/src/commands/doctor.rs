@@ -217,7 +217,7 @@ async fn check(options: &OutputOptions) -> Vec<(String, Result<String, String>)>
         Err(error) => return vec![("the section".into(), Err(format!("NOT USABLE: {error}")))],
     };
     let mut answers = Vec::new();
-    for mut output in outputs {
+    for output in outputs {
         for (place, answer) in output.check().await {
             answers.push((place, answer.map_err(|error| format!("NOT REACHED: {error}"))));
         }

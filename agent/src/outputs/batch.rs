@@ -58,6 +58,20 @@ pub(super) struct Batch {
     pub(super) lines: Vec<Bytes>,
 }
 
+impl Batch {
+    /// The earliest and the latest time of its lines; `None` where one has no time of its own.
+    pub(super) fn times(&self) -> Option<(i64, i64)> {
+        let mut times = (i64::MAX, i64::MIN);
+        for line in &self.lines {
+            let line = line.strip_suffix(b"\n")?;
+            let time = line.get(memchr::memrchr(b' ', line)? + 1..)?;
+            let time: i64 = std::str::from_utf8(time).ok()?.parse().ok()?;
+            times = (times.0.min(time), times.1.max(time));
+        }
+        Some(times)
+    }
+}
+
 #[derive(Debug)]
 struct Line {
     text: Bytes,
@@ -106,9 +120,18 @@ impl Blocked {
     }
 
     fn has(&self, line: &Line) -> bool {
-        self.routes.contains(&line.route)
+        self.has_text(&line.route, &line.text)
+    }
+
+    /// Whether it has a line of a batch.
+    pub(super) fn has_any(&self, batch: &Batch) -> bool {
+        batch.lines.iter().any(|line| self.has_text(&batch.route, line))
+    }
+
+    fn has_text(&self, route: &Route, text: &Bytes) -> bool {
+        self.routes.contains(route)
             || (!self.measurements.is_empty()
-                && self.measurements.contains(&(Arc::clone(&line.route), measurement(&line.text))))
+                && self.measurements.contains(&(Arc::clone(route), measurement(text))))
     }
 }
 
@@ -130,7 +153,7 @@ pub(super) struct Buffer {
     lines: VecDeque<Line>,
     limit: usize,
     batch_size: usize,
-    /// Lines of the batch that is being written.
+    /// Lines of the batches that were handed out.
     in_flight: usize,
     dropped: u64,
 }
@@ -187,8 +210,8 @@ impl Buffer {
         Added { lines: ends.len(), bytes: start, ..added }
     }
 
-    /// Hands out the oldest lines that are not blocked: at most a batch, of one route. `None` when there are none. One batch at a
-    /// time: it counts until it is settled or put back.
+    /// Hands out the oldest lines that are not blocked: at most a batch, of one route. `None` when there are none. They
+    /// count until they are settled or put back.
     pub(super) fn take_batch(&mut self, blocked: &Blocked) -> Option<Batch> {
         let route = Arc::clone(&self.lines.iter().find(|line| !blocked.has(line))?.route);
         let lines: Vec<Bytes> = if self.encoding.route.is_empty() && blocked.is_empty() {
@@ -205,21 +228,21 @@ impl Buffer {
             });
             lines
         };
-        self.in_flight = lines.len();
+        self.in_flight += lines.len();
         Some(Batch { route, lines })
     }
 
-    /// The batch that was handed out is done with.
-    pub(super) fn settle(&mut self) {
-        self.in_flight = 0;
+    /// So many lines that were handed out are done with.
+    pub(super) fn settle(&mut self, n: usize) {
+        self.in_flight -= n;
     }
 
-    /// Puts lines of the batch that was handed out back at the front, in order; the others are done with.
+    /// Puts lines that were handed out back at the front, in order.
     pub(super) fn put_back(&mut self, batch: Batch) {
+        self.in_flight -= batch.lines.len();
         for text in batch.lines.into_iter().rev() {
             self.lines.push_front(Line { text, route: Arc::clone(&batch.route) });
         }
-        self.in_flight = 0;
         self.keep_to_limit();
     }
 
@@ -238,7 +261,7 @@ impl Buffer {
         n_open >= self.batch_size
     }
 
-    /// How many lines there are, with those of the batch that is being written.
+    /// How many lines there are, with those that were handed out.
     pub(super) fn held(&self) -> usize {
         self.lines.len() + self.in_flight
     }
@@ -305,7 +328,7 @@ mod tests {
         buffer.put_back(batch);
         assert_eq!((buffer.held(), buffer.dropped()), (4, 4));
         assert_eq!(times(&take(&mut buffer)), [2, 3]);
-        buffer.settle();
+        buffer.settle(2);
         assert_eq!(times(&take(&mut buffer)), [6, 7]);
         buffer.extend(points(8..18));
         assert_eq!((buffer.held(), buffer.len(), buffer.dropped()), (4, 2, 12));
@@ -383,7 +406,7 @@ mod tests {
         blocked.block_measurements(&route, &[Bytes::from("bad,t=x f=1i 1\n")]);
         assert!(!blocked.is_empty() && buffer.has_batch(&blocked));
         assert_eq!(times(&buffer.take_batch(&blocked).unwrap()), [1, 3, 5]);
-        buffer.settle();
+        buffer.settle(3);
         assert!(!buffer.has_batch(&blocked), "one is left that is not blocked");
         assert!(blocked.open(&route) && blocked.is_empty() && !blocked.open(&route));
         assert_eq!(times(&take(&mut buffer)), [0, 2, 4]);

@@ -49,7 +49,7 @@ pub(super) enum Scope {
 /// Where the answers say nothing of lines, a server that rejects everything may have another reason: then nothing is dropped,
 /// unless it `is_trusted`, because it has just stored other lines.
 pub(super) async fn deliver(
-    output: &mut dyn Output,
+    output: &dyn Output,
     counts: &OutputCounts,
     Batch { route, lines }: Batch,
     is_trusted: bool,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::bufread::ZlibEncoder;
 use serde::Deserialize;
+use tokio::sync::Mutex;
 
 use super::{Answer, Output, OutputPlugin, gzip};
 use crate::line_protocol::Format;
@@ -114,7 +115,7 @@ pub(crate) struct File {
     appender: Appender,
     format: Format,
     /// Opened at the first write, and again after a failed one and after a reload.
-    file: Option<RotatingFile>,
+    file: Mutex<Option<RotatingFile>>,
 }
 
 /// Where lines go, and in which form.
@@ -169,7 +170,10 @@ impl File {
         let files = if options.files.is_empty() { Options::default().files } else { options.files };
         let path = |name: String| (name != "stdout").then(|| PathBuf::from(name));
         let appender = |name| Appender { path: path(name), rotation, packing };
-        Ok(files.into_iter().map(|name| Self { appender: appender(name), format, file: None }).collect())
+        Ok(files
+            .into_iter()
+            .map(|name| Self { appender: appender(name), format, file: Mutex::default() })
+            .collect())
     }
 }
 
@@ -190,8 +194,9 @@ impl Output for File {
         Encoding { format: self.format, ..Encoding::default() }
     }
 
-    async fn write(&mut self, _route: &[Option<String>], lines: &[Bytes]) -> Answer {
-        let (appender, mut file, lines) = (self.appender.clone(), self.file.take(), lines.to_vec());
+    async fn write(&self, _route: &[Option<String>], lines: &[Bytes]) -> Answer {
+        let mut open = self.file.lock().await;
+        let (appender, mut file, lines) = (self.appender.clone(), open.take(), lines.to_vec());
         let mut write = off_thread::spawn(move || {
             let result = appender.append(&mut file, &lines);
             (file, result)
@@ -210,7 +215,7 @@ impl Output for File {
         };
         match result {
             Ok(()) => {
-                self.file = file;
+                *open = file;
                 Answer::STORED
             }
             Err(error) => Answer::retry(format!("cannot write to {}: {error}", self.place())),
@@ -252,7 +257,7 @@ mod tests {
     async fn a_file_that_cannot_be_written_is_named_and_retried() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("not/there");
-        let mut output = outputs(std::slice::from_ref(&path)).remove(0);
+        let output = outputs(std::slice::from_ref(&path)).remove(0);
         let Answer::Retry { reason, .. } = output.write(&[], &lines(&["x"])).await else { panic!() };
         assert!(reason.contains("not/there"), "{reason}");
         fs::create_dir(directory.path().join("not")).unwrap();
@@ -280,7 +285,7 @@ mod tests {
             compression_level,
             ..Options::default()
         };
-        let mut output = File::each(options).unwrap().remove(0);
+        let output = File::each(options).unwrap().remove(0);
         for line in ["x", "y"] {
             assert_eq!(output.write(&[], &lines(&[line])).await, Answer::STORED);
         }
@@ -305,7 +310,7 @@ mod tests {
             rotation_max_archives: -1,
             ..Options::default()
         };
-        let mut output = File::each(options).unwrap().remove(0);
+        let output = File::each(options).unwrap().remove(0);
         for i in 0..9 {
             assert_eq!(output.write(&[], &lines(&[&i.to_string()])).await, Answer::STORED);
         }
@@ -334,7 +339,7 @@ mod tests {
         let [fifo, log] = ["fifo", "log"].map(|name| directory.path().join(name));
         let _log = crate::service::logging::to_file(&log);
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        let mut output = outputs(std::slice::from_ref(&fifo)).remove(0);
+        let output = outputs(std::slice::from_ref(&fifo)).remove(0);
         let batch = lines(&["x"]);
         let mut write = output.write(&[], &batch);
         assert!(tokio::time::timeout(Duration::ZERO, &mut write).await.is_err(), "this thread goes on");

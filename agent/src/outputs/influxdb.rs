@@ -298,7 +298,7 @@ impl Output for Influxdb {
         format!("{urls} {database} {retention_policy} {database_tag} {retention_policy_tag}")
     }
 
-    async fn connect(&mut self) {
+    async fn connect(&self) {
         if self.options.skip_database_creation {
             return;
         }
@@ -313,7 +313,11 @@ impl Output for Influxdb {
         }
     }
 
-    async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
+    fn max_in_flight(&self) -> usize {
+        servers::MAX_IN_FLIGHT
+    }
+
+    async fn write(&self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
         let target = Target::new(&self.options, route);
         let body = servers::body(lines, self.options.content_encoding == "gzip");
         let mut round = self.peers.round();
@@ -329,7 +333,7 @@ impl Output for Influxdb {
         round.failed()
     }
 
-    async fn check(&mut self) -> Vec<(String, Result<String, String>)> {
+    async fn check(&self) -> Vec<(String, Result<String, String>)> {
         let mut answers = Vec::new();
         for peer in self.peers.iter() {
             let answer = match peer {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{HeaderValue, USER_AGENT};
 use serde::Deserialize;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::answer::{Api, Meaning};
@@ -91,7 +92,7 @@ impl Default for Options {
 pub struct InfluxdbV2 {
     options: Options,
     servers: Servers<Server>,
-    rate_limit: RateLimit,
+    rate_limit: Mutex<RateLimit>,
 }
 
 impl InfluxdbV2 {
@@ -126,7 +127,7 @@ impl InfluxdbV2 {
             keeps_query: true,
         };
         let servers = Servers::new(reach.servers(&options.urls)?);
-        let rate_limit = RateLimit::new(options.rate_limit, options.rate_limit_period);
+        let rate_limit = RateLimit::new(options.rate_limit, options.rate_limit_period).into();
         Ok(Self { options, servers, rate_limit })
     }
 }
@@ -180,13 +181,19 @@ impl Output for InfluxdbV2 {
         }
     }
 
-    async fn write(&mut self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
+    fn max_in_flight(&self) -> usize {
+        servers::MAX_IN_FLIGHT
+    }
+
+    async fn write(&self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
         let bytes = lines.iter().map(|line| line.len() as u64).sum();
-        if lines.len() > 1 && self.rate_limit.exceeds(bytes) {
+        let mut rate_limit = self.rate_limit.lock().await;
+        if lines.len() > 1 && rate_limit.exceeds(bytes) {
             // A smaller part fits; a single line has a period of its own.
             return Answer::Rejected { reason: "more than `rate_limit` allows".into(), blame: Blame::Some };
         }
-        self.rate_limit.wait_for(bytes).await;
+        rate_limit.wait_for(bytes).await;
+        drop(rate_limit);
         let bucket = route.first().and_then(Option::as_ref).unwrap_or(&self.options.bucket);
         let organization = &self.options.organization;
         let body = servers::body(lines, self.options.content_encoding == "gzip");
@@ -214,7 +221,7 @@ impl Output for InfluxdbV2 {
         round.failed()
     }
 
-    async fn check(&mut self) -> Vec<(String, Result<String, String>)> {
+    async fn check(&self) -> Vec<(String, Result<String, String>)> {
         let mut answers = Vec::new();
         for server in self.servers.iter() {
             let answer = server.ping().await.map(|version| format!("answers ({version})"));

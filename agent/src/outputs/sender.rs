@@ -1,14 +1,16 @@
 //! One output with its buffer: takes points, keeps what cannot be written, and retries with backoff.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::Output;
-use super::batch::{Batch, Blocked, Buffer};
+use super::batch::{Batch, Blocked, Buffer, Route};
 use super::delivery::{Delivery, Failure, Scope, deliver};
 use crate::clock;
 use crate::options::common::OutputCommon;
@@ -41,7 +43,7 @@ pub enum Message {
 
 /// What a sender does next.
 enum Due {
-    /// Write one batch: the buffer has a whole one.
+    /// Write whole batches: the buffer has one.
     Batch,
     /// Write everything: it is time, a backoff is over, or a flush is requested.
     Flush,
@@ -49,10 +51,66 @@ enum Due {
     Wait(Instant),
 }
 
+/// How much a flush writes.
+#[derive(Clone, Copy, Default)]
+enum Extent {
+    /// Whole batches, as long as there are any.
+    Batches,
+    /// What there is at the start.
+    #[default]
+    All,
+}
+
+/// A flush under way. Batches are numbered in the order in which they were begun.
+#[derive(Default)]
+struct Course {
+    extent: Extent,
+    /// Lines that are still to be written, of [`Extent::All`].
+    left: usize,
+    /// The output failed: nothing more is begun.
+    is_over: bool,
+    n: usize,
+    /// Those that are being written, with their times.
+    under_way: BTreeMap<usize, Option<(i64, i64)>>,
+    /// The next one, which waits for those.
+    ready: Option<Batch>,
+    unfinished: BTreeMap<usize, Batch>,
+    /// Routes of which something was stored.
+    trusted: BTreeSet<Route>,
+    failure: Option<Failure>,
+}
+
+/// A batch that was written, or not.
+struct Written {
+    n: usize,
+    n_lines: usize,
+    route: Route,
+    delivery: Delivery,
+    output: Arc<dyn Output>,
+}
+
+async fn write(
+    n: usize,
+    batch: Batch,
+    output: Arc<dyn Output>,
+    is_trusted: bool,
+    counts: Arc<OutputCounts>,
+) -> Written {
+    let (route, n_lines, start) = (Arc::clone(&batch.route), batch.lines.len(), Instant::now());
+    let delivery = deliver(&*output, &counts, batch, is_trusted).await;
+    counts.add(&counts.writes, 1);
+    counts.add(&counts.write_time_ns, u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    Written { n, n_lines, route, delivery, output }
+}
+
+/// Whether no time of one batch lies within another's. Without times nobody can say.
+fn are_apart(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> bool {
+    a.zip(b).is_some_and(|(a, b)| a.1 < b.0 || b.1 < a.0)
+}
+
 /// One output with its buffer: takes points, and delivers them as the other side allows.
 pub struct Sender {
-    /// `None` while it works.
-    output: Option<Box<dyn Output>>,
+    output: Arc<dyn Output>,
     place: String,
     common: OutputCommon,
     buffer: Buffer,
@@ -85,7 +143,7 @@ impl Sender {
         counts.set(&counts.limit, common.metric_buffer_limit as u64);
         Self {
             place: output.place(),
-            output: Some(output),
+            output: Arc::from(output),
             common,
             buffer,
             counts,
@@ -111,7 +169,7 @@ impl Sender {
             if std::mem::take(&mut self.is_new) {
                 self.connect(&mut messages).await;
             }
-            let max_batches = match self.due(flush_at) {
+            let extent = match self.due(flush_at) {
                 Due::Wait(until) => {
                     tokio::select! {
                         received = messages.recv() => match received {
@@ -122,20 +180,20 @@ impl Sender {
                     }
                     continue;
                 }
-                Due::Batch => 1,
+                Due::Batch => Extent::Batches,
                 Due::Flush => {
                     flush_at = Instant::now() + self.flush_period();
                     self.is_flush_requested = false;
                     self.blocked = Blocked::default();
-                    usize::MAX
+                    Extent::All
                 }
             };
             self.retry_at = None;
-            self.flush(max_batches, &mut messages).await;
+            self.flush(extent, &mut messages).await;
             self.report_dropped();
         }
         self.blocked = Blocked::default();
-        self.flush(usize::MAX, &mut messages).await;
+        self.flush(Extent::All, &mut messages).await;
         self.report_dropped();
         self.buffer.len()
     }
@@ -165,8 +223,8 @@ impl Sender {
                 self.counts.set(&self.counts.limit, self.common.metric_buffer_limit as u64);
                 self.buffer.reencode(output.encoding());
                 self.blocked = Blocked::default();
-                // Where a write is under way, that one ends with the output before.
-                (self.place, self.output) = (output.place(), Some(output));
+                // A write that is under way ends with the output before.
+                (self.place, self.output) = (output.place(), Arc::from(output));
                 // What failed with the old options may work with the new ones.
                 (self.is_new, self.failures, self.retry_at, self.logged) = (true, 0, None, None);
                 self.publish();
@@ -174,33 +232,21 @@ impl Sender {
         }
     }
 
-    /// Receives messages while the output works, so that a slow one never delays a gather. With `until_end` the work is given up
-    /// when there will be no more messages.
-    async fn attend<T>(
-        &mut self,
-        messages: &mut Receiver<Message>,
-        until_end: bool,
-        work: impl Future<Output = T>,
-    ) -> Option<T> {
-        tokio::pin!(work);
-        let mut is_open = true;
+    /// Receives messages while the output connects, so that a slow one never delays a gather. It is given up when there will be
+    /// no more of them: a write does what it does, where it is needed.
+    async fn connect(&mut self, messages: &mut Receiver<Message>) {
+        let output = Arc::clone(&self.output);
+        let connected = output.connect();
+        tokio::pin!(connected);
         loop {
             tokio::select! {
-                done = &mut work => return Some(done),
-                received = messages.recv(), if is_open => match received {
+                () = &mut connected => return,
+                received = messages.recv() => match received {
                     Some(message) => self.handle(message),
-                    None if until_end => return None,
-                    None => is_open = false,
+                    None => return,
                 },
             }
         }
-    }
-
-    async fn connect(&mut self, messages: &mut Receiver<Message>) {
-        let Some(mut output) = self.output.take() else { return };
-        // A write does what this does, where it is needed.
-        self.attend(messages, true, output.connect()).await;
-        self.output.get_or_insert(output);
     }
 
     fn flush_period(&self) -> Duration {
@@ -224,73 +270,110 @@ impl Sender {
         self.publish();
     }
 
-    /// Writes up to `max_batches` batches, oldest first, of what is in the buffer at the start. Stops at the first failure of the
-    /// whole output; one that only affects a route or a measurement blocks that one until the next flush.
-    async fn flush(&mut self, max_batches: usize, messages: &mut Receiver<Message>) {
-        let mut left = self.buffer.len();
-        let (mut trusted, mut failure) = (BTreeSet::new(), None);
-        for _ in 0..max_batches {
-            if left == 0 {
-                break;
+    /// Writes what is in the buffer at the start, or whole batches as long as there are any, oldest first. Stops at the first
+    /// failure of the whole output; one that only affects a route or a measurement blocks that one until the next flush.
+    async fn flush(&mut self, extent: Extent, messages: &mut Receiver<Message>) {
+        let mut course = Course { extent, left: self.buffer.len(), ..Course::default() };
+        let mut writes = JoinSet::new();
+        let mut is_open = true;
+        loop {
+            while let Some((n, batch)) = self.next(&mut course) {
+                let is_trusted = course.trusted.contains(&batch.route);
+                let (output, counts) = (Arc::clone(&self.output), Arc::clone(&self.counts));
+                writes.spawn(write(n, batch, output, is_trusted, counts).in_current_span());
             }
-            let Some(batch) = self.buffer.take_batch(&self.blocked) else { break };
-            left = left.saturating_sub(batch.lines.len());
-            let route = Arc::clone(&batch.route);
-            let Some((delivery, is_current)) = self.write(batch, trusted.contains(&route), messages).await
-            else {
-                return;
-            };
-            match delivery {
-                Delivery::Done { stored } => {
-                    self.buffer.settle();
-                    self.wrote(stored);
-                    // It takes lines of this route: what it minds about others are the lines, and they are tried again.
-                    if stored > 0 && trusted.insert(Arc::clone(&route)) && self.blocked.open(&route) {
-                        left = self.buffer.len();
-                    }
-                }
-                Delivery::Unfinished { rest, failure: failed } => {
-                    // What failed for the output before says nothing of the one that replaced it meanwhile.
-                    if is_current {
-                        match failed.scope {
-                            Scope::Output => left = 0,
-                            Scope::Route => self.blocked.block_route(&route),
-                            Scope::Measurements => self.blocked.block_measurements(&route, &rest),
-                        }
-                        // A failure of the whole output is reported rather than one of a part.
-                        if failure.as_ref().is_none_or(|other: &Failure| other.scope > failed.scope) {
-                            failure = Some(failed);
-                        }
-                    }
-                    self.buffer.put_back(Batch { route, lines: rest });
-                }
+            // Messages are received meanwhile, so that a slow output never delays a gather.
+            tokio::select! {
+                written = writes.join_next() => match written {
+                    Some(Ok(written)) => self.settle(&mut course, written),
+                    Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    // None is under way, or the runtime ends.
+                    Some(Err(_)) | None => break,
+                },
+                received = messages.recv(), if is_open => match received {
+                    Some(message) => self.handle(message),
+                    None => is_open = false,
+                },
             }
             self.publish();
         }
-        match failure {
+        self.put_back(&mut course);
+        self.publish();
+        match course.failure {
             Some(failure) => self.failed(failure),
-            None if !trusted.is_empty() && self.blocked.is_empty() => self.succeeded(),
+            None if !course.trusted.is_empty() && self.blocked.is_empty() => self.succeeded(),
             None => {}
         }
     }
 
-    /// Writes one batch. The output may be another one afterwards, which the flag says.
-    async fn write(
-        &mut self,
-        batch: Batch,
-        is_trusted: bool,
-        messages: &mut Receiver<Message>,
-    ) -> Option<(Delivery, bool)> {
-        let mut output = self.output.take()?;
-        let (counts, start) = (Arc::clone(&self.counts), Instant::now());
-        let work = deliver(&mut *output, &counts, batch, is_trusted);
-        let delivery = self.attend(messages, false, work).await?;
-        let is_current = self.output.is_none();
-        self.output.get_or_insert(output);
-        counts.add(&counts.writes, 1);
-        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        counts.add(&counts.write_time_ns, took);
-        Some((delivery, is_current))
+    /// The next batch that can be written now, beside those that are.
+    fn next(&mut self, course: &mut Course) -> Option<(usize, Batch)> {
+        if course.under_way.len() >= self.output.max_in_flight() {
+            return None;
+        }
+        let is_more = match course.extent {
+            Extent::Batches => !course.is_over && self.buffer.has_batch(&self.blocked),
+            Extent::All => course.left > 0,
+        };
+        if course.ready.is_none() && is_more {
+            course.ready = self.buffer.take_batch(&self.blocked);
+            let n = course.ready.as_ref().map_or(course.left, |batch| batch.lines.len());
+            course.left = course.left.saturating_sub(n);
+        }
+        let batch = course.ready.take()?;
+        let times = batch.times();
+        // Of two points of one series and time the later one counts: where there can be any, their order is kept.
+        if course.under_way.values().all(|other| are_apart(times, *other)) {
+            course.n += 1;
+            course.under_way.insert(course.n, times);
+            return Some((course.n, batch));
+        }
+        course.ready = Some(batch);
+        None
+    }
+
+    fn settle(&mut self, course: &mut Course, written: Written) {
+        let Written { n, n_lines, route, delivery, output } = written;
+        course.under_way.remove(&n);
+        match delivery {
+            Delivery::Done { stored } => {
+                self.buffer.settle(n_lines);
+                self.wrote(stored);
+                // It takes lines of this route: what it minds about others are the lines, and they are tried again.
+                if stored > 0 && course.trusted.insert(Arc::clone(&route)) && self.blocked.open(&route) {
+                    self.put_back(course);
+                    course.left = self.buffer.len();
+                }
+            }
+            Delivery::Unfinished { rest, failure } => {
+                self.buffer.settle(n_lines - rest.len());
+                // What failed for the output before says nothing of the one that replaced it meanwhile.
+                if Arc::ptr_eq(&output, &self.output) {
+                    match failure.scope {
+                        Scope::Output => (course.left, course.is_over) = (0, true),
+                        Scope::Route => self.blocked.block_route(&route),
+                        Scope::Measurements => self.blocked.block_measurements(&route, &rest),
+                    }
+                    let must_wait = |batch: &mut Batch| course.is_over || self.blocked.has_any(batch);
+                    if let Some(batch) = course.ready.take_if(must_wait) {
+                        course.n += 1;
+                        course.unfinished.insert(course.n, batch);
+                    }
+                    // A failure of the whole output is reported rather than one of a part.
+                    if course.failure.as_ref().is_none_or(|other| other.scope > failure.scope) {
+                        course.failure = Some(failure);
+                    }
+                }
+                course.unfinished.insert(n, Batch { route, lines: rest });
+            }
+        }
+    }
+
+    /// Puts back what was not written, the latest first, so that the oldest is in front.
+    fn put_back(&mut self, course: &mut Course) {
+        while let Some((_, batch)) = course.unfinished.pop_last() {
+            self.buffer.put_back(batch);
+        }
     }
 
     /// Says that it works, once.

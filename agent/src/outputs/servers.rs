@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -216,19 +217,22 @@ pub(super) fn body(lines: &[Bytes], is_gzip: bool) -> Bytes {
     if is_gzip { gzip(&text, Compression::fast()).into() } else { text.into() }
 }
 
+/// Writes at one time: the next batch is on its way while the server works on one.
+pub(super) const MAX_IN_FLIGHT: usize = 2;
+
 /// Servers that hold the same data; it is enough when one of them responds.
 ///
 /// The first one is picked at random, so that a fleet spreads its load. From then on it is the one that took the last lines,
 /// so that lines that are sent twice overwrite themselves. Telegraf shuffles the servers for each write.
 pub(super) struct Servers<S> {
     list: Vec<S>,
-    first: usize,
+    first: AtomicUsize,
 }
 
 impl<S> Servers<S> {
     pub(super) fn new(list: Vec<S>) -> Self {
         let first = if list.is_empty() { 0 } else { fastrand::usize(..list.len()) };
-        Self { list, first }
+        Self { list, first: first.into() }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
@@ -236,35 +240,38 @@ impl<S> Servers<S> {
     }
 
     /// Goes through the servers once, the preferred one first.
-    pub(super) fn round(&mut self) -> Round<'_, S> {
-        Round { servers: self, tried: 0, reasons: Vec::new(), after: None, route_only: true }
+    pub(super) fn round(&self) -> Round<'_, S> {
+        let first = self.first.load(Ordering::Relaxed);
+        Round { servers: self, first, tried: 0, reasons: Vec::new(), after: None, route_only: true }
     }
 }
 
 /// One write: the servers are tried one after the other, until one has an answer other than [`Answer::Retry`].
 pub(super) struct Round<'a, S> {
-    servers: &'a mut Servers<S>,
+    servers: &'a Servers<S>,
+    first: usize,
     tried: usize,
     reasons: Vec<String>,
     after: Option<Duration>,
     route_only: bool,
 }
 
-impl<S> Round<'_, S> {
+impl<'a, S> Round<'a, S> {
     /// The server to try now.
-    pub(super) fn next(&mut self) -> Option<&mut S> {
+    pub(super) fn next(&mut self) -> Option<&'a S> {
         let n = self.servers.list.len();
         if self.tried == n {
             return None;
         }
         self.tried += 1;
-        self.servers.list.get_mut((self.servers.first + self.tried - 1) % n)
+        self.servers.list.get((self.first + self.tried - 1) % n)
     }
 
     /// Takes the answer of the server that was tried. `Some` when it is final; that server is the preferred one from now on.
     pub(super) fn settle(&mut self, answer: Answer) -> Option<Answer> {
         let Answer::Retry { reason, after, route_only } = answer else {
-            self.servers.first = (self.servers.first + self.tried - 1) % self.servers.list.len();
+            let first = (self.first + self.tried - 1) % self.servers.list.len();
+            self.servers.first.store(first, Ordering::Relaxed);
             return Some(answer);
         };
         self.reasons.push(reason);
@@ -537,7 +544,7 @@ mod tests {
 
     #[test]
     fn the_next_server_is_tried_when_one_fails_and_stays_the_first() {
-        let mut servers = Servers { list: vec!["a", "b", "c"], first: 1 };
+        let mut servers = Servers { list: vec!["a", "b", "c"], first: 1.into() };
         let only_a = |server: &str| if server == "a" { Answer::STORED } else { Answer::retry(server) };
         assert_eq!(write(&mut servers, only_a), (Answer::STORED, vec!["b", "c", "a"]));
         assert_eq!(write(&mut servers, only_a), (Answer::STORED, vec!["a"]));
@@ -554,7 +561,7 @@ mod tests {
     #[test]
     fn any_server_can_be_the_first() {
         let firsts: std::collections::BTreeSet<usize> =
-            (0..1_000).map(|_| Servers::new(vec!["a", "b", "c"]).first).collect();
+            (0..1_000).map(|_| Servers::new(vec!["a", "b", "c"]).first.into_inner()).collect();
         assert_eq!(firsts.len(), 3);
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::Url;
 use tokio::net::UdpSocket;
+use tokio::sync::Mutex;
 
 use super::Answer;
 use super::servers::{LocalAddress, no_url};
@@ -28,7 +29,7 @@ pub(super) struct Udp {
     family: Option<Family>,
     local: LocalAddress,
     /// Opened at the first write, and again after a failed one, so that the name is resolved again.
-    socket: Option<UdpSocket>,
+    socket: Mutex<Option<UdpSocket>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ impl Udp {
             port,
             family,
             local,
-            socket: None,
+            socket: Mutex::default(),
         })
     }
 
@@ -76,23 +77,24 @@ impl Udp {
     }
 
     /// Sends each line in a packet of its own.
-    pub(super) async fn write(&mut self, lines: &[Bytes]) -> Answer {
-        match self.send(lines).await {
+    pub(super) async fn write(&self, lines: &[Bytes]) -> Answer {
+        let mut socket = self.socket.lock().await;
+        match self.send(&mut socket, lines).await {
             Ok(()) => Answer::STORED,
             Err(error) => {
-                self.socket = None;
+                *socket = None;
                 Answer::retry(format!("{}: {error}", self.shown))
             }
         }
     }
 
-    async fn send(&mut self, lines: &[Bytes]) -> io::Result<()> {
-        let socket = match &self.socket {
+    async fn send(&self, socket: &mut Option<UdpSocket>, lines: &[Bytes]) -> io::Result<()> {
+        let socket = match socket {
             Some(socket) => socket,
-            None => {
+            none => {
                 let opened = tokio::time::timeout(OPEN_LIMIT, self.open()).await;
                 let socket = opened.map_err(|_| io::Error::other("its name is not looked up in time"))??;
-                self.socket.insert(socket)
+                none.insert(socket)
             }
         };
         for line in lines {
@@ -156,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_of_the_other_family_is_not_used() {
-        let mut udp = Udp::new("udp6://127.0.0.1:9", LocalAddress::Any).unwrap();
+        let udp = Udp::new("udp6://127.0.0.1:9", LocalAddress::Any).unwrap();
         let Answer::Retry { reason, .. } = udp.write(&[Bytes::from("m f=1i\n")]).await else { panic!() };
         assert!(reason.starts_with("udp6://127.0.0.1:9: 127.0.0.1 has no address"), "{reason}");
     }

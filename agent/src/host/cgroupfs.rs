@@ -21,7 +21,7 @@ const V1_NO_LIMIT: u64 = 0x7fff_ffff_ffff_f000;
 /// A cgroup's figures are forgotten when they were not used for this long.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// All memory figures of an idle cgroup are read this often.
-const IDLE_PERIOD: Duration = Duration::from_secs(60);
+pub(crate) const IDLE_PERIOD: Duration = Duration::from_secs(60);
 
 /// The cgroups of this machine as cgroupfs shows them.
 #[derive(Debug)]
@@ -142,7 +142,8 @@ impl Cgroupfs {
                 }
             }
         }
-        let memory = self.read_memory(&mut state, path).map(Arc::new);
+        let all = Besides { peak: true, oom_kills: true };
+        let memory = self.read_memory(&mut state, path, all).map(Arc::new);
         let known = KnownMemory { memory: memory.clone(), time, read: now, is_used: true };
         put(&mut state.memory, path, known);
         memory
@@ -156,10 +157,23 @@ impl Cgroupfs {
         state.files(&self.hierarchies, self.memory, path)?.number(file)
     }
 
-    /// Memory of a cgroup that no other input needs, read now.
+    /// Memory of a cgroup that no other input needs, read now: without its peak.
     #[must_use]
-    pub fn memory_now(&self, path: &str) -> Option<Memory> {
-        self.read_memory(&mut self.state(), path)
+    pub fn memory_now(&self, path: &str, with_oom_kills: bool) -> Option<Memory> {
+        self.read_memory(&mut self.state(), path, Besides { peak: false, oom_kills: with_oom_kills })
+    }
+
+    /// How much memory a cgroup uses, in bytes.
+    #[must_use]
+    pub fn memory_usage(&self, path: &str) -> Option<u64> {
+        self.read_memory_usage(&mut self.state(), path)
+    }
+
+    /// How many of a cgroup's processes were OOM-killed.
+    #[must_use]
+    pub fn oom_kills(&self, path: &str) -> Option<u64> {
+        let mut state = self.state();
+        state.files(&self.hierarchies, self.memory, path)?.oom_kills(self.memory != HierarchyId::UNIFIED)
     }
 
     /// Memory in use by a cgroup, read now; limits and their consequences, two thirds of the cost, are left out.
@@ -189,17 +203,17 @@ impl Cgroupfs {
         self.read_blkio(&mut self.state(), path)
     }
 
-    fn read_memory(&self, state: &mut State, path: &str) -> Option<Memory> {
+    fn read_memory(&self, state: &mut State, path: &str, besides: Besides) -> Option<Memory> {
         let mut files = state.files(&self.hierarchies, self.memory, path)?;
         if self.memory == HierarchyId::UNIFIED {
             // The root has no `memory.current`: its figures are those of the machine, which `mem` has.
             return Some(Memory {
                 is_v1: false,
                 usage: files.number("memory.current")?,
-                max_usage: files.number("memory.peak"),
+                max_usage: besides.peak.then(|| files.number("memory.peak")).flatten(),
                 limit: files.number("memory.max"),
                 fail_count: None,
-                oom_kills: files.value("memory.events", "oom_kill"),
+                oom_kills: besides.oom_kills.then(|| files.oom_kills(false)).flatten(),
                 stat: files.text("memory.stat")?.to_owned(),
             });
         }
@@ -213,8 +227,8 @@ impl Cgroupfs {
             usage,
             limit: limited("memory.limit_in_bytes").filter(|limit| *limit < V1_NO_LIMIT),
             fail_count: limited("memory.failcnt"),
-            max_usage: files.number("memory.max_usage_in_bytes"),
-            oom_kills: files.value("memory.oom_control", "oom_kill"),
+            max_usage: besides.peak.then(|| files.number("memory.max_usage_in_bytes")).flatten(),
+            oom_kills: besides.oom_kills.then(|| files.oom_kills(true)).flatten(),
             stat,
         })
     }
@@ -389,6 +403,17 @@ impl<'a> Files<'a> {
     fn value(&mut self, file: &str, key: &str) -> Option<u64> {
         value(self.text(file)?, key)
     }
+
+    fn oom_kills(&mut self, is_v1: bool) -> Option<u64> {
+        self.value(if is_v1 { "memory.oom_control" } else { "memory.events" }, "oom_kill")
+    }
+}
+
+/// What is read of a cgroup's memory besides what it has now.
+#[derive(Clone, Copy)]
+struct Besides {
+    peak: bool,
+    oom_kills: bool,
 }
 
 /// Parses any text as each file of a cgroup, as a fuzzer does.

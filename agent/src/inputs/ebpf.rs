@@ -353,11 +353,13 @@ impl Ebpf {
             naming: &naming,
             accounts,
             time: gathered.time,
+            now,
             counts_cpu: report.is_on(Probe::Cpu),
+            counts_oom: report.is_group_on(Group::Oom),
             has_other_readers: has_sources,
         };
-        let readings = reader.read();
-        accounts.enter(&readings, report.is_group_on(Group::Oom));
+        let mut readings = reader.read();
+        accounts.enter(&mut readings, report.is_group_on(Group::Oom));
         let totals = Totals::new(accounts, &naming, &readings, now);
         let snapshot = Snapshot {
             time: gathered.time,

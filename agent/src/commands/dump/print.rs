@@ -117,18 +117,18 @@ async fn gather(request: &mut Request) -> Vec<Point> {
 }
 
 fn print_points(points: &[Point], format: Format, out: &mut impl Write) -> io::Result<()> {
-    let mut line = Vec::new();
+    // In one piece: the standard output would be written to line by line.
+    let mut text = Vec::new();
     for point in points {
-        line.clear();
         if format == Format::Json {
-            serde_json::to_writer(&mut line, &json_of(point))?;
-            line.push(b'\n');
-        } else if !line_protocol::encode(point, &mut line) {
-            continue;
+            serde_json::to_writer(&mut text, &json_of(point))?;
+            text.push(b'\n');
+        } else {
+            // What has no field that can be written makes no line.
+            line_protocol::encode(point, &mut text);
         }
-        out.write_all(&line)?;
     }
-    Ok(())
+    out.write_all(&text)
 }
 
 fn json_of(point: &Point) -> Value {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -27,26 +28,46 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 const MAX_OPEN: u64 = 32 << 10;
 /// How many of these are for everything else: connections, files of outputs, probes.
 const OTHERS: u64 = 512;
-/// About how many readers there are at most.
-const READERS: u64 = 6;
+/// How many files and directories all readers keep open.
+static N_KEPT: AtomicUsize = AtomicUsize::new(0);
 
 /// Reads files below one directory.
 #[derive(Debug)]
 pub struct Reader {
     root: PathBuf,
     kept: HashMap<Box<str>, Directory>,
-    /// How many files and directories are open in `kept`.
-    n_open: usize,
     swept: Instant,
     buffer: Vec<u8>,
 }
 
+/// A file or directory that is kept open, and counted as long as it is.
+#[derive(Debug)]
+struct Kept(OwnedFd);
+
+impl Kept {
+    fn new(fd: OwnedFd) -> Self {
+        N_KEPT.fetch_add(1, Ordering::Relaxed);
+        Self(fd)
+    }
+
+    /// Whether one more can be kept.
+    fn has_room() -> bool {
+        N_KEPT.load(Ordering::Relaxed) < max_kept()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        N_KEPT.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug)]
 struct Directory {
-    fd: OwnedFd,
+    fd: Kept,
     /// Whether its files are kept open.
     keeps_files: bool,
-    files: Vec<(Box<str>, OwnedFd)>,
+    files: Vec<(Box<str>, Kept)>,
     is_used: bool,
 }
 
@@ -54,33 +75,25 @@ impl Directory {
     /// Reads a file; returns the number of bytes, which are at the buffer's start.
     fn fill(&mut self, file: &str, buffer: &mut Vec<u8>) -> Option<usize> {
         if let Some((_, fd)) = self.files.iter().find(|(name, _)| **name == *file) {
-            return fill(fd, buffer);
+            return fill(&fd.0, buffer);
         }
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, file, flags, Mode::empty()).ok()?;
+        let fd = rustix::fs::openat(&self.fd.0, file, FILE, Mode::empty()).ok()?;
         let filled = fill(&fd, buffer);
-        if self.keeps_files && filled.is_some() {
-            self.files.push((file.into(), fd));
+        if self.keeps_files && filled.is_some() && Kept::has_room() {
+            self.files.push((file.into(), Kept::new(fd)));
         }
         filled
     }
-
-    fn n_open(&self) -> usize {
-        1 + self.files.len()
-    }
 }
+
+/// How files are opened.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
 
 impl Reader {
     /// A reader below `root`; nothing is opened yet.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            kept: HashMap::new(),
-            n_open: 0,
-            swept: Instant::now(),
-            buffer: Vec::new(),
-        }
+        Self { root: root.to_owned(), kept: HashMap::new(), swept: Instant::now(), buffer: Vec::new() }
     }
 
     /// The text of a file in a directory, which is given by its path below the root. `None` when it does not exist, or the
@@ -92,15 +105,10 @@ impl Reader {
         let filled = match self.kept.get_mut(directory) {
             Some(kept) => {
                 kept.is_used = true;
-                let before = kept.n_open();
                 match kept.fill(file, &mut self.buffer) {
-                    Some(filled) => {
-                        self.n_open += kept.n_open() - before;
-                        filled
-                    }
+                    Some(filled) => filled,
                     // Another directory may have taken its place.
                     None => {
-                        self.n_open -= before;
                         self.kept.remove(directory);
                         self.open(directory, file)?
                     }
@@ -112,33 +120,29 @@ impl Reader {
     }
 
     fn open(&mut self, directory: &str, file: &str) -> Option<usize> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let path = self.root.join(directory.trim_start_matches('/'));
-        let fd = rustix::fs::openat(CWD, &path, flags, Mode::empty()).ok()?;
-        let has_room = self.n_open < max_open();
-        let keeps_files = has_room
-            && rustix::fs::fstatfs(&fd)
-                .is_ok_and(|stat| [CGROUP_MAGIC, CGROUP2_MAGIC].contains(&stat.f_type));
+        if !Kept::has_room() {
+            let file = rustix::fs::openat(CWD, path.join(file), FILE, Mode::empty()).ok()?;
+            return fill(&file, &mut self.buffer);
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = Kept::new(rustix::fs::openat(CWD, &path, flags, Mode::empty()).ok()?);
+        let keeps_files =
+            rustix::fs::fstatfs(&fd.0).is_ok_and(|stat| [CGROUP_MAGIC, CGROUP2_MAGIC].contains(&stat.f_type));
         let mut opened = Directory { fd, keeps_files, files: Vec::new(), is_used: true };
         let filled = opened.fill(file, &mut self.buffer);
-        if has_room {
-            self.n_open += opened.n_open();
-            self.kept.insert(directory.into(), opened);
-        }
+        self.kept.insert(directory.into(), opened);
         filled
     }
 
     /// Closes a directory and its files.
     pub fn forget(&mut self, directory: &str) {
-        if let Some(kept) = self.kept.remove(directory) {
-            self.n_open -= kept.n_open();
-        }
+        self.kept.remove(directory);
     }
 
     fn sweep(&mut self) {
         self.swept = Instant::now();
         self.kept.retain(|_, directory| std::mem::replace(&mut directory.is_used, false));
-        self.n_open = self.kept.values().map(Directory::n_open).sum();
     }
 }
 
@@ -157,9 +161,9 @@ fn fill(file: &OwnedFd, buffer: &mut Vec<u8>) -> Option<usize> {
     }
 }
 
-/// How many files and directories one reader keeps open at most. Raises the soft limit of open files as far as that is useful:
+/// How many files and directories all readers keep open at most. Raises the soft limit of open files as far as that is useful:
 /// it is only low because of programs that use select(2).
-fn max_open() -> usize {
+fn max_kept() -> usize {
     static MAX: OnceLock<usize> = OnceLock::new();
     *MAX.get_or_init(|| {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -168,7 +172,7 @@ fn max_open() -> usize {
         if limit < target && setrlimit(Resource::Nofile, Rlimit { current: Some(target), maximum }).is_ok() {
             limit = target;
         }
-        usize::try_from(limit.min(MAX_OPEN).saturating_sub(OTHERS) / READERS).unwrap_or_default()
+        usize::try_from(limit.min(MAX_OPEN).saturating_sub(OTHERS)).unwrap_or_default()
     })
 }
 
@@ -218,7 +222,7 @@ mod tests {
             while reader.read("", file) == first.as_deref() {
                 assert!(start.elapsed() < Duration::from_secs(10), "{root}/{file} stands still");
             }
-            assert_eq!(reader.n_open, 2, "the directory and the file");
+            assert_eq!(reader.kept.values().map(|kept| kept.files.len()).sum::<usize>(), 1);
             n_compared += 1;
         }
         if n_compared == 0 {
@@ -246,7 +250,7 @@ mod tests {
         assert_eq!(reader.read("a", "file"), Some("3"));
         assert_eq!(reader.kept.len(), 1);
         reader.forget("a");
-        assert_eq!((reader.kept.len(), reader.n_open), (0, 0));
+        assert!(reader.kept.is_empty());
         assert_eq!(reader.read("a", "file"), Some("3"));
         reader.sweep();
         assert_eq!(reader.kept.len(), 1, "was used since");

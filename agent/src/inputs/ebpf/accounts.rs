@@ -2,6 +2,7 @@
 //!
 //! Pure: records come in, nothing is read. `Accounts` knows which hierarchy the ids of each area belong to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use super::areas::Areas;
 use super::ended::Ended;
 use super::host_totals::HostTotals;
 use super::naming::{Naming, Waiting};
-use super::readings::Readings;
+use super::readings::{MemoryReading, Readings};
 use crate::host::hierarchies::{FoundCgroup, HierarchyId};
 use crate::identity::cgroup::{Cgroups, Key};
 use crate::identity::containers::Containers;
@@ -30,6 +31,8 @@ pub(super) struct Accounts {
     pub(super) ended: Ended,
     /// Likewise by those of pods.
     pub(super) ended_pods: Ended,
+    /// The latest reading of each cgroup's memory, by its id in that hierarchy, and when that was.
+    pub(super) memory_read: HashMap<u64, (MemoryReading, Instant)>,
     /// Life-cycle records that were lost when the hierarchies were last walked.
     pub(super) lost_events: u64,
 }
@@ -51,6 +54,7 @@ impl Accounts {
             cgroups: Cgroups::default(),
             ended: Ended::default(),
             ended_pods: Ended::default(),
+            memory_read: HashMap::new(),
             lost_events: 0,
         }
     }
@@ -137,7 +141,8 @@ impl Accounts {
 
     /// Enters what counts on in the files of cgroups, so that it is known when they are gone. `counts_oom` says that kills are
     /// counted by a probe.
-    pub(super) fn enter(&mut self, readings: &Readings, counts_oom: bool) {
+    pub(super) fn enter(&mut self, readings: &mut Readings, counts_oom: bool) {
+        self.memory_read = std::mem::take(&mut readings.raw);
         for (id, throttling) in &readings.throttling {
             *self.ledger.throttling.entry(*id) = *throttling;
         }

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::accounts::Accounts;
 use super::areas::Areas;
@@ -15,7 +16,7 @@ use super::naming::Naming;
 use super::options::{CgroupfsReading, EbpfOptions};
 use super::readings::{MemoryReading, Readings};
 use crate::host::Host;
-use crate::host::cgroupfs::Cgroupfs;
+use crate::host::cgroupfs::{self, Cgroupfs};
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
 use crate::host::proc::{net_ip, stat};
 use crate::identity::cgroup::Owner;
@@ -32,8 +33,11 @@ pub(super) struct CgroupReader<'a> {
     pub(super) accounts: &'a Accounts,
     /// The time of the gather.
     pub(super) time: Timestamp,
+    pub(super) now: Instant,
     /// Whether the CPU probe is on, which says what ran.
     pub(super) counts_cpu: bool,
+    /// Likewise of kills for want of memory.
+    pub(super) counts_oom: bool,
     /// Whether other inputs may read the same containers in this gather.
     pub(super) has_other_readers: bool,
 }
@@ -105,9 +109,12 @@ impl<'a> CgroupReader<'a> {
             let is_pod = row.owner.identity.pod_path() == Some(path);
             let is_needed_pod = is_pod && self.naming.pod_row(row.owner).is_some();
             if is_needed(row.owner) || is_needed_pod || above.is_some_and(|above| is_needed(above.owner)) {
-                let reading = self.memory_of(&row.owner.identity, rests(busy, &row.owner.identity));
+                let reading = self.memory_of(row, rests(busy, &row.owner.identity));
+                if let Some(reading) = reading {
+                    readings.raw.insert(row.id, reading);
+                }
                 if let Some(row) = rows.get_mut(path) {
-                    row.reading = reading;
+                    row.reading = reading.map(|(reading, _)| reading);
                 }
             }
         }
@@ -148,16 +155,27 @@ impl<'a> CgroupReader<'a> {
         rows
     }
 
-    /// The memory of a container may be wanted by other inputs too, and is then read once for all.
-    fn memory_of(self, identity: &Identity, rests: bool) -> Option<MemoryReading> {
+    /// The memory of a container may be wanted by other inputs too, and is then read once for all. What rests and has the same
+    /// usage is as it was read before.
+    fn memory_of(self, row: &MemoryRow<'_>, rests: bool) -> Option<(MemoryReading, Instant)> {
+        let identity = &row.owner.identity;
         if identity.is_container_root() && self.has_other_readers {
-            return Some((&*self.cgroupfs.memory(&identity.path, self.time, rests)?).into());
+            let memory = self.cgroupfs.memory(&identity.path, self.time, rests)?;
+            return Some(((&*memory).into(), self.now));
         }
-        self.memory_now(&identity.path)
+        if let Some((known, read)) = self.accounts.memory_read.get(&row.id)
+            && rests
+            && self.now.duration_since(*read) < cgroupfs::IDLE_PERIOD
+            && self.cgroupfs.memory_usage(&identity.path) == Some(known.amounts.usage_bytes)
+        {
+            return Some((*known, *read));
+        }
+        Some((self.memory_now(&identity.path)?, self.now))
     }
 
     fn memory_now(self, path: &str) -> Option<MemoryReading> {
-        Some((&self.cgroupfs.memory_now(path)?).into())
+        // Kills are counted as they happen, where that probe is on.
+        Some((&self.cgroupfs.memory_now(path, !self.counts_oom)?).into())
     }
 
     fn read_pressure(self, busy: &Option<HashSet<&str>>, readings: &mut Readings) {
@@ -193,7 +211,7 @@ pub(super) fn read_kernel_sums(
     let read = |path: &str| KernelSums {
         cpu_ns: has_cpu.then(|| cgroupfs.cpu_usage_ns(path)).flatten(),
         blkio: has_blkio.then(|| cgroupfs.blkio(path)).flatten().unwrap_or_default(),
-        oom_kills: has_oom.then(|| cgroupfs.memory_now(path)?.oom_kills).flatten(),
+        oom_kills: has_oom.then(|| cgroupfs.oom_kills(path)).flatten(),
     };
     let sums = owners.iter().map(|owner| (owner.id, read(&owner.identity.path))).collect();
     // They are read this once: their files need not stay open.

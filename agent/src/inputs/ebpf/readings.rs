@@ -3,6 +3,7 @@
 //! Pure: `reader` fills it in, `accounts` takes what counts on, and `totals` adds the rest up.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use crate::host::cgroupfs::figures::{Memory, Throttling};
 use crate::host::proc::pressure::Pressure;
@@ -20,6 +21,8 @@ pub(super) struct Readings {
     pub(super) memory: HashMap<u64, MemoryReading>,
     /// By the cgroup's id in cgroup2.
     pub(super) pressure: HashMap<u64, Pressures>,
+    /// Likewise, as it was read, and when.
+    pub(super) raw: HashMap<u64, (MemoryReading, Instant)>,
     /// By the pod's UID, that of the pod's own cgroup.
     pub(super) pods: HashMap<String, MemoryAmounts>,
 }

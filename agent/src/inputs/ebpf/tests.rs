@@ -191,11 +191,13 @@ impl Case {
             naming: &self.naming,
             accounts: &self.accounts,
             time: self.time,
+            now: self.now,
             counts_cpu: self.report.is_on(Probe::Cpu),
+            counts_oom: self.report.is_group_on(Group::Oom),
             has_other_readers: has_sources,
         };
-        let readings = reader.read();
-        self.accounts.enter(&readings, self.report.is_group_on(Group::Oom));
+        let mut readings = reader.read();
+        self.accounts.enter(&mut readings, self.report.is_group_on(Group::Oom));
         let totals = Totals::new(&self.accounts, &self.naming, &readings, self.now);
         let snapshot = Snapshot {
             time: self.time,

@@ -33,7 +33,7 @@ fn write(case: &Case, path: &str, cache: u64, total: u64) {
 fn read(case: &mut Case, path: &str) -> (String, String) {
     case.time = Timestamp(case.time.0 + 1);
     // Rows of containers go out at once, although there may be sources.
-    case.now += Duration::from_secs(60);
+    case.now += Duration::from_secs(20);
     let lines = case.lines("cgroup_");
     let field = |measurement: &str, field: &str| {
         let is_of =
@@ -58,12 +58,18 @@ fn a_cgroup_that_rests_is_not_read_again() {
         write(&case, path, 13, 17);
     }
     assert_eq!(read(&mut case, &container), values(3, 5));
-    assert_eq!(read(&mut case, "/a"), values(13, 5), "no other input reads its memory");
+    assert_eq!(read(&mut case, "/a"), values(3, 5));
+    case.now += Duration::from_secs(60);
+    assert_eq!(read(&mut case, "/a"), values(13, 5), "its memory is read once a minute");
+    write(&case, "/a", 29, 17);
+    assert_eq!(read(&mut case, "/a"), values(13, 5));
+    case.write(&[("memory/a/memory.usage_in_bytes", "8\n")]);
+    assert_eq!(read(&mut case, "/a"), values(29, 5), "its usage has changed");
     // What runs in a cgroup below is busy with it.
     case.made(CPU, 12, &format!("{container}/nested"));
     case.take(cpu(12, 1, 1));
     assert_eq!(read(&mut case, &container), values(13, 17));
-    assert_eq!(read(&mut case, "/a"), values(13, 5));
+    assert_eq!(read(&mut case, "/a"), values(29, 5));
     case.close();
     write(&case, &container, 19, 23);
     assert_eq!(read(&mut case, &container), values(13, 17), "it ran in another interval");

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("docker::figures_are_those_of_the_daemon", figures_are_those_of_the_daemon),
-        trial("docker::two_hundred_containers_have_names_and_cost_little", two_hundred_containers),
+        trial("docker::many_containers_have_names_and_cost_little", many_containers),
         trial("docker::a_hundred_short_lives_have_names", short_lives),
         trial("docker::a_daemon_that_hangs_dies_or_talks_nonsense_costs_no_interval", daemon_misbehaves),
         trial("docker::what_a_container_says_of_itself_makes_no_series", hostile),
@@ -204,23 +204,26 @@ fn tag<'a>(line: &'a str, tag: &str) -> Option<&'a str> {
     line[start..].split([',', ' ']).next()
 }
 
-/// One gather may take the CPU time of so many looks at a file, and the daemon and its containerd so much more a second than
-/// without the agent.
-const GATHER_LOOKS: f64 = 20_000.0;
+/// For each container a gather may take the CPU time of so many looks at a file, and for everything else of so many; the daemon
+/// and its containerd may take so much more a second than without the agent.
+const CONTAINER_LOOKS: f64 = 35.0;
+const OTHER_LOOKS: f64 = 1_500.0;
 const DAEMON_MS: f64 = 2.0;
+/// How many containers, unless this variable says otherwise.
+const CONTAINERS: &str = "SEISMOGRAF_CONTAINERS";
 
-fn two_hundred_containers() -> Outcome {
-    const CONTAINERS: usize = 200;
+fn many_containers() -> Outcome {
     const INTERVAL: Duration = Duration::from_secs(10);
-    const PERIOD: Duration = Duration::from_secs(30);
+    const PERIOD: Duration = Duration::from_secs(20);
+    let n_containers = seismograf_tests::number(CONTAINERS, 50) as usize;
     let docker = Docker::start()?;
     let start = Instant::now();
-    for i in 0..CONTAINERS {
+    for i in 0..n_containers {
         // One in ten does something now and then, so that its cgroup has rows.
         let command = if i % 10 == 0 { "while true; do sleep 2; done" } else { "exec sleep 100000" };
         docker.run(&format!("c{i}"), command, &json!({"Labels": {"app": format!("web{i}")}}));
     }
-    println!("docker: {CONTAINERS} containers started in {:.0} s", start.elapsed().as_secs_f64());
+    println!("docker: {n_containers} containers started in {:.0} s", start.elapsed().as_secs_f64());
     let daemons = docker.daemons();
     assert_eq!(daemons.len(), 2, "dockerd and containerd");
     // What ended on their behalf counts too: `/info` has them run others.
@@ -243,7 +246,7 @@ fn two_hundred_containers() -> Outcome {
     };
     wait_for(|| gathers().len() >= 2, 4 * INTERVAL, "two gathers of the agent");
     let with = over(PERIOD);
-    wait_for(|| gathers().len() >= 6, 8 * INTERVAL, "more gathers of the agent");
+    wait_for(|| gathers().len() >= 5, 8 * INTERVAL, "more gathers of the agent");
     let cpu: Vec<u64> = lines(&agent, "seismograf")
         .iter()
         .filter(|(line, _)| tag(line, "part") == Some("agent"))
@@ -260,7 +263,7 @@ fn two_hundred_containers() -> Outcome {
     pause(Duration::from_secs(2));
     let without = (without_before + over(PERIOD)) / 2.0;
     println!(
-        "docker: {CONTAINERS} containers, every 10 s: agent {per_gather:.1?} ms a gather, {:.1} MB RSS; dockerd and containerd {with:.1} ms a second, {without:.1} without",
+        "docker: {n_containers} containers, every 10 s: agent {per_gather:.1?} ms a gather, {:.1} MB RSS; dockerd and containerd {with:.1} ms a second, {without:.1} without",
         rss as f64 / 1e6
     );
     let mut n = 0;
@@ -271,7 +274,7 @@ fn two_hundred_containers() -> Outcome {
             .map(|(line, _)| line)
             .collect();
         let names: BTreeSet<&str> = lines.iter().filter_map(|line| tag(line, "container_name")).collect();
-        assert_eq!(names.len(), CONTAINERS, "docker_container_{measurement}");
+        assert_eq!(names.len(), n_containers, "docker_container_{measurement}");
         for line in &lines {
             let name = tag(line, "container_name").unwrap_or_else(|| panic!("no name: {line}"));
             assert_eq!(tag(line, "container_image"), Some("bb"), "{line}");
@@ -294,12 +297,12 @@ fn two_hundred_containers() -> Outcome {
         of_containers.len()
     );
     assert!(
-        named >= 3 * CONTAINERS && named == of_containers.len(),
+        named >= 3 * n_containers && named == of_containers.len(),
         "some rows are missing, or have no names"
     );
     let looks = best * 1e6 / oracle::one_look_ns();
     println!("docker: a gather takes the CPU time of {looks:.0} looks at a file");
-    assert!(looks <= GATHER_LOOKS, "{best:.1} ms a gather");
+    assert!(looks <= OTHER_LOOKS + CONTAINER_LOOKS * n_containers as f64, "{best:.1} ms a gather");
     assert!(with - without <= DAEMON_MS, "{:.1} ms a second more", with - without);
     Ok(())
 }

@@ -63,7 +63,7 @@ enum Extent {
 
 /// A flush under way. Batches are numbered in the order in which they were begun.
 #[derive(Default)]
-struct Course {
+struct Flushing {
     extent: Extent,
     /// Lines that are still to be written, of [`Extent::All`].
     left: usize,
@@ -273,19 +273,19 @@ impl Sender {
     /// Writes what is in the buffer at the start, or whole batches as long as there are any, oldest first. Stops at the first
     /// failure of the whole output; one that only affects a route or a measurement blocks that one until the next flush.
     async fn flush(&mut self, extent: Extent, messages: &mut Receiver<Message>) {
-        let mut course = Course { extent, left: self.buffer.len(), ..Course::default() };
+        let mut flushing = Flushing { extent, left: self.buffer.len(), ..Flushing::default() };
         let mut writes = JoinSet::new();
         let mut is_open = true;
         loop {
-            while let Some((n, batch)) = self.next(&mut course) {
-                let is_trusted = course.trusted.contains(&batch.route);
+            while let Some((n, batch)) = self.next(&mut flushing) {
+                let is_trusted = flushing.trusted.contains(&batch.route);
                 let (output, counts) = (Arc::clone(&self.output), Arc::clone(&self.counts));
                 writes.spawn(write(n, batch, output, is_trusted, counts).in_current_span());
             }
             // Messages are received meanwhile, so that a slow output never delays a gather.
             tokio::select! {
                 written = writes.join_next() => match written {
-                    Some(Ok(written)) => self.settle(&mut course, written),
+                    Some(Ok(written)) => self.settle(&mut flushing, written),
                     Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     // None is under way, or the runtime ends.
                     Some(Err(_)) | None => break,
@@ -297,52 +297,52 @@ impl Sender {
             }
             self.publish();
         }
-        self.put_back(&mut course);
+        self.put_back(&mut flushing);
         self.publish();
-        match course.failure {
+        match flushing.failure {
             Some(failure) => self.failed(failure),
-            None if !course.trusted.is_empty() && self.blocked.is_empty() => self.succeeded(),
+            None if !flushing.trusted.is_empty() && self.blocked.is_empty() => self.succeeded(),
             None => {}
         }
     }
 
     /// The next batch that can be written now, beside those that are.
-    fn next(&mut self, course: &mut Course) -> Option<(usize, Batch)> {
-        if course.under_way.len() >= self.output.max_in_flight() {
+    fn next(&mut self, flushing: &mut Flushing) -> Option<(usize, Batch)> {
+        if flushing.under_way.len() >= self.output.max_in_flight() {
             return None;
         }
-        let is_more = match course.extent {
-            Extent::Batches => !course.is_over && self.buffer.has_batch(&self.blocked),
-            Extent::All => course.left > 0,
+        let is_more = match flushing.extent {
+            Extent::Batches => !flushing.is_over && self.buffer.has_batch(&self.blocked),
+            Extent::All => flushing.left > 0,
         };
-        if course.ready.is_none() && is_more {
-            course.ready = self.buffer.take_batch(&self.blocked);
-            let n = course.ready.as_ref().map_or(course.left, |batch| batch.lines.len());
-            course.left = course.left.saturating_sub(n);
+        if flushing.ready.is_none() && is_more {
+            flushing.ready = self.buffer.take_batch(&self.blocked);
+            let n = flushing.ready.as_ref().map_or(flushing.left, |batch| batch.lines.len());
+            flushing.left = flushing.left.saturating_sub(n);
         }
-        let batch = course.ready.take()?;
+        let batch = flushing.ready.take()?;
         let times = batch.times();
         // Of two points of one series and time the later one counts: where there can be any, their order is kept.
-        if course.under_way.values().all(|other| are_apart(times, *other)) {
-            course.n += 1;
-            course.under_way.insert(course.n, times);
-            return Some((course.n, batch));
+        if flushing.under_way.values().all(|other| are_apart(times, *other)) {
+            flushing.n += 1;
+            flushing.under_way.insert(flushing.n, times);
+            return Some((flushing.n, batch));
         }
-        course.ready = Some(batch);
+        flushing.ready = Some(batch);
         None
     }
 
-    fn settle(&mut self, course: &mut Course, written: Written) {
+    fn settle(&mut self, flushing: &mut Flushing, written: Written) {
         let Written { n, n_lines, route, delivery, output } = written;
-        course.under_way.remove(&n);
+        flushing.under_way.remove(&n);
         match delivery {
             Delivery::Done { stored } => {
                 self.buffer.settle(n_lines);
                 self.wrote(stored);
                 // It takes lines of this route: what it minds about others are the lines, and they are tried again.
-                if stored > 0 && course.trusted.insert(Arc::clone(&route)) && self.blocked.open(&route) {
-                    self.put_back(course);
-                    course.left = self.buffer.len();
+                if stored > 0 && flushing.trusted.insert(Arc::clone(&route)) && self.blocked.open(&route) {
+                    self.put_back(flushing);
+                    flushing.left = self.buffer.len();
                 }
             }
             Delivery::Unfinished { rest, failure } => {
@@ -350,28 +350,28 @@ impl Sender {
                 // What failed for the output before says nothing of the one that replaced it meanwhile.
                 if Arc::ptr_eq(&output, &self.output) {
                     match failure.scope {
-                        Scope::Output => (course.left, course.is_over) = (0, true),
+                        Scope::Output => (flushing.left, flushing.is_over) = (0, true),
                         Scope::Route => self.blocked.block_route(&route),
                         Scope::Measurements => self.blocked.block_measurements(&route, &rest),
                     }
-                    let must_wait = |batch: &mut Batch| course.is_over || self.blocked.has_any(batch);
-                    if let Some(batch) = course.ready.take_if(must_wait) {
-                        course.n += 1;
-                        course.unfinished.insert(course.n, batch);
+                    let must_wait = |batch: &mut Batch| flushing.is_over || self.blocked.has_any(batch);
+                    if let Some(batch) = flushing.ready.take_if(must_wait) {
+                        flushing.n += 1;
+                        flushing.unfinished.insert(flushing.n, batch);
                     }
                     // A failure of the whole output is reported rather than one of a part.
-                    if course.failure.as_ref().is_none_or(|other| other.scope > failure.scope) {
-                        course.failure = Some(failure);
+                    if flushing.failure.as_ref().is_none_or(|other| other.scope > failure.scope) {
+                        flushing.failure = Some(failure);
                     }
                 }
-                course.unfinished.insert(n, Batch { route, lines: rest });
+                flushing.unfinished.insert(n, Batch { route, lines: rest });
             }
         }
     }
 
     /// Puts back what was not written, the latest first, so that the oldest is in front.
-    fn put_back(&mut self, course: &mut Course) {
-        while let Some((_, batch)) = course.unfinished.pop_last() {
+    fn put_back(&mut self, flushing: &mut Flushing) {
+        while let Some((_, batch)) = flushing.unfinished.pop_last() {
             self.buffer.put_back(batch);
         }
     }

@@ -3,6 +3,8 @@
 //!
 //! `cargo xtask cluster test` runs this suite on the node that it starts, and nothing else does.
 
+mod application;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -50,7 +52,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         on("cluster::a_kill_for_want_of_memory_is_counted", oom_kill_is_counted),
         on("cluster::no_container_stays_unknown", nothing_unresolved),
         on("cluster::the_pods_of_a_cron_job_are_one_row", pods_of_a_cron_job),
-        on("cluster::an_application_writes_through_its_side_car", application),
+        on("cluster::an_application_writes_through_its_side_car", application::writes),
     ]
 }
 
@@ -588,36 +590,4 @@ fn pods_of_a_cron_job(cluster: &mut Cluster) {
     assert_eq!(last(&pods[0]), all, "the pods are the sum of their containers");
     // What the container ran before and after its own look is in ours alone.
     assert!((99.9..110.0).contains(&percent), "{percent} %");
-}
-
-/// An application that writes to `localhost:8086` of its pod, where the agent stands in for an InfluxDB.
-fn application(cluster: &mut Cluster) {
-    let overlay = file("sidecar-app");
-    kubectl(&["apply", "-k", &overlay]);
-    let namespace = "--namespace=myapp";
-    let rollout = try_run("kubectl", &["rollout", "status", "deployment/app", namespace, "--timeout=120s"]);
-    let about = || {
-        let logs =
-            try_run("kubectl", &["logs", namespace, "deployment/app", "--all-containers", "--tail=20"]);
-        format!(
-            "{}\n{}",
-            kubectl(&["get", "pods", namespace, "-o", "wide"]),
-            String::from_utf8_lossy(&logs.stdout)
-        )
-    };
-    assert!(rollout.status.success(), "{rollout:?}\n{}", about());
-    let stored = || cluster.server.count("myapp", "app_requests", "count");
-    wait_for(|| stored() >= 3, LIMIT, "three points of the application");
-    let query = "SELECT last(\"count\") FROM \"app_requests\" GROUP BY *";
-    let rows = cluster.server.series("myapp", query);
-    assert_eq!(rows.len(), 1, "{rows:?}");
-    assert_eq!((text(&rows[0]["tags"]["env"]), text(&rows[0]["tags"]["path"])), ("test".into(), "/".into()));
-    let restarts = "-o=jsonpath={.items[*].status.initContainerStatuses[*].restartCount}";
-    assert_eq!(kubectl(&["get", "pods", namespace, restarts]), "0", "{}", about());
-
-    // The side-car ends after the application: what that wrote last is stored.
-    kubectl(&["scale", "deployment/app", namespace, "--replicas=0"]);
-    kubectl(&["wait", "pod", namespace, "--all", "--for=delete", "--timeout=90s"]);
-    println!("cluster: {} points of the application are stored, through its side-car", stored());
-    kubectl(&["delete", "-k", &overlay, "--timeout=120s"]);
 }

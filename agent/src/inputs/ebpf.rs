@@ -50,7 +50,7 @@ use crate::host::Host;
 use crate::host::hierarchies::{HierarchyId, walk};
 use crate::kernel::drain::Drain;
 use crate::kernel::load::Probes;
-use crate::kernel::plan::{Group, GroupState, Probe, Report};
+use crate::kernel::plan::{Group, GroupState, Report};
 use crate::kernel::records::Record;
 use crate::options::OptionError;
 
@@ -354,8 +354,7 @@ impl Ebpf {
             accounts,
             time: gathered.time,
             now,
-            counts_cpu: report.is_on(Probe::Cpu),
-            counts_oom: report.is_group_on(Group::Oom),
+            report,
             has_other_readers: has_sources,
         };
         let mut readings = reader.read();

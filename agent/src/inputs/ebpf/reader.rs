@@ -34,10 +34,8 @@ pub(super) struct CgroupReader<'a> {
     /// The time of the gather.
     pub(super) time: Timestamp,
     pub(super) now: Instant,
-    /// Whether the CPU probe is on, which says what ran.
-    pub(super) counts_cpu: bool,
-    /// Likewise of kills for want of memory.
-    pub(super) counts_oom: bool,
+    /// Which probes are on: they say what ran, and what was killed.
+    pub(super) report: &'a Report,
     /// Whether other inputs may read the same containers in this gather.
     pub(super) has_other_readers: bool,
 }
@@ -77,7 +75,7 @@ impl<'a> CgroupReader<'a> {
             // What is above one that is there is there too.
             while paths.next().is_some_and(|path| busy.insert(path)) {}
         }
-        self.counts_cpu.then_some(busy)
+        self.report.is_on(Probe::Cpu).then_some(busy)
     }
 
     /// Owners' own cgroups that are there in a hierarchy.
@@ -175,7 +173,7 @@ impl<'a> CgroupReader<'a> {
 
     fn memory_now(self, path: &str) -> Option<MemoryReading> {
         // Kills are counted as they happen, where that probe is on.
-        Some((&self.cgroupfs.memory_now(path, !self.counts_oom)?).into())
+        Some((&self.cgroupfs.memory_now(path, !self.report.is_group_on(Group::Oom))?).into())
     }
 
     fn read_pressure(self, busy: &Option<HashSet<&str>>, readings: &mut Readings) {

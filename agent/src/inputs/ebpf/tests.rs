@@ -192,8 +192,7 @@ impl Case {
             accounts: &self.accounts,
             time: self.time,
             now: self.now,
-            counts_cpu: self.report.is_on(Probe::Cpu),
-            counts_oom: self.report.is_group_on(Group::Oom),
+            report: &self.report,
             has_other_readers: has_sources,
         };
         let mut readings = reader.read();

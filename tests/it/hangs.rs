@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{OWN_MOUNTS, Skip, agent_binary, needs, run, trial, wait_for};
+use seismograf_tests::{OWN_MOUNTS, Skip, agent_binary, needs, run, trial, try_run, wait_for};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("hangs::all_at_once_hold_up_nothing_else", all_at_once),
         trial("hangs::a_log_that_nobody_reads_holds_up_nothing", log_that_nobody_reads),
+        trial("hangs::a_mount_that_gives_no_answer_holds_up_nothing", mount_that_gives_no_answer),
     ]
 }
 
@@ -151,5 +152,59 @@ fn log_that_nobody_reads() -> Outcome {
     wait_for(|| start.elapsed() >= time, time * 2, "the time to pass");
     goes_on_and_ends(&mut agent, TIME);
     drop(reader);
+    Ok(())
+}
+
+/// A mount that is gone when it is dropped.
+struct Unmount(String);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = try_run("umount", &["--lazy", &self.0]);
+    }
+}
+
+/// A file system in user space (fuse(4)) whose server never answers: each access to it waits for ever.
+fn mount_that_gives_no_answer() -> Outcome {
+    const TIME: u64 = 10;
+    needs(&["mount", "umount"])?;
+    if !Path::new("/dev/fuse").exists() {
+        return Err(Skip::because("the kernel has no /dev/fuse"));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let hung = directory.path().join("hung").display().to_string();
+    std::fs::create_dir(&hung).unwrap();
+    let _unmount = Unmount(hung.clone());
+    // It is the agent that holds the server's end: when it ends, nothing waits any more.
+    let script = format!(
+        "exec 9<>/dev/fuse\nmount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 hung {hung} || exit 1\nexec \"$@\""
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh"]).arg(agent_binary()?);
+    let config = format!(
+        r#"[agent]
+  interval = "{}ms"
+  flush_interval = "200ms"
+  precision = "1ms"
+  hostname = "h"
+[[inputs.kernel]]
+[[inputs.disk]]
+  mount_points = ["{hung}"]
+[[outputs.file]]
+  files = ["{{points}}"]
+[[outputs.file]]
+  files = ["{hung}/points"]
+"#,
+        INTERVAL.as_millis(),
+    );
+    let mut agent = Running::start_by(command, &config, &[]);
+    let (start, time) = (Instant::now(), Duration::from_secs(TIME));
+    wait_for(|| start.elapsed() >= time, time * 2, "the time to pass");
+    let log = agent.log();
+    println!("hangs: the log:\n{log}");
+    assert_eq!(log.matches("[inputs.disk] hangs: ").count(), 1, "{log}");
+    goes_on_and_ends(&mut agent, TIME);
+    let log = agent.log();
+    assert!(log.matches("a write hangs").count() <= 1, "{log}");
     Ok(())
 }

@@ -33,5 +33,6 @@ pub(super) fn writes(cluster: &mut Cluster) {
     kubectl(&["scale", "deployment/app", namespace, "--replicas=0"]);
     kubectl(&["wait", "pod", namespace, "--all", "--for=delete", "--timeout=90s"]);
     println!("cluster: {} points of the application are stored, through its side-car", stored());
-    kubectl(&["delete", "-k", &overlay, "--timeout=120s"]);
+    // What is in the namespace goes with it, and may be gone by the time it is asked for.
+    kubectl(&["delete", "-k", &overlay, "--ignore-not-found", "--timeout=120s"]);
 }

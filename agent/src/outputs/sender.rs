@@ -61,7 +61,7 @@ enum Extent {
     All,
 }
 
-/// A flush under way. Batches are numbered in the order in which they were begun.
+/// A flush under way. Batches are numbered in the order in which they were taken.
 #[derive(Default)]
 struct Flushing {
     extent: Extent,
@@ -71,13 +71,23 @@ struct Flushing {
     is_over: bool,
     n: usize,
     /// Those that are being written, with their times.
-    under_way: BTreeMap<usize, Option<(i64, i64)>>,
+    under_way: BTreeMap<usize, Times>,
     /// The next one, which waits for those.
-    ready: Option<Batch>,
+    ready: Option<Taken>,
     unfinished: BTreeMap<usize, Batch>,
     /// Routes of which something was stored.
     trusted: BTreeSet<Route>,
     failure: Option<Failure>,
+}
+
+/// The earliest and the latest time of a batch, where they are known.
+type Times = Option<(i64, i64)>;
+
+/// A batch that was taken out of the buffer.
+struct Taken {
+    n: usize,
+    batch: Batch,
+    times: Times,
 }
 
 /// A batch that was written, or not.
@@ -90,8 +100,7 @@ struct Written {
 }
 
 async fn write(
-    n: usize,
-    batch: Batch,
+    Taken { n, batch, .. }: Taken,
     output: Arc<dyn Output>,
     is_trusted: bool,
     counts: Arc<OutputCounts>,
@@ -104,7 +113,7 @@ async fn write(
 }
 
 /// Whether no time of one batch lies within another's. Without times nobody can say.
-fn are_apart(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> bool {
+fn are_apart(a: Times, b: Times) -> bool {
     a.zip(b).is_some_and(|(a, b)| a.1 < b.0 || b.1 < a.0)
 }
 
@@ -190,11 +199,9 @@ impl Sender {
             };
             self.retry_at = None;
             self.flush(extent, &mut messages).await;
-            self.report_dropped();
         }
         self.blocked = Blocked::default();
         self.flush(Extent::All, &mut messages).await;
-        self.report_dropped();
         self.buffer.len()
     }
 
@@ -277,15 +284,20 @@ impl Sender {
         let mut writes = JoinSet::new();
         let mut is_open = true;
         loop {
-            while let Some((n, batch)) = self.next(&mut flushing) {
-                let is_trusted = flushing.trusted.contains(&batch.route);
+            while let Some(taken) = self.next(&mut flushing) {
+                flushing.under_way.insert(taken.n, taken.times);
+                let is_trusted = flushing.trusted.contains(&taken.batch.route);
                 let (output, counts) = (Arc::clone(&self.output), Arc::clone(&self.counts));
-                writes.spawn(write(n, batch, output, is_trusted, counts).in_current_span());
+                writes.spawn(write(taken, output, is_trusted, counts).in_current_span());
             }
             // Messages are received meanwhile, so that a slow output never delays a gather.
             tokio::select! {
                 written = writes.join_next() => match written {
-                    Some(Ok(written)) => self.settle(&mut flushing, written),
+                    Some(Ok(written)) => {
+                        self.settle(&mut flushing, written);
+                        self.publish();
+                        self.report_dropped();
+                    }
                     Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     // None is under way, or the runtime ends.
                     Some(Err(_)) | None => break,
@@ -295,10 +307,10 @@ impl Sender {
                     None => is_open = false,
                 },
             }
-            self.publish();
         }
         self.put_back(&mut flushing);
         self.publish();
+        self.report_dropped();
         match flushing.failure {
             Some(failure) => self.failed(failure),
             None if !flushing.trusted.is_empty() && self.blocked.is_empty() => self.succeeded(),
@@ -307,29 +319,37 @@ impl Sender {
     }
 
     /// The next batch that can be written now, beside those that are.
-    fn next(&mut self, flushing: &mut Flushing) -> Option<(usize, Batch)> {
-        if flushing.under_way.len() >= self.output.max_in_flight() {
+    fn next(&mut self, flushing: &mut Flushing) -> Option<Taken> {
+        let max_in_flight = self.output.max_in_flight();
+        if flushing.under_way.len() >= max_in_flight {
             return None;
         }
-        let is_more = match flushing.extent {
-            Extent::Batches => !flushing.is_over && self.buffer.has_batch(&self.blocked),
+        if flushing.ready.is_none() && self.has_more(flushing) {
+            let batch = self.buffer.take_batch(&self.blocked);
+            let n = batch.as_ref().map_or(flushing.left, |batch| batch.lines.len());
+            flushing.left = flushing.left.saturating_sub(n);
+            flushing.n += 1;
+            flushing.ready = batch.map(|batch| {
+                // Where nothing is written beside it, nobody asks.
+                let times = if max_in_flight > 1 { batch.times() } else { None };
+                Taken { n: flushing.n, batch, times }
+            });
+        }
+        // Of two points of one series and time the later one counts: where there can be any, their order is kept.
+        let under_way = &flushing.under_way;
+        flushing.ready.take_if(|ready| under_way.values().all(|other| are_apart(ready.times, *other)))
+    }
+
+    /// Whether a flush takes another batch.
+    fn has_more(&self, flushing: &Flushing) -> bool {
+        let has_more = match flushing.extent {
+            // What is requested meanwhile does not wait until there are no more of them.
+            Extent::Batches => {
+                !self.is_flush_requested && !self.is_new && self.buffer.has_batch(&self.blocked)
+            }
             Extent::All => flushing.left > 0,
         };
-        if flushing.ready.is_none() && is_more {
-            flushing.ready = self.buffer.take_batch(&self.blocked);
-            let n = flushing.ready.as_ref().map_or(flushing.left, |batch| batch.lines.len());
-            flushing.left = flushing.left.saturating_sub(n);
-        }
-        let batch = flushing.ready.take()?;
-        let times = batch.times();
-        // Of two points of one series and time the later one counts: where there can be any, their order is kept.
-        if flushing.under_way.values().all(|other| are_apart(times, *other)) {
-            flushing.n += 1;
-            flushing.under_way.insert(flushing.n, times);
-            return Some((flushing.n, batch));
-        }
-        flushing.ready = Some(batch);
-        None
+        has_more && !flushing.is_over
     }
 
     fn settle(&mut self, flushing: &mut Flushing, written: Written) {
@@ -350,14 +370,14 @@ impl Sender {
                 // What failed for the output before says nothing of the one that replaced it meanwhile.
                 if Arc::ptr_eq(&output, &self.output) {
                     match failure.scope {
-                        Scope::Output => (flushing.left, flushing.is_over) = (0, true),
+                        Scope::Output => flushing.is_over = true,
                         Scope::Route => self.blocked.block_route(&route),
                         Scope::Measurements => self.blocked.block_measurements(&route, &rest),
                     }
-                    let must_wait = |batch: &mut Batch| flushing.is_over || self.blocked.has_any(batch);
-                    if let Some(batch) = flushing.ready.take_if(must_wait) {
-                        flushing.n += 1;
-                        flushing.unfinished.insert(flushing.n, batch);
+                    let must_wait =
+                        |ready: &mut Taken| flushing.is_over || self.blocked.has_any(&ready.batch);
+                    if let Some(Taken { n, batch, .. }) = flushing.ready.take_if(must_wait) {
+                        flushing.unfinished.insert(n, batch);
                     }
                     // A failure of the whole output is reported rather than one of a part.
                     if flushing.failure.as_ref().is_none_or(|other| other.scope > failure.scope) {

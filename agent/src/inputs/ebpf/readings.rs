@@ -19,10 +19,10 @@ pub(super) struct Readings {
     pub(super) throttling: HashMap<u64, Throttling>,
     /// By the cgroup's id in the hierarchy of memory.
     pub(super) memory: HashMap<u64, MemoryReading>,
-    /// By the cgroup's id in cgroup2.
-    pub(super) pressure: HashMap<u64, Pressures>,
     /// Likewise, as it was read, and when.
     pub(super) raw: HashMap<u64, (MemoryReading, Instant)>,
+    /// By the cgroup's id in cgroup2.
+    pub(super) pressure: HashMap<u64, Pressures>,
     /// By the pod's UID, that of the pod's own cgroup.
     pub(super) pods: HashMap<String, MemoryAmounts>,
 }

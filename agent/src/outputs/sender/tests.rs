@@ -223,6 +223,38 @@ async fn nothing_is_lost_when_some_of_several_writes_fail() {
     }
 }
 
+/// What is requested does not wait until there are no whole batches any more: there may always be some.
+#[tokio::test(start_paused = true)]
+async fn a_flush_is_carried_out_while_batches_keep_coming() {
+    let server = Shared::default();
+    server.with(|server| {
+        server.takes = Duration::from_millis(9);
+        server.missing.insert("a".into());
+    });
+    let (sender, _) = sender(&server, 10, 100_000);
+    let (send, receive) = mpsc::channel(4);
+    let feeds = async {
+        for i in 0..400_i64 {
+            if i == 200 {
+                server.with(|server| server.missing.clear());
+                send.send(Message::Flush).await.unwrap();
+            }
+            let mut points: Vec<Point> =
+                (1..20).map(|n| Point::new("m", Timestamp(i * 20 + n)).field("f", i * 20 + n)).collect();
+            points.extend((i < 10).then(|| Point::new("m", Timestamp(i)).tag("db", "a").field("f", -i)));
+            send.send(Message::Points(Arc::new(points))).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        server.with(|server| {
+            assert!(server.stored.len() < 400 * 19, "there are whole batches all the time");
+            assert!((-9..=0).all(|n| server.stored.contains_key(&n)), "what was blocked is tried again");
+        });
+        drop(send);
+    };
+    let (left, ()) = tokio::join!(sender.run(receive), feeds);
+    assert_eq!(left, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_rejects_every_line_loses_none() {
     let server = Shared::default();

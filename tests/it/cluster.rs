@@ -15,7 +15,7 @@ use libtest_mimic::Trial;
 use seismograf_tests::cgroup::Layout;
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{pause, run, trial, try_run, wait_for};
+use seismograf_tests::{number, pause, run, trial, try_run, wait_for};
 use serde_json::Value;
 
 /// The address of the node that this process is on.
@@ -531,7 +531,7 @@ fn cpu_time_is_the_kernels(cluster: &mut Cluster) {
 fn pods_of_a_cron_job(cluster: &mut Cluster) {
     /// A pod takes some seconds; `SEISMOGRAF_PODS=200` is the whole of it.
     const N: u64 = 8;
-    let n = std::env::var("SEISMOGRAF_PODS").ok().and_then(|n| n.parse().ok()).unwrap_or(N);
+    let n = number("SEISMOGRAF_PODS", N);
     let script = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; cat /sys/fs/cgroup/cpu*/cpuacct.usage 2>/dev/null \
                   | head -n1 || sed -n 's/^usage_usec \\(.*\\)/\\1000/p' /sys/fs/cgroup/cpu.stat";
     let mut kernel = 0;

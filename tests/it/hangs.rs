@@ -5,12 +5,12 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{OWN_MOUNTS, Skip, agent_binary, needs, run, trial, try_run, wait_for};
+use seismograf_tests::{OWN_MOUNTS, Skip, agent_binary, needs, number, pause, run, trial, try_run, wait_for};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -27,6 +27,18 @@ const DEFAULT_TIME: u64 = 15;
 const INTERVAL: Duration = Duration::from_millis(500);
 /// A name server of the test's own, which does not answer.
 const NAME_SERVER: &str = "127.0.0.53";
+
+/// How a configuration begins.
+fn head() -> String {
+    format!(
+        r#"[agent]
+  interval = "{}ms"
+  flush_interval = "200ms"
+  precision = "1ms"
+  hostname = "h""#,
+        INTERVAL.as_millis()
+    )
+}
 
 /// A `/proc` whose `meminfo` hangs: a pipe that nobody writes.
 fn proc(directory: &Path) -> String {
@@ -50,7 +62,7 @@ fn full_pipe(path: &str) -> std::fs::File {
 
 fn all_at_once() -> Outcome {
     needs(&["unshare", "mount", "mkfifo"])?;
-    let time = std::env::var(TIME).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(DEFAULT_TIME);
+    let time = number(TIME, DEFAULT_TIME);
     let directory = tempfile::tempdir().unwrap();
     let proc = proc(directory.path());
     let pipe = directory.path().join("pipe").display().to_string();
@@ -66,11 +78,7 @@ fn all_at_once() -> Outcome {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "unchanged", "sh", "-c", &script, "sh"]).arg(agent_binary()?);
     let config = format!(
-        r#"[agent]
-  interval = "{}ms"
-  flush_interval = "200ms"
-  precision = "1ms"
-  hostname = "h"
+        r#"{}
   metric_buffer_limit = 2000
 [[inputs.kernel]]
 [[inputs.mem]]
@@ -91,13 +99,11 @@ fn all_at_once() -> Outcome {
   urls = ["http://127.0.0.1:9"]
   local_address = "nic.example"
 "#,
-        INTERVAL.as_millis(),
+        head(),
         server.local_addr().unwrap()
     );
     let mut agent = Running::start_by(command, &config, &[("HOST_PROC", proc.as_str())]);
-    let start = Instant::now();
-    let is_over = || start.elapsed().as_secs() >= time;
-    wait_for(is_over, Duration::from_secs(time + 5), "the time to pass");
+    pause(Duration::from_secs(time));
     let lines: Vec<String> = agent.log().lines().map(str::to_owned).collect();
     let n = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     for expected in [
@@ -133,10 +139,7 @@ fn log_that_nobody_reads() -> Outcome {
     let pipe = directory.path().join("log").display().to_string();
     let reader = full_pipe(&pipe);
     let config = format!(
-        r#"[agent]
-  interval = "{}ms"
-  flush_interval = "200ms"
-  precision = "1ms"
+        r#"{}
   debug = true
   logfile = "{pipe}"
 [[inputs.kernel]]
@@ -145,11 +148,10 @@ fn log_that_nobody_reads() -> Outcome {
 [[outputs.influxdb]]
   urls = ["http://127.0.0.1:9"]
 "#,
-        INTERVAL.as_millis(),
+        head(),
     );
     let mut agent = Running::start_by(Command::new(agent_binary()?), &config, &[]);
-    let (start, time) = (Instant::now(), Duration::from_secs(TIME));
-    wait_for(|| start.elapsed() >= time, time * 2, "the time to pass");
+    pause(Duration::from_secs(TIME));
     goes_on_and_ends(&mut agent, TIME);
     drop(reader);
     Ok(())
@@ -182,11 +184,7 @@ fn mount_that_gives_no_answer() -> Outcome {
     let mut command = Command::new("sh");
     command.args(["-c", &script, "sh"]).arg(agent_binary()?);
     let config = format!(
-        r#"[agent]
-  interval = "{}ms"
-  flush_interval = "200ms"
-  precision = "1ms"
-  hostname = "h"
+        r#"{}
 [[inputs.kernel]]
 [[inputs.disk]]
   mount_points = ["{hung}"]
@@ -195,15 +193,14 @@ fn mount_that_gives_no_answer() -> Outcome {
 [[outputs.file]]
   files = ["{hung}/points"]
 "#,
-        INTERVAL.as_millis(),
+        head(),
     );
     let mut agent = Running::start_by(command, &config, &[]);
     wait_for(|| !agent.log().is_empty(), Duration::from_secs(10), "the start, or why there is none");
     if agent.log().contains("mount:") {
         return Err(Skip::because(format!("no FUSE can be mounted: {}", agent.log().trim())));
     }
-    let (start, time) = (Instant::now(), Duration::from_secs(TIME));
-    wait_for(|| start.elapsed() >= time, time * 2, "the time to pass");
+    pause(Duration::from_secs(TIME));
     let log = agent.log();
     println!("hangs: the log:\n{log}");
     assert_eq!(log.matches("[inputs.disk] hangs: ").count(), 1, "{log}");

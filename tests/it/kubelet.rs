@@ -324,9 +324,7 @@ fn faults() -> Outcome {
         agent.count("seismograf,host=h,part=agent", "gather_errors") > 20,
         "what is missing is not counted"
     );
-    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let peak: u64 = peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
+    let peak = oracle::status_bytes(agent.pid(), "VmHWM:");
     println!("kubelet: at most {peak} bytes of RSS, with an answer of 50 MB");
     assert!(peak <= PEAK_BYTES);
     Ok(())

@@ -9,7 +9,7 @@ use seismograf_tests::http::{free_address, gzip, request};
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::running::{Running, int};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{Skip, needs, number, pause, trial, wait_for};
+use seismograf_tests::{Skip, needs, number, oracle, pause, trial, wait_for};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -103,12 +103,7 @@ fn datagrams() -> Outcome {
 
 /// Resident bytes of a process, and the most that there were.
 fn memory(pid: u32) -> (u64, u64) {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let kib = |key: &str| {
-        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
-    };
-    (kib("VmRSS:") << 10, kib("VmHWM:") << 10)
+    (oracle::status_bytes(pid, "VmRSS:"), oracle::status_bytes(pid, "VmHWM:"))
 }
 
 /// A good client's write; how long it took.

@@ -125,8 +125,8 @@ pub fn own_memory(pid: u32) -> u64 {
     status_bytes(pid, "RssAnon:")
 }
 
-/// An amount of memory in `/proc/PID/status`, in bytes.
-fn status_bytes(pid: u32, key: &str) -> u64 {
+/// An amount of memory in `/proc/PID/status`, in bytes, by its key: `VmHWM:`.
+pub fn status_bytes(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
     value.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024

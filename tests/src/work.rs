@@ -200,11 +200,16 @@ fn spin(time: Duration) {
     }
 }
 
-/// On one CPU with others; says what 99 of 100 of its waits did not exceed, in nanoseconds.
-fn waits(time: Duration) {
+/// From now on this thread runs on the first CPU alone.
+fn stay_on_one_cpu() {
     let mut cpus = rustix::thread::CpuSet::new();
     cpus.set(0);
     rustix::thread::sched_setaffinity(None, &cpus).unwrap();
+}
+
+/// On one CPU with others; says what 99 of 100 of its waits did not exceed, in nanoseconds.
+fn waits(time: Duration) {
+    stay_on_one_cpu();
     ready();
     let mut samples = Vec::new();
     let end = Instant::now() + time;
@@ -225,9 +230,7 @@ fn waits(time: Duration) {
 
 /// On one CPU with all others of the kind; stays until it may go, so that its own figures can be read.
 fn contend(time: Duration) {
-    let mut cpus = rustix::thread::CpuSet::new();
-    cpus.set(0);
-    rustix::thread::sched_setaffinity(None, &cpus).unwrap();
+    stay_on_one_cpu();
     crate::pause(Duration::from_millis(1));
     ready();
     spin(time);
@@ -237,9 +240,7 @@ fn contend(time: Duration) {
 
 /// Two tasks of one CPU that hand a byte to and fro.
 fn switch(time: Duration, per_second: u64) {
-    let mut cpus = rustix::thread::CpuSet::new();
-    cpus.set(0);
-    rustix::thread::sched_setaffinity(None, &cpus).unwrap();
+    stay_on_one_cpu();
     let (mut here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
     let echo = std::thread::spawn(move || {
         let mut byte = [0];

@@ -9,6 +9,7 @@ use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
 use crate::command::{command, is_root, output, run_quietly, workspace};
+use crate::platform::Platform;
 use crate::setup;
 
 /// Where the object is left; `agent/build.rs` takes it from there.
@@ -33,28 +34,31 @@ impl Profile {
     }
 }
 
-/// Builds both. Returns the agent's path.
+/// Builds both. Returns the agent's path, which is target/PROFILE/seismograf for the platform that this runs on.
 ///
 /// The agent is linked statically, against glibc, which needs no further target installed: one file that runs on any
 /// distribution, in an image `FROM scratch` and in a virtual machine without a root file system. Since glibc 2.34 host names are
 /// resolved without loading anything.
-pub(crate) fn agent(profile: Profile) -> anyhow::Result<PathBuf> {
+pub(crate) fn agent(profile: Profile, platform: Platform) -> anyhow::Result<PathBuf> {
     object()?;
     let mut build = command("cargo");
     build.args(["build", "--quiet", "--package", "seismograf", "--profile", profile.name()]);
-    let built = link_statically(&mut build).join(profile.name()).join("seismograf");
+    let built = link_statically(&mut build, platform)?.join(profile.name()).join("seismograf");
     run_quietly(&mut build)?;
+    if platform != Platform::host() {
+        return Ok(built);
+    }
     let agent = workspace().join("target").join(profile.name()).join("seismograf");
     copy_if_changed(&built, &agent)?;
     Ok(agent)
 }
 
 /// Builds the end-to-end tests, which are also their own workers, as [`agent`] is. Returns the binary's path.
-pub(crate) fn tests() -> anyhow::Result<PathBuf> {
+pub(crate) fn tests(platform: Platform) -> anyhow::Result<PathBuf> {
     let mut build = command("cargo");
     build.args(["test", "--quiet", "--no-run", "--message-format=json", "--profile", Profile::Fast.name()]);
     build.args(["--package", "seismograf-tests", "--test", "it"]);
-    link_statically(&mut build);
+    link_statically(&mut build, platform)?;
     let messages = output(&mut build)?;
     let executable = messages.lines().rev().find_map(|line| {
         let rest = line.split_once("\"executable\":\"")?.1;
@@ -64,13 +68,13 @@ pub(crate) fn tests() -> anyhow::Result<PathBuf> {
 }
 
 /// Has cargo link without shared libraries. Returns the folder of the target's profiles.
-fn link_statically(build: &mut Command) -> PathBuf {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+fn link_statically(build: &mut Command, platform: Platform) -> anyhow::Result<PathBuf> {
+    platform.choose(build)?;
     // Its own folder: other flags would rebuild everything else.
     let directory = workspace().join("target/static");
-    build.args(["--target", &target, "--target-dir"]).arg(&directory);
+    build.arg("--target-dir").arg(&directory);
     build.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    directory.join(target)
+    Ok(directory.join(platform.target()))
 }
 
 /// Builds the object. Returns its path.
@@ -175,7 +179,7 @@ pub(crate) fn check_reproducible() -> anyhow::Result<()> {
 
 /// Builds, and becomes the agent.
 pub(crate) fn exec(first: &[&str], args: &[String]) -> anyhow::Result<()> {
-    let agent = agent(Profile::Fast)?;
+    let agent = agent(Profile::Fast, Platform::host())?;
     if !is_root() {
         eprintln!("note: probes need root: sudo {} {}", agent.display(), first.join(" "));
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::build::{self, Profile};
 use crate::command::{command, run, run_quietly};
 use crate::packages;
+use crate::platform::Platform;
 use crate::{clients, cluster, fuzz, influxd2, tidy, vm};
 
 /// What the end-to-end tests use: program, Debian package.
@@ -63,7 +64,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
             run(command("cargo").args(["test", "--quiet"]).args(crates.as_flattened()))
         }),
         ("fuzz targets", &fuzz::check),
-        ("other kernels", &|| vm::vm(&[], false)),
+        ("other kernels", &vm::among_all_tests),
     ];
     for (name, step) in steps {
         timed(name, step)?;
@@ -111,7 +112,7 @@ const JUDGED_LINES: &str = "SEISMOGRAF_JUDGED_LINES";
 /// Runs that test alone, with so many lines.
 pub(crate) fn judge(n_lines: usize) -> anyhow::Result<()> {
     packages::install(PROGRAMS)?;
-    let mut test = command(build::tests()?);
+    let mut test = command(build::tests(Platform::host())?);
     run(test.args(["--test-threads=1", "--nocapture", "lines"]).env(JUDGED_LINES, n_lines.to_string()))
 }
 
@@ -119,8 +120,8 @@ pub(crate) fn judge(n_lines: usize) -> anyhow::Result<()> {
 pub(crate) fn e2e(args: &[String]) -> anyhow::Result<()> {
     packages::install(PROGRAMS)?;
     clients::install();
-    let agent = build::agent(Profile::Fast)?;
-    let mut test = command(build::tests()?);
+    let agent = build::agent(Profile::Fast, Platform::host())?;
+    let mut test = command(build::tests(Platform::host())?);
     test.args(["--test-threads=1", "--nocapture"]).args(args);
     test.env("SEISMOGRAF_BIN", agent).env("SEISMOGRAF_BENCH_OBJECT", build::bench_object()?);
     if let Some(influxd2) = influxd2::built() {

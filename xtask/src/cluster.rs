@@ -14,6 +14,7 @@ use crate::build::{self, Profile};
 use crate::command::{command, find, go, is_root, output, run_quietly, workspace};
 use crate::image;
 use crate::packages::{self, is_debian};
+use crate::platform::Platform;
 
 /// What a node consists of, besides Kubernetes: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -339,8 +340,8 @@ impl Node {
 
 /// Runs the suite `cluster` on a node.
 pub(crate) fn test(keep: bool, filter: &str) -> anyhow::Result<()> {
-    let tests = build::tests()?;
-    let image = image::build(Profile::Fast, &workspace().join("target/cluster/image"))?;
+    let tests = build::tests(Platform::host())?;
+    let image = image::build(Profile::Fast, &[Platform::host()], &workspace().join("target/cluster/image"))?;
     let keep = keep || Node::running()?.is_some();
     let node = Node::up()?;
     let result = (|| {

@@ -84,11 +84,7 @@ enum Task {
     /// Fuzz the parsers of foreign bytes with libFuzzer.
     Fuzz(fuzz::FuzzArgs),
     /// Run on other kernels in QEMU, from 5.10 to the newest, on x86-64 and arm64, with each layout of cgroups.
-    Vm {
-        /// Debian suites, such as bullseye or bookworm-arm64, `systemd` for the shipped unit under it, and `provision` for
-        /// Vagrant's script; without one, all of them. `docs/kernels.md` has the results then.
-        kernels: Vec<String>,
-    },
+    Vm(vm::VmArgs),
     /// A real Kubernetes of one node, and the tests that need one.
     Cluster {
         #[command(subcommand)]
@@ -133,7 +129,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bench { cost } => bench::bench(&cost),
         Task::Judge { lines } => ci::judge(lines),
         Task::Fuzz(args) => fuzz::fuzz(&args),
-        Task::Vm { kernels } => vm::vm(&kernels),
+        Task::Vm(args) => vm::vm(&args),
         Task::Cluster { action } => cluster::cluster(&action),
         Task::Influxd2 => {
             println!("{}", influxd2::build()?.display());

@@ -31,6 +31,17 @@ const ARM_PROGRAMS: &[(&str, &str)] = &[("qemu-system-aarch64", "qemu-system-arm
 /// What stands for the shipped unit under systemd among the suites.
 const SYSTEMD: &str = "systemd";
 
+/// What is booted.
+#[derive(clap::Args)]
+pub(crate) struct VmArgs {
+    /// Debian suites, such as bullseye or bookworm-arm64, `systemd` for the shipped unit under it, and `provision` for
+    /// Vagrant's script; without one, all of them. docs/kernels.md has the results then.
+    kernels: Vec<String>,
+    /// Only with these on the kernel's command line, such as layout=v1, no_btf or "" for nothing.
+    #[arg(long)]
+    boot: Vec<String>,
+}
+
 /// A suite of Debian on a platform, by the kernel that it brings, and how that is booted.
 struct Kernel {
     suite: &'static str,
@@ -85,7 +96,7 @@ impl Kernel {
 }
 
 /// Boots each kernel in each way and checks the agent there; then `docs/kernels.md` has what they reported.
-pub(crate) fn vm(names: &[String]) -> anyhow::Result<()> {
+pub(crate) fn vm(VmArgs { kernels: names, boot: only }: &VmArgs) -> anyhow::Result<()> {
     if let Some(reason) = unavailable() {
         bail!("{reason}");
     }
@@ -99,7 +110,8 @@ pub(crate) fn vm(names: &[String]) -> anyhow::Result<()> {
         systemd::systemd(&directory())?;
     }
     let kernels: Vec<&Kernel> = KERNELS.iter().filter(|kernel| is_named(&kernel.name())).collect();
-    let cells = boot(&kernels, |kernel| kernel.boots)?;
+    let is_wanted = |boot: &&Boot| only.is_empty() || only.iter().any(|wanted| wanted == *boot);
+    let cells = boot(&kernels, |kernel| kernel.boots.iter().filter(is_wanted).copied().collect())?;
     if cells.is_empty() { Ok(()) } else { matrix::write(&cells) }
 }
 
@@ -110,7 +122,7 @@ pub(crate) fn among_all_tests() -> anyhow::Result<()> {
         return Ok(());
     }
     let kernels: Vec<&Kernel> = KERNELS.iter().filter(|kernel| kernel.is_among_all_tests()).collect();
-    boot(&kernels, |_| &[PLAIN]).map(drop)
+    boot(&kernels, |_| vec![PLAIN]).map(drop)
 }
 
 /// Why no machine can be booted here.
@@ -128,7 +140,7 @@ fn directory() -> PathBuf {
 }
 
 /// Boots these, each in so many ways. Returns what they reported, where all passed.
-fn boot(kernels: &[&Kernel], boots: impl Fn(&Kernel) -> &'static [Boot]) -> anyhow::Result<Vec<Cell>> {
+fn boot(kernels: &[&Kernel], boots: impl Fn(&Kernel) -> Vec<Boot>) -> anyhow::Result<Vec<Cell>> {
     let directory = directory();
     let (mut cells, mut failed) = (Vec::new(), Vec::new());
     for platform in [Platform::Amd64, Platform::Arm64] {

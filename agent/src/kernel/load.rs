@@ -54,6 +54,8 @@ pub struct Probes {
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     /// The flush programs of the groups that are on.
     flushes: Vec<&'static str>,
+    /// Of these, the ones that also run when a CPU goes offline. Attached once, though a set that fails is attached again.
+    flushes_offline: Vec<&'static str>,
     /// Every loaded program that runs on its own, for [`Probes::costs`].
     programs: Vec<&'static str>,
     stats: Option<std::os::fd::OwnedFd>,
@@ -160,6 +162,7 @@ impl Probes {
             overflows,
             logger,
             flushes: Vec::new(),
+            flushes_offline: Vec::new(),
             programs: Vec::new(),
             stats: None,
             n_cpus: aya::util::nr_cpus().unwrap_or(1),
@@ -318,9 +321,14 @@ impl Probes {
                 Some(link.map_err(|error| not_attached(name, &error, &directory, direction))?)
             }
             (Hook::Flush, Some(Program::RawTracePoint(program))) => {
-                let is_attached = self.attached.iter().flat_map(|set| *set).any(|(other, _)| *other == name);
-                if !is_attached && let Err(error) = program.attach(CPU_IS_LEAVING) {
-                    tracing::warn!(%error, name, "what a CPU has counted when it goes offline waits until it is back");
+                if self.flushes_offline.contains(&name) {
+                    return Ok(None);
+                }
+                match program.attach(CPU_IS_LEAVING) {
+                    Ok(_) => self.flushes_offline.push(name),
+                    Err(error) => {
+                        tracing::warn!(%error, name, "what a CPU has counted when it goes offline waits until it is back");
+                    }
                 }
                 return Ok(None);
             }
@@ -340,6 +348,7 @@ impl Probes {
         };
         self.programs.retain(|known| *known != name);
         self.flushes.retain(|known| *known != name);
+        self.flushes_offline.retain(|known| *known != name);
     }
 
     /// Has every CPU write its cache back into the ring, emptying the ring by `drain` whenever it is full.

@@ -140,6 +140,7 @@ say "CPU time that no program was called for, and all: $unseen ns"
 
 grep -E "WARN|ERROR" /tmp/log | sed 's/^/vm: /'
 # One cause is said once, with the probes that it is of.
-off=$(grep "probe is off" /tmp/log | sed 's/.*probe="\([^"]*\)".*/\1/')
+! grep -q "goes offline waits" /tmp/log || fail "a program that runs when a CPU goes is not attached"
+off=$(grep "probe is off" /tmp/log | sed 's/.* probe="\{0,1\}\([^"=]*\)"\{0,1\} why=.*/\1/')
 [ "$off" = "$expected_off" ] || fail "off is \"$off\", where \"$expected_off\" is expected"
 say "table: ${off:-nothing} | $cpu | $disk | $network"

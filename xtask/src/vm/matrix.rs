@@ -1,5 +1,5 @@
 //! What the agent did on each kernel, as a table: `docs/kernels.md` has it between two marks. What a run measured takes the place
-//! of what an earlier one had of the same kernel, and the rest stays.
+//! of what an earlier one had of the same boot, and the rest stays.
 
 use anyhow::{Context as _, bail};
 
@@ -80,7 +80,9 @@ pub(super) fn write(cells: &[Cell]) -> anyhow::Result<()> {
 fn with_rows(text: &str, cells: &[Cell]) -> anyhow::Result<String> {
     let Some((before, rest)) = text.split_once(BEGIN) else { bail!("{DOCUMENT} has no line {BEGIN:?}") };
     let Some((table, after)) = rest.split_once(END) else { bail!("{DOCUMENT} has no line {END:?}") };
-    let is_new = |row: &&str| cells.iter().any(|cell| row.starts_with(&format!("| {} |", cell.kernel)));
+    let is_new = |row: &&str| {
+        cells.iter().any(|cell| row.starts_with(&format!("| {} | {} |", cell.kernel, cell.boot)))
+    };
     let mut rows: Vec<String> =
         table.lines().skip(HEAD.lines().count()).filter(|row| !is_new(row)).map(str::to_owned).collect();
     rows.extend(
@@ -88,15 +90,17 @@ fn with_rows(text: &str, cells: &[Cell]) -> anyhow::Result<String> {
             .iter()
             .map(|Cell { kernel, boot, figures }| format!("| {kernel} | {boot} | {} |", figures.join(" | "))),
     );
-    // Stable, so that the rows of one kernel keep their order.
     rows.sort_by_key(|row| order(row));
     Ok(format!("{before}{BEGIN}{HEAD}{}\n{END}{after}", rows.join("\n")))
 }
 
-/// What rows are sorted by: x86-64 before arm64, older kernels first.
-fn order(row: &str) -> (bool, Vec<u32>) {
-    let version = row.trim_start_matches("| ").split(' ').next().unwrap_or_default();
-    (row.contains("arm64"), version.split('.').filter_map(|part| part.parse().ok()).collect())
+/// What rows are sorted by: x86-64 before arm64, older kernels first, and of one kernel as [`BOOTS`] has them.
+fn order(row: &str) -> (bool, Vec<u32>, Option<usize>) {
+    let mut columns = row.trim_start_matches("| ").split(" | ");
+    let (kernel, boot) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
+    let version = kernel.split(' ').next().unwrap_or_default();
+    let version = version.split('.').filter_map(|part| part.parse().ok()).collect();
+    (kernel.contains("arm64"), version, BOOTS.iter().position(|(_, name)| *name == boot))
 }
 
 #[cfg(test)]
@@ -113,17 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn new_rows_take_the_place_of_the_old_ones_of_their_kernel() {
+    fn new_rows_take_the_place_of_the_old_ones() {
         let cells = [
             cell("trixie", Platform::Amd64, "6.12.9-amd64", "", "none | 2 | exact | exact"),
             cell("bookworm", Platform::Arm64, "6.1.0-50-cloud-arm64", "layout=hybrid", "none | 1 | a | b"),
             cell("bullseye", Platform::Amd64, "5.10.0-1", "layout=v1", "net | 3 | exact | off"),
         ];
-        let old = "| 6.12 (trixie) | v2 | old |\n| 6.1 (bookworm) | v2 | kept |\n";
+        let old = "| 6.12 (trixie) | hybrid | kept |\n| 6.12 (trixie) | v2 | old |\n| 6.1 (bookworm) | v2 | kept |\n";
         let text = with_rows(&format!("a\n{BEGIN}{HEAD}{old}{END}b\n"), &cells).unwrap();
         let expected = "| 5.10 (bullseye) | v1 | net | 3 | exact | off |\n\
                         | 6.1 (bookworm) | v2 | kept |\n\
                         | 6.12 (trixie) | v2 | none | 2 | exact | exact |\n\
+                        | 6.12 (trixie) | hybrid | kept |\n\
                         | 6.1 (bookworm, arm64) | hybrid | none | 1 | a | b |\n";
         assert_eq!(text, format!("a\n{BEGIN}{HEAD}{expected}{END}b\n"));
     }

@@ -12,6 +12,7 @@ mod image;
 mod influxd2;
 mod packages;
 mod setup;
+mod telegraf;
 mod tidy;
 mod vm;
 
@@ -89,6 +90,8 @@ enum Task {
     },
     /// Build a real InfluxDB 2 with Go, once, for the tests that need one: target/influxd2/influxd.
     Influxd2,
+    /// Build the real Telegraf with Go, once, for the test of `migrate`: target/telegraf/telegraf.
+    Telegraf,
     /// Build a container image `FROM scratch`: target/image/seismograf.tar.
     Image,
 }
@@ -126,6 +129,10 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Cluster { action } => cluster::cluster(&action),
         Task::Influxd2 => {
             println!("{}", influxd2::build()?.display());
+            Ok(())
+        }
+        Task::Telegraf => {
+            println!("{}", telegraf::build()?.display());
             Ok(())
         }
         Task::Image => image::image(),

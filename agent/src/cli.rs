@@ -45,6 +45,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<ConfigCommand>,
     },
+    /// Say what becomes of each section of a Telegraf configuration, and split it between this agent and Telegraf.
+    #[command(after_help = MIGRATE_HELP)]
+    Migrate(MigrateArgs),
     /// Check what this host supports: kernel, privileges, cgroups, each probe on or off and why.
     Doctor,
     /// Print the names of the plugins.
@@ -286,6 +289,38 @@ pub struct DumpArgs {
     #[arg(long, conflicts_with = "format")]
     pub raw: bool,
 }
+
+/// Options of `migrate`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct MigrateArgs {
+    /// Telegraf's configuration: files, directories of *.conf files, or - for the standard input; all of one host together.
+    /// By default /etc/telegraf/telegraf.conf and /etc/telegraf/telegraf.d.
+    pub files: Vec<PathBuf>,
+    /// Write the files for this agent into DIR/seismograf and those for Telegraf into DIR/telegraf, which must not be there yet.
+    #[arg(long, value_name = "DIR")]
+    pub split: Option<PathBuf>,
+}
+
+/// What `migrate` does, for its help text.
+const MIGRATE_HELP: &str = "\
+Nothing is changed, stopped or started. The table has each section with its file and line, what
+happens to it here (same; same, with a warning; not here), and which agent has it after a split:
+
+  [agent], [global_tags]   both
+  outputs that are here    both; others are Telegraf's
+  inputs that are here     this agent's, if every point that they make arrives as before. One that
+                           a processor, an aggregator or an output may take which is not here
+                           stays with Telegraf; the table names what keeps it there
+  everything else          Telegraf's
+
+Lines are kept as they are, with comments and variables, in their order. A side that would have
+no input is not written.
+
+Exit codes:
+  0   the table is printed, and with --split the files are written, whoever has what
+  1   the files could not be written
+  2   the command line is invalid
+  78  a file cannot be read, or has what this agent refuses outside of plugins: nothing is written";
 
 /// The commands about configurations.
 #[derive(Debug, Subcommand)]

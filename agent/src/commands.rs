@@ -5,6 +5,7 @@
 pub mod config;
 pub mod doctor;
 pub mod dump;
+pub mod migrate;
 pub mod run;
 
 use std::io::Write as _;

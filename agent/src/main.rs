@@ -46,6 +46,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Version) => {
             return commands::print(concat!("seismograf ", env!("CARGO_PKG_VERSION"), "\n"));
         }
+        Some(Command::Migrate(args)) => return commands::migrate::run(args, &source),
         _ => {}
     }
     let purpose = match &command {

@@ -24,6 +24,7 @@ mod lifecycle;
 mod lines;
 mod listeners;
 mod loss;
+mod migrate;
 mod net;
 mod outputs;
 mod programs;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         reload::trials(),
         series::trials(),
         service::trials(),
+        migrate::trials(),
         influx::trials(),
         lines::trials(),
         clients::trials(),

@@ -22,6 +22,7 @@ pub mod running;
 pub mod scheduler;
 pub mod standin;
 pub mod suite;
+pub mod telegraf;
 pub mod tracefs;
 pub mod victoria;
 pub mod work;

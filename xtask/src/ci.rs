@@ -6,7 +6,7 @@ use crate::build::{self, Profile};
 use crate::command::{command, run, run_quietly};
 use crate::packages;
 use crate::platform::Platform;
-use crate::{clients, cluster, fuzz, influxd2, tidy, vm};
+use crate::{clients, cluster, fuzz, influxd2, telegraf, tidy, vm};
 
 /// What the end-to-end tests use: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -109,6 +109,9 @@ fn timed<T>(name: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Res
 /// The number of lines that the test of the parser generates.
 const JUDGED_LINES: &str = "SEISMOGRAF_JUDGED_LINES";
 
+/// The variable that names a Telegraf.
+const TELEGRAF: &str = "SEISMOGRAF_TELEGRAF";
+
 /// Runs that test alone, with so many lines.
 pub(crate) fn judge(n_lines: usize) -> anyhow::Result<()> {
     packages::install(PROGRAMS)?;
@@ -126,6 +129,10 @@ pub(crate) fn e2e(args: &[String]) -> anyhow::Result<()> {
     test.env("SEISMOGRAF_BIN", agent).env("SEISMOGRAF_BENCH_OBJECT", build::bench_object()?);
     if let Some(influxd2) = influxd2::built() {
         test.env("SEISMOGRAF_INFLUXD2", influxd2);
+    }
+    // Somebody may want another one to be compared with.
+    if let Some(telegraf) = telegraf::built().filter(|_| std::env::var_os(TELEGRAF).is_none()) {
+        test.env(TELEGRAF, telegraf);
     }
     run_quietly(test.env("RUST_BACKTRACE", "0"))
 }

@@ -13,6 +13,7 @@ mod influxd2;
 mod packages;
 mod platform;
 mod setup;
+mod telegraf;
 mod tidy;
 mod vm;
 
@@ -92,6 +93,8 @@ enum Task {
     },
     /// Build a real InfluxDB 2 with Go, once, for the tests that need one: target/influxd2/influxd.
     Influxd2,
+    /// Build the real Telegraf with Go, once, for the test of `migrate`: target/telegraf/telegraf.
+    Telegraf,
     /// Build a container image `FROM scratch`: target/image/seismograf.tar.
     Image {
         /// What it is for; this machine's by default, and an image of several has a manifest for each.
@@ -133,6 +136,10 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Cluster { action } => cluster::cluster(&action),
         Task::Influxd2 => {
             println!("{}", influxd2::build()?.display());
+            Ok(())
+        }
+        Task::Telegraf => {
+            println!("{}", telegraf::build()?.display());
             Ok(())
         }
         Task::Image { platform } if platform.is_empty() => image::image(&[Platform::host()]),

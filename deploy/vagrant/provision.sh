@@ -33,12 +33,6 @@ install -d -m 755 /etc/seismograf
 if [ ! -e /etc/seismograf/seismograf.conf ]; then
   new=$(mktemp)
   seismograf config default >"$new"
-  cat >>"$new" <<'CONF'
-
-[[outputs.influxdb]]
-  urls = ["http://127.0.0.1:8086"]
-  database = "telegraf"
-CONF
   seismograf config check "$new"
   install -m 644 "$new" /etc/seismograf/seismograf.conf
   rm "$new"

@@ -31,6 +31,7 @@ mod refused;
 mod reload;
 mod series;
 mod service;
+mod shipped;
 mod sidecar;
 mod throughput;
 mod wire;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         reload::trials(),
         series::trials(),
         service::trials(),
+        shipped::trials(),
         influx::trials(),
         lines::trials(),
         clients::trials(),

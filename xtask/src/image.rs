@@ -4,20 +4,27 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::build::{self, Profile};
-use crate::command::{command, output, run, run_quietly, workspace};
+use crate::command::{command, output, run_quietly, workspace};
 
 /// The image's name.
 const NAME: &str = "docker.io/library/seismograf:latest";
 /// The system's certificate authorities, for `https` outputs.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// What it may take on a registry and on each node, which pulls it.
+const MAX_BYTES: u64 = 12_000_000;
+
 /// Builds target/image/seismograf.tar, and the folder that the Dockerfile takes its files from.
 pub(crate) fn image() -> anyhow::Result<()> {
     let archive = build(Profile::Release, &workspace().join("target/image"))?;
-    run(command("ls").args(["-l"]).arg(&archive))?;
+    let n_bytes = std::fs::metadata(&archive)?.len();
+    println!("{:.1} MB  {}", n_bytes as f64 / 1e6, archive.display());
+    if n_bytes > MAX_BYTES {
+        bail!("the image has {n_bytes} bytes, and must not have more than {MAX_BYTES}");
+    }
     println!("load it with `docker load -i FILE` or `ctr -n k8s.io images import FILE`");
     Ok(())
 }

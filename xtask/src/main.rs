@@ -7,6 +7,7 @@ mod clients;
 mod cluster;
 mod codegen;
 mod command;
+mod dist;
 mod fuzz;
 mod image;
 mod influxd2;
@@ -91,6 +92,8 @@ enum Task {
     Influxd2,
     /// Build a container image `FROM scratch`: target/image/seismograf.tar.
     Image,
+    /// Build what others install: a tarball, a .deb, an .rpm, their bill of materials and sums: target/dist.
+    Dist(dist::DistArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -129,5 +132,6 @@ fn run(task: Task) -> anyhow::Result<()> {
             Ok(())
         }
         Task::Image => image::image(),
+        Task::Dist(args) => dist::dist(&args),
     }
 }

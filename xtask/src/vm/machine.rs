@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 use crate::command::{command, is_root, output, run_quietly};
+use crate::packages::mirror;
 
 /// One of Debian's, by the kernel that it brings.
 pub(super) struct Suite {
@@ -90,17 +91,6 @@ pub(super) fn kernel(directory: &Path, suite: &str) -> anyhow::Result<PathBuf> {
         std::fs::remove_dir_all(directory.join(part))?;
     }
     Ok(image)
-}
-
-/// The package server that this machine uses.
-fn mirror() -> anyhow::Result<String> {
-    let script = "cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null; true";
-    let text = output(command("sh").args(["-c", script]))?;
-    let words = text.lines().filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));
-    let uri = words
-        .flat_map(str::split_whitespace)
-        .find(|word| word.starts_with("http") && !word.contains("security"));
-    uri.map(str::to_owned).context("no package server in /etc/apt")
 }
 
 /// Boots, shows what the machine reports about the agent, and returns whether it passed.

@@ -63,6 +63,8 @@ impl Guest<'_> {
         nspawn.arg(bind(&check.join("check.service"), "/etc/systemd/system/check.service"));
         nspawn.args(self.files.iter().map(|(from, to)| bind(from, to)));
         nspawn.args(["systemd.wants=check.service", "systemd.show_status=0"]);
+        // It would take the console for itself.
+        nspawn.arg("systemd.mask=console-getty.service");
         let mut child = nspawn.stdout(Stdio::piped()).spawn()?;
         let (mut has_passed, mut all) = (false, Vec::new());
         for line in BufReader::new(child.stdout.take().context("no output")?).split(b'\n') {

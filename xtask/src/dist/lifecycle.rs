@@ -129,7 +129,7 @@ fn readme(install: &str) -> anyhow::Result<()> {
 
 fn lintian(deb: &Path) -> anyhow::Result<()> {
     let mut lintian = command("lintian");
-    lintian.args(["--allow-root", "--fail-on", "error,warning", "--no-tag-display-limit"]);
+    lintian.args(["--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0"]);
     run_quietly(lintian.arg(deb))?;
     println!("lintian: no error and no warning");
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use super::release::{RELEASE, VERSION, arch, debian_arch};
 use super::stage::{self, Stage};
@@ -72,7 +73,7 @@ pub(super) fn deb(stage: &Stage, tools: &Path, release: &str, package: &Path) ->
     let mut deb = stage.tool(tools, "cargo-deb");
     deb.args(["deb", "--quiet", "--package", "seismograf", "--target", &build::target()]);
     deb.args(["--no-build", "--no-strip", "--deb-version", &format!("{VERSION}-{release}"), "--output"]);
-    run_quietly(deb.arg(package))
+    run_quietly(deb.arg(package).stdout(Stdio::null()))
 }
 
 /// Has `cargo-generate-rpm` pack a tree.

@@ -12,7 +12,7 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,libnss-systemd,influxdb,curl,r
 /// A Debian suite's system; made once.
 pub(super) fn root(suite: &str) -> anyhow::Result<PathBuf> {
     let root = workspace().join("target/roots").join(suite);
-    let list = root.join("packages");
+    let list = root.with_extension("packages");
     if fs::read_to_string(&list).is_ok_and(|made_of| made_of.trim() == PACKAGES) {
         return Ok(root);
     }
@@ -26,7 +26,9 @@ pub(super) fn root(suite: &str) -> anyhow::Result<PathBuf> {
     let mut debootstrap = command("debootstrap");
     debootstrap.args(["--variant=minbase", &format!("--include={PACKAGES}"), suite]).arg(&partial);
     run_quietly(debootstrap.arg(mirror()?).stdout(fs::File::create(log)?))?;
-    fs::write(partial.join("packages"), PACKAGES)?;
+    // Installers write it, and debootstrap does not.
+    fs::write(partial.join("etc/hosts"), "127.0.0.1 localhost\n")?;
     fs::rename(&partial, &root)?;
+    fs::write(list, PACKAGES)?;
     Ok(root)
 }

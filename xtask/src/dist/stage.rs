@@ -14,14 +14,8 @@ use crate::command::{command, output, run_quietly};
 /// The bill of materials among the documents.
 pub(super) const SBOM: &str = "sbom.cdx.json";
 /// Documents of the source that go along, from the workspace's root; those that there are.
-const DOCUMENTS: [&str; 6] = [
-    "CHANGELOG.md",
-    "docs/configuration.md",
-    "docs/kernels.md",
-    "docs/metrics.md",
-    "docs/overhead.md",
-    "docs/tasks.md",
-];
+const DOCUMENTS: [&str; 5] =
+    ["docs/configuration.md", "docs/kernels.md", "docs/metrics.md", "docs/overhead.md", "docs/tasks.md"];
 const LICENCES: [&str; 3] = ["LICENSE-APACHE", "LICENSE-MIT", "LICENSE-GPL2"];
 /// Completions: the shell, and the file.
 const COMPLETIONS: [(&str, &str); 3] = [
@@ -105,6 +99,8 @@ impl Stage {
             let name = document.file_name().unwrap_or_default().to_string_lossy().into_owned();
             copy(&document, &self.doc(&name))?;
         }
+        // As Debian wants it to be called.
+        copy(&self.source.join("CHANGELOG.md"), &self.doc("changelog"))?;
         for licence in LICENCES {
             let to = self.root.join("usr/share/licenses/seismograf").join(licence);
             copy(&self.source.join(licence), &to)?;
@@ -115,12 +111,12 @@ impl Stage {
         self.write_changelog()
     }
 
-    /// Debian's own form, which says what the package is; what changed is in `CHANGELOG.md`.
+    /// Debian's own form, which says what the package is; what changed is in the document `changelog`.
     fn write_changelog(&self) -> anyhow::Result<()> {
         let mut date = command("date");
         date.args(["--utc", "--rfc-email", "--date", &format!("@{}", self.epoch)]).env("LC_ALL", "C");
         let text = format!(
-            "seismograf ({VERSION}-{RELEASE}) unstable; urgency=medium\n\n  * What changed is in CHANGELOG.md.\n\n -- {MAINTAINER}  {}",
+            "seismograf ({VERSION}-{RELEASE}) unstable; urgency=medium\n\n  * What changed is in changelog.gz.\n\n -- {MAINTAINER}  {}",
             output(&mut date)?
         );
         write(&self.root.with_file_name("changelog.Debian"), &text)

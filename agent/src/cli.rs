@@ -9,11 +9,14 @@ use clap::{Args, Parser, Subcommand};
 use crate::exit::HELP;
 use crate::options::duration;
 
+/// The version, with the commit that it was built from and its date.
+pub const VERSION: &str = env!("SEISMOGRAF_VERSION");
+
 /// An eBPF-backed, low-overhead host telemetry agent that runs an existing telegraf.conf.
 ///
 /// Without a command it gathers and writes to the outputs until it is stopped. Telegraf's long flags may have one dash.
 #[derive(Debug, Parser)]
-#[command(name = "seismograf", version, max_term_width = 100, after_help = HELP)]
+#[command(name = "seismograf", version = VERSION, max_term_width = 100, after_help = HELP)]
 pub struct Cli {
     /// What to do; `run` by default.
     #[command(subcommand)]
@@ -56,9 +59,38 @@ pub enum Command {
         #[arg(value_parser = ["inputs", "outputs"])]
         kind: Option<String>,
     },
+    /// Print the completions of the command line for a shell.
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages, for man, into a directory.
+    Man {
+        /// The directory, such as /usr/local/share/man/man1.
+        directory: PathBuf,
+    },
     /// Print the version.
     Version,
 }
+
+/// The shells whose completions there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    /// GNU bash.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// Where they belong.
+const COMPLETIONS_HELP: &str = "\
+Where they belong:
+  bash  seismograf completions bash > /usr/share/bash-completion/completions/seismograf
+  zsh   seismograf completions zsh > /usr/share/zsh/vendor-completions/_seismograf
+  fish  seismograf completions fish > /usr/share/fish/vendor_completions.d/seismograf.fish";
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug, Default, Args)]
@@ -420,12 +452,18 @@ mod tests {
         );
         assert!(matches!(parsed("seismograf config").command, Some(Command::Config { command: None })));
         assert!(matches!(parsed("seismograf plugins inputs").command, Some(Command::Plugins { .. })));
+        let Some(Command::Completions { shell }) = parsed("seismograf completions zsh").command else {
+            panic!()
+        };
+        assert_eq!(shell, Shell::Zsh);
         for line in [
             "dump --interval 0s",
             "nonsense",
             "--test --once",
             "--strict-env-handling --non-strict-env-handling",
             "plugins processors",
+            "completions cmd",
+            "man",
         ] {
             let args = format!("seismograf {line}");
             assert!(parse(args.split(' ').map(OsString::from)).is_err(), "{line}");

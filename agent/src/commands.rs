@@ -2,9 +2,11 @@
 //!
 //! This file has what they share: the host that the environment names, and the signals that end a command.
 
+pub mod completions;
 pub mod config;
 pub mod doctor;
 pub mod dump;
+pub mod man;
 pub mod migrate;
 pub mod run;
 

@@ -24,6 +24,8 @@ if [ -z "${SEISMOGRAF_PACKAGE:-}" ]; then
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
       sh -s -- -y --profile minimal --default-toolchain stable
   fi
+  # Vagrant copies the source without its history, which says how old it is.
+  [ -d .git ] || export SOURCE_DATE_EPOCH=$(stat -c %Y Cargo.lock)
   cargo xtask dist
   SEISMOGRAF_PACKAGE=$(ls -t target/dist/seismograf_*_"$(dpkg --print-architecture)".deb | head -n 1)
 fi
@@ -55,20 +57,12 @@ if ! reason=$(chronograf 2>&1); then
   echo "Chronograf cannot be had here: $(tail -n 1 <<<"$reason")"
 fi
 
-# The package brings the service; where points go is a file of its own, so that the package's can be replaced with it.
-mkdir -p /etc/seismograf/conf.d
-if [ ! -e /etc/seismograf/conf.d/influxdb.conf ]; then
-  cat >/etc/seismograf/conf.d/influxdb.conf <<'CONF'
-[[outputs.influxdb]]
-  urls = ["http://127.0.0.1:8086"]
-  database = "telegraf"
-CONF
-fi
+# The package brings the service, whose configuration writes to this database.
 packages "$(realpath "$SEISMOGRAF_PACKAGE")"
 systemctl enable --quiet seismograf
 systemctl restart seismograf
 
-seismograf doctor --config /etc/seismograf/seismograf.conf --config-directory /etc/seismograf/conf.d || true
+seismograf doctor --config /etc/seismograf/seismograf.conf || true
 cat <<'NEXT'
 
 Seismograf runs, and writes to the InfluxDB of this machine. What to do next:

@@ -32,6 +32,7 @@ mod refused;
 mod reload;
 mod series;
 mod service;
+mod shipped;
 mod sidecar;
 mod throughput;
 mod wire;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         series::trials(),
         service::trials(),
         migrate::trials(),
+        shipped::trials(),
         influx::trials(),
         lines::trials(),
         clients::trials(),

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::build::{self, Profile};
-use crate::command::{command, run, run_quietly, workspace};
+use crate::command::{command, run_quietly, workspace};
 use crate::platform::Platform;
 
 /// The image's name.
@@ -22,10 +22,18 @@ const NAME: &str = "docker.io/library/seismograf:latest";
 /// The system's certificate authorities, for `https` outputs.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// What it may take on a registry and on each node, which pulls it, for each platform.
+const MAX_BYTES: u64 = 12_000_000;
+
 /// Builds target/image/seismograf.tar, and beside it each platform's files, which the Dockerfile takes.
 pub(crate) fn image(platforms: &[Platform]) -> anyhow::Result<()> {
     let archive = build(Profile::Release, platforms, &workspace().join("target/image"))?;
-    run(command("ls").args(["-l"]).arg(&archive))?;
+    let n_bytes = std::fs::metadata(&archive)?.len();
+    println!("{:.1} MB  {}", n_bytes as f64 / 1e6, archive.display());
+    let most = MAX_BYTES * platforms.len() as u64;
+    if n_bytes > most {
+        bail!("the image has {n_bytes} bytes, and must not have more than {most}");
+    }
     println!("load it with `docker load -i FILE` or `ctr -n k8s.io images import FILE`");
     Ok(())
 }

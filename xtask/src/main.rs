@@ -7,6 +7,7 @@ mod clients;
 mod cluster;
 mod codegen;
 mod command;
+mod dist;
 mod fuzz;
 mod image;
 mod influxd2;
@@ -101,6 +102,8 @@ enum Task {
         #[arg(long, value_delimiter = ',')]
         platform: Vec<Platform>,
     },
+    /// Build what others install: a tarball, a .deb, an .rpm, their bill of materials and sums: target/dist.
+    Dist(dist::DistArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -144,5 +147,6 @@ fn run(task: Task) -> anyhow::Result<()> {
         }
         Task::Image { platform } if platform.is_empty() => image::image(&[Platform::host()]),
         Task::Image { platform } => image::image(&platform),
+        Task::Dist(args) => dist::dist(&args),
     }
 }

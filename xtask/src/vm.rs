@@ -6,6 +6,7 @@
 
 mod machine;
 mod matrix;
+mod provision;
 mod systemd;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ const PROGRAMS: &[(&str, &str)] = &[
 const ARM_PROGRAMS: &[(&str, &str)] = &[("qemu-system-aarch64", "qemu-system-arm")];
 /// What stands for the shipped unit under systemd among the suites.
 const SYSTEMD: &str = "systemd";
+/// And for Vagrant's script.
+const PROVISION: &str = "provision";
 
 /// What is booted.
 #[derive(clap::Args)]
@@ -101,13 +104,17 @@ pub(crate) fn vm(VmArgs { kernels: names, boot: only }: &VmArgs) -> anyhow::Resu
         bail!("{reason}");
     }
     packages::install(ARM_PROGRAMS)?;
-    let known = KERNELS.iter().map(Kernel::name).chain([SYSTEMD.to_owned()]).collect::<Vec<_>>();
+    let known =
+        KERNELS.iter().map(Kernel::name).chain([SYSTEMD, PROVISION].map(str::to_owned)).collect::<Vec<_>>();
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         bail!("there is no kernel {unknown:?}; there are {}", known.join(", "));
     }
     let is_named = |name: &str| names.is_empty() || names.iter().any(|named| named == name);
     if is_named(SYSTEMD) {
         systemd::systemd(&directory())?;
+    }
+    if is_named(PROVISION) {
+        provision::provision(&directory())?;
     }
     let kernels: Vec<&Kernel> = KERNELS.iter().filter(|kernel| is_named(&kernel.name())).collect();
     let is_wanted = |boot: &&Boot| only.is_empty() || only.iter().any(|wanted| wanted == *boot);

@@ -11,7 +11,7 @@ use super::found;
 use super::notes::Problems;
 use super::reading::Source;
 use super::reading::{Depth, PluginFilter, Reading};
-use super::sample::DEFAULT_CONFIG;
+use super::sample;
 use super::{Config, Place};
 use crate::cli::SourceArgs;
 use crate::host::Host;
@@ -77,7 +77,7 @@ impl Loader {
                 return Err(Problems::one(format!("there is no configuration file{}", in_places(&named))));
             }
             let found = found::sections(&Host::from_variables(variable));
-            sources.push(Source { path: DEFAULT.into(), text: DEFAULT_CONFIG.to_owned() + &found });
+            sources.push(Source { path: DEFAULT.into(), text: sample::without_outputs() + &found });
         } else {
             self.had_file = true;
         }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 
 use crate::command::{command, is_root, output, run_quietly};
+use crate::packages::mirror;
 use crate::platform::Platform;
 
 /// The suite of Debian 12.
@@ -130,17 +131,6 @@ impl Packages {
         }
         Ok(())
     }
-}
-
-/// The package server that this machine uses.
-pub(super) fn mirror() -> anyhow::Result<String> {
-    let script = "cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null; true";
-    let text = output(command("sh").args(["-c", script]))?;
-    let words = text.lines().filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));
-    let uri = words
-        .flat_map(str::split_whitespace)
-        .find(|word| word.starts_with("http") && !word.contains("security"));
-    uri.map(str::to_owned).context("no package server in /etc/apt")
 }
 
 /// What boots.

@@ -86,7 +86,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     e2e(&[])?;
     if has_kubernetes {
         eprintln!("== cluster");
-        cluster::test(false, cluster::SUITE)?;
+        cluster::test(false, cluster::SUITE, cluster::Extent::Short)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod codegen;
 mod command;
 mod dist;
 mod fuzz;
+mod helm;
 mod image;
 mod influxd2;
 mod packages;

@@ -99,8 +99,6 @@ pub struct Cost {
 const NESTING_AREAS: [&str; 3] = ["blkio_", "net_", "tcp_"];
 /// What a map takes of kernel memory, in proc(5) `PID/fdinfo`.
 const MEMORY_KEY: &str = "memlock:";
-/// The tracepoint that tells of each step of a CPU on its way down, on that CPU (`include/trace/events/cpuhp.h`).
-const CPU_IS_LEAVING: &str = "cpuhp_exit";
 /// The value that aya-log-ebpf's level global takes for "nothing".
 const LOG_NOTHING: u8 = 0;
 /// The level of the messages that report a cgroup's life cycle.
@@ -321,14 +319,8 @@ impl Probes {
                 Some(link.map_err(|error| not_attached(name, &error, &directory, direction))?)
             }
             (Hook::Flush, Some(Program::RawTracePoint(program))) => {
-                if self.flushes_offline.contains(&name) {
-                    return Ok(None);
-                }
-                match program.attach(CPU_IS_LEAVING) {
-                    Ok(_) => self.flushes_offline.push(name),
-                    Err(error) => {
-                        tracing::warn!(%error, name, "what a CPU has counted when it goes offline waits until it is back");
-                    }
+                if !self.flushes_offline.contains(&name) && flush::attach(name, program) {
+                    self.flushes_offline.push(name);
                 }
                 return Ok(None);
             }

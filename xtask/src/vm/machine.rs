@@ -33,7 +33,7 @@ pub(super) fn kernel(directory: &Path, suite: &str, platform: Platform) -> anyho
     if image.exists() {
         return Ok(image);
     }
-    let packages = Packages::new(directory, suite, platform)?;
+    let packages = Suite::new(directory, suite, platform)?;
     let cloud = format!("linux-image-cloud-{}", platform.architecture());
     let package = packages.dependency(&cloud, "linux-image")?.context("no cloud kernel in this suite")?;
     // The newest ones have the kernel in a package of its own.
@@ -56,7 +56,7 @@ pub(super) fn busybox(directory: &Path, platform: Platform) -> anyhow::Result<Pa
     if busybox.exists() {
         return Ok(busybox);
     }
-    let packages = Packages::new(directory, BOOKWORM, platform)?;
+    let packages = Suite::new(directory, BOOKWORM, platform)?;
     packages.download("busybox-static")?;
     std::fs::copy(packages.unpack()?.join("bin/busybox"), &busybox)?;
     packages.remove()?;
@@ -64,12 +64,12 @@ pub(super) fn busybox(directory: &Path, platform: Platform) -> anyhow::Result<Pa
 }
 
 /// Debian's packages of one suite and platform, apart from those of this machine.
-struct Packages {
+struct Suite {
     directory: PathBuf,
     architecture: &'static str,
 }
 
-impl Packages {
+impl Suite {
     /// What is left in the directory while it works.
     const PARTS: [&str; 3] = ["lists", "archives", "root"];
 

@@ -33,6 +33,7 @@ mod reload;
 mod series;
 mod service;
 mod sidecar;
+mod tasks;
 mod throughput;
 mod wire;
 
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         deploy::trials(),
         cluster::trials(),
         docker::trials(),
+        tasks::trials(),
         dump::trials(),
         article::trials(),
     ];

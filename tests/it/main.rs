@@ -34,6 +34,7 @@ mod series;
 mod service;
 mod shipped;
 mod sidecar;
+mod tasks;
 mod throughput;
 mod wire;
 
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         deploy::trials(),
         cluster::trials(),
         docker::trials(),
+        tasks::trials(),
         dump::trials(),
         article::trials(),
     ];

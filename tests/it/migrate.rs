@@ -1,6 +1,6 @@
 //! `seismograf migrate`: both this agent and the real Telegraf take what it writes.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

@@ -85,7 +85,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     e2e(&[])?;
     if has_kubernetes {
         eprintln!("== cluster");
-        cluster::test(false, cluster::SUITE)?;
+        cluster::test(false, cluster::SUITE, cluster::Extent::Short)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod cluster;
 mod codegen;
 mod command;
 mod fuzz;
+mod helm;
 mod image;
 mod influxd2;
 mod packages;

@@ -8,7 +8,7 @@ use seismograf_tests::try_run;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{kubectl, repository, text};
+use super::{file, kubectl, repository, text};
 
 /// Every folder that `kubectl apply -k` is for.
 pub(super) const FOLDERS: [&str; 9] = [
@@ -57,6 +57,7 @@ pub(super) fn typed() -> Outcome {
         }
         n += objects.len();
     }
+    combined();
     // What is looked for is found.
     let mut broken = built("base").into_iter().find(|object| object["kind"] == "DaemonSet").unwrap();
     broken["spec"]["template"]["spec"]["containers"][0]["securityContext"]["privilegd"] = true.into();
@@ -65,6 +66,24 @@ pub(super) fn typed() -> Outcome {
     assert!(found[0].ends_with("securityContext.privilegd"), "{found:?}");
     println!("cluster: {n} objects of {} folders are of the API's types, field by field", FOLDERS.len());
     Ok(())
+}
+
+/// The components do not get into each other's way.
+fn combined() {
+    let objects = documents(&kubectl(&["kustomize", &file("combined")]));
+    let all = serde_json::to_string(&objects).unwrap();
+    let n = all.matches("\"secretKeyRef\"").count();
+    // The side-car has a Secret of its own.
+    assert_eq!(all.matches(r#""name":"telegraf"}"#).count() + all.matches(r#""name":"monitor"}"#).count(), n);
+    for object in &objects {
+        assert_eq!(wrong(object), Vec::<String>::new(), "{}", what(object));
+        assert!(!(object["kind"] == "Secret" && object["metadata"]["namespace"] == "monitoring"), "{object}");
+    }
+    for part in
+        [r#""privileged":true"#, "/etc/seismograf/docker.conf", "nodes/proxy", r#""restartPolicy":"Always""#]
+    {
+        assert!(all.contains(part), "{part}");
+    }
 }
 
 /// The folders with a kustomization.
@@ -109,7 +128,9 @@ pub(super) fn wrong(object: &Value) -> Vec<String> {
 /// These types pass over what they do not know, without a word.
 fn unknown<T: DeserializeOwned>(object: &Value) -> Vec<String> {
     let mut unknown = Vec::new();
-    let read: Result<T, _> = serde_ignored::deserialize(object, |path| unknown.push(path.to_string()));
+    // An optional field shows as a question mark behind its name.
+    let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string().replace(".?", ""));
+    let read: Result<T, _> = serde_ignored::deserialize(object, &mut note);
     unknown.extend(read.err().map(|error| error.to_string()));
     unknown
 }

@@ -68,7 +68,7 @@ fn data_outlive_their_pod() {
     );
     kubectl(&["delete", "pod", "influxdb-0", "--namespace=monitoring", "--timeout=90s"]);
     system::is_ready();
-    assert_eq!(first(), before, "what was stored is there after another start");
+    wait_for(|| first() == before, LIMIT, "what was stored before the pod was another one");
 }
 
 fn rights() {

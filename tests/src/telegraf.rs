@@ -32,18 +32,13 @@ impl Telegraf {
     ///
     /// # Panics
     /// When it cannot be run.
-    pub fn check(
-        &self,
-        files: &[PathBuf],
-        environment: &[(&str, &str)],
-        directory: &Path,
-    ) -> Result<(), String> {
+    pub fn check(&self, files: &[PathBuf], environment: &[(&str, &str)]) -> Result<(), String> {
         let mut command = Command::new(&self.program);
-        command.args(["config", "check", "--non-strict-env-handling"]).current_dir(directory);
+        command.args(["config", "check", "--non-strict-env-handling"]);
         command.args(files.iter().flat_map(|file| [Path::new("--config"), file]));
-        command.env_clear().envs(environment.iter().copied()).stdin(Stdio::null());
-        let output =
-            command.output().unwrap_or_else(|error| panic!("cannot run {}: {error}", self.program.display()));
+        command.envs(environment.iter().copied()).stdin(Stdio::null());
+        let output = command.output();
+        let output = output.unwrap_or_else(|error| panic!("cannot run {}: {error}", self.program.display()));
         let said = [output.stdout, output.stderr].concat();
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said).into_owned()) }
     }

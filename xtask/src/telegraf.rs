@@ -28,7 +28,7 @@ fn source() -> anyhow::Result<Vec<u8>> {
     std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Builds it, unless it was built before. Takes a quarter of an hour on two CPUs.
+/// Builds it, unless it was built before. Takes a quarter of an hour of CPU time.
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
     if let Some(program) = built() {
         return Ok(program);

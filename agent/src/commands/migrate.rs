@@ -25,6 +25,12 @@ const DEFAULT_MODE: u32 = 0o640;
 /// # Errors
 /// What keeps the configuration from being used, or a file from being written.
 pub fn run(args: &MigrateArgs, source: &SourceArgs) -> anyhow::Result<Exit> {
+    let filters = [&source.input_filter, &source.output_filter, &source.section_filter];
+    if filters.iter().any(|filter| !filter.is_empty()) {
+        bail!(
+            "filters have no meaning for `migrate`: each section goes to one of the two agents, or to both"
+        );
+    }
     let named = source.config.iter().chain(&source.config_directory).chain(&args.files);
     let mut named: Vec<PathBuf> = named.cloned().collect();
     if named.is_empty() {

@@ -18,7 +18,7 @@ use crate::platform::Platform;
 const PROGRAMS: &[(&str, &str)] = &[("debootstrap", "debootstrap"), ("mkfs.ext4", "e2fsprogs")];
 /// What a system has that boots by itself and is asked for its network.
 const PACKAGES: &str =
-    "ca-certificates,dbus,initramfs-tools,linux-image-cloud-amd64,systemd-resolved,systemd-sysv";
+    "ca-certificates,dbus,initramfs-tools,iproute2,linux-image-cloud-amd64,systemd-resolved,systemd-sysv";
 /// Files of the system, by path.
 const FILES: [(&str, &str); 4] = [
     ("etc/fstab", "/dev/nvme0n1 / ext4 defaults 0 1\n"),

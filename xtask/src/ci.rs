@@ -32,7 +32,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 
 /// How long after the start Kubernetes has to be built. With the 18 minutes after that, a run is over within half an hour; what
 /// is compiled by then is not compiled again in the next one.
-const KUBERNETES_LIMIT: Duration = Duration::from_secs(12 * 60);
+const KUBERNETES_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// Set to 1, it has the tests in a cluster wait for Kubernetes however long that takes.
 const CLUSTER: &str = "SEISMOGRAF_CLUSTER";
 

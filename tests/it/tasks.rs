@@ -230,12 +230,18 @@ fn what_is_removed() -> Outcome {
             ["systemctl", "disable", "--now", name] => drop(read(&format!("deploy/systemd/{name}.service"))),
             ["systemctl", "daemon-reload"] => {}
             ["rm", paths @ ..] => {
+                // What the tarball has, and what systemd makes for the unit.
+                let said = [read(unit), read("xtask/src/dist/stage.rs")].concat();
                 for path in paths.iter().filter(|path| **path != "-r") {
-                    let by_the_unit = path.replace("/var/log/private/", "LogsDirectory=");
-                    let folder = path.rsplit_once('/').unwrap().0;
-                    let said = [read(unit), read("deploy/README.md")].concat();
+                    let by_the_unit = path
+                        .replace("/var/log/private/", "LogsDirectory=")
+                        .replace("/var/lib/private/", "StateDirectory=");
+                    let packed = match path.split_once('*') {
+                        Some((before, _)) => before.rsplit_once('/').unwrap().0,
+                        None => path,
+                    };
                     let is_there =
-                        [*path, &by_the_unit, &format!("{folder}/\n")].iter().any(|text| said.contains(text));
+                        said.contains(&by_the_unit) || said.contains(packed.trim_start_matches('/'));
                     assert!(is_there, "{command}: nothing puts {path} there");
                 }
             }

@@ -24,8 +24,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::options::common::{
-    DEFAULT_BATCH_SIZE, DEFAULT_BUFFER_LIMIT, DEFAULT_FLUSH_INTERVAL, DEFAULT_INTERVAL, InputCommon,
-    OutputCommon, auto_precision,
+    Buffering, DEFAULT_BATCH_SIZE, DEFAULT_BUFFER_LIMIT, DEFAULT_FLUSH_INTERVAL, DEFAULT_INTERVAL,
+    InputCommon, OutputCommon, auto_precision,
 };
 use crate::plugins::{InputOptions, OutputOptions};
 use crate::service::logging::{LogOptions, LogSettings};
@@ -79,6 +79,8 @@ pub struct Agent {
     pub metric_batch_size: usize,
     /// Points an output buffers while it cannot write.
     pub metric_buffer_limit: usize,
+    /// Where it keeps them.
+    pub buffering: Buffering,
     /// Times are rounded to this.
     pub precision: Duration,
     /// The `host` tag; `None` when it is omitted.
@@ -108,6 +110,7 @@ impl Default for Agent {
             flush_jitter: Duration::ZERO,
             metric_batch_size: DEFAULT_BATCH_SIZE,
             metric_buffer_limit: DEFAULT_BUFFER_LIMIT,
+            buffering: Buffering::default(),
             precision: auto_precision(DEFAULT_INTERVAL),
             hostname: None,
             always_include_local_tags: false,

@@ -52,6 +52,8 @@ pub const TARGETS: &[Target] = &[
     target("proc_machine", &[b"cpu  1 2 3 4 5 6 7 8 9 10\nintr 5\n", b"MemTotal:  5 kB\n", b"some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n", b"   8       0 sda 1 2 3 4 5 6 7 8 9 10 11\n", b"  eth0: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n", b"processor\t: 0\ncore id\t\t: 5\n\n"], proc_machine),
     target("proc_process", &[b"1 (a b) S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0", b"CapEff:\t000001ffffffffff\n", b"4:memory:/a\n0::/b\n"], proc_process),
     target("records", &[&[0; 64], &[1; 96]], records),
+    target("spool_record", &[b"\x01\x01\0\0\0\0\0\0\0\0\0\0\0\x08\0\0\0m f=1 7\n"], outputs::spooler::parse_any),
+    target("spool_segment", &[b"SGspool1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0SGr1"], crate::spool::parse_any),
     target("udev", &[b"S:disk/by-id/x\nE:ID_FS_TYPE=ext4\n"], |bytes| inputs::diskio::parse_any(&text(bytes))),
 ];
 

@@ -4,13 +4,16 @@
 //! kept, and when it is written and retried. None of them knows of inputs or their schedules.
 
 pub(crate) mod answer;
+mod backlog;
 mod batch;
+mod buffer;
 mod delivery;
 pub(crate) mod file;
 pub mod influxdb;
 pub mod influxdb_v2;
 pub mod sender;
 mod servers;
+pub(crate) mod spooler;
 mod udp;
 
 use std::collections::BTreeSet;

@@ -13,9 +13,11 @@
 //! keeps its buffer, and whatever has no successor shuts down as at the end of the agent.
 
 mod gatherer;
+mod spools;
 pub(crate) mod start;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +29,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use self::gatherer::{Fan, Gatherer, Work, gather_once};
+use self::spools::Spool;
 use self::start::start;
 use crate::config::{Agent, Config, InputSection, OutputSection, Place};
 use crate::inputs::offloaded::Offloaded;
@@ -75,6 +78,8 @@ struct RunningInput {
 struct RunningOutput {
     options: OutputOptions,
     destination: String,
+    /// Its spool's directory.
+    spool: Option<PathBuf>,
     entry: Arc<Entry<OutputCounts>>,
     /// Dropping it ends the task.
     messages: mpsc::Sender<Message>,
@@ -110,6 +115,7 @@ struct PreparedOutput {
     output: Box<dyn Output>,
     /// The running one with the same destination, whose buffer it takes over.
     predecessor: Option<usize>,
+    spool: Option<Spool>,
 }
 
 /// A configuration with everything built, and nothing running yet.
@@ -201,6 +207,9 @@ impl Pipeline {
         shutdown: impl Future<Output = ()>,
     ) -> anyhow::Result<bool> {
         let mut pipeline = Self::empty(shared);
+        let mut config = config;
+        // The agent that runs has them.
+        config.outputs.iter_mut().for_each(|output| output.common.spool = None);
         let prepared = pipeline.prepare(config).await?;
         let fan = pipeline.apply_outputs(prepared.outputs, prepared.global_tags).await;
         let mut inputs = Vec::new();
@@ -321,14 +330,26 @@ impl Pipeline {
             let built = build(place, "output", name, move || of.build()).await?;
             for output in built.with_context(|| format!("{place}: output `{name}`"))? {
                 let destination = output.destination();
+                let taken = outputs.iter().filter_map(|other: &PreparedOutput| other.spool.as_ref());
+                let directory = spools::directory(common, name, &destination, taken);
                 let predecessor = self.outputs.iter().enumerate().position(|(i, running)| {
-                    !kept[i] && running.options.name() == name && running.destination == destination
+                    let is_same = running.options.name() == name && running.destination == destination;
+                    !kept[i] && is_same && running.spool == directory
                 });
                 if let Some(i) = predecessor {
                     kept[i] = true;
                 }
+                let spool = match directory {
+                    Some(directory) => {
+                        let (limits, is_new) = (spools::limits(common), predecessor.is_none());
+                        let open = move || Spool::open(directory, limits, is_new);
+                        let opened = build(place, "output", name, open).await?;
+                        Some(opened.with_context(|| format!("{place}: output `{name}`"))?)
+                    }
+                    None => None,
+                };
                 let (options, common) = (options.clone(), common.clone());
-                outputs.push(PreparedOutput { options, common, output, predecessor });
+                outputs.push(PreparedOutput { options, common, output, predecessor, spool });
             }
         }
         Ok(outputs)
@@ -390,12 +411,14 @@ impl Pipeline {
         global_tags: BTreeMap<String, String>,
     ) -> Fan {
         let mut running: Vec<Option<RunningOutput>> = self.outputs.drain(..).map(Some).collect();
-        for PreparedOutput { options, common, output, predecessor } in outputs {
+        let keeps = outputs.iter().any(|output| output.spool.is_some());
+        for PreparedOutput { options, common, output, predecessor, spool } in outputs {
             let Some(mut running) = predecessor.and_then(|i| running[i].take()) else {
-                self.spawn_output(output, options, common);
+                self.spawn_output(output, options, common, spool);
                 continue;
             };
-            let change = Message::Change { output, common: Box::new(common) };
+            let limits = spool.map(|spool| spool.limits);
+            let change = Message::Change { output, common: Box::new(common), limits };
             // Fails only if the task is gone.
             let _ = running.messages.send(change).await;
             running.options = options;
@@ -404,18 +427,32 @@ impl Pipeline {
         // The remaining ones see the end of their channels after the last gather that knows them.
         drop(running);
         let outputs = self.outputs.iter().map(RunningOutput::channel).collect();
-        Fan { outputs, global_tags: Arc::new(global_tags) }
+        Fan { outputs, global_tags: Arc::new(global_tags), keeps }
     }
 
-    fn spawn_output(&mut self, output: Box<dyn Output>, options: OutputOptions, common: OutputCommon) {
+    fn spawn_output(
+        &mut self,
+        output: Box<dyn Output>,
+        options: OutputOptions,
+        common: OutputCommon,
+        spool: Option<Spool>,
+    ) {
         let (messages, receive) = mpsc::channel(CHANNEL_GATHERS);
         let (plugin, alias) = (options.name(), common.alias.as_deref());
         let entry = self.shared.telemetry.output(plugin, alias);
         let span = logging::plugin("outputs", plugin, alias, common.log_level);
-        span.in_scope(|| tracing::info!(to = output.place(), "write"));
-        let destination = output.destination();
-        self.outputs.push(RunningOutput { options, destination, entry: Arc::clone(&entry), messages });
-        let sender = Sender::new(output, common, Arc::clone(&entry.counts));
+        span.in_scope(|| {
+            tracing::info!(to = output.place(), "write");
+            spool.iter().for_each(Spool::report);
+        });
+        let (destination, directory) = (output.destination(), spool.as_ref().map(|s| s.directory.clone()));
+        let running =
+            RunningOutput { options, destination, spool: directory, entry: Arc::clone(&entry), messages };
+        self.outputs.push(running);
+        let mut sender = Sender::new(output, common, Arc::clone(&entry.counts));
+        if let Some(log) = spool.and_then(|spool| spool.log) {
+            sender = sender.with_spool(log);
+        }
         self.writing.spawn(write(sender, receive, entry).instrument(span));
     }
 
@@ -475,7 +512,8 @@ async fn build<T: Send + 'static>(
 
 /// Counts what an output that does not end leaves.
 fn give_up(entry: &Arc<Entry<OutputCounts>>) {
-    let points = entry.counts.waiting.load(Ordering::Relaxed);
+    let value = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed);
+    let points = value(&entry.counts.waiting).saturating_sub(value(&entry.counts.kept));
     entry.counts.lost.fetch_add(points, Ordering::Relaxed);
     tracing::error!(output = entry.name, points, "did not end in time: its points are lost");
 }
@@ -503,6 +541,10 @@ async fn write(sender: Sender, messages: mpsc::Receiver<Message>, entry: Arc<Ent
     if left > 0 {
         tracing::error!(points = left, "not written, and lost with the end of the output");
         entry.counts.lost.fetch_add(left as u64, Ordering::Relaxed);
+    }
+    let kept = entry.counts.kept.load(Ordering::Relaxed);
+    if kept > 0 {
+        tracing::info!(points = kept, "not written yet, and kept on the disk for the next start");
     }
     entry.counts.waiting.store(0, Ordering::Relaxed);
     entry.ended();

@@ -10,7 +10,7 @@ use super::entry::Entry;
 use super::notes::Notes;
 use super::section::{Owner, read_options};
 use super::{Agent, Place, telegraf};
-use crate::options::common::auto_precision;
+use crate::options::common::{Buffering, auto_precision};
 use crate::options::duration;
 use crate::service::logging::{self, LogFormat, LogOptions};
 use crate::service::rotation::Rotation;
@@ -27,6 +27,11 @@ struct AgentOptions {
     flush_jitter: Option<Seconds>,
     metric_batch_size: Option<u64>,
     metric_buffer_limit: Option<u64>,
+    buffer_strategy: Option<String>,
+    buffer_directory: Option<String>,
+    buffer_disk_sync: Option<bool>,
+    buffer_disk_limit: Option<Size>,
+    buffer_disk_max_age: Option<Seconds>,
     precision: Option<Seconds>,
     hostname: Option<String>,
     omit_hostname: Option<bool>,
@@ -90,10 +95,7 @@ pub(super) fn merge_agent(entries: &mut Vec<Entry>, later: Vec<Entry>, notes: &m
         if let Some((key, why)) =
             telegraf::AGENT_OPTIONS_WITHOUT_EFFECT.iter().find(|(key, _)| *key == entry.key)
         {
-            // Telegraf's default has the same meaning.
-            if !(*key == "buffer_strategy" && entry.value.as_str() == Some("memory")) {
-                notes.warning(&entry.place, format!("`{key}` of [agent] has no effect: {why}"));
-            }
+            notes.warning(&entry.place, format!("`{key}` of [agent] has no effect: {why}"));
             continue;
         }
         if let Some(earlier) = entries.iter().position(|other| other.key == entry.key) {
@@ -123,6 +125,7 @@ pub(super) fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes
         flush_jitter: seconds(options.flush_jitter, default.flush_jitter),
         metric_batch_size: at_least_one(options.metric_batch_size, default.metric_batch_size),
         metric_buffer_limit: at_least_one(options.metric_buffer_limit, default.metric_buffer_limit),
+        buffering: buffering(&options, &place, notes),
         precision: Duration::ZERO,
         hostname: (!options.omit_hostname.unwrap_or(false)).then(|| {
             options.hostname.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| hostname.to_owned())
@@ -141,6 +144,27 @@ pub(super) fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes
     }
     let precision = seconds(options.precision, Duration::ZERO);
     Agent { precision: if precision.is_zero() { auto_precision(agent.interval) } else { precision }, ..agent }
+}
+
+/// Where outputs keep points that are not written.
+fn buffering(options: &AgentOptions, place: &impl Fn(&str) -> Place, notes: &mut Notes) -> Buffering {
+    let default = Buffering::default();
+    let is_on_disk = options.buffer_strategy.as_deref().map(|name| {
+        Buffering::is_on_disk(name).unwrap_or_else(|| {
+            notes.problem(
+                &place("buffer_strategy"),
+                format!("`buffer_strategy` of [agent] {}", Buffering::not_a_strategy(name)),
+            );
+            false
+        })
+    });
+    Buffering {
+        is_on_disk: is_on_disk.unwrap_or(default.is_on_disk),
+        directory: options.buffer_directory.clone().filter(|path| !path.is_empty()).map(PathBuf::from),
+        sync: options.buffer_disk_sync.unwrap_or(default.sync),
+        limit: options.buffer_disk_limit.map(|Size(bytes)| bytes).filter(|n| *n > 0).unwrap_or(default.limit),
+        max_age: options.buffer_disk_max_age.map_or(default.max_age, |Seconds(age)| age),
+    }
 }
 
 /// The options of the log.

@@ -2,15 +2,16 @@
 //! durations are always strings, and a filter that is not a list is rejected.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Value;
 use tracing::Level;
 
-use super::Agent;
 use super::entry::Entry;
 use super::notes::Notes;
-use crate::options::common::{InputCommon, Naming, OutputCommon, StartupErrorBehavior};
+use super::{Agent, Place};
+use crate::options::common::{Buffering, InputCommon, Naming, OutputCommon, StartupErrorBehavior};
 use crate::options::duration;
 use crate::options::filter::{Filter, FilterLists, Patterns};
 use crate::schema::{self, MEASUREMENTS, Measurement};
@@ -43,8 +44,17 @@ pub(super) const COMMON_KEYS: &[&str] = &[
 pub(super) const INPUT_KEYS: &[&str] =
     &["interval", "precision", "collection_jitter", "collection_offset", "tags"];
 /// Further options of outputs.
-pub(super) const OUTPUT_KEYS: &[&str] =
-    &["flush_interval", "flush_jitter", "metric_batch_size", "metric_buffer_limit"];
+pub(super) const OUTPUT_KEYS: &[&str] = &[
+    "buffer_directory",
+    "buffer_disk_limit",
+    "buffer_disk_max_age",
+    "buffer_disk_sync",
+    "buffer_strategy",
+    "flush_interval",
+    "flush_jitter",
+    "metric_batch_size",
+    "metric_buffer_limit",
+];
 
 /// The options as a section has them.
 #[derive(Default)]
@@ -60,6 +70,11 @@ struct RawCommon {
     flush_jitter: Option<Duration>,
     metric_batch_size: Option<u64>,
     metric_buffer_limit: Option<u64>,
+    buffer_strategy: Option<bool>,
+    buffer_directory: Option<String>,
+    buffer_disk_sync: Option<bool>,
+    buffer_disk_limit: Option<u64>,
+    buffer_disk_max_age: Option<Duration>,
     naming: Naming,
     tags: BTreeMap<String, String>,
     lists: FilterLists,
@@ -98,13 +113,26 @@ pub(super) fn input(
 /// The common options of an output, likewise.
 pub(super) fn output(
     entries: &[Entry],
+    place: &Place,
     agent: &Agent,
     agent_so_far: &Agent,
     notes: &mut Notes,
 ) -> Option<OutputCommon> {
     let mut written = read(entries, false, notes);
     keep_from_filters_for_telegraf(&mut written.lists);
+    let buffering = Buffering {
+        is_on_disk: written.buffer_strategy.unwrap_or(agent.buffering.is_on_disk),
+        directory: written.buffer_directory.map(PathBuf::from).or_else(|| agent.buffering.directory.clone()),
+        sync: written.buffer_disk_sync.unwrap_or(agent.buffering.sync),
+        limit: written.buffer_disk_limit.filter(|n| *n > 0).unwrap_or(agent.buffering.limit),
+        max_age: written.buffer_disk_max_age.unwrap_or(agent.buffering.max_age),
+    };
+    let spool = buffering.spool().unwrap_or_else(|problem| {
+        notes.problem(place, problem);
+        None
+    });
     Some(OutputCommon {
+        spool,
         flush_interval: more_than_zero(written.flush_interval).unwrap_or(agent.flush_interval),
         flush_jitter: more_than_zero(written.flush_jitter).unwrap_or(agent.flush_jitter),
         metric_batch_size: at_least_one(written.metric_batch_size, agent_so_far.metric_batch_size),
@@ -170,6 +198,11 @@ fn read(entries: &[Entry], is_input: bool, notes: &mut Notes) -> RawCommon {
             "flush_jitter" => written.flush_jitter = take.duration(),
             "metric_batch_size" => written.metric_batch_size = take.count(),
             "metric_buffer_limit" => written.metric_buffer_limit = take.count(),
+            "buffer_strategy" => written.buffer_strategy = take.strategy(),
+            "buffer_directory" => written.buffer_directory = take.text().filter(|path| !path.is_empty()),
+            "buffer_disk_sync" => written.buffer_disk_sync = take.switch(),
+            "buffer_disk_limit" => written.buffer_disk_limit = take.size(),
+            "buffer_disk_max_age" => written.buffer_disk_max_age = take.duration(),
             "name_override" => written.naming.name_override = take.text().filter(|name| !name.is_empty()),
             "name_prefix" => written.naming.prefix = take.text().unwrap_or_default(),
             "name_suffix" => written.naming.suffix = take.text().unwrap_or_default(),
@@ -244,6 +277,35 @@ impl Take<'_> {
                 None
             }
         }
+    }
+
+    fn switch(&mut self) -> Option<bool> {
+        let switch = self.entry.value.as_bool();
+        if switch.is_none() {
+            self.problem("must be true or false, without quotes");
+        }
+        switch
+    }
+
+    fn size(&mut self) -> Option<u64> {
+        let value = self.entry.value.clone();
+        let size = match value {
+            Value::String(_) | Value::Integer(_) => duration::deserialize_size(value),
+            _ => {
+                self.problem("must be a size, such as \"1GiB\" or a number of bytes");
+                return None;
+            }
+        };
+        size.map_err(|problem| self.problem(format_args!("cannot be used: {}", problem.message()))).ok()
+    }
+
+    fn strategy(&mut self) -> Option<bool> {
+        let name = self.text()?;
+        let is_on_disk = Buffering::is_on_disk(&name);
+        if is_on_disk.is_none() {
+            self.problem(Buffering::not_a_strategy(&name));
+        }
+        is_on_disk
     }
 
     fn level(&mut self) -> Option<Level> {

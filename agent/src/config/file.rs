@@ -80,7 +80,7 @@ pub(super) fn output(
     notes: &mut Notes,
 ) -> Option<OutputSection> {
     let (own, common) = split(section, OUTPUT_KEYS, notes);
-    let common = common::output(&common, &merged.agent, &merged.agents[*file], notes);
+    let common = common::output(&common, &section.place, &merged.agent, &merged.agents[*file], notes);
     let options = usable::<OutputOptions>(section, own, false, depth, notes);
     Some(OutputSection { options: options?, common: common?, place: section.place.clone() })
 }

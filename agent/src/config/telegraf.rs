@@ -101,9 +101,6 @@ const OPTIONS: &[(Key, Legacy)] = &[
 /// Options of `[agent]` that are accepted and have no effect, and why.
 #[rustfmt::skip]
 pub(super) const AGENT_OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("buffer_directory", "points are buffered in memory"),
-    ("buffer_disk_sync", "points are buffered in memory"),
-    ("buffer_strategy", "points are buffered in memory"),
     ("config_url_retry_attempts", "configurations are read from files"),
     ("flush_buffer_when_full", "always on: a whole batch is written at once"),
     ("skip_processors_after_aggregators", "there are no processors"),

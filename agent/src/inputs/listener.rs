@@ -91,7 +91,7 @@ impl Input for Listener {
         self.run();
         self.inlet.socket.read_drops();
         if self.inlet.queue.is_unattended() {
-            gathered.points.extend(self.inlet.queue.take(usize::MAX));
+            gathered.points.extend(self.inlet.queue.take(usize::MAX).points);
         }
         Ok(())
     }

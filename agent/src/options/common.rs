@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use compact_str::format_compact;
@@ -19,6 +20,9 @@ pub const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 pub const DEFAULT_BATCH_SIZE: usize = 1_000;
 /// Points an output buffers while it cannot write; Telegraf's default.
 pub const DEFAULT_BUFFER_LIMIT: usize = 10_000;
+
+/// Bytes of an output's spool.
+pub const DEFAULT_SPOOL_LIMIT: u64 = 1 << 30;
 
 /// Telegraf's default precision: the largest of 1s, 1ms, 1us, 1ns that is not longer than the interval.
 #[must_use]
@@ -144,10 +148,80 @@ pub struct OutputCommon {
     pub metric_batch_size: usize,
     /// Points buffered while it cannot write.
     pub metric_buffer_limit: usize,
+    /// Where points are kept until they are written; `None` is in memory alone.
+    pub spool: Option<SpoolOptions>,
     /// How measurements are named.
     pub naming: Naming,
     /// Which points pass.
     pub filter: Filter,
+}
+
+/// The options of `buffer_strategy = "disk_write_through"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolOptions {
+    /// Each output has a directory in it.
+    pub directory: PathBuf,
+    /// Points are on the disk before that is said.
+    pub sync: bool,
+    /// Bytes of one output; the oldest points make room for new ones.
+    pub limit: u64,
+    /// Older points are dropped; zero keeps all.
+    pub max_age: Duration,
+}
+
+/// Where outputs keep points that are not written yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffering {
+    /// In files, and not in memory alone.
+    pub is_on_disk: bool,
+    /// See [`SpoolOptions::directory`].
+    pub directory: Option<PathBuf>,
+    /// See [`SpoolOptions::sync`].
+    pub sync: bool,
+    /// See [`SpoolOptions::limit`].
+    pub limit: u64,
+    /// See [`SpoolOptions::max_age`].
+    pub max_age: Duration,
+}
+
+impl Default for Buffering {
+    fn default() -> Self {
+        Self {
+            is_on_disk: false,
+            directory: None,
+            sync: true,
+            limit: DEFAULT_SPOOL_LIMIT,
+            max_age: Duration::ZERO,
+        }
+    }
+}
+
+impl Buffering {
+    /// What a strategy of this name is; `None` for another one.
+    pub(crate) fn is_on_disk(name: &str) -> Option<bool> {
+        match name {
+            "" | "memory" => Some(false),
+            "disk" | "disk_write_through" => Some(true),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with another name.
+    pub(crate) fn not_a_strategy(name: &str) -> String {
+        format!("cannot be `{name}`: it must be `memory` or `disk_write_through`")
+    }
+
+    /// What an output is told. A problem where it has no directory.
+    pub(crate) fn spool(self) -> Result<Option<SpoolOptions>, &'static str> {
+        let Self { is_on_disk, directory, sync, limit, max_age } = self;
+        match directory {
+            _ if !is_on_disk => Ok(None),
+            Some(directory) => Ok(Some(SpoolOptions { directory, sync, limit, max_age })),
+            None => Err(
+                "`buffer_strategy` is on disk, and `buffer_directory` is not set: name a directory that is still there after a restart, such as /var/lib/seismograf",
+            ),
+        }
+    }
 }
 
 impl Default for OutputCommon {
@@ -159,6 +233,7 @@ impl Default for OutputCommon {
             flush_jitter: Duration::ZERO,
             metric_batch_size: DEFAULT_BATCH_SIZE,
             metric_buffer_limit: DEFAULT_BUFFER_LIMIT,
+            spool: None,
             naming: Naming::default(),
             filter: Filter::default(),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::batch::{Batch, measurement};
+use super::batch::{Batch, Line, measurement};
 use super::{Answer, Blame, Output, shortened};
 use crate::service::telemetry::OutputCounts;
 
@@ -20,7 +20,7 @@ pub(super) enum Delivery {
         stored: u64,
     },
     /// `rest` is to be retried.
-    Unfinished { rest: Vec<Bytes>, failure: Failure },
+    Unfinished { rest: Vec<Line>, failure: Failure },
 }
 
 /// Why something could not be delivered; see [`Answer::Retry`].
@@ -57,7 +57,7 @@ pub(super) async fn deliver(
     let pending = vec![(0..lines.len()).collect()];
     let mut course = Course { lines, pending, takes: is_trusted, ..Course::default() };
     while let Some(part) = course.next() {
-        let text: Vec<Bytes> = part.iter().map(|i| course.lines[*i].clone()).collect();
+        let text: Vec<Bytes> = part.iter().map(|i| course.lines[*i].text.clone()).collect();
         match output.write(&route, &text).await {
             Answer::Stored { dropped, reason } => {
                 course.store((part.len() as u64).saturating_sub(dropped));
@@ -85,7 +85,7 @@ pub(super) async fn deliver(
 /// A delivery under way. Lines are numbered as in the batch.
 #[derive(Default)]
 struct Course {
-    lines: Vec<Bytes>,
+    lines: Vec<Line>,
     /// What is left to write, in parts; the last one is next.
     pending: Vec<Vec<usize>>,
     /// Rejected for good, with the reason.
@@ -108,8 +108,8 @@ impl Course {
             let mut part = self.pending.pop()?;
             if self.doubted.len() >= MAX_DOUBTED {
                 let doubted: BTreeSet<Bytes> =
-                    self.doubted.iter().map(|i| measurement(&self.lines[*i])).collect();
-                let is_doubted = |i: &mut usize| doubted.contains(&measurement(&self.lines[*i]));
+                    self.doubted.iter().map(|i| measurement(&self.lines[*i].text)).collect();
+                let is_doubted = |i: &mut usize| doubted.contains(&measurement(&self.lines[*i].text));
                 self.aside.extend(part.extract_if(.., is_doubted));
             }
             if !part.is_empty() {
@@ -153,11 +153,11 @@ impl Course {
         counts.add(&counts.rejected, self.rejected.len() as u64);
         let mut shown: BTreeMap<Bytes, (usize, usize)> = BTreeMap::new();
         for (n, (i, _)) in self.rejected.iter().enumerate() {
-            shown.entry(measurement(&self.lines[*i])).or_insert((n, 0)).1 += 1;
+            shown.entry(measurement(&self.lines[*i].text)).or_insert((n, 0)).1 += 1;
         }
         for (first, dropped) in shown.into_values() {
             let (i, reason) = &self.rejected[first];
-            let line = String::from_utf8_lossy(&self.lines[*i]);
+            let line = String::from_utf8_lossy(&self.lines[*i].text);
             let line = shortened(line.trim_end());
             tracing::error!(dropped, reason, line, "the server rejected points for good");
         }

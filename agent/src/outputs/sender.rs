@@ -1,5 +1,7 @@
 //! One output with its buffer: takes points, keeps what cannot be written, and retries with backoff.
 
+mod spool;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +12,16 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::Output;
-use super::batch::{Batch, Blocked, Buffer, Route};
+use super::batch::{Batch, Blocked, Route};
+use super::buffer::Buffer;
 use super::delivery::{Delivery, Failure, Scope, deliver};
+use super::spooler::{Spooler, event};
 use crate::clock;
 use crate::options::common::OutputCommon;
 use crate::point::Point;
+use crate::service::receipt::Receipts;
 use crate::service::telemetry::OutputCounts;
+use crate::spool::log::Limits;
 
 /// The backoff after the first failed write; see [`clock::backoff`].
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
@@ -30,6 +36,8 @@ const REMINDER_PERIOD: Duration = Duration::from_secs(60);
 pub enum Message {
     /// Points of one gather.
     Points(Arc<Vec<Point>>),
+    /// Points that others sent, who wait until they are kept.
+    Received(Arc<Vec<Point>>, Receipts),
     /// Write everything in the buffer now.
     Flush,
     /// Continue with other options, after a reload; the buffer is kept.
@@ -38,6 +46,8 @@ pub enum Message {
         output: Box<dyn Output>,
         /// The options that every output has.
         common: Box<OutputCommon>,
+        /// Those of its spool.
+        limits: Option<Limits>,
     },
 }
 
@@ -94,6 +104,8 @@ struct Taken {
 struct Written {
     n: usize,
     n_lines: usize,
+    /// Those of its lines that are in the spool.
+    numbers: BTreeSet<u64>,
     route: Route,
     delivery: Delivery,
     output: Arc<dyn Output>,
@@ -106,10 +118,11 @@ async fn write(
     counts: Arc<OutputCounts>,
 ) -> Written {
     let (route, n_lines, start) = (Arc::clone(&batch.route), batch.lines.len(), Instant::now());
+    let numbers = batch.lines.iter().filter_map(|line| line.number).collect();
     let delivery = deliver(&*output, &counts, batch, is_trusted).await;
     counts.add(&counts.writes, 1);
     counts.add(&counts.write_time_ns, u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    Written { n, n_lines, route, delivery, output }
+    Written { n, n_lines, numbers, route, delivery, output }
 }
 
 /// Whether no time of one batch lies within another's. Without times nobody can say.
@@ -123,6 +136,9 @@ pub struct Sender {
     place: String,
     common: OutputCommon,
     buffer: Buffer,
+    spooler: Option<Spooler>,
+    /// Why the disk does not take points, since it was said.
+    disk_failed: Option<String>,
     counts: Arc<OutputCounts>,
     /// Failed writes since the last successful one.
     failures: u32,
@@ -148,13 +164,16 @@ impl Sender {
     /// An output with the options that every output has.
     #[must_use]
     pub fn new(output: Box<dyn Output>, common: OutputCommon, counts: Arc<OutputCounts>) -> Self {
-        let buffer = Buffer::new(output.encoding(), common.metric_buffer_limit, common.metric_batch_size);
-        counts.set(&counts.limit, common.metric_buffer_limit as u64);
+        let (limit, size) = (common.metric_buffer_limit, common.metric_batch_size);
+        let buffer = Buffer::new(output.encoding(), limit, size);
+        counts.set(&counts.limit, limit as u64);
         Self {
             place: output.place(),
             output: Arc::from(output),
             common,
             buffer,
+            spooler: None,
+            disk_failed: None,
             counts,
             failures: 0,
             logged: None,
@@ -171,13 +190,14 @@ impl Sender {
     }
 
     /// Runs until `messages` is closed, then writes what is left, as far as the other side takes it. Returns how many lines
-    /// are left over.
+    /// are left over, and are in no spool.
     pub async fn run(mut self, mut messages: Receiver<Message>) -> usize {
         let mut flush_at = Instant::now() + self.flush_period();
         loop {
             if std::mem::take(&mut self.is_new) {
                 self.connect(&mut messages).await;
             }
+            self.spool();
             let extent = match self.due(flush_at) {
                 Due::Wait(until) => {
                     tokio::select! {
@@ -185,6 +205,7 @@ impl Sender {
                             Some(message) => self.handle(message),
                             None => break,
                         },
+                        event = event(&mut self.spooler) => self.spooled(event),
                         () = tokio::time::sleep_until(until) => {}
                     }
                     continue;
@@ -200,9 +221,15 @@ impl Sender {
             self.retry_at = None;
             self.flush(extent, &mut messages).await;
         }
+        // On the disk before anything else: the other side can take longer than there is time.
+        self.keep().await;
         self.blocked = Blocked::default();
         self.flush(Extent::All, &mut messages).await;
-        self.buffer.len()
+        self.keep().await;
+        if let Some(spooler) = self.spooler {
+            spooler.close().await;
+        }
+        self.buffer.unkept()
     }
 
     /// What to do now, when the next regular flush is at `flush_at`.
@@ -222,9 +249,13 @@ impl Sender {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Points(points) => self.take(&points),
+            Message::Points(points) => self.take(&points, &Receipts::from([])),
+            Message::Received(points, receipts) => self.take(&points, &receipts),
             Message::Flush => self.is_flush_requested = true,
-            Message::Change { output, common } => {
+            Message::Change { output, common, limits } => {
+                if let (Some(spooler), Some(limits)) = (&mut self.spooler, limits) {
+                    spooler.limit(limits);
+                }
                 self.common = *common;
                 self.buffer.resize(self.common.metric_buffer_limit, self.common.metric_batch_size);
                 self.counts.set(&self.counts.limit, self.common.metric_buffer_limit as u64);
@@ -261,10 +292,10 @@ impl Sender {
     }
 
     /// Adds the points of one gather, filtered and named by the output's options.
-    fn take(&mut self, points: &[Point]) {
+    fn take(&mut self, points: &[Point], receipts: &Receipts) {
         let (mut passed, start) = (0, Instant::now());
         let processed = points.iter().filter_map(|point| self.common.process(point));
-        let added = self.buffer.extend(processed.inspect(|_| passed += 1));
+        let added = self.buffer.extend(processed.inspect(|_| passed += 1), receipts);
         self.counts.add(&self.counts.taken, (added.lines + added.too_long) as u64);
         self.counts.add(&self.counts.encoded_bytes, added.bytes as u64);
         self.counts.add(&self.counts.unencodable, added.too_long as u64);
@@ -284,6 +315,7 @@ impl Sender {
         let mut writes = JoinSet::new();
         let mut is_open = true;
         loop {
+            self.spool();
             while let Some(taken) = self.next(&mut flushing) {
                 flushing.under_way.insert(taken.n, taken.times);
                 let is_trusted = flushing.trusted.contains(&taken.batch.route);
@@ -306,6 +338,7 @@ impl Sender {
                     Some(message) => self.handle(message),
                     None => is_open = false,
                 },
+                event = event(&mut self.spooler) => self.spooled(event),
             }
         }
         self.put_back(&mut flushing);
@@ -353,11 +386,11 @@ impl Sender {
     }
 
     fn settle(&mut self, flushing: &mut Flushing, written: Written) {
-        let Written { n, n_lines, route, delivery, output } = written;
+        let Written { n, n_lines, mut numbers, route, delivery, output } = written;
         flushing.under_way.remove(&n);
         match delivery {
             Delivery::Done { stored } => {
-                self.buffer.settle(n_lines);
+                self.buffer.settle(n_lines, numbers);
                 self.wrote(stored);
                 // It takes lines of this route: what it minds about others are the lines, and they are tried again.
                 if stored > 0 && flushing.trusted.insert(Arc::clone(&route)) && self.blocked.open(&route) {
@@ -366,7 +399,9 @@ impl Sender {
                 }
             }
             Delivery::Unfinished { rest, failure } => {
-                self.buffer.settle(n_lines - rest.len());
+                let left: BTreeSet<u64> = rest.iter().filter_map(|line| line.number).collect();
+                numbers.retain(|number| !left.contains(number));
+                self.buffer.settle(n_lines - rest.len(), numbers);
                 // What failed for the output before says nothing of the one that replaced it meanwhile.
                 if Arc::ptr_eq(&output, &self.output) {
                     match failure.scope {
@@ -456,7 +491,20 @@ impl Sender {
     }
 
     fn publish(&mut self) {
-        self.counts.set(&self.counts.waiting, self.buffer.held() as u64);
+        let counts = &self.counts;
+        let held = self.buffer.held() as u64;
+        let (waiting, occupied) = match self.buffer.backlog() {
+            None => (held, held),
+            // Its part of the buffer is a quarter, and one half is for points that cannot wait.
+            Some(backlog) => {
+                counts.set(&counts.kept, backlog.kept());
+                counts.set(&counts.spool_bytes, backlog.bytes());
+                let unkept = self.buffer.unkept() as u64;
+                (backlog.kept() + unkept, unkept + self.common.metric_buffer_limit as u64 / 4)
+            }
+        };
+        counts.set(&counts.waiting, waiting);
+        counts.set(&counts.occupied, occupied);
         let dropped = self.buffer.dropped();
         self.counts.add(&self.counts.overflowed, dropped - self.dropped_counted);
         self.dropped_counted = dropped;

@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::clock;
-use crate::inputs::listener::queue::Queue;
+use crate::inputs::listener::queue::{Queue, Received};
 use crate::inputs::offloaded::{Offloaded, hang_limit, log_hang};
 use crate::inputs::{self, Gathered, Given};
 use crate::options::common::InputCommon;
 use crate::outputs::sender::Message;
 use crate::point::{Point, Timestamp};
+use crate::service::receipt::{Receipt, Receipts};
 use crate::service::telemetry::{Entry, InputCounts, OutputCounts};
 
 /// Where every input sends its points.
@@ -26,6 +27,8 @@ use crate::service::telemetry::{Entry, InputCounts, OutputCounts};
 pub(super) struct Fan {
     pub(super) outputs: Vec<(mpsc::Sender<Message>, Arc<OutputCounts>)>,
     pub(super) global_tags: Arc<BTreeMap<String, String>>,
+    /// One of them has a spool.
+    pub(super) keeps: bool,
 }
 
 impl Fan {
@@ -34,10 +37,24 @@ impl Fan {
             return;
         }
         let points = Arc::new(points);
+        self.send_each(points.len(), || Message::Points(Arc::clone(&points))).await;
+    }
+
+    /// Sends points that somebody waits for until they are kept.
+    async fn send_received(&self, points: Vec<Point>, receipts: Vec<Receipt>) {
+        if points.is_empty() {
+            return;
+        }
+        let (points, receipts) = (Arc::new(points), Receipts::from(receipts));
+        let message = || Message::Received(Arc::clone(&points), Arc::clone(&receipts));
+        self.send_each(points.len(), message).await;
+    }
+
+    async fn send_each(&self, n: usize, message: impl Fn() -> Message) {
         for (output, counts) in &self.outputs {
-            counts.sent(points.len() as u64);
+            counts.sent(n as u64);
             // Fails only if the output's task is gone, after a panic.
-            let _ = output.send(Message::Points(Arc::clone(&points))).await;
+            let _ = output.send(message()).await;
         }
     }
 
@@ -48,8 +65,9 @@ impl Fan {
     }
 
     /// The next points of an input that others send to, once an output has room for them.
-    async fn next(&self, queue: Option<&Queue>) -> Vec<Point> {
+    async fn next(&self, queue: Option<&Queue>) -> Received {
         let Some(queue) = queue else { return std::future::pending().await };
+        queue.attend(self.keeps);
         loop {
             queue.arrival().await;
             // Before the look, so that no change is missed.
@@ -91,12 +109,12 @@ impl Work {
     }
 
     /// Hands points on that others sent.
-    async fn hand_on(&self, points: Vec<Point>, entry: Option<&Entry<InputCounts>>) {
+    async fn hand_on(&self, Received { points, receipts }: Received, entry: Option<&Entry<InputCounts>>) {
         let points = inputs::process(points, &self.common, &self.fan.global_tags);
         if let Some(entry) = entry {
             entry.counts.gathered.fetch_add(points.len() as u64, Ordering::Relaxed);
         }
-        self.fan.send(points).await;
+        self.fan.send_received(points, receipts).await;
     }
 
     /// Ends the receiving, and hands on what was received, as far as the outputs take it in time.
@@ -104,13 +122,15 @@ impl Work {
         queue.close();
         let end = Instant::now() + END_LIMIT;
         while !queue.is_empty()
-            && let Ok(points) = tokio::time::timeout_at(end, self.fan.next(Some(queue))).await
+            && let Ok(received) = tokio::time::timeout_at(end, self.fan.next(Some(queue))).await
         {
-            self.hand_on(points, entry).await;
+            self.hand_on(received, entry).await;
         }
-        let lost = queue.take(usize::MAX).len();
-        if lost > 0 {
-            tracing::error!(points = lost, "received, but not taken by an output, and lost");
+        let lost = queue.take(usize::MAX);
+        lost.receipts.iter().for_each(Receipt::lose);
+        if !lost.points.is_empty() {
+            let points = lost.points.len();
+            tracing::error!(points, "received, but not taken by an output, and lost");
         }
     }
 }
@@ -156,7 +176,7 @@ enum Wake {
     Changed,
     Stop,
     /// Others sent points to it.
-    Received(Vec<Point>),
+    Received(Received),
 }
 
 /// Waits for the next gather, while the input does its work in between.

@@ -68,6 +68,7 @@ async fn counting(
     let outputs = pipeline.prepare_outputs(&outputs).await.unwrap();
     pipeline.apply(Prepared { agent: agent.clone(), global_tags, inputs: Vec::new(), outputs }).await;
     let fan = Fan {
+        keeps: false,
         outputs: pipeline.outputs.iter().map(RunningOutput::channel).collect(),
         global_tags: Arc::new(BTreeMap::from([("host".to_owned(), "h".to_owned())])),
     };

@@ -23,10 +23,20 @@ pub struct OutputCounts {
     pub rejected: AtomicU64,
     /// Pushed out of the full buffer.
     pub overflowed: AtomicU64,
+    /// In a part of the spool that is damaged or missing.
+    pub damaged: AtomicU64,
+    /// Too old in the spool.
+    pub expired: AtomicU64,
     /// Not written when the output ended.
     pub lost: AtomicU64,
-    /// In the buffer now.
+    /// In the buffer and the spool now.
     pub waiting: AtomicU64,
+    /// Those of them that are in the spool.
+    pub kept: AtomicU64,
+    /// Bytes of the spool; 0 without one.
+    pub spool_bytes: AtomicU64,
+    /// What leaves no room in the buffer.
+    pub occupied: AtomicU64,
     /// The limit of the buffer.
     pub limit: AtomicU64,
     /// On the way to the buffer.
@@ -72,7 +82,7 @@ impl OutputCounts {
     /// How many points of inputs that can wait the output takes now. One half of the buffer is for those that cannot.
     pub fn room(&self) -> usize {
         let value = |of: &AtomicU64| usize::try_from(of.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        let taken = value(&self.waiting).saturating_add(value(&self.coming));
+        let taken = value(&self.occupied).saturating_add(value(&self.coming));
         value(&self.limit).div_ceil(2).saturating_sub(taken)
     }
 }
@@ -256,7 +266,11 @@ impl Telemetry {
                 .field("written", value(&counts.written))
                 .field("dropped_refused", value(&counts.rejected))
                 .field("dropped_overflow", value(&counts.overflowed))
+                .field("dropped_damaged", value(&counts.damaged))
+                .field("dropped_expired", value(&counts.expired))
                 .field("waiting", value(&counts.waiting))
+                .field("spooled", value(&counts.kept))
+                .field("spool_bytes", value(&counts.spool_bytes))
                 .field("failed_writes", value(&counts.failed_writes))
         }));
         points.extend(self.listeners.all().iter().filter(|entry| entry.runs()).map(|entry| {

@@ -11,6 +11,7 @@ use super::Inlet;
 use super::queue::{Parcel, Refusal, Tags};
 use crate::parsers::line_protocol::{self, Outline, Precision};
 use crate::point::Timestamp;
+use crate::service::receipt::Receipt;
 use crate::service::telemetry::ListenerCounts;
 
 /// Bytes of an unfinished line. One has at most 64 KiB of tags, but its text values may be long.
@@ -146,6 +147,8 @@ pub(in super::super) struct Manner {
     pub(in super::super) precision: Precision,
     pub(in super::super) lines: Lines,
     pub(in super::super) tags: Tags,
+    /// Who waits until they are kept.
+    pub(in super::super) receipt: Option<Receipt>,
 }
 
 impl Inlet {
@@ -185,7 +188,8 @@ impl Inlet {
             return Ok(());
         }
         let (n_good, tags) = (lines.len() as u64, Arc::clone(&manner.tags));
-        let parcel = Parcel { text: text.into_owned(), lines, received: Timestamp::now(), tags };
+        let receipt = manner.receipt.clone();
+        let parcel = Parcel { text: text.into_owned(), lines, received: Timestamp::now(), tags, receipt };
         self.queue.push(parcel, Instant::now() + patience).await?;
         outcome.n_good += n_good;
         self.count(|counts| &counts.points, n_good);
@@ -198,7 +202,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, lines: Lines) -> (Vec<String>, Vec<usize>) {
-        let manner = Manner { precision: Precision::Nanoseconds, lines, tags: [].into() };
+        let manner = Manner { precision: Precision::Nanoseconds, lines, tags: [].into(), receipt: None };
         let mut outcome = Outcome { n_lines: 10, ..Outcome::default() };
         let good = outcome.check(text, &manner);
         assert_eq!(outcome.n_bad, outcome.errors.len() as u64);

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::parsers::line_protocol::Outline;
 use crate::point::{Point, Timestamp};
+use crate::service::receipt::Receipt;
 
 /// Bytes that may wait in a queue.
 const LIMIT: usize = 16 << 20;
@@ -30,6 +31,16 @@ pub(crate) struct Parcel {
     /// Of lines without a time.
     pub(crate) received: Timestamp,
     pub(crate) tags: Tags,
+    /// Who waits until they are kept.
+    pub(crate) receipt: Option<Receipt>,
+}
+
+/// Points that are handed on.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    pub(crate) points: Vec<Point>,
+    /// Of the parcels that they are of.
+    pub(crate) receipts: Vec<Receipt>,
 }
 
 impl Parcel {
@@ -73,6 +84,7 @@ pub struct Queue {
     room: Notify,
     is_closed: AtomicBool,
     is_attended: AtomicBool,
+    keeps: AtomicBool,
 }
 
 impl Queue {
@@ -105,9 +117,19 @@ impl Queue {
         }
     }
 
+    /// Somebody takes what arrives, and has it on a disk if it `keeps` points.
+    pub(crate) fn attend(&self, keeps: bool) {
+        self.is_attended.store(true, Ordering::Relaxed);
+        self.keeps.store(keeps, Ordering::Relaxed);
+    }
+
+    /// Whether who takes from it has it on a disk before its receipt is over.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keeps.load(Ordering::Relaxed)
+    }
+
     /// Waits until something can be taken.
     pub(crate) async fn arrival(&self) {
-        self.is_attended.store(true, Ordering::Relaxed);
         while self.is_empty() {
             // One call of `notify_one` is remembered.
             self.arrived.notified().await;
@@ -115,8 +137,8 @@ impl Queue {
     }
 
     /// Up to `max` points, the oldest first.
-    pub(crate) fn take(&self, max: usize) -> Vec<Point> {
-        let mut points = Vec::new();
+    pub(crate) fn take(&self, max: usize) -> Received {
+        let Received { mut points, mut receipts } = Received::default();
         self.with(|waiting| {
             while points.len() < max
                 && let Some(parcel) = waiting.parcels.front()
@@ -124,6 +146,7 @@ impl Queue {
                 let rest = &parcel.lines[waiting.n_taken..];
                 let n = rest.len().min(max - points.len());
                 points.extend(rest[..n].iter().map(|line| parcel.point(line)));
+                receipts.extend(parcel.receipt.clone());
                 waiting.n_taken += n;
                 if waiting.n_taken == parcel.lines.len() {
                     waiting.bytes -= parcel.size();
@@ -133,7 +156,7 @@ impl Queue {
             }
         });
         self.room.notify_waiters();
-        points
+        Received { points, receipts }
     }
 
     /// Whether nothing waits.
@@ -141,7 +164,7 @@ impl Queue {
         self.with(|waiting| waiting.parcels.is_empty())
     }
 
-    /// Whether nobody ever waited for an arrival: then a gather takes what there is.
+    /// Whether nobody ever attended to it: then a gather takes what there is.
     pub(crate) fn is_unattended(&self) -> bool {
         !self.is_attended.load(Ordering::Relaxed)
     }
@@ -181,7 +204,7 @@ mod tests {
         let text = text.into();
         let lines = line_protocol::parse(&text, Precision::Seconds).filter_map(Result::ok);
         let lines = lines.map(|line| line.outline(&text)).collect();
-        Parcel { text, lines, received: Timestamp(7_500_000_000), tags }
+        Parcel { text, lines, received: Timestamp(7_500_000_000), tags, receipt: None }
     }
 
     async fn push(queue: &Queue, text: impl Into<String>) -> Result<(), Refusal> {
@@ -195,7 +218,7 @@ mod tests {
         push(&queue, "d f=4i 4\n").await.unwrap();
         let mut names = Vec::new();
         for max in [1, 1, 5, 5] {
-            let points = queue.take(max);
+            let points = queue.take(max).points;
             names.push(points.iter().map(|point| point.measurement.to_string()).collect::<String>());
             assert!(points.iter().all(|point| point.tag_value("db") == Some("a")));
             assert!(names.len() != 2 || points[0].time == Timestamp(7_000_000_000));
@@ -216,10 +239,10 @@ mod tests {
         let other = Arc::clone(&queue);
         let pushed = tokio::spawn(async move { push(&other, "m f=1").await });
         tokio::task::yield_now().await;
-        assert_eq!(queue.take(1).len(), 1);
+        assert_eq!(queue.take(1).points.len(), 1);
         assert_eq!(pushed.await.unwrap(), Ok(()));
         queue.close();
         assert_eq!(push(&queue, "m f=1").await, Err(Refusal::Closed));
-        assert_eq!(queue.take(usize::MAX).len(), 16, "what it has can be taken still");
+        assert_eq!(queue.take(usize::MAX).points.len(), 16, "what it has can be taken still");
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Datagrams {
 
 /// Takes datagrams until the queue is closed.
 pub(super) async fn receive(inlet: Arc<Inlet>, how: Datagrams) {
-    let manner = Manner { precision: how.precision, lines: Lines::Quoted, tags: [].into() };
+    let manner = Manner { precision: how.precision, lines: Lines::Quoted, tags: [].into(), receipt: None };
     let mut buffer = vec![0; MAX];
     loop {
         // What is not taken meanwhile waits in the kernel, which counts what it drops.

@@ -57,6 +57,7 @@ async fn read(inlet: &Inlet, streams: &Streams, mut connection: Connection) -> R
             precision: streams.precision,
             lines: if streams.framing.is_lines() { Lines::Plain } else { Lines::Quoted },
             tags: [].into(),
+            receipt: None,
         },
         unfinished: Unfinished::new(inlet),
         known: 0,

@@ -1,3 +1,5 @@
+mod spooled;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -516,7 +518,7 @@ async fn other_options_take_over_the_buffer_even_during_a_write() {
         let common =
             OutputCommon { metric_batch_size: 5, metric_buffer_limit: 20, ..OutputCommon::default() };
         let output: Box<dyn Output> = Box::new(after.clone());
-        send.send(Message::Change { output, common: Box::new(common) }).await.unwrap();
+        send.send(Message::Change { output, common: Box::new(common), limits: None }).await.unwrap();
         send.send(points(25..30)).await.unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
         drop(send);
@@ -540,7 +542,9 @@ async fn after_a_reload_new_lines_have_the_new_encoding() {
     let (send, receive) = mpsc::channel(4);
     let common = OutputCommon::default();
     send.send(points(0..3)).await.unwrap();
-    send.send(Message::Change { output: Box::new(after.clone()), common: Box::new(common) }).await.unwrap();
+    send.send(Message::Change { output: Box::new(after.clone()), common: Box::new(common), limits: None })
+        .await
+        .unwrap();
     send.send(points(3..5)).await.unwrap();
     drop(send);
     assert_eq!(sender.run(receive).await, 0);

@@ -169,7 +169,8 @@ async fn it_is_handed_on_while_a_gather_is_under_way() {
     let text = "app n=1i 1\n";
     let good = line_protocol::parse(text, Precision::Nanoseconds).map(|line| line.unwrap().outline(text));
     let good = good.collect();
-    let parcel = Parcel { text: text.into(), lines: good, received: Timestamp(0), tags: [].into() };
+    let parcel =
+        Parcel { text: text.into(), lines: good, received: Timestamp(0), tags: [].into(), receipt: None };
     queue.push(parcel, Instant::now()).await.unwrap();
     let counts = Arc::clone(&pipeline.outputs[0].entry.counts);
     let arrival = async {

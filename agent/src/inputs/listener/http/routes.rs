@@ -255,9 +255,12 @@ impl Api {
             Some(_) => return dialect.bad_request("the body's `Content-Encoding` must be gzip or identity"),
         };
         self.databases(|databases| databases.add(&place.database));
-        let manner = Manner { precision, lines: Lines::Quoted, tags: self.tags.tags(&place) };
+        let manner = Manner { precision, lines: Lines::Quoted, tags: self.tags.tags(&place), receipt: None };
         let mut write = Write::new(inlet, manner, self.max_body);
-        let result = write.body(body, packing, self.read_timeout).await;
+        let mut result = write.body(body, packing, self.read_timeout).await;
+        if result.is_ok() {
+            result = write.kept().await;
+        }
         if result.is_err() {
             inlet.count(|counts| &counts.refused, 1);
         }
@@ -265,7 +268,9 @@ impl Api {
             Ok(()) if write.outcome.n_bad == 0 => empty(StatusCode::NO_CONTENT),
             Ok(()) => dialect.bad_request(&what_is_bad(dialect, &write.outcome)),
             Err(WriteError::TooLarge) => dialect.too_large(self.max_body),
-            Err(error @ (WriteError::Full | WriteError::Ends)) => dialect.busy(&error.to_string()),
+            Err(error @ (WriteError::Full | WriteError::Ends | WriteError::NotKept)) => {
+                dialect.busy(&error.to_string())
+            }
             Err(WriteError::Timeout) => {
                 dialect.error(StatusCode::REQUEST_TIMEOUT, "invalid", &WriteError::Timeout.to_string())
             }

@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Bytes};
+use tokio::sync::oneshot;
 
 use crate::inputs::listener::Inlet;
 use crate::inputs::listener::inflate::{Inflate, Packing};
 use crate::inputs::listener::intake::{MAX_LINE, Manner, Outcome, TooMuch, Unfinished};
 use crate::inputs::listener::queue::Refusal;
 use crate::parsers::line_protocol::Splitter;
+use crate::service::receipt::Receipt;
 
 /// How long a write waits for room. A sender that gives up after a second has its points queued if there is any.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a disk may take.
+const KEPT_LIMIT: Duration = Duration::from_secs(5);
 /// What of a refused body is read all the same, so that the sender comes to read the answer.
 const DISCARDED: usize = 64 << 20;
 const DISCARD_LIMIT: Duration = Duration::from_secs(2);
@@ -34,6 +38,8 @@ pub(super) enum WriteError {
     Full,
     #[error("this input ends: try again")]
     Ends,
+    #[error("the points are not on the disk yet: send them again later")]
+    NotKept,
 }
 
 impl From<Refusal> for WriteError {
@@ -60,12 +66,26 @@ pub(super) struct Write<'a> {
     pub(super) outcome: Outcome,
     /// Bytes that may still come, packed and unpacked.
     left: (u64, u64),
+    /// Completes when all is kept.
+    kept: Option<oneshot::Receiver<bool>>,
 }
 
 impl<'a> Write<'a> {
     pub(super) fn new(inlet: &'a Inlet, manner: Manner, limit: u64) -> Self {
         let (splitter, outcome) = (Splitter::default(), Outcome::default());
-        Self { inlet, manner, unfinished: Unfinished::new(inlet), splitter, outcome, left: (limit, limit) }
+        let (receipt, kept) = inlet.queue.keeps().then(Receipt::new).unzip();
+        let (manner, unfinished) = (Manner { receipt, ..manner }, Unfinished::new(inlet));
+        Self { inlet, manner, unfinished, splitter, outcome, left: (limit, limit), kept }
+    }
+
+    /// Waits until what was taken is on the disk, where there is an output with a spool.
+    pub(super) async fn kept(&mut self) -> Result<(), WriteError> {
+        self.manner.receipt = None;
+        let Some(kept) = self.kept.take() else { return Ok(()) };
+        match tokio::time::timeout(KEPT_LIMIT, kept).await {
+            Ok(Ok(true)) => Ok(()),
+            _ => Err(WriteError::NotKept),
+        }
     }
 
     /// Takes the whole body, each part of which comes within `timeout`.

@@ -1,0 +1,283 @@
+//! What an output with a spool has where: lines that are on their way to the disk, on the disk alone, and in memory too.
+//!
+//! ```text
+//! done | ready ........ | on the disk alone ........ | newest | fresh, being appended
+//!        in memory                                    in memory  in memory alone
+//! ```
+//!
+//! Lines are written to the other side from the front, and now and then from the newest, so that what is new does not wait for
+//! hours until all is written that is old. What goes into memory is bounded by shares of the buffer's limit. Pure: `spooler`
+//! works with the disk.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+
+use super::batch::{Batch, Blocked, Line, Queued};
+use super::spooler::{Job, Outcome};
+use crate::service::receipt::{Receipt, Receipts};
+use crate::spool::log::Loss;
+use crate::spool::ranges::Ranges;
+
+/// Lines that are appended together.
+const MAX_APPENDED: usize = 20_000;
+
+/// A line that is not on the disk.
+#[derive(Debug)]
+struct Fresh {
+    line: Queued,
+    receipts: Receipts,
+}
+
+/// How many lines of a spool are lost, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) damaged: u64,
+    pub(super) overflowed: u64,
+    pub(super) expired: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Backlog {
+    /// The numbers of lines that are on the disk alone, with some that are done or in flight.
+    on_disk: Range<u64>,
+    /// On the disk and in memory, with higher numbers than those.
+    newest: VecDeque<Queued>,
+    fresh: VecDeque<Fresh>,
+    appending: Vec<Fresh>,
+    in_flight: BTreeSet<u64>,
+    /// Done, and not said to the spool yet.
+    done: Ranges,
+    /// All lines before this one are done, as far as the spool knows.
+    done_until: u64,
+    /// How many lines are not.
+    pending: u64,
+    bytes: u64,
+    /// The disk fails, or hangs: what is fresh is written to the other side without it.
+    is_down: bool,
+}
+
+impl Backlog {
+    /// Of a spool with lines of earlier runs.
+    pub(super) fn new(pending: Range<u64>) -> Self {
+        Self {
+            done_until: pending.start,
+            pending: pending.end - pending.start,
+            on_disk: pending,
+            newest: VecDeque::new(),
+            fresh: VecDeque::new(),
+            appending: Vec::new(),
+            in_flight: BTreeSet::new(),
+            done: Ranges::default(),
+            bytes: 0,
+            is_down: false,
+        }
+    }
+
+    /// Lines that are in memory, without those that are ready or in flight.
+    pub(super) fn in_memory(&self) -> usize {
+        self.newest.len() + self.unkept()
+    }
+
+    /// Lines that would be lost if the agent ended now.
+    pub(super) fn unkept(&self) -> usize {
+        self.fresh.len() + self.appending.len()
+    }
+
+    /// Lines that are on the disk and not done.
+    pub(super) fn kept(&self) -> u64 {
+        self.pending.saturating_sub(self.done.len())
+    }
+
+    /// Bytes of the spool.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The disk hangs.
+    pub(super) fn hangs(&mut self) {
+        self.is_down = true;
+    }
+
+    /// Takes a line that came in.
+    pub(super) fn push(&mut self, line: Queued, receipts: Receipts) {
+        self.fresh.push_back(Fresh { line, receipts });
+    }
+
+    /// Drops up to `n` lines that are not on the disk, the oldest first; returns how many.
+    pub(super) fn shed(&mut self, n: usize) -> usize {
+        let n = n.min(self.fresh.len());
+        for fresh in self.fresh.drain(..n) {
+            fresh.receipts.iter().for_each(Receipt::lose);
+        }
+        n
+    }
+
+    /// Lines that can be written to the other side besides those that are ready: the newest, or what the disk does not take.
+    pub(super) fn newest(&mut self) -> &mut VecDeque<Queued> {
+        &mut self.newest
+    }
+
+    /// Lines of the newest that can be counted, and of the fresh where the disk is down.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Queued> {
+        let fresh = self.is_down.then(|| self.fresh.iter().map(|fresh| &fresh.line));
+        self.newest.iter().chain(fresh.into_iter().flatten())
+    }
+
+    /// A batch of fresh lines, where the disk does not take them.
+    pub(super) fn take_fresh(&mut self, blocked: &Blocked, size: usize) -> Option<Batch> {
+        if !self.is_down {
+            return None;
+        }
+        let route = self.fresh.iter().find(|fresh| !blocked.has(&fresh.line))?.line.route.clone();
+        let mut lines = Vec::new();
+        self.fresh.retain_mut(|Fresh { line: queued, receipts }| {
+            let is_taken = lines.len() < size && queued.route == route && !blocked.has(queued);
+            if is_taken {
+                // It may be written, or not: nobody is told that it is kept.
+                receipts.iter().for_each(Receipt::lose);
+                lines.push(queued.line.clone());
+            }
+            !is_taken
+        });
+        Some(Batch { route, lines })
+    }
+
+    /// Lines are handed out.
+    pub(super) fn handed_out(&mut self, lines: &[Line]) {
+        self.in_flight.extend(lines.iter().filter_map(|line| line.number));
+    }
+
+    /// Lines that were handed out are done with.
+    pub(super) fn settle(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            // Else it is none of the spool's any more.
+            if self.in_flight.remove(&number) && number >= self.done_until {
+                self.done.insert(number..number + 1);
+            }
+        }
+    }
+
+    /// A line that was handed out comes back. Returns it where it is ready: in front of all that are on the disk alone.
+    pub(super) fn put_back(&mut self, line: Queued) -> Option<Queued> {
+        let Some(number) = line.line.number else {
+            self.fresh.push_front(Fresh { line, receipts: Receipts::from([]) });
+            return None;
+        };
+        self.in_flight.remove(&number);
+        if number < self.on_disk.start {
+            return Some(line);
+        }
+        if number >= self.on_disk.end {
+            self.newest.push_front(line);
+        }
+        // Else it is read again.
+        None
+    }
+
+    /// What is to be done on the disk now; `room` is how many lines may be read into memory.
+    pub(super) fn job(&mut self, room: usize) -> Option<Job> {
+        let n = self.fresh.len().min(MAX_APPENDED);
+        if n > 0 {
+            self.appending = self.fresh.drain(..n).collect();
+        }
+        let append =
+            self.appending.iter().map(|f| (f.line.line.text.clone(), f.line.route.clone())).collect();
+        let done: Vec<Range<u64>> = self.done.iter().collect();
+        self.done = Ranges::default();
+        let read = (room > 0 && !self.on_disk.is_empty()).then_some((self.on_disk.start, room as u64));
+        (n > 0 || !done.is_empty() || read.is_some()).then_some(Job { append, done, read })
+    }
+
+    /// What became of a job; returns how many lines are lost. What is now before all that is on the disk alone is `ready`, up to
+    /// `max_ready` lines, and `max_newest` stay in memory behind it.
+    pub(super) fn apply(
+        &mut self,
+        outcome: Outcome,
+        ready: &mut VecDeque<Queued>,
+        max_ready: usize,
+        max_newest: usize,
+    ) -> Lost {
+        self.done_until = outcome.done_until;
+        self.done.forget_below(self.done_until);
+        (self.pending, self.bytes) = (outcome.pending, outcome.bytes);
+        let mut lost = Lost::default();
+        for (loss, range) in outcome.lost {
+            let n = match loss {
+                Loss::Damaged => &mut lost.damaged,
+                Loss::Overflow => &mut lost.overflowed,
+                Loss::Expired => &mut lost.expired,
+            };
+            *n += self.lose(range, ready);
+        }
+        if let Some(Ok((lines, next))) = outcome.read {
+            let is_here = |line: &Queued| {
+                line.line.number.is_some_and(|number| {
+                    let is_known = self.in_flight.contains(&number) || self.done.contains(number);
+                    self.on_disk.contains(&number) && !is_known
+                })
+            };
+            ready.extend(lines.into_iter().filter(is_here));
+            self.on_disk.start = next.clamp(self.on_disk.start, self.on_disk.end);
+        }
+        match outcome.appended {
+            Some(Ok(first)) => {
+                self.is_down = false;
+                let appended = std::mem::take(&mut self.appending);
+                for (number, fresh) in (first..).zip(appended) {
+                    self.kept_line(number, fresh.line, max_newest);
+                }
+            }
+            Some(Err(_)) => {
+                self.is_down = true;
+                let failed = std::mem::take(&mut self.appending);
+                failed.into_iter().rev().for_each(|fresh| self.fresh.push_front(fresh));
+            }
+            None => {}
+        }
+        self.advance(ready, max_ready);
+        lost
+    }
+
+    /// Lines that the spool has lost; returns how many have not been written to the other side, and are not about to be.
+    fn lose(&mut self, range: Range<u64>, ready: &mut VecDeque<Queued>) -> u64 {
+        for lines in [ready, &mut self.newest] {
+            lines.retain(|line| line.line.number.is_none_or(|number| !range.contains(&number)));
+        }
+        let n_open: u64 =
+            self.done.missing_in(range.clone()).into_iter().map(|open| open.end - open.start).sum();
+        if self.on_disk.start >= range.start {
+            self.on_disk.start = self.on_disk.start.max(range.end).min(self.on_disk.end.max(range.end));
+            self.on_disk.end = self.on_disk.end.max(self.on_disk.start);
+        }
+        n_open - self.in_flight.range(range).count() as u64
+    }
+
+    /// A line is on the disk, and stays in memory while there is room.
+    fn kept_line(&mut self, number: u64, mut line: Queued, max_newest: usize) {
+        line.line.number = Some(number);
+        if self.newest.is_empty() && self.on_disk.is_empty() {
+            self.on_disk = number..number;
+        }
+        self.newest.push_back(line);
+        while self.newest.len() > max_newest.max(1)
+            && let Some(Queued { line: Line { number: Some(number), .. }, .. }) = self.newest.pop_front()
+        {
+            if self.on_disk.is_empty() {
+                self.on_disk.start = number;
+            }
+            self.on_disk.end = number + 1;
+        }
+    }
+
+    /// The newest are ready when nothing is between, as far as there is room.
+    pub(super) fn advance(&mut self, ready: &mut VecDeque<Queued>, max_ready: usize) {
+        while self.on_disk.is_empty()
+            && ready.len() + self.in_flight.len() < max_ready
+            && let Some(line) = self.newest.pop_front()
+        {
+            let next = line.line.number.map_or(self.on_disk.end, |number| number + 1);
+            self.on_disk = next..next;
+            ready.push_back(line);
+        }
+    }
+}

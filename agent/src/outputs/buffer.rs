@@ -1,0 +1,429 @@
+//! An output's buffer: encoded lines in the order they were made, up to a limit, handed out in batches.
+//!
+//! Pure. Points are encoded once, when they are added: what is sent a second time is the same to the byte, so that the server
+//! takes it for the same point. The limit holds at every moment, with the batch that is being written: when the buffer is full, a
+//! new line pushes the oldest one out that is not, and that is counted. With a spool, what is full is memory, and lines wait on
+//! the disk.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::backlog::{Backlog, Lost};
+use super::batch::{Batch, Blocked, Encoding, Line, Queued, Route};
+use super::spooler::{Job, Outcome};
+use crate::line_protocol::EncodeError;
+use crate::point::Point;
+use crate::service::receipt::Receipts;
+
+/// What became of points that were added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Added {
+    /// Lines added to the buffer.
+    pub(super) lines: usize,
+    /// Their length.
+    pub(super) bytes: usize,
+    /// Points with a field that does not fit into a line; they are dropped.
+    pub(super) too_long: usize,
+}
+
+/// Encoded points that are queued for their output.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    encoding: Encoding,
+    /// The next ones to be written to the other side.
+    lines: VecDeque<Queued>,
+    limit: usize,
+    batch_size: usize,
+    /// Lines of the batches that were handed out.
+    in_flight: usize,
+    dropped: u64,
+    /// The rest of them, where there is a spool.
+    backlog: Option<Backlog>,
+    /// Batches that were handed out.
+    n_batches: u64,
+}
+
+/// With a spool, every so many batches are of the newest lines, so that they do not wait for all that is old.
+const NEWEST_EVERY: u64 = 4;
+
+impl Buffer {
+    /// Holds up to `limit` lines, and hands out `batch_size` at a time.
+    pub(super) fn new(encoding: Encoding, limit: usize, batch_size: usize) -> Self {
+        let lines = VecDeque::new();
+        Self { encoding, lines, limit, batch_size, in_flight: 0, dropped: 0, backlog: None, n_batches: 0 }
+    }
+
+    /// From now on it is lines in memory that are limited, and all are in a spool, which has `pending` ones of earlier runs.
+    pub(super) fn add_spool(&mut self, pending: Range<u64>) {
+        self.backlog = Some(Backlog::new(pending));
+    }
+
+    /// How points are encoded now.
+    pub(super) fn encoding(&self) -> &Encoding {
+        &self.encoding
+    }
+
+    /// Changes the encoding of later points, with the same routing tags as before; queued lines stay as they are.
+    pub(super) fn reencode(&mut self, encoding: Encoding) {
+        self.encoding = encoding;
+    }
+
+    /// Changes the limit and the batch size; lines above the limit are dropped, oldest first.
+    pub(super) fn resize(&mut self, limit: usize, batch_size: usize) {
+        (self.limit, self.batch_size) = (limit, batch_size);
+        self.keep_to_limit();
+    }
+
+    /// Encodes points and adds them. Points without a field that line protocol can express are left out. `receipts` are over
+    /// when all are on the disk, or at once where there is none.
+    pub(super) fn extend<'a>(
+        &mut self,
+        points: impl IntoIterator<Item = Cow<'a, Point>>,
+        receipts: &Receipts,
+    ) -> Added {
+        let (mut text, mut ends) = (Vec::new(), Vec::new());
+        // The route of each line, and the distinct routes.
+        let (mut routes, mut known) = (Vec::new(), BTreeSet::<Route>::new());
+        let mut added = Added::default();
+        for mut point in points {
+            let route = self.encoding.route(&mut point);
+            let encoded = self.encoding.format.encode(&point, &mut text, &mut ends);
+            added.too_long += usize::from(encoded == Err(EncodeError::TooLong));
+            if encoded.is_ok() {
+                let route = known.get(&*route).cloned().unwrap_or_else(|| {
+                    let route = Route::from(route);
+                    known.insert(Arc::clone(&route));
+                    route
+                });
+                routes.resize(ends.len(), route);
+            }
+        }
+        // One allocation for all lines; it is freed with the last of them.
+        let text = Bytes::from(text);
+        let mut start = 0;
+        for (end, route) in ends.iter().zip(routes) {
+            let line = Queued { line: Line { text: text.slice(start..*end), number: None }, route };
+            match &mut self.backlog {
+                Some(backlog) => backlog.push(line, Arc::clone(receipts)),
+                None => self.lines.push_back(line),
+            }
+            start = *end;
+        }
+        self.keep_to_limit();
+        Added { lines: ends.len(), bytes: start, ..added }
+    }
+
+    /// Hands out the oldest lines that are not blocked: at most a batch, of one route. `None` when there are none. They
+    /// count until they are settled or put back.
+    pub(super) fn take_batch(&mut self, blocked: &Blocked) -> Option<Batch> {
+        self.n_batches += 1;
+        let wants_newest = self.n_batches.is_multiple_of(NEWEST_EVERY);
+        let (size, routes) = (self.batch_size, !self.encoding.route.is_empty());
+        let take = |lines: &mut VecDeque<Queued>| take_from(lines, blocked, size, routes);
+        let batch = match &mut self.backlog {
+            None => take(&mut self.lines),
+            Some(backlog) if wants_newest => take(backlog.newest())
+                .or_else(|| take(&mut self.lines))
+                .or_else(|| backlog.take_fresh(blocked, size)),
+            Some(backlog) => {
+                let ready = take(&mut self.lines).or_else(|| take(backlog.newest()));
+                ready.or_else(|| backlog.take_fresh(blocked, size))
+            }
+        }?;
+        self.in_flight += batch.lines.len();
+        if let Some(backlog) = &mut self.backlog {
+            backlog.handed_out(&batch.lines);
+        }
+        Some(batch)
+    }
+
+    /// So many lines that were handed out are done with, with these numbers in the spool.
+    pub(super) fn settle(&mut self, n: usize, numbers: impl IntoIterator<Item = u64>) {
+        self.in_flight -= n;
+        if let Some(backlog) = &mut self.backlog {
+            backlog.settle(numbers);
+            let (ready, _) = shares(self.limit);
+            backlog.advance(&mut self.lines, ready);
+        }
+    }
+
+    /// Puts lines that were handed out back at the front, in order.
+    pub(super) fn put_back(&mut self, batch: Batch) {
+        self.in_flight -= batch.lines.len();
+        for line in batch.lines.into_iter().rev() {
+            let line = Queued { line, route: Arc::clone(&batch.route) };
+            let ready = match &mut self.backlog {
+                Some(backlog) => backlog.put_back(line),
+                None => Some(line),
+            };
+            if let Some(line) = ready {
+                self.lines.push_front(line);
+            }
+        }
+        self.keep_to_limit();
+    }
+
+    fn keep_to_limit(&mut self) {
+        let excess = self.held().saturating_sub(self.limit);
+        let dropped = match &mut self.backlog {
+            // What is on the disk is not lost with what is in memory.
+            Some(backlog) => backlog.shed(excess),
+            None => self.lines.drain(..excess.min(self.lines.len())).len(),
+        };
+        self.dropped += dropped as u64;
+    }
+
+    /// What is to be done on the disk now.
+    pub(super) fn job(&mut self) -> Option<Job> {
+        let (ready, _) = shares(self.limit);
+        let in_memory = self.lines.len() + self.in_flight;
+        // Half of it at a time, so that reading is not for single lines.
+        let room = if in_memory <= ready / 2 { ready - in_memory } else { 0 };
+        self.backlog.as_mut()?.job(room)
+    }
+
+    /// What became of a job; returns how many lines are lost.
+    pub(super) fn apply(&mut self, outcome: Outcome) -> Lost {
+        let (ready, newest) = shares(self.limit);
+        let Some(backlog) = &mut self.backlog else { return Lost::default() };
+        let lost = backlog.apply(outcome, &mut self.lines, ready, newest);
+        self.keep_to_limit();
+        lost
+    }
+
+    /// The disk hangs.
+    pub(super) fn disk_hangs(&mut self) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.hangs();
+        }
+    }
+
+    /// The part of it that is on the disk, if there is a spool.
+    pub(super) fn backlog(&self) -> Option<&Backlog> {
+        self.backlog.as_ref()
+    }
+
+    /// Whether a whole batch is queued, without counting what is blocked.
+    pub(super) fn has_batch(&self, blocked: &Blocked) -> bool {
+        let others = self.backlog.iter().flat_map(Backlog::open);
+        let all = self.lines.iter().chain(others);
+        let n_open = match (blocked.is_empty(), &self.backlog) {
+            (true, None) => self.lines.len(),
+            (true, Some(_)) => all.take(self.batch_size).count(),
+            (false, _) => all.filter(|line| !blocked.has(line)).take(self.batch_size).count(),
+        };
+        n_open >= self.batch_size
+    }
+
+    /// How many lines there are in memory, with those that were handed out.
+    pub(super) fn held(&self) -> usize {
+        self.lines.len() + self.in_flight + self.backlog.as_ref().map_or(0, Backlog::in_memory)
+    }
+
+    /// How many lines can be handed out.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len() + self.backlog.iter().flat_map(Backlog::open).count()
+    }
+
+    /// How many lines would be lost if this ended now.
+    pub(super) fn unkept(&self) -> usize {
+        match &self.backlog {
+            Some(backlog) => backlog.unkept(),
+            None => self.lines.len(),
+        }
+    }
+
+    /// How many lines were pushed out so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// How many lines of the limit are for those that are ready or in flight, and for the newest, where there is a spool. The rest
+/// is for what is on its way to the disk.
+fn shares(limit: usize) -> (usize, usize) {
+    ((limit / 2).max(1), limit / 4)
+}
+
+/// Takes the first lines that are not blocked: at most `size`, of one route.
+fn take_from(
+    lines: &mut VecDeque<Queued>,
+    blocked: &Blocked,
+    size: usize,
+    has_routes: bool,
+) -> Option<Batch> {
+    let route = Arc::clone(&lines.iter().find(|line| !blocked.has(line))?.route);
+    if !has_routes && blocked.is_empty() {
+        let n = size.min(lines.len());
+        return Some(Batch { route, lines: lines.drain(..n).map(|queued| queued.line).collect() });
+    }
+    let mut taken = Vec::new();
+    lines.retain_mut(|queued| {
+        let is_taken = taken.len() < size && queued.route == route && !blocked.has(queued);
+        if is_taken {
+            taken.push(Line { text: std::mem::take(&mut queued.line.text), number: queued.line.number });
+        }
+        !is_taken
+    });
+    Some(Batch { route, lines: taken })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line_protocol::Format;
+    use crate::outputs::batch::RouteTag;
+    use crate::point::Timestamp;
+
+    fn buffer(limit: usize, batch_size: usize) -> Buffer {
+        Buffer::new(Encoding::default(), limit, batch_size)
+    }
+
+    fn add<'a>(buffer: &mut Buffer, points: impl IntoIterator<Item = Cow<'a, Point>>) -> Added {
+        buffer.extend(points, &Receipts::from([]))
+    }
+
+    fn line(text: &'static str) -> Line {
+        Line { text: Bytes::from(text), number: None }
+    }
+
+    fn points(range: Range<i64>) -> impl Iterator<Item = Cow<'static, Point>> {
+        range.map(|i| Cow::Owned(Point::new("m", Timestamp(i)).field("f", i)))
+    }
+
+    fn take(buffer: &mut Buffer) -> Batch {
+        buffer
+            .take_batch(&Blocked::default())
+            .unwrap_or_else(|| Batch { route: Route::from([]), lines: Vec::new() })
+    }
+
+    fn times(batch: &Batch) -> Vec<i64> {
+        let time = |line: &Line| {
+            let text = String::from_utf8_lossy(&line.text);
+            text.trim().rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        batch.lines.iter().map(time).collect()
+    }
+
+    #[test]
+    fn hands_out_batches_in_order() {
+        let mut buffer = buffer(10, 2);
+        assert_eq!(add(&mut buffer, points(0..3)).lines, 3);
+        assert!(buffer.has_batch(&Blocked::default()));
+        assert_eq!(times(&take(&mut buffer)), [0, 1]);
+        assert_eq!(times(&take(&mut buffer)), [2]);
+        assert!(buffer.take_batch(&Blocked::default()).is_none());
+        assert_eq!(buffer.dropped(), 0);
+    }
+
+    #[test]
+    fn a_full_buffer_drops_the_oldest_and_counts_them() {
+        let mut buffer = buffer(4, 2);
+        add(&mut buffer, points(0..6));
+        assert_eq!((buffer.len(), buffer.dropped()), (4, 2));
+        // A batch that is being written counts, and cannot be taken out of the middle of that.
+        let batch = take(&mut buffer);
+        assert_eq!(times(&batch), [2, 3]);
+        add(&mut buffer, points(6..8));
+        assert_eq!((buffer.held(), buffer.dropped()), (4, 4));
+        buffer.put_back(batch);
+        assert_eq!((buffer.held(), buffer.dropped()), (4, 4));
+        assert_eq!(times(&take(&mut buffer)), [2, 3]);
+        buffer.settle(2, []);
+        assert_eq!(times(&take(&mut buffer)), [6, 7]);
+        add(&mut buffer, points(8..18));
+        assert_eq!((buffer.held(), buffer.len(), buffer.dropped()), (4, 2, 12));
+        // Fewer than are being written.
+        buffer.resize(1, 2);
+        add(&mut buffer, points(18..20));
+        assert_eq!((buffer.held(), buffer.len()), (2, 0));
+    }
+
+    #[test]
+    fn what_is_put_back_comes_out_first() {
+        let mut buffer = buffer(10, 3);
+        add(&mut buffer, points(0..5));
+        let batch = take(&mut buffer);
+        buffer.put_back(batch);
+        assert_eq!(times(&take(&mut buffer)), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_point_without_a_finite_field_makes_no_line() {
+        let mut buffer = buffer(10, 3);
+        let nothing = Point::new("m", Timestamp(0)).field("f", f64::NAN);
+        assert_eq!(add(&mut buffer, [Cow::Owned(nothing)]), Added::default());
+        assert_eq!(buffer.len(), 0);
+    }
+
+    #[test]
+    fn each_batch_has_one_route_and_blocked_routes_wait() {
+        let route =
+            vec![RouteTag { key: "db".into(), exclude: true }, RouteTag { key: "rp".into(), exclude: false }];
+        let mut buffer = Buffer::new(Encoding { route, ..Encoding::default() }, 100, 3);
+        let dbs = [Some("a"), Some("b"), None, Some("a"), Some(""), Some("a"), Some("a")];
+        add(
+            &mut buffer,
+            dbs.iter().zip(0..).map(|(db, i)| {
+                let mut point = Point::new("m", Timestamp(i)).tag("rp", "p").field("f", i);
+                if let Some(db) = db {
+                    point.set_tag("db", *db);
+                }
+                Cow::Owned(point)
+            }),
+        );
+        let route = |db: Option<&str>| Route::from([db.map(str::to_owned), Some("p".to_owned())]);
+        let mut blocked = Blocked::default();
+        let first = buffer.take_batch(&blocked).unwrap();
+        assert_eq!((&first.route, times(&first)), (&route(Some("a")), vec![0, 3, 5]));
+        assert_eq!(first.lines[0].text, "m,rp=p f=0i 0\n", "`db` is left out and `rp` is not");
+        buffer.put_back(first);
+        blocked.block_route(&route(Some("a")));
+        assert!(buffer.has_batch(&blocked));
+        let second = buffer.take_batch(&blocked).unwrap();
+        assert_eq!((&second.route, times(&second)), (&route(Some("b")), vec![1]));
+        assert!(!buffer.has_batch(&blocked), "two are left, and four of the blocked route");
+        let third = buffer.take_batch(&blocked).unwrap();
+        assert_eq!((&third.route, times(&third)), (&route(None), vec![2, 4]));
+        assert!(buffer.take_batch(&blocked).is_none());
+        assert_eq!(times(&take(&mut buffer)), [0, 3, 5], "in their order, once the route is not blocked");
+        assert_eq!(times(&take(&mut buffer)), [6]);
+    }
+
+    #[test]
+    fn a_blocked_measurement_waits_and_the_others_do_not() {
+        let mut buffer = buffer(100, 3);
+        add(
+            &mut buffer,
+            (0..8).map(|i| {
+                let name = if i % 2 == 0 { "bad" } else { "good" };
+                Cow::Owned(Point::new(name, Timestamp(i)).field("f", i))
+            }),
+        );
+        let (mut blocked, route) = (Blocked::default(), Route::from([]));
+        blocked.block_measurements(&route, &[line("bad,t=x f=1i 1\n")]);
+        assert!(!blocked.is_empty() && buffer.has_batch(&blocked));
+        assert_eq!(times(&buffer.take_batch(&blocked).unwrap()), [1, 3, 5]);
+        buffer.settle(3, []);
+        assert!(!buffer.has_batch(&blocked), "one is left that is not blocked");
+        assert!(blocked.open(&route) && blocked.is_empty() && !blocked.open(&route));
+        assert_eq!(times(&take(&mut buffer)), [0, 2, 4]);
+    }
+
+    #[test]
+    fn long_points_are_several_lines_and_too_long_ones_are_counted() {
+        let format = Format { max_line_bytes: 13, ..Format::default() };
+        let mut buffer = Buffer::new(Encoding { format, ..Encoding::default() }, 100, 10);
+        let long = Point::new("m", Timestamp(7)).field("a", 1_i64).field("b", 22_222_i64);
+        let too_long = Point::new("m", Timestamp(7)).field("a", "123456789");
+        assert_eq!(
+            add(&mut buffer, [Cow::Borrowed(&long), Cow::Borrowed(&too_long)]),
+            Added { lines: 2, bytes: "m a=1i 7\nm b=22222i 7\n".len(), too_long: 1 }
+        );
+        assert_eq!(take(&mut buffer).lines, ["m a=1i 7\n", "m b=22222i 7\n"].map(line));
+    }
+}

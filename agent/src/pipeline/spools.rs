@@ -1,0 +1,128 @@
+//! Where the spool of each output is, and its opening.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::options::common::OutputCommon;
+use crate::spool::files::Folder;
+use crate::spool::log::{Limits, Log};
+
+/// A segment of a spool: what is freed at a time.
+const SEGMENT: u64 = 8 << 20;
+/// The parts of a limit that a segment may be, so that the oldest of it goes and not all.
+const SEGMENTS: u64 = 8;
+
+/// An output's spool.
+pub(super) struct Spool {
+    pub(super) directory: PathBuf,
+    pub(super) limits: Limits,
+    /// `None` where the output that runs has it.
+    pub(super) log: Option<Log>,
+}
+
+/// What the options of an output say of its spool.
+pub(super) fn limits(common: &OutputCommon) -> Limits {
+    let spool = common.spool.as_ref();
+    let bytes = spool.map_or(0, |spool| spool.limit);
+    Limits {
+        bytes,
+        age: spool.map(|spool| spool.max_age).unwrap_or_default(),
+        segment_bytes: SEGMENT.min(bytes / SEGMENTS),
+        sync: spool.is_none_or(|spool| spool.sync),
+    }
+}
+
+/// The directory of an output's spool. Its name says where the points go, so that it is the same after any other change of the
+/// configuration; a second output that writes to the same place has a number besides.
+pub(super) fn directory<'a>(
+    common: &OutputCommon,
+    plugin: &str,
+    destination: &str,
+    taken: impl Iterator<Item = &'a Spool>,
+) -> Option<PathBuf> {
+    let parent = &common.spool.as_ref()?.directory;
+    let digest = ring::digest::digest(&ring::digest::SHA256, destination.as_bytes());
+    let digest: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let taken: Vec<&Path> = taken.map(|spool| spool.directory.as_path()).collect();
+    let name = |n: usize| if n == 1 { String::new() } else { format!("-{n}") };
+    (1..)
+        .map(|n| parent.join(format!("{plugin}-{digest}{}", name(n))))
+        .find(|path| !taken.contains(&path.as_path()))
+}
+
+impl Spool {
+    /// Opens a spool, or leaves that to the output that has it open.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or another process has it.
+    pub(super) fn open(directory: PathBuf, limits: Limits, is_new: bool) -> anyhow::Result<Self> {
+        let log = is_new.then(|| open(&directory, limits)).transpose()?;
+        Ok(Self { directory, limits, log })
+    }
+
+    /// Says what there is of earlier runs.
+    pub(super) fn report(&self) {
+        let directory = self.directory.display();
+        if let Some(log) = &self.log {
+            let (points, bytes) = (log.len(), log.bytes());
+            tracing::info!(%directory, points, bytes, "points are kept on the disk until they are written");
+        }
+    }
+}
+
+fn open(directory: &Path, limits: Limits) -> anyhow::Result<Log> {
+    let cannot = || format!("`buffer_directory`: cannot use {}", directory.display());
+    let folder = Folder::lock(directory).with_context(cannot)?.with_context(|| {
+        format!("{}: another agent has it: end that one, or name another `buffer_directory`", cannot())
+    })?;
+    if folder.is_in_memory() {
+        let directory = directory.display();
+        tracing::warn!(%directory, "`buffer_directory` is in memory: points in it are lost when the machine stops");
+    }
+    Log::open(Box::new(folder), limits).with_context(cannot)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::options::common::SpoolOptions;
+
+    fn common(directory: &Path) -> OutputCommon {
+        let directory = directory.to_owned();
+        let spool = SpoolOptions { directory, sync: true, limit: 1 << 20, max_age: Duration::ZERO };
+        OutputCommon { spool: Some(spool), ..OutputCommon::default() }
+    }
+
+    #[test]
+    fn each_output_has_a_directory_that_another_agent_cannot_have() {
+        let parent = tempfile::tempdir().unwrap();
+        let common = common(parent.path());
+        let limits = limits(&common);
+        assert_eq!((limits.bytes, limits.segment_bytes), (1 << 20, 128 << 10));
+        let directory = |taken: &[Spool]| directory(&common, "influxdb", "http://a/x", taken.iter()).unwrap();
+        let first = Spool::open(directory(&[]), limits, true).unwrap();
+        let name = first.directory.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(name.starts_with("influxdb-") && name.len() == 25, "{name}");
+        let error = Spool::open(first.directory.clone(), limits, true).err().unwrap().to_string();
+        assert!(error.contains("another agent has it") && error.contains(&name), "{error}");
+        assert!(Spool::open(first.directory.clone(), limits, false).unwrap().log.is_none());
+        let taken = [first];
+        assert_eq!(directory(&taken), parent.path().join(format!("{name}-2")));
+        drop(taken);
+        assert!(Spool::open(directory(&[]), limits, true).is_ok());
+        assert_eq!(super::directory(&OutputCommon::default(), "file", "a", [].iter()), None);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_used_is_named() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = Spool::open(file.join("x"), limits(&common(&file)), true).err().unwrap();
+        let error = format!("{error:#}");
+        assert!(error.starts_with(&format!("`buffer_directory`: cannot use {}", file.display())), "{error}");
+    }
+}

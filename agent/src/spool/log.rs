@@ -1,0 +1,421 @@
+//! The log: appends records to segments, reads them again, and removes what is done or does not fit.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::cursor::{self, Cursor, Position};
+use super::files::{SpoolFile, SpoolFolder};
+use super::ranges::Ranges;
+use super::record::{HEADER, Header, MAX_PAYLOAD};
+use super::segment::{self, Reader, SEGMENT_HEADER};
+
+/// How much of a disk a spool takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all segments; the oldest are removed beyond it.
+    pub(crate) bytes: u64,
+    /// Points older than this are removed; zero keeps all.
+    pub(crate) age: Duration,
+    /// A segment is followed by another one when it has so many.
+    pub(crate) segment_bytes: u64,
+    /// What is appended is on the disk before that is said.
+    pub(crate) sync: bool,
+}
+
+/// The bytes of some points that are appended together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Payload {
+    pub(crate) count: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A record that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// The number of its first point; each has the next one.
+    pub(crate) first: u64,
+    pub(crate) count: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What a call of [`Log::read`] found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) records: Vec<Stored>,
+    /// Where to read on.
+    pub(crate) next: u64,
+}
+
+/// Why points are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Loss {
+    /// Their record is damaged, or their segment missing.
+    Damaged,
+    /// They made room for later ones.
+    Overflow,
+    /// They were older than the limit.
+    Expired,
+}
+
+/// One file of records.
+#[derive(Debug)]
+struct Segment {
+    first: u64,
+    bytes: u64,
+    /// When the last record was written, in seconds since 1970, where it is known.
+    written: Option<u32>,
+}
+
+/// The segment that is appended to.
+struct Writer {
+    file: Box<dyn SpoolFile>,
+    at: u64,
+}
+
+/// A queue of records on a disk.
+pub(crate) struct Log {
+    folder: Box<dyn SpoolFolder>,
+    limits: Limits,
+    cursor: Cursor,
+    salt: u64,
+    /// Oldest first. The last one is appended to, if there is a writer.
+    segments: VecDeque<Segment>,
+    writer: Option<Writer>,
+    /// All points before this one are done.
+    done: u64,
+    /// Others that are.
+    done_later: Ranges,
+    /// The number of the next point.
+    end: u64,
+    /// The last place that was read, and the segment's first number.
+    reader: Option<(u64, Reader)>,
+    /// Points that are lost, and were not said to be yet.
+    lost: Vec<(Loss, Range<u64>)>,
+}
+
+impl Log {
+    /// Opens what is in a folder, whatever its state. Of the segments only the last one is read, to find its end.
+    ///
+    /// # Errors
+    /// A file cannot be read or made.
+    pub(crate) fn open(folder: Box<dyn SpoolFolder>, limits: Limits) -> io::Result<Self> {
+        let names = folder.names()?;
+        let mut firsts: Vec<u64> = names.iter().filter_map(|name| segment::first(name)).collect();
+        firsts.sort_unstable();
+        let (cursor, position) = Cursor::open(&*folder, names.iter().any(|name| name == cursor::NAME))?;
+        let mut segments = VecDeque::new();
+        let mut salt = position.map(|position| position.salt);
+        for first in firsts {
+            let file = folder.open(&segment::name(first))?;
+            salt = salt.or(segment::salt(&*file)?);
+            segments.push_back(Segment { first, bytes: file.len()?, written: None });
+        }
+        let salt = salt.unwrap_or_else(|| fastrand::Rng::new().u64(..));
+        let position = position.unwrap_or_default();
+        let mut end = position.end;
+        if let Some(last) = segments.back_mut() {
+            let file = folder.open(&segment::name(last.first))?;
+            let mut reader = Reader::new(file, salt, last.first, u64::MAX);
+            while let Some(record) = reader.next()? {
+                last.written = Some(record.header.written);
+            }
+            end = end.max(reader.position());
+        }
+        let oldest = segments.front().map_or(end, |segment| segment.first);
+        // Without a cursor all that is there is to be done; with one, what it has not done and is not there is missing.
+        let done = if position == Position::default() { oldest } else { position.done };
+        let mut log = Self {
+            folder,
+            limits,
+            cursor,
+            salt,
+            segments,
+            writer: None,
+            done,
+            done_later: Ranges::default(),
+            end: end.max(done),
+            reader: None,
+            lost: Vec::new(),
+        };
+        if log.done < oldest {
+            log.lost.push((Loss::Damaged, log.done..oldest));
+            log.done = oldest;
+        }
+        // Both slots, so that a full disk has room for them ever after.
+        log.cursor.write(log.position())?;
+        log.cursor.write(log.position())?;
+        // The names of what is here may be of a machine that lost its power before they were on the disk.
+        log.folder.sync()?;
+        Ok(log)
+    }
+
+    fn position(&self) -> Position {
+        Position { salt: self.salt, done: self.done, end: self.end }
+    }
+
+    /// Other limits, from the next append on.
+    pub(crate) fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// The points that are not done: from the first of them to the end. Some within may be.
+    pub(crate) fn pending(&self) -> Range<u64> {
+        self.done..self.end
+    }
+
+    /// How many points are not done.
+    pub(crate) fn len(&self) -> u64 {
+        self.end - self.done - self.done_later.len()
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Points that are lost, each once as long as it is open. They count as done.
+    pub(crate) fn take_lost(&mut self) -> Vec<(Loss, Range<u64>)> {
+        std::mem::take(&mut self.lost)
+    }
+
+    fn lose(&mut self, loss: Loss, range: Range<u64>) {
+        let lost = self.done_later.missing_in(self.done.max(range.start)..range.end);
+        for range in &lost {
+            self.done_later.insert(range.clone());
+        }
+        self.lost.extend(lost.into_iter().map(|range| (loss, range)));
+    }
+
+    /// Appends records, all or none; returns the number of the first point. They are on the disk then, if the limits say so.
+    /// Where they do not fit, the oldest ones are lost.
+    ///
+    /// # Errors
+    /// A write failed. Nothing is kept of it, and the next one goes to another segment: after a failed sync nobody knows what of
+    /// the file is on the disk.
+    pub(crate) fn append(&mut self, payloads: &[Payload], now: u32) -> io::Result<u64> {
+        let size: u64 = payloads.iter().map(|payload| (HEADER + payload.bytes.len()) as u64).sum();
+        self.make_room(size, now)?;
+        let (first, before) = (self.end, self.segments.len());
+        let last = self.segments.back().map(|segment| (segment.bytes, segment.written));
+        let appended = self.try_append(payloads, now);
+        if appended.is_err() {
+            self.end = first;
+            self.abandon(before, last);
+        }
+        appended.map(|()| first)
+    }
+
+    fn try_append(&mut self, payloads: &[Payload], now: u32) -> io::Result<()> {
+        let mut text = Vec::new();
+        for payload in payloads {
+            let pending = text.len() as u64;
+            if self.writer.as_ref().is_none_or(|w| w.at + pending >= self.limits.segment_bytes) {
+                self.write(&text, now)?;
+                text.clear();
+                self.roll()?;
+            }
+            let header = Header::of(self.end, payload.count, &payload.bytes, now).ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("a record of more than {MAX_PAYLOAD} bytes"),
+                )
+            })?;
+            text.extend_from_slice(&header.encode(self.salt));
+            text.extend_from_slice(&payload.bytes);
+            self.end = header.end();
+        }
+        self.write(&text, now)?;
+        if self.limits.sync
+            && let Some(writer) = &mut self.writer
+        {
+            writer.file.sync()?;
+        }
+        self.cursor.write(self.position())
+    }
+
+    fn write(&mut self, text: &[u8], now: u32) -> io::Result<()> {
+        if let (Some(writer), Some(segment)) = (&mut self.writer, self.segments.back_mut())
+            && !text.is_empty()
+        {
+            writer.file.write_at(text, writer.at)?;
+            writer.at += text.len() as u64;
+            segment.bytes = writer.at;
+            segment.written = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Begins another segment.
+    fn roll(&mut self) -> io::Result<()> {
+        if let Some(mut writer) = self.writer.take() {
+            writer.file.sync()?;
+        }
+        let mut file = self.folder.create(&segment::name(self.end))?;
+        // One of a write that failed can have had its name.
+        self.segments.retain(|segment| segment.first != self.end);
+        self.segments.push_back(Segment { first: self.end, bytes: SEGMENT_HEADER as u64, written: None });
+        file.write_at(&segment::header(self.salt, self.end), 0)?;
+        if self.limits.sync {
+            self.folder.sync()?;
+        }
+        self.writer = Some(Writer { file, at: SEGMENT_HEADER as u64 });
+        Ok(())
+    }
+
+    /// After a failure: the segment is cut off where it was, and nothing more is appended to it.
+    fn abandon(&mut self, before: usize, last: Option<(u64, Option<u32>)>) {
+        self.writer = None;
+        self.reader = None;
+        // What cannot be removed is behind the first number of the next segment, and never read.
+        for segment in self.segments.drain(before..) {
+            let _ = self.folder.remove(&segment::name(segment.first));
+        }
+        if let (Some(segment), Some((bytes, written))) = (self.segments.back_mut(), last) {
+            (segment.bytes, segment.written) = (bytes, written);
+            if let Ok(mut file) = self.folder.open(&segment::name(segment.first)) {
+                let _ = file.truncate(bytes);
+            }
+        }
+    }
+
+    /// Removes the oldest segments, as the limits ask for, so that `size` more bytes fit.
+    fn make_room(&mut self, size: u64, now: u32) -> io::Result<()> {
+        let oldest = u64::from(now).saturating_sub(self.limits.age.as_secs());
+        while let Some(segment) = self.segments.front() {
+            let is_old = !self.limits.age.is_zero()
+                && segment.written.is_some_and(|written| u64::from(written) < oldest);
+            let loss = match self.bytes() + size > self.limits.bytes {
+                true => Loss::Overflow,
+                false if is_old => Loss::Expired,
+                false => break,
+            };
+            let range = segment.first..self.end_of(0);
+            self.done = self.done_later.first_missing(self.done);
+            self.lose(loss, range.clone());
+            self.done = self.done_later.first_missing(self.done.max(range.end));
+            self.remove_done()?;
+            if self.segments.len() == 1 && self.done == self.end {
+                // The one that is appended to; all of it is done.
+                self.writer = None;
+                self.cursor.sync()?;
+                self.remove_first()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number after the last point of a segment.
+    fn end_of(&self, i: usize) -> u64 {
+        self.segments.get(i + 1).map_or(self.end, |next| next.first)
+    }
+
+    /// Points are done, and need not be kept.
+    ///
+    /// # Errors
+    /// The cursor cannot be written, or a segment not be removed. It is tried again with the next ones.
+    pub(crate) fn done(&mut self, ranges: impl IntoIterator<Item = Range<u64>>) -> io::Result<()> {
+        let before = self.done;
+        ranges.into_iter().for_each(|range| self.done_later.insert(range));
+        self.done = self.done_later.first_missing(self.done).min(self.end);
+        if self.done == before {
+            return Ok(());
+        }
+        self.remove_done()
+    }
+
+    /// Writes the cursor, and removes the segments before it.
+    fn remove_done(&mut self) -> io::Result<()> {
+        self.done_later.forget_below(self.done);
+        self.cursor.write(self.position())?;
+        if self.segments.len() < 2 || self.end_of(0) > self.done {
+            return Ok(());
+        }
+        // Else what is missing would be taken for lost, where the machine loses its power now.
+        self.cursor.sync()?;
+        while self.segments.len() > 1 && self.end_of(0) <= self.done {
+            self.remove_first()?;
+        }
+        Ok(())
+    }
+
+    fn remove_first(&mut self) -> io::Result<()> {
+        let Some(segment) = self.segments.front() else { return Ok(()) };
+        let first = segment.first;
+        match self.folder.remove(&segment::name(first)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.segments.pop_front();
+        self.reader.take_if(|(of, _)| *of == first);
+        Ok(())
+    }
+
+    /// Reads records from the one that has point `from` on, until they have `points`, or to the end. Points that are done are in
+    /// them too: see [`Self::is_done`].
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn read(&mut self, from: u64, points: u64) -> io::Result<Found> {
+        let mut found = Found { next: from.max(self.done), ..Found::default() };
+        let mut n = 0;
+        while n < points && found.next < self.end {
+            let (record, end) = match self.segments.iter().rposition(|segment| segment.first <= found.next) {
+                Some(i) => (self.record(i, found.next)?, self.end_of(i)),
+                // The segment is missing.
+                None => (None, self.segments.front().map_or(self.end, |segment| segment.first)),
+            };
+            let next = record.as_ref().map_or(end, |record| record.first);
+            if next > found.next {
+                self.lose(Loss::Damaged, found.next..next);
+            }
+            found.next = record.as_ref().map_or(end, |record| record.first + u64::from(record.count));
+            n += record.as_ref().map_or(0, |record| u64::from(record.count));
+            found.records.extend(record);
+        }
+        self.done([])?;
+        Ok(found)
+    }
+
+    /// The first record of a segment that has a point from `from` on.
+    fn record(&mut self, i: usize, from: u64) -> io::Result<Option<Stored>> {
+        let (first, end) = (self.segments[i].first, self.end_of(i));
+        let is_there =
+            self.reader.as_ref().is_some_and(|(of, reader)| *of == first && reader.position() <= from);
+        if !is_there {
+            let file = match self.folder.open(&segment::name(first)) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            self.reader = Some((first, Reader::new(file, self.salt, first, end)));
+        }
+        let Some((_, reader)) = &mut self.reader else { return Ok(None) };
+        reader.extend(end);
+        while let Some(record) = reader.next()? {
+            if record.header.end() > from {
+                let header = record.header;
+                return Ok(Some(Stored { first: header.first, count: header.count, bytes: record.payload }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a point is done.
+    pub(crate) fn is_done(&self, number: u64) -> bool {
+        number < self.done || self.done_later.contains(number)
+    }
+
+    /// Has the cursor on the disk, at the end.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn close(&mut self) -> io::Result<()> {
+        if let Some(writer) = &mut self.writer {
+            writer.file.sync()?;
+        }
+        self.cursor.write(self.position())?;
+        self.cursor.sync()
+    }
+}

@@ -34,6 +34,7 @@ mod series;
 mod service;
 mod shipped;
 mod sidecar;
+mod spool;
 mod tasks;
 mod throughput;
 mod wire;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         outputs::trials(),
         refused::trials(),
         hangs::trials(),
+        spool::trials(),
         kubelet::trials(),
         deploy::trials(),
         cluster::trials(),

@@ -87,6 +87,21 @@ impl Influxd {
         );
     }
 
+    /// Ends the server with SIGKILL, and keeps its data.
+    ///
+    /// # Panics
+    /// When it cannot be ended.
+    pub fn kill(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        child.kill().and_then(|()| child.wait()).expect("cannot kill influxd");
+    }
+
+    /// Whether it was started and not stopped since.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Its process id.
     ///
     /// # Panics

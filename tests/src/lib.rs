@@ -15,6 +15,7 @@ pub mod http;
 pub mod influxd;
 pub mod influxd2;
 pub mod kubelet;
+pub mod mount;
 pub mod netns;
 pub mod oracle;
 pub mod program;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{Skip, agent_binary, terminate, wait_for};
+use crate::{Skip, agent_binary, terminate, wait_for, wait_for_some};
 
 /// The series in which an agent with `hostname = "h"` reports its output `influxdb`.
 pub const OUTPUT: &str = "seismograf,host=h,output=influxdb";
@@ -120,6 +120,15 @@ impl Running {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits until it ends by itself. Returns whether it ended well.
+    ///
+    /// # Panics
+    /// When it does not end within 30 s.
+    pub fn ended(&mut self) -> bool {
+        let status = || self.child.try_wait().expect("cannot wait for the agent");
+        wait_for_some(status, Duration::from_secs(30), "the agent to end").success()
     }
 
     /// Ends it with SIGTERM. Returns whether it ended well, and after how long.

@@ -1,0 +1,265 @@
+//! The spool of the real agent, with a real influxd, when either of them is killed, the disk is full, or the machine restarts.
+//!
+//! The oracle is this process: it remembers what was acknowledged, and reads it back from influxd.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use seismograf_tests::http::{free_address, request};
+use seismograf_tests::influxd::{Influxd, Setup};
+use seismograf_tests::mount::Mount;
+use seismograf_tests::running::{OUTPUT, Running};
+use seismograf_tests::suite::Outcome;
+use seismograf_tests::{needs, number, pause, trial, wait_for};
+
+/// The suite.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("spool::nothing_acknowledged_is_lost_when_either_is_killed", kills),
+        trial("spool::an_outage_goes_on_over_a_restart", restart),
+        trial("spool::a_full_disk_is_waited_for", full_disk),
+        trial("spool::another_agent_has_the_directory", taken),
+    ]
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// `SEISMOGRAF_KILLS=200` is the whole of it.
+const N_KILLS: u64 = 16;
+/// `SEISMOGRAF_FULL=50` is the whole of it.
+const N_FULL: u64 = 6;
+
+fn config(listen: SocketAddr, influxd: &str, directory: &Path) -> String {
+    format!(
+        r#"[agent]
+  hostname = "h"
+  interval = "250ms"
+  flush_interval = "100ms"
+  metric_buffer_limit = 2000
+  buffer_strategy = "disk_write_through"
+  buffer_directory = "{}"
+[[inputs.influxdb_listener]]
+  service_address = "{listen}"
+[[inputs.mem]]
+[[outputs.influxdb]]
+  urls = ["{influxd}"]
+  database = "db"
+  timeout = "2s"
+  namedrop = ["seismograf"]
+[[outputs.file]]
+  files = ["{{points}}"]
+  namepass = ["seismograf"]
+  buffer_strategy = "memory"
+"#,
+        directory.display()
+    )
+}
+
+/// What is written for a number.
+fn value(n: u64) -> u64 {
+    n.wrapping_mul(0x9e37_79b9) % 1_000_003
+}
+
+/// Clients that write, and what was acknowledged to them.
+struct Clients {
+    ends: Arc<AtomicBool>,
+    acknowledged: Arc<Mutex<Vec<u64>>>,
+    n_refused: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Clients {
+    /// Each write is of five points.
+    fn start(address: SocketAddr, n_clients: u64) -> Self {
+        let (ends, acknowledged, n_refused) = (Arc::default(), Arc::default(), Arc::default());
+        let mut clients = Self { ends, acknowledged, n_refused, threads: Vec::new() };
+        let next = Arc::new(AtomicU64::new(0));
+        for _ in 0..n_clients {
+            let (ends, next) = (Arc::clone(&clients.ends), Arc::clone(&next));
+            let (acknowledged, n_refused) =
+                (Arc::clone(&clients.acknowledged), Arc::clone(&clients.n_refused));
+            clients.threads.push(std::thread::spawn(move || {
+                while !ends.load(Ordering::Relaxed) {
+                    let first = next.fetch_add(5, Ordering::Relaxed);
+                    let line = |n: u64| format!("oracle n={n}i,v={}i {}\n", value(n), n + 1);
+                    let body: String = (first..first + 5).map(line).collect();
+                    match request(address, "POST", "/write?db=x", None, &body) {
+                        Ok(answer) if answer.status == 204 => {
+                            acknowledged.lock().unwrap().extend(first..first + 5);
+                        }
+                        _ => {
+                            n_refused.fetch_add(5, Ordering::Relaxed);
+                            pause(Duration::from_millis(5));
+                        }
+                    }
+                }
+            }));
+        }
+        clients
+    }
+
+    fn n_acknowledged(&self) -> usize {
+        self.acknowledged.lock().unwrap().len()
+    }
+
+    /// Ends them; what was acknowledged, and how many points were not.
+    fn end(self) -> (Vec<u64>, u64) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let acknowledged = std::mem::take(&mut *self.acknowledged.lock().unwrap());
+        (acknowledged, self.n_refused.load(Ordering::Relaxed))
+    }
+}
+
+/// The points of the oracle that influxd has. One that is being written can have one of its fields.
+fn stored(influxd: &Influxd) -> BTreeMap<u64, u64> {
+    let series = influxd.series("db", "SELECT n, v FROM oracle");
+    let rows = series.first().map(|series| series["values"].as_array().unwrap().clone()).unwrap_or_default();
+    rows.iter().filter_map(|row| Some((row[1].as_u64()?, row[2].as_u64()?))).collect()
+}
+
+/// Waits until all that was acknowledged is stored, and looks at each.
+fn check(influxd: &Influxd, acknowledged: &[u64], log: impl Fn() -> String) -> usize {
+    let missing = || {
+        let stored = stored(influxd);
+        acknowledged.iter().filter(|n| !stored.contains_key(n)).count()
+    };
+    let end = Instant::now() + LIMIT;
+    while missing() > 0 && Instant::now() < end {
+        pause(Duration::from_millis(200));
+    }
+    assert_eq!(missing(), 0, "acknowledged and lost of {}\n{}", acknowledged.len(), log());
+    let stored = stored(influxd);
+    assert!(stored.iter().all(|(n, v)| *v == value(*n)), "a point is wrong");
+    stored.len()
+}
+
+fn kills() -> Outcome {
+    needs(&["influxd"])?;
+    let n_kills = number("SEISMOGRAF_KILLS", N_KILLS);
+    let seed = number("SEISMOGRAF_SEED", fastrand::u64(..1 << 32));
+    let mut random = fastrand::Rng::with_seed(seed);
+    println!("spool: seed {seed}");
+    let mut influxd = Influxd::start(Setup::default())?;
+    let (listen, directory, url) = (free_address(), tempfile::tempdir().unwrap(), influxd.url());
+    let config = config(listen, &url, directory.path());
+    let clients = Clients::start(listen, 4);
+    let (mut is_up, mut n_down) = (true, 0);
+    for _ in 0..n_kills {
+        let mut agent = Running::start(&config)?;
+        wait_for(|| agent.log().contains("listen"), LIMIT, &agent.log());
+        pause(Duration::from_millis(random.u64(1..400)));
+        match (is_up, random.bool()) {
+            (true, true) => influxd.kill(),
+            (false, true) => influxd.resume()?,
+            _ => {}
+        }
+        is_up = influxd.is_running();
+        n_down += u64::from(!is_up);
+        pause(Duration::from_millis(random.u64(1..400)));
+        agent.kill();
+    }
+    if !is_up {
+        influxd.resume()?;
+    }
+    let mut agent = Running::start(&config)?;
+    let before = clients.n_acknowledged();
+    wait_for(|| clients.n_acknowledged() > before, LIMIT, &agent.log());
+    let (acknowledged, n_refused) = clients.end();
+    let n_stored = check(&influxd, &acknowledged, || agent.log());
+    println!(
+        "spool: {n_kills} kills, {n_down} of them with influxd down: {} points acknowledged, {n_refused} not, {n_stored} stored, 0 lost, 0 wrong",
+        acknowledged.len()
+    );
+    assert!(acknowledged.len() > 20 * usize::try_from(n_kills).unwrap(), "{}", acknowledged.len());
+    let (is_success, _) = agent.stop();
+    assert!(is_success, "{}", agent.log());
+    Ok(())
+}
+
+fn restart() -> Outcome {
+    needs(&["influxd"])?;
+    let mut influxd = Influxd::start(Setup::default())?;
+    let (listen, directory, url) = (free_address(), tempfile::tempdir().unwrap(), influxd.url());
+    let config = config(listen, &url, directory.path());
+    influxd.stop();
+    let mut n_gathers = 0;
+    for _ in 0..2 {
+        let mut agent = Running::start(&config)?;
+        let waiting = |agent: &Running| agent.count(OUTPUT, "spooled");
+        wait_for(|| waiting(&agent) >= n_gathers + 5, LIMIT, &agent.log());
+        n_gathers = waiting(&agent);
+        let (is_success, took) = agent.stop();
+        println!("spool: {n_gathers} points wait; ended in {took:?}");
+        assert!(is_success && took < Duration::from_secs(10), "{took:?}\n{}", agent.log());
+        assert!(agent.log().contains("kept on the disk for the next start"), "{}", agent.log());
+        assert!(!agent.log().contains("lost"), "{}", agent.log());
+    }
+    influxd.resume()?;
+    let agent = Running::start(&config)?;
+    wait_for(|| influxd.count("db", "mem", "total") >= n_gathers, LIMIT, &agent.log());
+    wait_for(|| agent.count(OUTPUT, "spooled") == 0, LIMIT, &agent.log());
+    Ok(())
+}
+
+/// Fills a file system with something else, but for nothing.
+fn fill(directory: &Path) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(directory.join("filler")).unwrap();
+    let block = vec![7; 4096];
+    while file.write_all(&block).is_ok() {}
+}
+
+fn full_disk() -> Outcome {
+    needs(&["influxd"])?;
+    let n_full = number("SEISMOGRAF_FULL", N_FULL);
+    let influxd = Influxd::start(Setup::default())?;
+    let listen = free_address();
+    let disk = Mount::tmpfs("size=4m");
+    let agent = Running::start(&config(listen, &influxd.url(), &disk.path().join("spool")))?;
+    wait_for(|| agent.log().contains("listen"), LIMIT, &agent.log());
+    assert!(agent.log().contains("is in memory"), "it is a tmpfs: {}", agent.log());
+    let clients = Clients::start(listen, 2);
+    let mut longest = Duration::ZERO;
+    for i in 0..n_full {
+        let before = clients.n_acknowledged();
+        wait_for(|| clients.n_acknowledged() > before + 50, LIMIT, &agent.log());
+        fill(disk.path());
+        let refused = clients.n_refused.load(Ordering::Relaxed);
+        let is_refused = || clients.n_refused.load(Ordering::Relaxed) > refused;
+        wait_for(is_refused, LIMIT, &format!("writes to be refused, {i}\n{}", agent.log()));
+        std::fs::remove_file(disk.path().join("filler")).unwrap();
+        let (before, start) = (clients.n_acknowledged(), Instant::now());
+        wait_for(|| clients.n_acknowledged() > before, LIMIT, &agent.log());
+        longest = longest.max(start.elapsed());
+    }
+    let (acknowledged, n_refused) = clients.end();
+    let n_stored = check(&influxd, &acknowledged, || agent.log());
+    println!(
+        "spool: a disk {n_full} times full: {} points acknowledged, {n_refused} refused, {n_stored} stored, 0 lost; goes on after {longest:?}",
+        acknowledged.len()
+    );
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    assert!(
+        agent.log().contains("No space left") && agent.log().contains("takes points again"),
+        "{}",
+        agent.log()
+    );
+    Ok(())
+}
+
+fn taken() -> Outcome {
+    let (directory, url) = (tempfile::tempdir().unwrap(), "http://127.0.0.1:9");
+    let agent = Running::start(&config(free_address(), url, directory.path()))?;
+    wait_for(|| agent.log().contains("listen"), LIMIT, &agent.log());
+    let mut second = Running::start(&config(free_address(), url, directory.path()))?;
+    let is_success = second.ended();
+    println!("{}", second.log());
+    assert!(!is_success && second.log().contains("another agent has it"), "{}", second.log());
+    Ok(())
+}

@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::HELP;
 use crate::options::duration;
+use crate::schema::views::VIEWS;
 
 /// An eBPF-backed, low-overhead host telemetry agent that runs an existing telegraf.conf.
 ///
@@ -39,6 +41,8 @@ pub enum Command {
     Run(RunArgs),
     /// Gather and print; no output is contacted.
     Dump(DumpArgs),
+    /// Show who uses the machine, on a screen; live, or from a recording.
+    Top(TopArgs),
     /// Check a configuration, or print the default one.
     Config {
         /// What to do; `create` by default.
@@ -287,6 +291,37 @@ pub struct DumpArgs {
     pub raw: bool,
 }
 
+/// Options of `top`.
+#[derive(Clone, Debug, Args)]
+pub struct TopArgs {
+    /// The time from one gather to the next.
+    #[arg(long, default_value = "1s", value_parser = parse_interval)]
+    pub interval: Duration,
+    /// What a row is; keys change it.
+    #[arg(long, default_value = "all", value_parser = ["all", "containers", "pods", "workloads", "units"])]
+    pub view: String,
+    /// What rows are sorted by, the largest first: a column, `busy` (CPU, disk and network together) or `name`.
+    #[arg(long, value_name = "COLUMN", default_value = "busy", value_parser = sorts())]
+    pub sort: String,
+    /// Only rows that have this in their name.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Write every gather to this file, too: line protocol, gzip; for --replay, zcat, or an import into InfluxDB.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Show what was recorded; the inputs are not used.
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    pub replay: Option<PathBuf>,
+}
+
+/// What rows can be sorted by.
+fn sorts() -> PossibleValuesParser {
+    let columns = VIEWS[0].columns().map(|column| PossibleValue::new(column.key).help(column.help));
+    let others = [("busy", "CPU, disk and network together"), ("name", "the name")];
+    let others = others.map(|(name, help)| PossibleValue::new(name).help(help));
+    PossibleValuesParser::new(others.into_iter().chain(columns))
+}
+
 /// The commands about configurations.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -383,10 +418,17 @@ mod tests {
             (dump.interval, dump.count, dump.format),
             (Duration::from_millis(500), Some(3), Some(Format::Json))
         );
+        let cli = parsed("seismograf top --view pods --sort throttled --filter web --record f.gz");
+        let Some(Command::Top(top)) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((top.view.as_str(), top.sort.as_str()), ("pods", "throttled"));
+        assert_eq!((top.filter.as_deref(), top.record), (Some("web"), Some("f.gz".into())));
         assert!(matches!(parsed("seismograf config").command, Some(Command::Config { command: None })));
         assert!(matches!(parsed("seismograf plugins inputs").command, Some(Command::Plugins { .. })));
         for line in [
             "dump --interval 0s",
+            "top --sort nothing",
+            "top --view machine",
+            "top --record a --replay b",
             "nonsense",
             "--test --once",
             "--strict-env-handling --non-strict-env-handling",

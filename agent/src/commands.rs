@@ -5,7 +5,9 @@
 pub mod config;
 pub mod doctor;
 pub mod dump;
+mod looking;
 pub mod run;
+pub mod top;
 
 use std::io::Write as _;
 

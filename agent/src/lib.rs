@@ -30,3 +30,4 @@ mod plugins;
 pub mod point;
 pub mod schema;
 pub mod service;
+pub mod views;

@@ -33,6 +33,7 @@ mod series;
 mod service;
 mod sidecar;
 mod throughput;
+mod top;
 mod wire;
 
 use std::process::ExitCode;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         cluster::trials(),
         docker::trials(),
         dump::trials(),
+        top::trials(),
         article::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())

@@ -22,6 +22,8 @@ pub mod running;
 pub mod scheduler;
 pub mod standin;
 pub mod suite;
+pub mod svg;
+pub mod tmux;
 pub mod tracefs;
 pub mod victoria;
 pub mod work;

@@ -376,6 +376,7 @@ impl Ebpf {
             programs: &probes.activity(options.probe_costs),
         };
         points::push(&snapshot, &totals, gathered);
+        shared.latencies.leave(|| totals.latencies());
         *host_before = host;
         let closed = accounts.close(now, &naming, waiting);
         shared.cgroupfs.forget(closed.paths.iter().map(|path| &**path));

@@ -313,7 +313,7 @@ marked from `warn` and from `critical` on.
             view.help,
             names.join(", else by ")
         );
-        let first = VIEWS.iter().find(|other| std::ptr::eq(other.columns, view.columns));
+        let first = VIEWS.iter().find(|other| other.lists == view.lists);
         if let Some(first) = first.filter(|first| first.key != view.key) {
             let _ = writeln!(page, "\nColumns are those of `{}`.", first.key);
             continue;

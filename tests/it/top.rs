@@ -53,7 +53,7 @@ impl Top {
             .unwrap();
         // What is behind it can be seen when it has ended.
         let command = format!(
-            "{before} {} top --config {} {args}; echo \"exit $?\"; stty -a | tr ' ' '\\n' | grep -x -e icanon -e echo; exec cat",
+            "unset NO_COLOR; {before} {} top --config {} {args}; echo \"exit $?\"; stty -a | tr ' ' '\\n' | grep -x -e icanon -e echo; exec cat",
             agent.display(),
             config.display()
         );
@@ -167,7 +167,10 @@ fn detail(top: &Top) {
     let text = top.terminal.text();
     println!("top: in detail:\n{text}");
     assert!(text.contains("█") && text.contains("<"), "{text}");
-    top.terminal.press(&["Escape", "?"]);
+    // With what follows at once, it would be another key.
+    top.terminal.press(&["Escape"]);
+    top.wait_for("NAME");
+    top.terminal.press(&["?"]);
     top.wait_for("Space");
     top.terminal.press(&["Escape"]);
 }
@@ -194,9 +197,8 @@ fn what_it_cannot_draw_on_is_said() -> Outcome {
     // A signal gives the terminal back, too.
     let top = Top::start(SIZE, "NO_COLOR=1", "")?;
     top.wait_for("NAME");
-    let colored =
-        |lines: &[String]| lines.iter().any(|line| line.contains("\x1b[3") || line.contains("\x1b[9"));
-    assert!(!colored(&top.terminal.lines(&["-e"])), "{:?}", top.terminal.lines(&["-e"]));
+    let shown = top.terminal.lines(&["-e"]);
+    assert!(!shown.iter().any(|line| is_colored(line)), "{shown:?}");
     // SAFETY: a signal to a process of this test, whose parent has not waited for it.
     unsafe { libc::kill(top.pid().cast_signed(), libc::SIGTERM) };
     is_given_back(&top, "exit 0");
@@ -229,8 +231,17 @@ fn without_privileges() -> Outcome {
     Ok(())
 }
 
+/// Whether a line, as `capture-pane -e` gives it, has another colour than the terminal's own.
+fn is_colored(line: &str) -> bool {
+    let codes = line.split("\x1b[").skip(1).filter_map(|rest| rest.split_once('m')).map(|(codes, _)| codes);
+    let mut numbers = codes.flat_map(|codes| codes.split(';')).filter_map(|code| code.parse().ok());
+    numbers.any(|number: u32| matches!(number, 30..=38 | 40..=48 | 90..=107))
+}
+
 /// A share of one core, with a look each second.
 const CPU_PERCENT: f64 = 3.0;
+/// As many looks at a small file for each cgroup, where the machine is too slow, or too busy, for that.
+const LOOKS: f64 = 8.0;
 
 fn a_thousand_cgroups_cost_little() -> Outcome {
     const CGROUPS: usize = 1_000;
@@ -246,27 +257,24 @@ fn a_thousand_cgroups_cost_little() -> Outcome {
     top.wait_for_rows("rows", |rows| rows.len() > 15);
     let pid = top.pid();
     // Other work of this machine can only make it dearer: the best of several looks tells what it costs.
-    let mut best = f64::MAX;
+    let mut best = (f64::MAX, f64::MAX);
     for _ in 0..3 {
         let (start, (_, before)) = (Instant::now(), oracle::process(pid));
         pause(LOOK);
         let (rss, after) = oracle::process(pid);
         let percent = 100.0 * (after - before) as f64 / start.elapsed().as_nanos() as f64;
+        let looks = percent * 1e7 / CGROUPS as f64 / oracle::one_look_ns();
         println!(
-            "top: at {CGROUPS} cgroups, every second: {percent:.2} % of one core, {:.1} MB RSS",
+            "top: at {CGROUPS} cgroups, every second: {percent:.2} % of one core, {looks:.1} looks at a small file for each, {:.1} MB RSS",
             rss as f64 / 1e6
         );
-        best = best.min(percent);
-        if best <= CPU_PERCENT {
+        best = (best.0.min(percent), best.1.min(looks));
+        if best.0 <= CPU_PERCENT {
             break;
         }
     }
-    top.terminal.press(&["Escape"]);
-    top.terminal.press(&["n"]);
-    let heading = top.terminal.text();
     drop(workers);
-    assert!(heading.contains("CPU%"), "{heading}");
-    assert!(best <= CPU_PERCENT, "{best} % of one core");
+    assert!(best.0 <= CPU_PERCENT || best.1 <= LOOKS, "{best:?}");
     Ok(())
 }
 

@@ -26,8 +26,12 @@ struct Look {
 impl Look {
     /// Does what the numbers of an SGR sequence say (ECMA-48), as far as `top` uses them.
     fn apply(&mut self, numbers: &str) {
-        for number in numbers.split(';') {
-            match number.parse().unwrap_or(0) {
+        let mut numbers = numbers.split(';').map(|number| number.parse::<usize>().unwrap_or(0));
+        while let Some(number) = numbers.next() {
+            match number {
+                // One of 256 colours, of which the first are the named ones, and the same brighter.
+                38 => self.color = numbers.nth(1).filter(|color| *color < 16).map(|color| color % 8),
+
                 0 => *self = Self::default(),
                 1 => self.is_bold = true,
                 2 => self.is_dim = true,
@@ -36,9 +40,9 @@ impl Look {
                 22 => (self.is_bold, self.is_dim) = (false, false),
                 24 => self.is_underlined = false,
                 27 => self.is_reversed = false,
-                color @ 30..38 => self.color = Some(color - 30),
                 39 => self.color = None,
-                color @ 90..98 => self.color = Some(color - 90),
+                color @ 30..=37 => self.color = Some(color - 30),
+                color @ 90..=97 => self.color = Some(color - 90),
                 _ => {}
             }
         }
@@ -52,7 +56,7 @@ pub fn of_terminal(lines: &[String], width: usize) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w:.0}\" height=\"{h:.0}\" viewBox=\"0 0 {w:.0} {h:.0}\">\n\
          <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"{BACKGROUND}\"/>\n\
-         <g font-family=\"ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace\" font-size=\"14\" xml:space=\"preserve\">\n"
+         <g font-family=\"ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace\" font-size=\"14\" style=\"white-space:pre\">\n"
     );
     let mut look = Look::default();
     for (y, line) in lines.iter().enumerate() {
@@ -99,17 +103,23 @@ fn put(svg: &mut String, text: &str, look: Look, (column, line): (usize, usize))
             CELL.1
         );
     }
-    if text.trim().is_empty() {
-        return;
-    }
     let bold = if look.is_bold { " font-weight=\"bold\"" } else { "" };
     let dim = if look.is_dim { " opacity=\"0.65\"" } else { "" };
     let underline = if look.is_underlined { " text-decoration=\"underline\"" } else { "" };
-    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    // Of the width that a terminal gives it, whatever font there is.
-    let _ = writeln!(
-        svg,
-        "<text x=\"{x:.1}\" y=\"{:.1}\" textLength=\"{width:.1}\" lengthAdjust=\"spacingAndGlyphs\" fill=\"{front}\"{bold}{dim}{underline}>{escaped}</text>",
-        y + CELL.1 - 4.5
-    );
+    let mut at = 0;
+    // Each word at its place and of the width that a terminal gives it, whatever font there is.
+    for word in text.split(' ') {
+        let n = word.chars().count();
+        if n > 0 {
+            let escaped = word.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let _ = writeln!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{:.1}\" textLength=\"{:.1}\" lengthAdjust=\"spacingAndGlyphs\" fill=\"{front}\"{bold}{dim}{underline}>{escaped}</text>",
+                x + at as f64 * CELL.0,
+                y + CELL.1 - 4.5,
+                n as f64 * CELL.0
+            );
+        }
+        at += n + 1;
+    }
 }

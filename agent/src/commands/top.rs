@@ -3,6 +3,7 @@
 //! Three threads: the runtime's gathers, as for `dump`; one draws (`screen`); one waits for keys.
 
 mod app;
+mod canvas;
 mod detail;
 mod draw;
 mod history;
@@ -26,11 +27,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use self::app::{App, SortBy};
-use self::draw::Look;
+use self::canvas::Look;
 use self::palette::Palette;
 use self::record::Recording;
 use self::replay::Replay;
-use self::screen::{Message, Screen, Source};
+use self::screen::{Message, Source, TopScreen};
 use self::terminal::Taken;
 use super::looking::{Looking, is_unicode};
 use super::{host, interrupted};
@@ -40,22 +41,12 @@ use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::kernel::plan::Probe;
 use crate::plugins::InputOptions;
-use crate::schema::views::{VIEWS, View, view};
+use crate::schema::views::view;
 use crate::service::logging::LogHandle;
 use crate::service::off_thread;
 
 /// How long the screen has to end after a signal.
 const END_LIMIT: Duration = Duration::from_secs(1);
-
-/// Whether the rows of a view are what `top` shows; the machine and the agent are its heading.
-fn is_of_rows(view: &View) -> bool {
-    !matches!(view.key, "machine" | "agent")
-}
-
-/// The views that there are, in the order of their keys.
-fn of_rows() -> impl Iterator<Item = &'static View> {
-    VIEWS.iter().filter(|view| is_of_rows(view))
-}
 
 /// `seismograf top`
 ///
@@ -74,7 +65,7 @@ pub async fn run(mut config: Config, args: &TopArgs, log: LogHandle) -> anyhow::
     let mut looking = Looking::start(config, args.interval, &shared)?;
     looking.sharpen();
     looking.stand_in(&shared);
-    let screen = Screen { app, source: Source::Live(shared), look: look() };
+    let screen = TopScreen { app, source: Source::Live(shared), look: look() };
     let gathering = gather(&mut looking, &messages, &mut recording);
     show(screen, receive, &messages, gathering).await
 }
@@ -89,12 +80,12 @@ pub async fn replay(args: &TopArgs, file: &Path) -> anyhow::Result<Exit> {
     let replay = Replay::open(file)?;
     let (messages, receive) = channel();
     let source = Source::Recorded { replay, at: 0, speed: 1.0, due: Instant::now() };
-    show(Screen { app, source, look: look() }, receive, &messages, std::future::pending()).await
+    show(TopScreen { app, source, look: look() }, receive, &messages, std::future::pending()).await
 }
 
 /// Draws until somebody has seen enough, a signal comes, or `meanwhile` ends.
 async fn show(
-    screen: Screen,
+    screen: TopScreen,
     receive: Receiver<Message>,
     messages: &Sender<Message>,
     meanwhile: impl Future<Output = anyhow::Result<()>>,

@@ -21,16 +21,16 @@ pub(crate) struct RowLatencies {
 
 /// The latencies of the last gather, if they are wanted.
 #[derive(Debug, Default)]
-pub(crate) struct Latencies(Mutex<State>);
+pub(crate) struct Latencies(Mutex<Wanted>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Wanted {
     is_wanted: bool,
     rows: Vec<RowLatencies>,
 }
 
 impl Latencies {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Wanted> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

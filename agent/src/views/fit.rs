@@ -23,8 +23,8 @@ impl Fit {
     #[must_use]
     pub fn new(view: &'static View, width: usize, longest: usize, always: Option<&str>) -> Self {
         let wanted = longest.max(TITLES[0].len());
-        // Half of a narrow screen is the names', and a third of a wide one.
-        let kept = wanted.min((width / 3).max(20));
+        // Half of a narrow screen is the names', and three tenths of a wide one.
+        let kept = wanted.min((3 * width / 10).max(20));
         let needed = |column: &Column| format::width(column) + 1;
         let must = view.columns().enumerate().find(|(_, column)| Some(column.key) == always);
         let reserved = must.map_or(0, |(_, column)| needed(column));
@@ -128,13 +128,14 @@ mod tests {
             (TITLES[0].len(), ["cpu", "mem", "rx", "tx", "read", "write"].to_vec())
         );
         let (name, shown) = keys(200, 300, None);
-        assert!(name >= 200 / 3 && shown.len() > 9, "{name}: {shown:?}");
+        assert!(name >= 60 && shown.len() > 9, "{name}: {shown:?}");
         assert_eq!(keys(12, 300, None), (12, Vec::new()));
     }
 
     #[test]
     fn the_column_of_the_order_is_shown_before_others() {
         assert_eq!(keys(80, 60, Some("throttled")).1, ["cpu", "mem", "rx", "tx", "throttled"]);
+        assert_eq!(keys(77, 60, None).1, ["cpu", "mem", "rx", "tx", "read", "write"], "beside a mark");
         assert_eq!(keys(80, 60, Some("tx")).1, ["cpu", "mem", "rx", "tx", "read", "write"]);
         assert_eq!(keys(30, 60, Some("throttled")).1, ["throttled"]);
         for width in 0..250 {

@@ -72,7 +72,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::schema::views::VIEWS;
+    use crate::schema::views::{VIEWS, View};
 
     #[rstest]
     #[case(Unit::Percent, 12_800.0, "12800.0", "12800.0%")]
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn every_column_has_room_for_its_values() {
-        for column in VIEWS.iter().flat_map(|view| view.columns()) {
+        for column in VIEWS.iter().flat_map(View::columns) {
             for number in [0.0, 99.95, 999.96, 1023.96, 12_800.0, 1_048_575.0, 9.999e9] {
                 let text = value(column.unit, Some(number));
                 let fits = column.unit == Unit::Percent && number > 12_800.0 || text.len() <= width(column);

@@ -146,7 +146,11 @@ mod tests {
     #[rstest]
     #[case(40, 10, "CPU% MEM")]
     #[case(80, 24, "CPU% MEM RX/s TX/s READ/s WRITE/s")]
-    #[case(200, 50, "CPU% MEM RX/s TX/s READ/s WRITE/s SWITCH/s IO p99 PKT/s THROT% LIMIT% WAIT p99 RETR%")]
+    #[case(
+        200,
+        50,
+        "CPU% MEM RX/s TX/s READ/s WRITE/s SWITCH/s IO p99 PKT/s THROT% LIMIT% WAIT p99 RETR% PSI cpu PSI io PSI mem"
+    )]
     #[case(12, 4, "")]
     #[case(1, 1, "")]
     fn nothing_is_wider_or_higher_than_the_screen(

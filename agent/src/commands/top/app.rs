@@ -3,11 +3,10 @@
 //! Pure: gathers and events in; what is left to do for others out. How it is drawn is in `draw`.
 
 use super::history::History;
-use super::of_rows;
 use super::places::Places;
 use crate::inputs::latencies::RowLatencies;
 use crate::point::{Point, Timestamp};
-use crate::schema::views::{BUSY, Column, View};
+use crate::schema::views::{BUSY, Column, View, of_rows};
 use crate::views::machine::Machine;
 use crate::views::sampler::Sampler;
 use crate::views::table::{Order, Row, Table};

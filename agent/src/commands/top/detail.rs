@@ -4,7 +4,7 @@ use ratatui_core::style::Style;
 use ratatui_core::text::{Line, Span};
 
 use super::app::App;
-use super::draw::Canvas;
+use super::canvas::Canvas;
 use super::history::sparkline;
 use crate::ledger::histogram::Histogram;
 use crate::views::fit::shortened;
@@ -50,7 +50,7 @@ fn cells(app: &App, row: &Row, canvas: &mut Canvas<'_>) {
         let mut spans = Vec::new();
         for (column, value) in line {
             let level = value.map(|value| column.level(value)).unwrap_or_default();
-            let text = format::value(column.unit, *value);
+            let text = format::value(column.unit, **value);
             let room = width.saturating_sub(column.title.len() + 2);
             spans.push(Span::styled(column.title, palette.hint()));
             spans.push(Span::styled(format!(" {text:>room$} "), palette.value(level)));

@@ -3,80 +3,27 @@
 //! Pure: writes into a buffer of the terminal's size, whatever that is.
 
 use ratatui_core::buffer::Buffer;
-use ratatui_core::layout::Rect;
-use ratatui_core::style::Style;
 use ratatui_core::text::{Line, Span};
 
-use super::app::{App, Mode, Position};
+use super::app::{App, Mode, Position, SortBy};
+use super::canvas::{Canvas, Look};
 use super::history::{N_SHOWN, sparkline};
-use super::palette::Palette;
 use super::places::Place;
-use super::{detail, of_rows, pages};
-use crate::schema::views::Level;
+use super::{detail, pages};
+use crate::schema::views::{Level, of_rows};
 use crate::views::fit::{Fit, columns, cut, joined, printable, shortened};
 use crate::views::format;
 use crate::views::table::Row;
-
-/// How it is drawn.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
-    pub(super) palette: Palette,
-    /// Whether the terminal shows what is not ASCII.
-    pub(super) is_unicode: bool,
-}
 
 /// The mark before a name.
 const MARK_WIDTH: usize = 3;
 /// The width from which on there is room for sparklines.
 const SPARK_FROM: usize = 100;
 
-/// A screen that is drawn line by line.
-pub(super) struct Canvas<'a> {
-    buffer: &'a mut Buffer,
-    area: Rect,
-    pub(super) look: Look,
-    /// The next line.
-    pub(super) at: u16,
-}
-
-impl Canvas<'_> {
-    pub(super) fn width(&self) -> usize {
-        usize::from(self.area.width)
-    }
-
-    /// Lines that are left.
-    pub(super) fn left(&self) -> usize {
-        usize::from(self.area.height.saturating_sub(self.at))
-    }
-
-    /// Writes the next line, if there is one.
-    pub(super) fn line(&mut self, line: &Line<'_>) {
-        if self.at < self.area.height {
-            self.buffer.set_line(self.area.x, self.area.y + self.at, line, self.area.width);
-            self.at += 1;
-        }
-    }
-
-    /// Writes a text in one style.
-    pub(super) fn text(&mut self, text: &str, style: Style) {
-        let text = printable(text, self.look.is_unicode);
-        self.line(&Line::styled(text, style));
-    }
-
-    /// Styles the whole of the line before.
-    fn restyle_last(&mut self, style: Style) {
-        if self.at > 0 {
-            let line = Rect { y: self.area.y + self.at - 1, height: 1, ..self.area };
-            self.buffer.set_style(line, style);
-        }
-    }
-}
-
 /// Draws all of it.
 pub(super) fn draw(app: &mut App, buffer: &mut Buffer, look: Look) {
     app.places.clear();
-    let area = buffer.area;
-    let mut canvas = Canvas { buffer, area, look, at: 0 };
+    let mut canvas = Canvas::new(buffer, look);
     heading(app, &mut canvas);
     match &app.mode {
         Mode::Help => pages::help(app, &mut canvas),
@@ -84,7 +31,7 @@ pub(super) fn draw(app: &mut App, buffer: &mut Buffer, look: Look) {
         Mode::Detail => detail::draw(app, &mut canvas),
         Mode::Rows | Mode::Filter(_) | Mode::Jump(_) => {
             rows(app, &mut canvas);
-            canvas.at = canvas.area.height.saturating_sub(1).max(canvas.at);
+            canvas.go_to_last();
             foot(app, &mut canvas);
         }
     }
@@ -110,7 +57,7 @@ fn heading(app: &mut App, canvas: &mut Canvas<'_>) {
         let is_shown = view.key == app.view.key;
         let name = format!(" {} ", view.title);
         let width = name.len() as u16;
-        app.places.add(canvas.at, x..x + width, Place::View(view.key));
+        app.places.add(canvas.at(), x..x + width, Place::View(view.key));
         x += width;
         spans.push(Span::styled(name, if is_shown { look.palette.sorted() } else { look.palette.hint() }));
     }
@@ -167,7 +114,7 @@ fn rows(app: &mut App, canvas: &mut Canvas<'_>) {
     app.scrolled = app.scrolled.min(cursor).max((cursor + 1).saturating_sub(n_shown)).min(last);
     let most = most(app);
     for at in (app.scrolled..app.rows().len()).take(n_shown) {
-        app.places.add(canvas.at, 0..canvas.area.width, Place::Row(at));
+        app.places.add(canvas.at(), 0..canvas.width_u16(), Place::Row(at));
         let row = &app.rows()[at];
         let name = shortened(&names[at], fit.name, look.is_unicode);
         let bars = (spark > 0).then(|| {
@@ -192,17 +139,17 @@ fn titles(app: &mut App, fit: &Fit, spark: usize, canvas: &mut Canvas<'_>) {
     let palette = canvas.look.palette;
     let style = |is_sorted| if is_sorted { palette.sorted() } else { palette.titles() };
     let pad = " ".repeat(fit.name.saturating_sub(fit.title().len()) + spark);
-    let is_by_name = app.sort == super::app::SortBy::Name;
+    let is_by_name = app.sort == SortBy::Name;
     let mut spans = vec![
         Span::styled(" ".repeat(MARK_WIDTH), palette.titles()),
         Span::styled(fit.title().to_owned(), style(is_by_name)),
         Span::styled(pad, palette.titles()),
     ];
     let mut x = (MARK_WIDTH + fit.name + spark) as u16;
-    app.places.add(canvas.at, 0..x, Place::Title(None));
+    app.places.add(canvas.at(), 0..x, Place::Title(None));
     for (_, column) in &fit.columns {
         let width = format::width(column);
-        app.places.add(canvas.at, x..x + width as u16 + 1, Place::Title(Some(column.key)));
+        app.places.add(canvas.at(), x..x + width as u16 + 1, Place::Title(Some(column.key)));
         x += width as u16 + 1;
         let gap = " ".repeat(1 + width - column.title.len());
         spans.push(Span::styled(gap, palette.titles()));

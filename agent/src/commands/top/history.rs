@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::schema::views::{VIEWS, View};
+use crate::schema::views::{View, of_rows};
 use crate::views::sampler::Sampler;
 
 /// Gathers that are kept.
@@ -24,7 +24,7 @@ pub(super) struct History(HashMap<&'static str, HashMap<String, Values>>);
 impl History {
     /// Takes the values of a gather. Rows that are gone are forgotten.
     pub(super) fn push(&mut self, sampler: &Sampler) {
-        for view in VIEWS.iter().filter(|view| super::is_of_rows(view)) {
+        for view in of_rows() {
             let rows = self.0.entry(view.key).or_default();
             let before = std::mem::take(rows);
             let longest = before.values().map(VecDeque::len).max().unwrap_or(0).min(N_KEPT - 1);

@@ -7,9 +7,8 @@ use ratatui_crossterm::crossterm::event::{
 };
 
 use super::app::{App, Mode, SortBy};
-use super::of_rows;
 use super::places::Place;
-use crate::schema::views::view;
+use crate::schema::views::{of_rows, view};
 
 /// What is left to do after an event.
 #[derive(Clone, Debug, PartialEq)]

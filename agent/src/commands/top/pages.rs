@@ -3,7 +3,7 @@
 use ratatui_core::style::Style;
 
 use super::app::App;
-use super::draw::Canvas;
+use super::canvas::Canvas;
 use super::keys::{KEYS, REPLAY_KEYS};
 use crate::views::fit::columns;
 

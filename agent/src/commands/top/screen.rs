@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use ratatui_crossterm::crossterm::event::{self, Event};
 
 use super::app::{App, Mode, Position};
-use super::draw::{Look, draw};
+use super::canvas::Look;
+use super::draw::draw;
 use super::keys::{self, Then};
 use super::replay::Replay;
 use super::terminal::Taken;
@@ -51,13 +52,13 @@ pub(super) fn read_events(messages: Sender<Message>) {
 }
 
 /// The screen.
-pub(super) struct Screen {
+pub(super) struct TopScreen {
     pub(super) app: App,
     pub(super) source: Source,
     pub(super) look: Look,
 }
 
-impl Screen {
+impl TopScreen {
     /// Shows what comes until somebody has seen enough.
     ///
     /// # Errors

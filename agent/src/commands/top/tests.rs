@@ -7,7 +7,8 @@ use ratatui_crossterm::crossterm::event::{
 use rstest::rstest;
 
 use super::app::{App, Mode, Position, SortBy};
-use super::draw::{Look, draw};
+use super::canvas::Look;
+use super::draw::draw;
 use super::keys::{Then, handle};
 use super::palette::Palette;
 use crate::inputs::latencies::RowLatencies;
@@ -123,7 +124,7 @@ fn any_size_is_drawn(
     {
         let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
         draw(&mut app, &mut buffer, look(is_unicode));
-        let text: String = buffer.content.iter().map(|cell| cell.symbol()).collect();
+        let text: String = buffer.content.iter().map(ratatui_core::buffer::Cell::symbol).collect();
         assert!(is_unicode || text.is_ascii(), "{text}");
     }
 }

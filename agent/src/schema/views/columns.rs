@@ -1,8 +1,10 @@
 //! The columns of each view, and the figures that they are made of.
 
-use super::{Across, Column, Figure, How, Thresholds, Unit, Value};
-use crate::schema::SELF;
+use super::super::agent::SEISMOGRAF;
+use super::kinds::{Across, Column, Figure, How, Thresholds, Unit, Value};
 
+/// The agent's own measurement.
+const SELF: &str = SEISMOGRAF.name;
 /// What anything at all is above: one in a quarter of an hour.
 const ANY: f64 = 0.001;
 

@@ -12,6 +12,7 @@ pub mod cli;
 mod clock;
 pub mod commands;
 pub mod config;
+pub mod dashboards;
 pub mod exit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -10,6 +10,7 @@ mod clients;
 mod cluster;
 mod cost;
 mod cpu;
+mod dashboards;
 mod degraded;
 mod deploy;
 mod docker;
@@ -30,6 +31,7 @@ mod programs;
 mod refused;
 mod reload;
 mod series;
+
 mod service;
 mod sidecar;
 mod throughput;
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         dump::trials(),
         top::trials(),
         article::trials(),
+        dashboards::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())
 }

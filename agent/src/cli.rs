@@ -1,6 +1,7 @@
 //! The command line. The doc comments here are the help text.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub enum Command {
     Dump(DumpArgs),
     /// Show who uses the machine, on a screen; live, or from a recording.
     Top(TopArgs),
+    /// Show who uses the machine, as a page for a browser on it; read-only.
+    Serve(ServeArgs),
     /// Check a configuration, or print the default one.
     Config {
         /// What to do; `create` by default.
@@ -314,6 +317,17 @@ pub struct TopArgs {
     pub replay: Option<PathBuf>,
 }
 
+/// Options of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// The time from one gather to the next, while a page is open.
+    #[arg(long, default_value = "1s", value_parser = parse_interval)]
+    pub interval: Duration,
+    /// Where to listen. For others than this machine the page's address has a token; without TLS, whoever reads along has it too.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9735")]
+    pub listen: SocketAddr,
+}
+
 /// What rows can be sorted by.
 fn sorts() -> PossibleValuesParser {
     let columns = VIEWS[0].columns().map(|column| PossibleValue::new(column.key).help(column.help));
@@ -422,11 +436,15 @@ mod tests {
         let Some(Command::Top(top)) = cli.command else { panic!("{cli:?}") };
         assert_eq!((top.view.as_str(), top.sort.as_str()), ("pods", "throttled"));
         assert_eq!((top.filter.as_deref(), top.record), (Some("web"), Some("f.gz".into())));
+        let cli = parsed("seismograf serve --listen [::1]:80 --interval 2s");
+        let Some(Command::Serve(serve)) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((serve.listen.to_string().as_str(), serve.interval), ("[::1]:80", Duration::from_secs(2)));
         assert!(matches!(parsed("seismograf config").command, Some(Command::Config { command: None })));
         assert!(matches!(parsed("seismograf plugins inputs").command, Some(Command::Plugins { .. })));
         for line in [
             "dump --interval 0s",
             "top --sort nothing",
+            "serve --listen localhost",
             "top --view machine",
             "top --record a --replay b",
             "nonsense",

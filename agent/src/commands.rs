@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod dump;
 mod looking;
 pub mod run;
+pub mod serve;
 pub mod top;
 
 use std::io::Write as _;

@@ -56,7 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             source.config.extend(files.iter().cloned());
             if *offline { Purpose::CheckElsewhere } else { Purpose::Run }
         }
-        Some(Command::Dump(_) | Command::Top(_)) => Purpose::Print,
+        Some(Command::Dump(_) | Command::Top(_) | Command::Serve(_)) => Purpose::Print,
         Some(Command::Doctor) => Purpose::Examine,
         Some(Command::Run(args)) if args.prints() => Purpose::Print,
         _ if run.prints() => Purpose::Print,
@@ -75,6 +75,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         match command {
             Some(Command::Dump(args)) => commands::dump::run(config, &args).await,
             Some(Command::Top(args)) => commands::top::run(config, &args, log).await,
+            Some(Command::Serve(args)) => commands::serve::run(config, &args).await,
             Some(Command::Doctor) => commands::doctor::run(&config).await,
             Some(Command::Run(args)) => commands::run::run(config, &args.or(run), loader, log).await,
             _ => commands::run::run(config, &run, loader, log).await,

@@ -32,6 +32,7 @@ mod refused;
 mod reload;
 mod series;
 
+mod serve;
 mod service;
 mod sidecar;
 mod throughput;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         degraded::trials(),
         reload::trials(),
         series::trials(),
+        serve::trials(),
         service::trials(),
         influx::trials(),
         lines::trials(),

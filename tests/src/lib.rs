@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod bench;
 pub mod cgroup;
+pub mod chromium;
 pub mod confine;
 pub mod docker;
 pub mod etcd;

@@ -13,8 +13,10 @@ use self::without_probes::WithoutProbes;
 use crate::config::Config;
 use crate::inputs::offloaded::Offloaded;
 use crate::inputs::{self, Gathered, Shared};
+use crate::kernel::plan::Probe;
 use crate::options::common::{InputCommon, auto_precision};
 use crate::pipeline::start::start;
+use crate::plugins::InputOptions;
 use crate::point::Point;
 use crate::schema;
 use crate::service::off_thread;
@@ -120,6 +122,19 @@ impl Looking {
 /// A look with a shorter interval than configured needs a finer precision; `--test`, which has no interval, does not.
 fn precision(common: &InputCommon, interval: Duration) -> Duration {
     if interval.is_zero() { common.precision } else { common.precision.min(auto_precision(interval)) }
+}
+
+/// Adds the probes that cost too much for every day and say most to a person: waiting for a CPU, retransmits.
+pub(crate) fn add_probes(config: &mut Config) {
+    for section in &mut config.inputs {
+        if let InputOptions::Ebpf(options) = &mut section.options {
+            for probe in [Probe::Runqueue, Probe::Tcp] {
+                if !options.probes.is_empty() && !options.probes.contains(&probe) {
+                    options.probes.push(probe);
+                }
+            }
+        }
+    }
 }
 
 /// Whether the locale has more than ASCII.

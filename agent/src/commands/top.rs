@@ -33,14 +33,12 @@ use self::record::Recording;
 use self::replay::Replay;
 use self::screen::{Message, Source, TopScreen};
 use self::terminal::Taken;
-use super::looking::{Looking, is_unicode};
+use super::looking::{Looking, add_probes, is_unicode};
 use super::{host, interrupted};
 use crate::cli::TopArgs;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::inputs::Shared;
-use crate::kernel::plan::Probe;
-use crate::plugins::InputOptions;
 use crate::schema::views::view;
 use crate::service::logging::LogHandle;
 use crate::service::off_thread;
@@ -119,19 +117,6 @@ fn app(args: &TopArgs) -> anyhow::Result<App> {
 
 fn look() -> Look {
     Look { palette: Palette::of(std::env::var_os("NO_COLOR").as_deref()), is_unicode: is_unicode() }
-}
-
-/// Adds the probes that cost too much for every day and say most to a person: waiting for a CPU, retransmits.
-fn add_probes(config: &mut Config) {
-    for section in &mut config.inputs {
-        if let InputOptions::Ebpf(options) = &mut section.options {
-            for probe in [Probe::Runqueue, Probe::Tcp] {
-                if !options.probes.is_empty() && !options.probes.contains(&probe) {
-                    options.probes.push(probe);
-                }
-            }
-        }
-    }
 }
 
 /// Gathers for ever, or until the recording cannot be written.

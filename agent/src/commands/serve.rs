@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use self::access::Access;
 use self::answer::Site;
 use self::frames::Frames;
-use self::server::Watcher;
+use self::server::{MAX_WATCHERS, Watcher};
 use super::looking::{Looking, add_probes};
 use super::{host, interrupted};
 use crate::cli::ServeArgs;
@@ -28,8 +28,6 @@ use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::views::sampler::Sampler;
 
-/// Pages that are open at one time; each is a connection.
-const MAX_WATCHERS: usize = 16;
 /// From the first gather to the second: rates need two.
 const SOON: Duration = Duration::from_millis(300);
 /// While nobody watches, what the inputs do between gathers goes on.

@@ -13,11 +13,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::MAX_WATCHERS;
 use super::answer::{Asked, Content, Site};
 use super::frames::{self, Frames};
 use crate::schema::views::View;
 
+/// Pages that are open at one time; each is a connection.
+pub(super) const MAX_WATCHERS: usize = 16;
 /// Connections at one time: those of pages, and some that ask for one.
 const MAX_CONNECTIONS: usize = 2 * MAX_WATCHERS;
 /// How long a connection may have no request.

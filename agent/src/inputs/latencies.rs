@@ -57,3 +57,22 @@ impl Latencies {
         self.lock().rows.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_left_only_while_somebody_wants_them() {
+        let latencies = Latencies::default();
+        let row = || vec![RowLatencies { tags: vec![("a".into(), "b".into())], ..RowLatencies::default() }];
+        latencies.leave(|| panic!("nobody wants them"));
+        latencies.want(true);
+        latencies.leave(row);
+        assert_eq!(latencies.rows(), row());
+        latencies.want(true);
+        assert_eq!(latencies.rows(), row(), "still those of the last gather");
+        latencies.want(false);
+        assert_eq!(latencies.rows(), []);
+    }
+}

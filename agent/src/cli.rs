@@ -12,11 +12,14 @@ use crate::exit::HELP;
 use crate::options::duration;
 use crate::schema::views::VIEWS;
 
+/// The version, with the commit that it was built from and its date.
+pub const VERSION: &str = env!("SEISMOGRAF_VERSION");
+
 /// An eBPF-backed, low-overhead host telemetry agent that runs an existing telegraf.conf.
 ///
 /// Without a command it gathers and writes to the outputs until it is stopped. Telegraf's long flags may have one dash.
 #[derive(Debug, Parser)]
-#[command(name = "seismograf", version, max_term_width = 100, after_help = HELP)]
+#[command(name = "seismograf", version = VERSION, max_term_width = 100, after_help = HELP)]
 pub struct Cli {
     /// What to do; `run` by default.
     #[command(subcommand)]
@@ -52,6 +55,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<ConfigCommand>,
     },
+    /// Say what becomes of each section of a Telegraf configuration, and split it between this agent and Telegraf.
+    #[command(after_help = MIGRATE_HELP)]
+    Migrate(MigrateArgs),
     /// Check what this host supports: kernel, privileges, cgroups, each probe on or off and why.
     Doctor,
     /// Print the names of the plugins.
@@ -60,9 +66,38 @@ pub enum Command {
         #[arg(value_parser = ["inputs", "outputs"])]
         kind: Option<String>,
     },
+    /// Print the completions of the command line for a shell.
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages, for man, into a directory.
+    Man {
+        /// The directory, such as /usr/local/share/man/man1.
+        directory: PathBuf,
+    },
     /// Print the version.
     Version,
 }
+
+/// The shells whose completions there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    /// GNU bash.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// Where they belong.
+const COMPLETIONS_HELP: &str = "\
+Where they belong:
+  bash  seismograf completions bash > /usr/share/bash-completion/completions/seismograf
+  zsh   seismograf completions zsh > /usr/share/zsh/vendor-completions/_seismograf
+  fish  seismograf completions fish > /usr/share/fish/vendor_completions.d/seismograf.fish";
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug, Default, Args)]
@@ -336,6 +371,38 @@ fn sorts() -> PossibleValuesParser {
     PossibleValuesParser::new(others.into_iter().chain(columns))
 }
 
+/// Options of `migrate`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct MigrateArgs {
+    /// Telegraf's configuration: files, directories of *.conf files, or - for the standard input; all of one host together.
+    /// By default /etc/telegraf/telegraf.conf and /etc/telegraf/telegraf.d.
+    pub files: Vec<PathBuf>,
+    /// Write the files for this agent into DIR/seismograf and those for Telegraf into DIR/telegraf, which must not be there yet.
+    #[arg(long, value_name = "DIR")]
+    pub split: Option<PathBuf>,
+}
+
+/// What `migrate` does, for its help text.
+const MIGRATE_HELP: &str = "\
+Nothing is changed, stopped or started. The table has each section with its file and line, what
+happens to it here (same; same, with a warning; not here), and which agent has it after a split:
+
+  [agent], [global_tags]   both
+  outputs that are here    both; others are Telegraf's
+  inputs that are here     this agent's, if every point that they make arrives as before. One that
+                           a processor, an aggregator or an output may take which is not here
+                           stays with Telegraf; the table names what keeps it there
+  everything else          Telegraf's
+
+Lines are kept as they are, with comments and variables, in their order. A side that would have
+no input is not written.
+
+Exit codes:
+  0   the table is printed, and with --split the files are written, whoever has what
+  1   the files could not be written
+  2   the command line is invalid
+  78  a file cannot be read, or has what this agent refuses outside of plugins: nothing is written";
+
 /// The commands about configurations.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -441,6 +508,10 @@ mod tests {
         assert_eq!((serve.listen.to_string().as_str(), serve.interval), ("[::1]:80", Duration::from_secs(2)));
         assert!(matches!(parsed("seismograf config").command, Some(Command::Config { command: None })));
         assert!(matches!(parsed("seismograf plugins inputs").command, Some(Command::Plugins { .. })));
+        let Some(Command::Completions { shell }) = parsed("seismograf completions zsh").command else {
+            panic!()
+        };
+        assert_eq!(shell, Shell::Zsh);
         for line in [
             "dump --interval 0s",
             "top --sort nothing",
@@ -451,6 +522,8 @@ mod tests {
             "--test --once",
             "--strict-env-handling --non-strict-env-handling",
             "plugins processors",
+            "completions cmd",
+            "man",
         ] {
             let args = format!("seismograf {line}");
             assert!(parse(args.split(' ').map(OsString::from)).is_err(), "{line}");

@@ -2,10 +2,13 @@
 //!
 //! This file has what they share: the host that the environment names, and the signals that end a command.
 
+pub mod completions;
 pub mod config;
 pub mod doctor;
 pub mod dump;
 mod looking;
+pub mod man;
+pub mod migrate;
 pub mod run;
 pub mod serve;
 pub mod top;

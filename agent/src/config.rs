@@ -11,6 +11,7 @@ pub mod env;
 pub mod file;
 mod found;
 pub mod loader;
+pub mod migration;
 pub mod notes;
 pub mod reader;
 pub mod reading;

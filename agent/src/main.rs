@@ -44,11 +44,16 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         }
         Some(Command::Plugins { kind }) => return commands::print(&sample::plugins(kind.as_deref())),
         Some(Command::Version) => {
-            return commands::print(concat!("seismograf ", env!("CARGO_PKG_VERSION"), "\n"));
+            return commands::print(&format!("seismograf {}\n", cli::VERSION));
         }
         Some(Command::Top(args)) if let Some(file) = &args.replay => {
             return finished(runtime()?, commands::top::replay(args, file));
         }
+        Some(Command::Migrate(args)) => return commands::migrate::run(args, &source),
+        Some(Command::Completions { shell }) => {
+            return commands::print(&commands::completions::completions(*shell));
+        }
+        Some(Command::Man { directory }) => return commands::man::write(directory),
         _ => {}
     }
     let purpose = match &command {

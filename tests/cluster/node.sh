@@ -1,5 +1,5 @@
 #!/bin/bash
-# The node: etcd, the parts of Kubernetes, containerd. node.sh STATE LOGS BINARIES
+# The node: etcd, the parts of Kubernetes, containerd, a name server. node.sh STATE LOGS BINARIES
 #
 # `cargo xtask cluster up` starts it as the first process of PID, mount, network and UTS namespaces of its own. So it can
 # have a network address that a kubelet accepts, the ports that are usual and a /run that is empty, whatever the machine
@@ -9,8 +9,10 @@ set -eu
 state=$1 logs=$2 binaries=$3
 # For documentation (RFC 5737), so nobody else's. xtask/src/cluster.rs and overlay/secret.env have it too.
 address=192.0.2.1
-# The first of the Services' addresses, where pods expect the API. Without kube-proxy it is one of this node's own.
+# The first of the Services' addresses, where pods expect the API; kube-proxy leads from there to it.
 service=10.96.0.1
+# Where pods expect the name server: an address of this node's own.
+names=10.96.0.10
 
 # What the machine around knows this process by, as its /proc is still the one mounted here: PID, and start time.
 read -r -a stat < /proc/self/stat
@@ -29,7 +31,7 @@ done
 
 hostname node-1
 ip link set lo up
-ip address add "$service/32" dev lo
+ip address add "$names/32" dev lo
 ip link add node0 type bridge
 ip address add "$address/24" dev node0
 ip link set node0 up
@@ -67,6 +69,7 @@ client admin /O=system:masters/CN=admin
 client kubelet /O=system:nodes/CN=system:node:node-1
 client controllers /CN=system:kube-controller-manager
 client scheduler /CN=system:kube-scheduler
+client proxy /CN=system:kube-proxy
 
 cat > containerd.toml << CONFIG
 version = 2
@@ -115,20 +118,29 @@ authorization: {mode: Webhook}
 cgroupDriver: cgroupfs
 failSwapOn: false
 oomScoreAdj: 0
-# There is no name server; pods are told of one as usual.
 resolvConf: ""
 clusterDomain: cluster.local
-clusterDNS: [10.96.0.10]
+clusterDNS: [$names]
 # A disk that is nearly full is not what is tested.
 evictionHard: {memory.available: 50Mi, nodefs.available: 0%, imagefs.available: 0%}
 imageGCHighThresholdPercent: 100
 CONFIG
 
+cat > kube-proxy.yaml << CONFIG
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+clientConnection: {kubeconfig: $state/proxy.conf}
+mode: iptables
+clusterCIDR: 10.244.0.0/24
+hostnameOverride: node-1
+# These belong to the machine around.
+conntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
+CONFIG
 start() { "$@" > "$logs/${1##*/}" 2>&1 & }
 start etcd --data-dir /run/etcd --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379
 start containerd --config containerd.toml
 start "$binaries/kube-apiserver" --etcd-servers http://127.0.0.1:2379 --advertise-address "$address" --secure-port 443 \
-  --endpoint-reconciler-type none --service-cluster-ip-range 10.96.0.0/16 --authorization-mode Node,RBAC \
+  --service-cluster-ip-range 10.96.0.0/16 --authorization-mode Node,RBAC \
   --allow-privileged --client-ca-file pki/ca.crt \
   --tls-cert-file pki/apiserver.crt --tls-private-key-file pki/apiserver.key \
   --service-account-issuer https://kubernetes.default.svc --service-account-key-file pki/accounts.pub \
@@ -141,5 +153,7 @@ start "$binaries/kube-controller-manager" --kubeconfig controllers.conf --use-se
 start "$binaries/kube-scheduler" --kubeconfig scheduler.conf --leader-elect=false
 start "$binaries/kubelet" --config kubelet.yaml --kubeconfig kubelet.conf --cert-dir pki --root-dir "$state/kubelet" \
   --node-ip "$address"
+start "$binaries/kube-proxy" --config kube-proxy.yaml
+start "$binaries/kube-dns" --kubeconfig admin.conf --listen "$names:53"
 # Whoever lost its parent is this process's to wait for, as long as the node runs.
 while :; do wait || true; sleep 1; done

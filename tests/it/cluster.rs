@@ -4,10 +4,16 @@
 //! `cargo xtask cluster test` runs this suite on the node that it starts, and nothing else does.
 
 mod application;
+mod article;
+mod chart;
+mod manifests;
+mod overlays;
+mod rights;
+mod system;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,14 +21,15 @@ use libtest_mimic::Trial;
 use seismograf_tests::cgroup::Layout;
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{number, pause, run, trial, try_run, wait_for};
+use seismograf_tests::{Skip, extra, number, pause, run, trial, try_run, wait_for};
 use serde_json::Value;
 
 /// The address of the node that this process is on.
 const NODE: &str = "SEISMOGRAF_NODE";
+/// Set where the whole suite is asked for.
+const WHOLE: &str = "SEISMOGRAF_WHOLE_CLUSTER";
 /// For pods to start, and for a few of the agent's intervals.
 const LIMIT: Duration = Duration::from_secs(120);
-const ACCOUNT: &str = "system:serviceaccount:monitoring:seismograf";
 
 /// The suite; none where there is no node.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -41,8 +48,27 @@ pub(crate) fn trials() -> Vec<Trial> {
             Ok(())
         })
     };
+    // What begins with an empty cluster, and leaves one.
+    let alone = |test: fn() -> Outcome| {
+        let cluster = Arc::clone(&cluster);
+        move || {
+            *cluster.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            clear();
+            test()
+        }
+    };
+    let whole = |test: fn() -> Outcome| {
+        let test = alone(test);
+        move || {
+            if std::env::var_os(WHOLE).is_none() {
+                return Err(Skip::because("left out of this run; `cargo xtask cluster test` has all"));
+            }
+            test()
+        }
+    };
     vec![
-        trial("cluster::the_account_may_ask_the_kubelet_and_nothing_else", rights),
+        trial("cluster::every_object_is_one_of_the_api", manifests::typed),
+        trial("cluster::the_account_may_ask_the_kubelet_and_nothing_else", rights::are_enough_and_no_more),
         on("cluster::the_daemonset_runs", daemonset_runs),
         on("cluster::cpu_time_is_the_kernels", cpu_time_is_the_kernels),
         on("cluster::what_the_kubelet_says_arrives", kubelet_figures),
@@ -53,7 +79,32 @@ pub(crate) fn trials() -> Vec<Trial> {
         on("cluster::no_container_stays_unknown", nothing_unresolved),
         on("cluster::the_pods_of_a_cron_job_are_one_row", pods_of_a_cron_job),
         on("cluster::an_application_writes_through_its_side_car", application::writes),
+        extra("cluster::chart_and_kustomization_are_the_same", chart::same),
+        trial("cluster::four_commands_bring_the_whole_system", alone(system::four_commands)),
+        extra("cluster::chart_lives", whole(chart::lives)),
+        extra("cluster::values_of_telegraf_ds_work", chart::values_of_telegraf_ds),
+        extra("cluster::overlays_run", whole(overlays::run)),
+        extra("cluster::the_articles_daemonset_runs", whole(article::daemonset)),
+        extra("cluster::the_articles_etcd_runs", whole(article::etcd)),
     ]
+}
+
+/// A file of the repository.
+fn repository(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).canonicalize().unwrap()
+}
+
+/// Removes what an earlier test, or an earlier run, left on this node.
+fn clear() {
+    let gone = ["--ignore-not-found", "--timeout=120s"];
+    let delete = |what: &[&str]| kubectl(&[&["delete"], what, &gone].concat());
+    delete(&["-f", &file("workloads.yaml"), "--grace-period=1"]);
+    delete(&["namespace", "monitoring", "myapp"]);
+    delete(&[
+        "clusterrole,clusterrolebinding,persistentvolume",
+        "-l",
+        "app.kubernetes.io/part-of=seismograf",
+    ]);
 }
 
 /// A file of the suite.
@@ -107,19 +158,9 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start() -> Result<Self, seismograf_tests::Skip> {
+    fn start() -> Result<Self, Skip> {
         let (overlay, workloads) = (file("overlay"), file("workloads.yaml"));
-        // What an earlier run left on this node.
-        for what in [["-f", &workloads], ["-k", &overlay], ["-k", &file("sidecar-app")]] {
-            kubectl(&[
-                "delete",
-                what[0],
-                what[1],
-                "--ignore-not-found",
-                "--grace-period=1",
-                "--timeout=120s",
-            ]);
-        }
+        clear();
         let listen = Some(SocketAddr::new(node(), 8086));
         let server = Influxd::start(Setup { listen, ..Setup::default() })?;
         kubectl(&["apply", "-k", &overlay]);
@@ -249,7 +290,12 @@ fn row_of(pod: &Value) -> (String, Option<String>) {
 
 /// What the agent's container printed.
 fn agent_log() -> String {
-    let args = ["logs", "--namespace", "monitoring", "daemonset/seismograf", "--tail=40"];
+    agent_log_of("--namespace=monitoring daemonset/seismograf")
+}
+
+/// What one of these pods printed, as `kubectl logs` takes them.
+fn agent_log_of(pods: &str) -> String {
+    let args: Vec<&str> = ["logs", "--tail=40"].into_iter().chain(pods.split(' ')).collect();
     let output = try_run("kubectl", &args);
     format!(
         "the agent's log:\n{}{}",
@@ -283,50 +329,6 @@ fn waits_for() -> Vec<String> {
         ("out-of-memory to be killed", reason == "OOMKilled"),
     ];
     conditions.into_iter().filter(|(_, holds)| !holds).map(|(what, _)| what.to_owned()).collect()
-}
-
-/// By the API server's rules, and by the kubelet's own answers to a token of the account.
-fn rights() -> Outcome {
-    kubectl(&["apply", "-k", &file("overlay")]);
-    let may = |verb: &str, resource: &str, subresource: &str| {
-        let subresource = format!("--subresource={subresource}");
-        let args = ["auth", "can-i", verb, resource, &subresource, "--as", ACCOUNT];
-        try_run("kubectl", &args).status.success()
-    };
-    for subresource in ["pods", "stats"] {
-        assert!(may("get", "nodes", subresource), "get nodes/{subresource}");
-    }
-    let others = [
-        ("get", "nodes", "proxy"),
-        ("create", "nodes", "proxy"),
-        ("get", "nodes", "log"),
-        ("get", "nodes", ""),
-        ("list", "pods", ""),
-        ("get", "secrets", ""),
-        ("create", "pods", "exec"),
-    ];
-    for (verb, resource, subresource) in others {
-        assert!(!may(verb, resource, subresource), "{verb} {resource}/{subresource} is more than needed");
-    }
-    let token = kubectl(&["create", "token", "seismograf", "--namespace", "monitoring"]);
-    let authority = Path::new(&std::env::var_os("KUBECONFIG").unwrap()).with_file_name("pki/ca.crt");
-    let ask = |path: &str| {
-        let server = format!("--server=https://{}:10250", node());
-        let authority = format!("--certificate-authority={}", authority.display());
-        let token = format!("--token={}", token.trim());
-        try_run("kubectl", &["--kubeconfig=/dev/null", &server, &authority, &token, "get", "--raw", path])
-    };
-    for path in ["/pods", "/stats/summary"] {
-        let answer = ask(path);
-        assert!(answer.status.success(), "{path}: {answer:?}");
-    }
-    for path in ["/logs/", "/metrics", "/configz"] {
-        let answer = ask(path);
-        let error = String::from_utf8_lossy(&answer.stderr).into_owned();
-        assert!(!answer.status.success() && error.contains("Forbidden"), "{path}: {answer:?}");
-    }
-    println!("cluster: the account gets /pods and /stats/summary of the kubelet, and nothing else");
-    Ok(())
 }
 
 fn daemonset_runs(cluster: &mut Cluster) {

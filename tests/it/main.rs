@@ -25,6 +25,7 @@ mod lifecycle;
 mod lines;
 mod listeners;
 mod loss;
+mod migrate;
 mod net;
 mod outputs;
 mod programs;
@@ -34,7 +35,9 @@ mod series;
 
 mod serve;
 mod service;
+mod shipped;
 mod sidecar;
+mod tasks;
 mod throughput;
 mod top;
 mod wire;
@@ -65,6 +68,8 @@ fn main() -> ExitCode {
         series::trials(),
         serve::trials(),
         service::trials(),
+        migrate::trials(),
+        shipped::trials(),
         influx::trials(),
         lines::trials(),
         clients::trials(),
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
         deploy::trials(),
         cluster::trials(),
         docker::trials(),
+        tasks::trials(),
         dump::trials(),
         top::trials(),
         article::trials(),

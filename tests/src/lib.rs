@@ -24,6 +24,7 @@ pub mod scheduler;
 pub mod standin;
 pub mod suite;
 pub mod svg;
+pub mod telegraf;
 pub mod tmux;
 pub mod tracefs;
 pub mod victoria;

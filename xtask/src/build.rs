@@ -8,12 +8,13 @@ use anyhow::{Context as _, bail};
 use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
-use crate::command::{command, is_root, output, run_quietly, workspace};
+use crate::command::{command, git, is_root, output, run_quietly, workspace};
+use crate::platform::Platform;
 use crate::setup;
 
 /// Where the object is left; `agent/build.rs` takes it from there.
 const OBJECT: &str = "target/bpf/seismograf.o";
-const BPF_TARGET: &str = "bpfel-unknown-none";
+pub(crate) const BPF_TARGET: &str = "bpfel-unknown-none";
 
 /// How the agent is optimised.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,28 +34,42 @@ impl Profile {
     }
 }
 
-/// Builds both. Returns the agent's path.
+/// Builds both. Returns the agent's path, which is target/PROFILE/seismograf for the platform that this runs on.
 ///
 /// The agent is linked statically, against glibc, which needs no further target installed: one file that runs on any
 /// distribution, in an image `FROM scratch` and in a virtual machine without a root file system. Since glibc 2.34 host names are
 /// resolved without loading anything.
-pub(crate) fn agent(profile: Profile) -> anyhow::Result<PathBuf> {
-    object()?;
-    let mut build = command("cargo");
-    build.args(["build", "--quiet", "--package", "seismograf", "--profile", profile.name()]);
-    let built = link_statically(&mut build).join(profile.name()).join("seismograf");
-    run_quietly(&mut build)?;
+pub(crate) fn agent(profile: Profile, platform: Platform) -> anyhow::Result<PathBuf> {
+    let built = agent_of(&workspace(), profile, platform)?;
+    if platform != Platform::host() {
+        return Ok(built);
+    }
     let agent = workspace().join("target").join(profile.name()).join("seismograf");
     copy_if_changed(&built, &agent)?;
     Ok(agent)
 }
 
+/// Builds both of a source tree. Returns where cargo left the agent.
+pub(crate) fn agent_of(source: &Path, profile: Profile, platform: Platform) -> anyhow::Result<PathBuf> {
+    object_of(source)?;
+    let mut build = command("cargo");
+    build.current_dir(source);
+    build.args(["build", "--quiet", "--package", "seismograf", "--profile", profile.name()]);
+    if profile == Profile::Release {
+        // What is shipped names its commit, also when nothing but that has changed.
+        build.env("SEISMOGRAF_HEAD", git(&["rev-parse", "HEAD"]).unwrap_or_default());
+    }
+    let built = link_statically(&mut build, source, platform)?.join(profile.name()).join("seismograf");
+    run_quietly(&mut build)?;
+    Ok(built)
+}
+
 /// Builds the end-to-end tests, which are also their own workers, as [`agent`] is. Returns the binary's path.
-pub(crate) fn tests() -> anyhow::Result<PathBuf> {
+pub(crate) fn tests(platform: Platform) -> anyhow::Result<PathBuf> {
     let mut build = command("cargo");
     build.args(["test", "--quiet", "--no-run", "--message-format=json", "--profile", Profile::Fast.name()]);
     build.args(["--package", "seismograf-tests", "--test", "it"]);
-    link_statically(&mut build);
+    link_statically(&mut build, &workspace(), platform)?;
     let messages = output(&mut build)?;
     let executable = messages.lines().rev().find_map(|line| {
         let rest = line.split_once("\"executable\":\"")?.1;
@@ -64,19 +79,35 @@ pub(crate) fn tests() -> anyhow::Result<PathBuf> {
 }
 
 /// Has cargo link without shared libraries. Returns the folder of the target's profiles.
-fn link_statically(build: &mut Command) -> PathBuf {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+fn link_statically(build: &mut Command, source: &Path, platform: Platform) -> anyhow::Result<PathBuf> {
+    platform.choose(build)?;
     // Its own folder: other flags would rebuild everything else.
-    let directory = workspace().join("target/static");
-    build.args(["--target", &target, "--target-dir"]).arg(&directory);
-    build.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    directory.join(target)
+    let directory = source.join("target/static");
+    build.arg("--target-dir").arg(&directory);
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    flags.extend(remap(source));
+    build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    Ok(directory.join(platform.target()))
+}
+
+/// Flags that have source files go under names that are the same on every machine.
+fn remap(source: &Path) -> Vec<String> {
+    let home =
+        std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")));
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    let mut flags = vec![remap(source, "/seismograf")];
+    flags.extend(home.map(|home| remap(Path::new(&home), "/cargo")));
+    flags
 }
 
 /// Builds the object. Returns its path.
 pub(crate) fn object() -> anyhow::Result<PathBuf> {
-    let built = compile(&workspace(), &workspace().join("target/bpf"), &[])?;
-    let object = workspace().join(OBJECT);
+    object_of(&workspace())
+}
+
+fn object_of(source: &Path) -> anyhow::Result<PathBuf> {
+    let built = compile(source, &source.join("target/bpf"), &[])?;
+    let object = source.join(OBJECT);
     copy_if_changed(&built, &object)?;
     Ok(object)
 }
@@ -97,19 +128,15 @@ fn compile(source: &Path, target: &Path, args: &[&str]) -> anyhow::Result<PathBu
     if let Some(rustc) = &toolchain.rustc {
         build.env("RUSTC", rustc);
     }
-    // The object names source files in its line information: under names that are the same on every machine.
-    let home =
-        std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")));
-    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let mut flags = vec![
         format!("-Clinker={}", toolchain.linker.display()),
         // The kernel wants type information with the program.
         "-Cdebuginfo=2".into(),
         "-Clink-arg=--btf".into(),
-        remap(&toolchain.sysroot, "/rust"),
-        remap(source, "/seismograf"),
+        // The object names source files in its line information.
+        format!("--remap-path-prefix={}=/rust", toolchain.sysroot.display()),
     ];
-    flags.extend(home.map(|home| remap(Path::new(&home), "/cargo")));
+    flags.extend(remap(source));
     build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     run_quietly(&mut build).context("cannot build the BPF object")?;
     let built = target.join(BPF_TARGET).join("release/seismograf-ebpf");
@@ -175,7 +202,7 @@ pub(crate) fn check_reproducible() -> anyhow::Result<()> {
 
 /// Builds, and becomes the agent.
 pub(crate) fn exec(first: &[&str], args: &[String]) -> anyhow::Result<()> {
-    let agent = agent(Profile::Fast)?;
+    let agent = agent(Profile::Fast, Platform::host())?;
     if !is_root() {
         eprintln!("note: probes need root: sudo {} {}", agent.display(), first.join(" "));
     }

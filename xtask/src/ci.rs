@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::build::{self, Profile};
 use crate::command::{command, run, run_quietly};
 use crate::packages;
-use crate::{clients, cluster, fuzz, influxd2, tidy, vm};
+use crate::platform::Platform;
+use crate::{clients, cluster, fuzz, influxd2, telegraf, tidy, vm};
 
 /// What the end-to-end tests use: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -31,7 +32,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 
 /// How long after the start Kubernetes has to be built. With the 18 minutes after that, a run is over within half an hour; what
 /// is compiled by then is not compiled again in the next one.
-const KUBERNETES_LIMIT: Duration = Duration::from_secs(12 * 60);
+const KUBERNETES_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// Set to 1, it has the tests in a cluster wait for Kubernetes however long that takes.
 const CLUSTER: &str = "SEISMOGRAF_CLUSTER";
 
@@ -63,7 +64,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
             run(command("cargo").args(["test", "--quiet"]).args(crates.as_flattened()))
         }),
         ("fuzz targets", &fuzz::check),
-        ("other kernels", &|| vm::vm(&[], false)),
+        ("other kernels", &vm::among_all_tests),
     ];
     for (name, step) in steps {
         timed(name, step)?;
@@ -85,7 +86,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     e2e(&[])?;
     if has_kubernetes {
         eprintln!("== cluster");
-        cluster::test(false, cluster::SUITE)?;
+        cluster::test(false, cluster::SUITE, cluster::Extent::Short)?;
     }
     Ok(())
 }
@@ -108,10 +109,13 @@ fn timed<T>(name: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Res
 /// The number of lines that the test of the parser generates.
 const JUDGED_LINES: &str = "SEISMOGRAF_JUDGED_LINES";
 
+/// The variable that names a Telegraf.
+const TELEGRAF: &str = "SEISMOGRAF_TELEGRAF";
+
 /// Runs that test alone, with so many lines.
 pub(crate) fn judge(n_lines: usize) -> anyhow::Result<()> {
     packages::install(PROGRAMS)?;
-    let mut test = command(build::tests()?);
+    let mut test = command(build::tests(Platform::host())?);
     run(test.args(["--test-threads=1", "--nocapture", "lines"]).env(JUDGED_LINES, n_lines.to_string()))
 }
 
@@ -119,12 +123,16 @@ pub(crate) fn judge(n_lines: usize) -> anyhow::Result<()> {
 pub(crate) fn e2e(args: &[String]) -> anyhow::Result<()> {
     packages::install(PROGRAMS)?;
     clients::install();
-    let agent = build::agent(Profile::Fast)?;
-    let mut test = command(build::tests()?);
+    let agent = build::agent(Profile::Fast, Platform::host())?;
+    let mut test = command(build::tests(Platform::host())?);
     test.args(["--test-threads=1", "--nocapture"]).args(args);
     test.env("SEISMOGRAF_BIN", agent).env("SEISMOGRAF_BENCH_OBJECT", build::bench_object()?);
     if let Some(influxd2) = influxd2::built() {
         test.env("SEISMOGRAF_INFLUXD2", influxd2);
+    }
+    // Somebody may want another one to be compared with.
+    if let Some(telegraf) = telegraf::built().filter(|_| std::env::var_os(TELEGRAF).is_none()) {
+        test.env(TELEGRAF, telegraf);
     }
     run_quietly(test.env("RUST_BACKTRACE", "0"))
 }

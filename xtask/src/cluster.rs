@@ -12,8 +12,10 @@ use clap::Subcommand;
 
 use crate::build::{self, Profile};
 use crate::command::{command, find, go, is_root, output, run_quietly, workspace};
+use crate::helm;
 use crate::image;
 use crate::packages::{self, is_debian};
+use crate::platform::Platform;
 
 /// What a node consists of, besides Kubernetes: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -27,9 +29,18 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("mount", "mount"),
     ("influxd", "influxdb"),
+    ("influx", "influxdb-client"),
 ];
 /// The names that the one binary answers to.
-const PARTS: &[&str] = &["kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
+const PARTS: &[&str] = &[
+    "kubelet",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+    "kube-dns",
+    "kubectl",
+];
 /// What the kubelet sets for the whole machine, and what is as it was when the node is gone.
 const SYSCTLS: &[&str] = &[
     "kernel/keys/root_maxbytes",
@@ -50,6 +61,15 @@ const START_LIMIT: Duration = Duration::from_secs(240);
 /// For the kernel to end what runs on a node.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
+/// How much of the suite runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What has its place in every run of all tests; each test that is left out says so.
+    Short,
+    /// All of it, with Helm, which is built for it.
+    Whole,
+}
+
 /// What to do with the node.
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -57,7 +77,7 @@ pub(crate) enum Action {
     Build,
     /// Start the node.
     Up,
-    /// Build the agent's image, start the node unless it is up, run the suite `cluster` there, and end the node again.
+    /// Build the agent's image, start the node unless it is up, run the suite `cluster` there, whole, and end the node again.
     Test {
         /// Leave the node as it is after the tests.
         #[arg(long)]
@@ -83,7 +103,7 @@ pub(crate) fn cluster(action: &Action) -> anyhow::Result<()> {
             println!("the node is up, as process {}: cargo xtask cluster exec kubectl get pods -A", node.pid);
             Ok(())
         }
-        Action::Test { keep, filter } => test(*keep, filter),
+        Action::Test { keep, filter } => test(*keep, filter, Extent::Whole),
         Action::Exec { args } => {
             let node = Node::running()?.context("no node is up: cargo xtask cluster up")?;
             run_quietly(node.command(&args[0])?.args(&args[1..]).stdin(Stdio::inherit()))
@@ -231,7 +251,7 @@ fn built_from() -> PathBuf {
 /// What the binary depends on.
 fn source() -> anyhow::Result<Vec<u8>> {
     let mut source = Vec::new();
-    for file in ["go.mod", "go.sum", "main.go"] {
+    for file in ["go.mod", "go.sum", "main.go", "names.go"] {
         let path = directory().join(file);
         source.extend(std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
     }
@@ -338,16 +358,32 @@ impl Node {
 }
 
 /// Runs the suite `cluster` on a node.
-pub(crate) fn test(keep: bool, filter: &str) -> anyhow::Result<()> {
-    let tests = build::tests()?;
-    let image = image::build(Profile::Fast, &workspace().join("target/cluster/image"))?;
+pub(crate) fn test(keep: bool, filter: &str, extent: Extent) -> anyhow::Result<()> {
+    if extent == Extent::Whole
+        && let Err(error) = helm::build()
+    {
+        eprintln!("the tests with Helm will skip: {error:#}");
+    }
+    let host = Platform::host();
+    let tests = build::tests(host)?;
+    let image = image::build(Profile::Fast, &[host], &workspace().join("target/cluster/image"))?;
     let keep = keep || Node::running()?.is_some();
     let node = Node::up()?;
     let result = (|| {
         node.import(&image)?;
         let mut suite = node.command(tests)?;
         suite.args([filter, "--test-threads=1", "--nocapture"]);
-        run_quietly(suite.env("SEISMOGRAF_NODE", ADDRESS).env("RUST_BACKTRACE", "0"))
+        suite.env("SEISMOGRAF_NODE", ADDRESS).env("RUST_BACKTRACE", "0");
+        suite.env("SEISMOGRAF_BIN", build::agent(Profile::Fast, host)?);
+        // What a user builds at leisure is built as the tests' own.
+        suite.env(image::PROFILE, "fast");
+        if extent == Extent::Whole {
+            suite.env("SEISMOGRAF_WHOLE_CLUSTER", "1");
+        }
+        if let Some(helm) = helm::built() {
+            suite.env("SEISMOGRAF_HELM", helm);
+        }
+        run_quietly(&mut suite)
     })();
     if !keep {
         let end = down();

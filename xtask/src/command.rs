@@ -65,6 +65,14 @@ pub(crate) fn go() -> anyhow::Result<PathBuf> {
     places.into_iter().find_map(find).context("Go is not installed: https://go.dev/dl")
 }
 
+/// What git says of the workspace. An error where it is none of git's, as in an archive of the source.
+pub(crate) fn git(args: &[&str]) -> anyhow::Result<String> {
+    let mut git = command("git");
+    // Root may build what is a user's.
+    git.args(["-c", "safe.directory=*"]).args(args).current_dir(workspace());
+    Ok(output(&mut git)?.trim().to_owned())
+}
+
 /// Whether this process runs as root, and so may install packages.
 pub(crate) fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")

@@ -7,15 +7,21 @@ mod clients;
 mod cluster;
 mod codegen;
 mod command;
+mod dist;
 mod fuzz;
+mod helm;
 mod image;
 mod influxd2;
 mod packages;
+mod platform;
 mod setup;
+mod telegraf;
 mod tidy;
 mod vm;
 
 use clap::{Parser, Subcommand};
+
+use self::platform::Platform;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Set up, build, test and measure Seismograf", version)]
@@ -36,6 +42,9 @@ enum Task {
         /// Build the object twice, from two directories, and compare.
         #[arg(long)]
         check_reproducible: bool,
+        /// What for, where it is not this machine: target/static/TARGET has it.
+        #[arg(long)]
+        platform: Option<Platform>,
     },
     /// Build, and run the agent with these arguments.
     Run {
@@ -77,11 +86,8 @@ enum Task {
     },
     /// Fuzz the parsers of foreign bytes with libFuzzer.
     Fuzz(fuzz::FuzzArgs),
-    /// Run on other kernels in QEMU: 5.10, 6.1, 6.12, 7.2.
-    Vm {
-        /// Debian suites, such as bullseye, and `systemd` for the shipped unit under it; all of them by default.
-        suites: Vec<String>,
-    },
+    /// Run on other kernels in QEMU, from 5.10 to the newest, on x86-64 and arm64, with each layout of cgroups.
+    Vm(vm::VmArgs),
     /// A real Kubernetes of one node, and the tests that need one.
     Cluster {
         #[command(subcommand)]
@@ -89,8 +95,16 @@ enum Task {
     },
     /// Build a real InfluxDB 2 with Go, once, for the tests that need one: target/influxd2/influxd.
     Influxd2,
+    /// Build the real Telegraf with Go, once, for the test of `migrate`: target/telegraf/telegraf.
+    Telegraf,
     /// Build a container image `FROM scratch`: target/image/seismograf.tar.
-    Image,
+    Image {
+        /// What it is for; this machine's by default, and an image of several has a manifest for each.
+        #[arg(long, value_delimiter = ',')]
+        platform: Vec<Platform>,
+    },
+    /// Build what others install: a tarball, a .deb, an .rpm, their bill of materials and sums: target/dist.
+    Dist(dist::DistArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -108,9 +122,9 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Setup => setup::setup().map(|_| ()),
         Task::Build { check_reproducible: true, .. } => build::check_reproducible(),
-        Task::Build { release, .. } => {
+        Task::Build { release, platform, .. } => {
             let profile = if release { build::Profile::Release } else { build::Profile::Fast };
-            println!("{}", build::agent(profile)?.display());
+            println!("{}", build::agent(profile, platform.unwrap_or(Platform::host()))?.display());
             Ok(())
         }
         Task::Run { args } => build::exec(&[], &args),
@@ -122,12 +136,18 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bench { cost } => bench::bench(&cost),
         Task::Judge { lines } => ci::judge(lines),
         Task::Fuzz(args) => fuzz::fuzz(&args),
-        Task::Vm { suites } => vm::vm(&suites, true),
+        Task::Vm(args) => vm::vm(&args),
         Task::Cluster { action } => cluster::cluster(&action),
         Task::Influxd2 => {
             println!("{}", influxd2::build()?.display());
             Ok(())
         }
-        Task::Image => image::image(),
+        Task::Telegraf => {
+            println!("{}", telegraf::build()?.display());
+            Ok(())
+        }
+        Task::Image { platform } if platform.is_empty() => image::image(&[Platform::host()]),
+        Task::Image { platform } => image::image(&platform),
+        Task::Dist(args) => dist::dist(&args),
     }
 }

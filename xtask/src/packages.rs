@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::command::{find, is_root, run};
+use anyhow::Context as _;
+
+use crate::command::{command, find, is_root, output, run};
 
 /// Installs the Debian packages of programs that are missing; elsewhere the tests that need them skip, and say so.
 pub(crate) fn install(programs: &[(&str, &str)]) -> anyhow::Result<()> {
@@ -32,4 +34,15 @@ pub(crate) fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
     install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
     install.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null());
     run(&mut install)
+}
+
+/// The package server that this machine uses.
+pub(crate) fn mirror() -> anyhow::Result<String> {
+    let script = "cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null; true";
+    let text = output(command("sh").args(["-c", script]))?;
+    let words = text.lines().filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));
+    let uri = words
+        .flat_map(str::split_whitespace)
+        .find(|word| word.starts_with("http") && !word.contains("security"));
+    uri.map(str::to_owned).context("no package server in /etc/apt")
 }

@@ -1,9 +1,12 @@
 //! `cargo xtask vm`: the agent on other kernels.
 //!
 //! Debian's cloud kernels, by their own packages, boot under QEMU's emulation with an initramfs of busybox, the static agent and
-//! the tests' worker. `vm/init.sh` does known work there and compares; this file brings the parts together.
+//! the tests' worker. `vm/init.sh` lays out the machine and has `vm/figures.sh` do known work there and compare, or
+//! `vm/no_btf.sh` look at what is left without BTF; this file says which kernel is booted how, and brings the parts together.
 
 mod machine;
+mod matrix;
+mod provision;
 mod systemd;
 
 use std::path::{Path, PathBuf};
@@ -11,10 +14,12 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use self::machine::{SUITES, Suite, boot, kernel, pack};
+use self::machine::{BOOKWORM, Disk, Machine, busybox, kernel, pack};
+use self::matrix::Cell;
 use crate::build::{self, Profile};
 use crate::command::{command, find, run_quietly, workspace};
 use crate::packages::{self, is_debian};
+use crate::platform::Platform;
 
 const PROGRAMS: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -22,73 +27,181 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("cpio", "cpio"),
     ("xz", "xz-utils"),
 ];
-/// What each kernel is told at boot, one machine after the other: nothing, that not even root may read its memory, and, where it
-/// can, that an extensible scheduler is to be there.
-const BOOTS: [&str; 3] = ["", "lockdown=confidentiality", "sched_ext"];
+/// What the other architecture takes besides.
+const ARM_PROGRAMS: &[(&str, &str)] = &[("qemu-system-aarch64", "qemu-system-arm")];
 /// What stands for the shipped unit under systemd among the suites.
 const SYSTEMD: &str = "systemd";
+/// And for Vagrant's script.
+const PROVISION: &str = "provision";
 
-/// The suites that there is time for among all the tests: the oldest kernel, whose verifier takes least, and the newest.
-const AMONG_ALL_TESTS: [&str; 2] = ["bullseye", "sid"];
+/// What is booted.
+#[derive(clap::Args)]
+pub(crate) struct VmArgs {
+    /// Debian suites, such as bullseye or bookworm-arm64, `systemd` for the shipped unit under it, and `provision` for
+    /// Vagrant's script; without one, all of them. docs/kernels.md has the results then.
+    kernels: Vec<String>,
+    /// Only with these on the kernel's command line, such as layout=v1, no_btf or "" for nothing.
+    #[arg(long)]
+    boot: Vec<String>,
+}
 
-/// Boots each suite's kernel and checks the agent there; all of them, also under lockdown, or what there is time for among all
-/// the tests.
-pub(crate) fn vm(suites: &[String], is_all: bool) -> anyhow::Result<()> {
-    packages::install(PROGRAMS)?;
-    if !is_debian()
-        || std::env::consts::ARCH != "x86_64"
-        || PROGRAMS.iter().any(|(name, _)| find(name).is_none())
-    {
-        println!(
-            "skipped: other kernels need Debian on x86_64 with qemu-system-x86, busybox-static and cpio"
-        );
+/// A suite of Debian on a platform, by the kernel that it brings, and how that is booted.
+struct Kernel {
+    suite: &'static str,
+    linux: &'static str,
+    platform: Platform,
+    boots: &'static [Boot],
+}
+
+/// How a kernel is booted: on its command line, where `init.sh` reads it too.
+type Boot = &'static str;
+
+/// With cgroup v2 alone, and nothing said.
+const PLAIN: Boot = "";
+const V1: Boot = "layout=v1";
+const HYBRID: Boot = "layout=hybrid";
+/// Nobody may change the running kernel, root included; what Secure Boot does at most distributions.
+const INTEGRITY: Boot = "lockdown=integrity";
+/// Nor read its memory.
+const CONFIDENTIALITY: Boot = "lockdown=confidentiality";
+/// Without type information of the kernel.
+const NO_BTF: Boot = "no_btf";
+/// With an extensible scheduler; Debian's first cloud kernel that takes one is later than Linux 6.12.
+const SCHED_EXT: Boot = "sched_ext";
+
+const ALL: &[Boot] = &[PLAIN, V1, HYBRID, INTEGRITY, CONFIDENTIALITY, NO_BTF];
+const WITH_SCHED_EXT: &[Boot] = &[PLAIN, V1, HYBRID, INTEGRITY, CONFIDENTIALITY, NO_BTF, SCHED_EXT];
+const ON_ARM: &[Boot] = &[PLAIN, HYBRID, CONFIDENTIALITY];
+
+/// All kernels.
+const KERNELS: &[Kernel] = &[
+    Kernel { suite: "bullseye", linux: "5.10", platform: Platform::Amd64, boots: ALL },
+    Kernel { suite: BOOKWORM, linux: "6.1", platform: Platform::Amd64, boots: ALL },
+    Kernel { suite: "trixie", linux: "6.12", platform: Platform::Amd64, boots: ALL },
+    Kernel { suite: "sid", linux: "the newest", platform: Platform::Amd64, boots: WITH_SCHED_EXT },
+    Kernel { suite: BOOKWORM, linux: "6.1", platform: Platform::Arm64, boots: ON_ARM },
+    Kernel { suite: "trixie", linux: "6.12", platform: Platform::Arm64, boots: ON_ARM },
+];
+
+impl Kernel {
+    /// What it is called on the command line, and its directory.
+    fn name(&self) -> String {
+        match self.platform {
+            Platform::Amd64 => self.suite.to_owned(),
+            Platform::Arm64 => format!("{}-arm64", self.suite),
+        }
+    }
+
+    /// Whether there is time for it among all the tests: the oldest kernel, whose verifier takes least, and the newest.
+    fn is_among_all_tests(&self) -> bool {
+        ["bullseye", "sid"].contains(&self.suite)
+    }
+}
+
+/// Boots each kernel in each way and checks the agent there; then `docs/kernels.md` has what they reported.
+pub(crate) fn vm(VmArgs { kernels: names, boot: only }: &VmArgs) -> anyhow::Result<()> {
+    if let Some(reason) = unavailable() {
+        bail!("{reason}");
+    }
+    packages::install(ARM_PROGRAMS)?;
+    let known =
+        KERNELS.iter().map(Kernel::name).chain([SYSTEMD, PROVISION].map(str::to_owned)).collect::<Vec<_>>();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+        bail!("there is no kernel {unknown:?}; there are {}", known.join(", "));
+    }
+    let is_named = |name: &str| names.is_empty() || names.iter().any(|named| named == name);
+    if is_named(SYSTEMD) {
+        systemd::systemd(&directory())?;
+    }
+    if is_named(PROVISION) {
+        provision::provision(&directory())?;
+    }
+    let kernels: Vec<&Kernel> = KERNELS.iter().filter(|kernel| is_named(&kernel.name())).collect();
+    let is_wanted = |boot: &&Boot| only.is_empty() || only.iter().any(|wanted| wanted == *boot);
+    let cells = boot(&kernels, |kernel| kernel.boots.iter().filter(is_wanted).copied().collect())?;
+    if cells.is_empty() { Ok(()) } else { matrix::write(&cells) }
+}
+
+/// Boots what there is time for among all the tests, or says why not.
+pub(crate) fn among_all_tests() -> anyhow::Result<()> {
+    if let Some(reason) = unavailable() {
+        println!("skipped: {reason}");
         return Ok(());
     }
-    let directory = workspace().join("target/vm");
-    if is_all && (suites.is_empty() || suites.iter().any(|name| name == SYSTEMD)) {
-        systemd::systemd(&directory)?;
+    let kernels: Vec<&Kernel> = KERNELS.iter().filter(|kernel| kernel.is_among_all_tests()).collect();
+    boot(&kernels, |_| vec![PLAIN]).map(drop)
+}
+
+/// Why no machine can be booted here.
+fn unavailable() -> Option<String> {
+    if let Err(error) = packages::install(PROGRAMS) {
+        return Some(format!("{error:#}"));
     }
-    let initramfs = initramfs(&directory)?;
-    let mut failed = Vec::new();
-    for Suite { name, linux, has_sched_ext } in SUITES {
-        let is_named = suites.is_empty() || suites.iter().any(|suite| suite == name);
-        if !is_named || !(is_all || AMONG_ALL_TESTS.contains(name)) {
+    let is_missing = PROGRAMS.iter().any(|(name, _)| find(name).is_none());
+    (!is_debian() || Platform::host() != Platform::Amd64 || is_missing)
+        .then(|| "other kernels need Debian on x86_64 with qemu-system-x86, busybox-static and cpio".into())
+}
+
+fn directory() -> PathBuf {
+    workspace().join("target/vm")
+}
+
+/// Boots these, each in so many ways. Returns what they reported, where all passed.
+fn boot(kernels: &[&Kernel], boots: impl Fn(&Kernel) -> Vec<Boot>) -> anyhow::Result<Vec<Cell>> {
+    let directory = directory();
+    let (mut cells, mut failed) = (Vec::new(), Vec::new());
+    for platform in [Platform::Amd64, Platform::Arm64] {
+        let mut kernels = kernels.iter().filter(|kernel| kernel.platform == platform).peekable();
+        if kernels.peek().is_none() {
             continue;
         }
-        println!("-- {name}: Linux {linux}");
-        let start = Instant::now();
-        let kernel = kernel(&directory.join(name), name)
-            .with_context(|| format!("cannot get the kernel of {name}"))?;
-        let boots = match (is_all, has_sched_ext) {
-            (false, _) => &BOOTS[..1],
-            (true, false) => &BOOTS[..2],
-            (true, true) => &BOOTS[..],
-        };
-        for options in boots {
-            if !boot(&kernel, &initramfs, &directory, options)? {
-                failed.push(*name);
+        let initramfs = &initramfs(&directory, platform)?;
+        for which in kernels {
+            let Kernel { suite, linux, .. } = which;
+            println!("-- {}: Linux {linux}", which.name());
+            let start = Instant::now();
+            let kernel = &kernel(&directory.join(which.name()), suite, platform)
+                .with_context(|| format!("cannot get the kernel of {}", which.name()))?;
+            let machine = Machine { platform, kernel, initramfs, disk: Disk::Scratch(&directory) };
+            for options in boots(which) {
+                match machine.boot(options)? {
+                    Some(reports) => cells.push(Cell::new(suite, platform, options, &reports)?),
+                    None => failed.push(format!("{} {options}", which.name()).trim_end().to_owned()),
+                }
             }
+            println!("-- {}: {:.0} s", which.name(), start.elapsed().as_secs_f64());
         }
-        println!("-- {name}: {:.0} s", start.elapsed().as_secs_f64());
     }
     if !failed.is_empty() {
         bail!("failed on {}", failed.join(", "));
     }
-    Ok(())
+    Ok(cells)
 }
 
 /// Everything that runs in the machine, as one archive.
-fn initramfs(directory: &Path) -> anyhow::Result<PathBuf> {
-    let agent = build::agent(Profile::Fast)?;
-    let worker = build::tests()?;
-    let root = directory.join("root");
+fn initramfs(directory: &Path, platform: Platform) -> anyhow::Result<PathBuf> {
+    let agent = build::agent(Profile::Fast, platform)?;
+    let worker = build::tests(platform)?;
+    let root = directory.join(format!("root-{}", platform.architecture()));
     let _ = std::fs::remove_dir_all(&root);
     std::fs::create_dir_all(root.join("bin"))?;
-    let busybox = find("busybox").context("busybox is not installed")?;
-    for (from, to) in [(agent, "bin/seismograf"), (worker, "bin/work"), (busybox, "bin/busybox")] {
+    let busybox = if platform == Platform::host() {
+        find("busybox").context("busybox is not installed")?
+    } else {
+        busybox(&directory.join(platform.architecture()), platform)?
+    };
+    let scripts = workspace().join("xtask/src/vm");
+    let files = [
+        (agent, "bin/seismograf"),
+        (worker, "bin/work"),
+        (busybox, "bin/busybox"),
+        (scripts.join("init.sh"), "init"),
+        (scripts.join("figures.sh"), "figures.sh"),
+        (scripts.join("no_btf.sh"), "no_btf.sh"),
+    ];
+    for (from, to) in files {
         std::fs::copy(&from, root.join(to)).with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    std::fs::copy(workspace().join("xtask/src/vm/init.sh"), root.join("init"))?;
     run_quietly(command("chmod").arg("755").arg(root.join("init")))?;
-    pack(&root, &directory.join("initramfs"))
+    pack(&root, &directory.join(format!("initramfs-{}", platform.architecture())))
 }

@@ -116,6 +116,11 @@ pub(super) fn output(
     })
 }
 
+/// What the filters of any plugin have.
+pub(super) fn lists(entries: &[Entry], notes: &mut Notes) -> FilterLists {
+    read(entries, false, notes).lists
+}
+
 /// An output whose filters were written for Telegraf lets everything else pass; the agent's own measurement is not meant.
 fn keep_from_filters_for_telegraf(lists: &mut FilterLists) {
     let separators = &lists.name_drop_separators;

@@ -25,13 +25,15 @@ pub struct Environment<'a> {
     pub mode: Mode,
     /// As before Telegraf 1.27, which had no `$$` for a dollar sign.
     pub old_behavior: bool,
+    /// A `${VAR:?message}` must have a value; else one without stays as it is written, as other variables do.
+    pub requires: bool,
 }
 
 impl<'a> Environment<'a> {
     /// Telegraf's default.
     #[must_use]
     pub fn strict(lookup: Lookup<'a>) -> Self {
-        Self { lookup, mode: Mode::Strict, old_behavior: false }
+        Self { lookup, mode: Mode::Strict, old_behavior: false, requires: true }
     }
 
     /// Replaces every variable in `text`; the names of those that stay as written, since they are not set, go to `unset`.
@@ -56,6 +58,36 @@ enum Unset<'a> {
 const DEPTH: u32 = 16;
 
 impl Environment<'_> {
+    /// A file as TOML that can be parsed, line by line the same: variables outside of strings and comments have their values, and
+    /// those without one stand in quotes. `None` when there are no such variables.
+    #[must_use]
+    pub fn settle(&self, text: &str) -> Option<String> {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        let mut is_changed = false;
+        while let Some(c) = rest.chars().next() {
+            let length = match c {
+                '#' => rest.find('\n').unwrap_or(rest.len()),
+                '"' | '\'' => string_length(rest),
+                '$' => variable_length(rest),
+                c => c.len_utf8(),
+            };
+            let (written, after) = rest.split_at(length);
+            if c == '$' && length > 1 {
+                is_changed = true;
+                let mut unset = Vec::new();
+                match self.substitute(written, &mut unset) {
+                    Ok(value) if unset.is_empty() && !value.contains('\n') => out.push_str(&value),
+                    _ => out.push_str(&format!("'{written}'")),
+                }
+            } else {
+                out.push_str(written);
+            }
+            rest = after;
+        }
+        is_changed.then_some(out)
+    }
+
     fn expand(&self, text: &str, unset: &mut Unset<'_>, depth: u32) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -96,6 +128,11 @@ impl Environment<'_> {
                 }
             } else {
                 out.push_str(&written[..written.len() - after.len()]);
+                if let (Some('?'), Unset::Stays(names)) =
+                    (body[name.len()..].trim_start_matches(':').chars().next(), &mut *unset)
+                {
+                    names.push(name.to_owned());
+                }
             }
         }
         out.push_str(rest);
@@ -133,9 +170,20 @@ impl Environment<'_> {
             (b'-' | b'?', Some(value)) => Ok(Some(value)),
             (b'-', None) | (b'+', Some(_)) => word().map(Some),
             (b'+', None) => Ok(Some(String::new())),
-            (b'?', None) => Err(format!("required variable {name} is missing a value: {}", word()?)),
+            (b'?', None) if self.requires => {
+                Err(format!("required variable {name} is missing a value: {}", word()?))
+            }
             _ => Ok(None),
         }
+    }
+}
+
+/// The length of the variable at the start of a text, or of its dollar sign alone.
+fn variable_length(text: &str) -> usize {
+    let after = &text[1..];
+    match after.strip_prefix('{').and_then(braced) {
+        Some((body, _)) if !name(body).is_empty() && !body.contains(['\n', '\'']) => body.len() + 3,
+        _ => 1 + name(after).len(),
     }
 }
 
@@ -263,9 +311,27 @@ mod tests {
     }
 
     #[test]
+    fn one_that_need_not_be_there_stays_and_is_named() {
+        let lenient = Environment { requires: false, ..Environment::strict(&lookup) };
+        let mut unset = Vec::new();
+        assert_eq!(lenient.substitute("${B:?set it} ${A:?x}", &mut unset).as_deref(), Ok("${B:?set it} a"));
+        assert_eq!(unset, ["B"]);
+    }
+
+    #[test]
     fn the_old_behavior_has_no_way_to_write_a_dollar_sign() {
         let old = Environment { old_behavior: true, ..Environment::strict(&lookup) };
         assert_eq!(old.substitute("$$A $$", &mut Vec::new()).as_deref(), Ok("$a $$"));
+    }
+
+    #[rstest]
+    #[case("a = \"$A\" # $A", None)]
+    #[case("a = $A", Some("a = a"))]
+    #[case("a = [${A}, $B]\r\nb = ${B:-1}", Some("a = [a, '$B']\r\nb = 1"))]
+    #[case("a = ${B:?gone} # $A", Some("a = '${B:?gone}' # $A"))]
+    #[case("a = 5$", None)]
+    fn variables_outside_of_strings_are_settled(#[case] text: &str, #[case] expected: Option<&str>) {
+        assert_eq!(Environment::strict(&lookup).settle(text).as_deref(), expected);
     }
 
     #[rstest]

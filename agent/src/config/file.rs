@@ -18,17 +18,19 @@ use crate::options::nearest;
 use crate::plugins::{InputOptions, OutputOptions, PluginTable};
 
 /// A section and the index of its file. Telegraf takes the buffer sizes and some more from `[agent]` as read up to that file.
-type Found = (RawSection, usize);
+pub(super) type Found = (RawSection, usize);
 
 /// What all files have together, before the plugins' options are read.
-struct Merged {
+pub(super) struct Merged {
     /// `[agent]` after each file.
-    agents: Vec<Agent>,
-    agent: Agent,
-    global_tags: BTreeMap<String, String>,
-    inputs: Vec<Found>,
-    outputs: Vec<Found>,
-    others: Vec<Found>,
+    pub(super) agents: Vec<Agent>,
+    pub(super) agent: Agent,
+    /// What it was made of.
+    pub(super) agent_entries: Vec<Entry>,
+    pub(super) global_tags: BTreeMap<String, String>,
+    pub(super) inputs: Vec<Found>,
+    pub(super) outputs: Vec<Found>,
+    pub(super) others: Vec<Found>,
 }
 
 /// Reads files; in `[agent]` and `[global_tags]` later ones override earlier ones.
@@ -38,25 +40,13 @@ struct Merged {
 pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problems> {
     let mut notes = Notes::default();
     let merged = choose(merge(sources, reading, &mut notes), sources, reading, &mut notes);
-    let Merged { agents, agent, global_tags, inputs, outputs, .. } = merged;
-    let inputs = inputs.into_iter().filter_map(|(section, file)| {
-        let (own, common) = split(&section, INPUT_KEYS, &mut notes);
-        let listens = InputOptions::LISTENERS.contains(&section.name.as_str());
-        let common = common::input(&common, listens, &agent, &agents[file], &mut notes);
-        let may_fail = common.as_ref().is_some_and(|common| common.startup_error_behavior.goes_on());
-        let options = usable::<InputOptions>(&section, own, may_fail, reading.depth, &mut notes);
-        Some(InputSection { options: options?, common: common?, place: section.place })
-    });
+    let inputs = merged.inputs.iter().filter_map(|found| input(found, &merged, reading.depth, &mut notes));
     let inputs = inputs.collect();
     // What prints uses no output.
     let depth = if reading.needs_outputs { reading.depth } else { Depth::Text };
-    let outputs = outputs.into_iter().filter_map(|(section, file)| {
-        let (own, common) = split(&section, OUTPUT_KEYS, &mut notes);
-        let common = common::output(&common, &agent, &agents[file], &mut notes);
-        let options = usable::<OutputOptions>(&section, own, false, depth, &mut notes);
-        Some(OutputSection { options: options?, common: common?, place: section.place })
-    });
+    let outputs = merged.outputs.iter().filter_map(|found| output(found, &merged, depth, &mut notes));
     let outputs = outputs.collect();
+    let Merged { agent, global_tags, .. } = merged;
     notes.sort(sources);
     if !notes.problems.is_empty() {
         let advice = if notes.lacks_plugin { reading.without_unknown.clone() } else { String::new() };
@@ -67,12 +57,40 @@ pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problem
     Ok(Config { agent, global_tags, inputs, outputs, sources, warnings })
 }
 
+/// An input of a section; `None` when it cannot be used, which is said.
+pub(super) fn input(
+    (section, file): &Found,
+    merged: &Merged,
+    depth: Depth<'_>,
+    notes: &mut Notes,
+) -> Option<InputSection> {
+    let (own, common) = split(section, INPUT_KEYS, notes);
+    let listens = InputOptions::LISTENERS.contains(&section.name.as_str());
+    let common = common::input(&common, listens, &merged.agent, &merged.agents[*file], notes);
+    let may_fail = common.as_ref().is_some_and(|common| common.startup_error_behavior.goes_on());
+    let options = usable::<InputOptions>(section, own, may_fail, depth, notes);
+    Some(InputSection { options: options?, common: common?, place: section.place.clone() })
+}
+
+/// An output, likewise.
+pub(super) fn output(
+    (section, file): &Found,
+    merged: &Merged,
+    depth: Depth<'_>,
+    notes: &mut Notes,
+) -> Option<OutputSection> {
+    let (own, common) = split(section, OUTPUT_KEYS, notes);
+    let common = common::output(&common, &merged.agent, &merged.agents[*file], notes);
+    let options = usable::<OutputOptions>(section, own, false, depth, notes);
+    Some(OutputSection { options: options?, common: common?, place: section.place.clone() })
+}
+
 /// Merges the files.
-fn merge(sources: &[Source], reading: &Reading<'_>, notes: &mut Notes) -> Merged {
-    let mut agent_entries = Vec::new();
+pub(super) fn merge(sources: &[Source], reading: &Reading<'_>, notes: &mut Notes) -> Merged {
     let mut merged = Merged {
         agents: Vec::new(),
         agent: resolve_agent(&[], reading.hostname, notes),
+        agent_entries: Vec::new(),
         global_tags: BTreeMap::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
@@ -81,8 +99,8 @@ fn merge(sources: &[Source], reading: &Reading<'_>, notes: &mut Notes) -> Merged
     for source in sources {
         let written = Reader::new(source, &reading.environment, notes).read();
         notes.warn_of_unset(&written.agent);
-        merge_agent(&mut agent_entries, written.agent, notes);
-        merged.agent = resolve_agent(&agent_entries, reading.hostname, notes);
+        merge_agent(&mut merged.agent_entries, written.agent, notes);
+        merged.agent = resolve_agent(&merged.agent_entries, reading.hostname, notes);
         merged.global_tags.extend(tags(written.global_tags, notes));
         // With each file, as Telegraf does: a later `omit_hostname` does not remove it again.
         if let Some(hostname) = &merged.agent.hostname {
@@ -94,7 +112,7 @@ fn merge(sources: &[Source], reading: &Reading<'_>, notes: &mut Notes) -> Merged
         merged.others.extend(written.others.into_iter().map(|section| (section, file)));
         merged.agents.push(merged.agent.clone());
     }
-    check_log(&merged.agent, &agent_entries, reading.depth, notes);
+    check_log(&merged.agent, &merged.agent_entries, reading.depth, notes);
     merged
 }
 

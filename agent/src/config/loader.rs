@@ -11,14 +11,14 @@ use super::found;
 use super::notes::Problems;
 use super::reading::Source;
 use super::reading::{Depth, PluginFilter, Reading};
-use super::sample::DEFAULT_CONFIG;
+use super::sample;
 use super::{Config, Place};
 use crate::cli::SourceArgs;
 use crate::host::Host;
 use crate::service::logging::LogSettings;
 
 /// The name that stands for the standard input.
-const STDIN: &str = "-";
+pub(crate) const STDIN: &str = "-";
 /// The name of the default configuration in messages.
 pub(crate) const DEFAULT: &str = "default";
 
@@ -77,7 +77,7 @@ impl Loader {
                 return Err(Problems::one(format!("there is no configuration file{}", in_places(&named))));
             }
             let found = found::sections(&Host::from_variables(variable));
-            sources.push(Source { path: DEFAULT.into(), text: DEFAULT_CONFIG.to_owned() + &found });
+            sources.push(Source { path: DEFAULT.into(), text: sample::without_outputs() + &found });
         } else {
             self.had_file = true;
         }
@@ -114,6 +114,7 @@ impl Loader {
                 lookup: variable,
                 mode: if args.non_strict_env_handling { Mode::NonStrict } else { Mode::Strict },
                 old_behavior: args.old_env_behavior,
+                requires: true,
             },
             hostname,
             depth: match self.purpose {
@@ -132,17 +133,13 @@ impl Loader {
     }
 
     fn text(&mut self, path: &Path) -> Result<String, (Place, String)> {
-        let place = Place { file: path.to_owned(), ..Place::default() };
-        let cannot = |error: std::io::Error| (place.clone(), format!("cannot be read: {error}"));
         if path != Path::new(STDIN) {
-            return decode(path, std::fs::read(path).map_err(cannot)?);
+            return decode(path, bytes_of(path)?);
         }
         if let Some(bytes) = &self.stdin {
             return decode(path, bytes.clone());
         }
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).map_err(cannot)?;
-        decode(path, self.stdin.insert(bytes).clone())
+        decode(path, self.stdin.insert(bytes_of(path)?).clone())
     }
 
     /// The settings of the log.
@@ -150,6 +147,60 @@ impl Loader {
     pub fn log_settings(&self, config: &Config) -> LogSettings {
         config.log_settings(self.args.debug, self.args.quiet)
     }
+}
+
+/// What a file has, or the standard input.
+fn bytes_of(path: &Path) -> Result<Vec<u8>, (Place, String)> {
+    let read = || {
+        if path != Path::new(STDIN) {
+            return std::fs::read(path);
+        }
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let place = Place { file: path.to_owned(), ..Place::default() };
+    read().map_err(|error| (place, format!("cannot be read: {error}")))
+}
+
+/// The files that are named, and those in the directories that are.
+#[derive(Default)]
+pub(crate) struct Named {
+    /// In their order.
+    pub(crate) sources: Vec<Source>,
+    /// Of each, its path below what was named, with the name of that.
+    pub(crate) below: Vec<PathBuf>,
+    /// About directories.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads them.
+///
+/// # Errors
+/// What cannot be read.
+pub(crate) fn sources(named: &[PathBuf]) -> Result<Named, Problems> {
+    let (mut unread, mut found) = (Vec::new(), Named::default());
+    for root in named {
+        let (paths, warnings) = files_of(std::slice::from_ref(root), &mut unread);
+        found.warnings.extend(warnings);
+        for path in paths {
+            match bytes_of(&path).and_then(|bytes| decode(&path, bytes)) {
+                Ok(text) => {
+                    let parent = root.parent().unwrap_or(Path::new(""));
+                    found.below.push(path.strip_prefix(parent).unwrap_or(&path).to_owned());
+                    found.sources.push(Source { path, text });
+                }
+                Err(problem) => unread.push(problem),
+            }
+        }
+    }
+    if !unread.is_empty() {
+        return Err(Problems { all: unread, advice: String::new() });
+    }
+    if found.sources.is_empty() {
+        return Err(Problems::one(format!("there is no configuration file{}", in_places(named))));
+    }
+    Ok(found)
 }
 
 /// A file's text; another encoding than UTF-8 is named, with its first place and what to do.

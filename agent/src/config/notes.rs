@@ -1,6 +1,6 @@
 //! Problems and warnings about a configuration, with their places, and the words for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -49,15 +49,27 @@ pub(super) struct Notes {
     pub(super) warnings: Vec<(Place, String)>,
     /// A plugin is not part of this agent, and the files do not say to go on without it.
     pub(super) lacks_plugin: bool,
+    /// Variables may have their values elsewhere: nothing is said of what comes of one that is not set.
+    takes_unset: bool,
+    /// Variables that are not set.
+    pub(super) missing: BTreeSet<String>,
     /// By file and line: what is to be said of variables that are not set.
     unset: BTreeMap<(PathBuf, usize), String>,
 }
 
 impl Notes {
+    /// About files whose variables have their values elsewhere.
+    pub(super) fn of_elsewhere() -> Self {
+        Self { takes_unset: true, ..Self::default() }
+    }
+
     /// Adds each problem once: `[agent]` is resolved again with every file.
     pub(super) fn problem(&mut self, place: &Place, text: impl Into<String>) {
         let mut text = text.into();
         if let Some(unset) = self.unset.get(&(place.file.clone(), place.line)) {
+            if self.takes_unset {
+                return;
+            }
             text = format!("{text}; {unset}");
         }
         let problem = (place.clone(), text);
@@ -86,12 +98,16 @@ impl Notes {
     /// Keeps which variables of a line are not set, for the problems that come of it. `key` is the option.
     pub(super) fn unset(&mut self, place: &Place, key: &str, names: &[String]) {
         if let Some(text) = unset(key, names) {
+            self.missing.extend(names.iter().cloned());
             self.unset.insert((place.file.clone(), place.line), text);
         }
     }
 
     /// Warns of what goes out as it is written.
     pub(super) fn warn_of_unset(&mut self, entries: &[Entry]) {
+        if self.takes_unset {
+            return;
+        }
         for Entry { key, place, unset: names, .. } in entries {
             if let Some(text) = unset(key, names) {
                 self.warning(place, format!("`{key}`: {text}, so the text stays as it is"));

@@ -71,6 +71,13 @@ pub fn configuration(args: &SourceArgs) -> String {
     format!("{head}{sections}")
 }
 
+/// What is gathered without a file. Where to, nobody has said.
+#[must_use]
+pub fn without_outputs() -> String {
+    let section_filter = ["global_tags", "agent", "inputs"].map(str::to_owned).to_vec();
+    configuration(&SourceArgs { section_filter, ..SourceArgs::default() })
+}
+
 /// The options of a plugin, for `--usage`; `inputs.NAME` or only the name.
 fn usage(plugin: &str) -> anyhow::Result<String> {
     let is_it = |section: &Section| {
@@ -157,6 +164,16 @@ mod tests {
         let headers: Vec<&str> = text.lines().filter(|line| line.starts_with('[')).collect();
         assert_eq!(headers, ["[agent]", "[[inputs.cpu]]", "[[inputs.mem]]"]);
         assert!(!text.contains("outputs"), "{text}");
+    }
+
+    #[test]
+    fn a_file_writes_to_an_influxdb_here_and_no_file_to_nothing() {
+        let outputs = |text: String| -> Vec<&str> {
+            load(text).outputs.iter().map(|section| section.options.name()).collect()
+        };
+        assert_eq!(outputs(DEFAULT_CONFIG.into()), ["influxdb"]);
+        assert_eq!(outputs(without_outputs()), [""; 0]);
+        assert_eq!(load(without_outputs()).inputs.len(), load(DEFAULT_CONFIG.into()).inputs.len());
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::io;
 
 use aya::Ebpf;
-use aya::programs::{Program, ProgramError, RawTracePointRunOptions, TestRun as _};
+use aya::programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use seismograf_ebpf::abi::{FLUSH_LEVEL_BUSY, FLUSH_RING_FULL};
 
 /// A full ring is emptied and the program run again; each time at least one row gets through.
 const RING_FULL_TRIES: usize = 10_000;
 /// A busy level is one whose program was interrupted by the flush: by the next try it is done.
 const BUSY_TRIES: usize = 8;
+/// The tracepoint that tells of each step of a CPU on its way down, on that CPU (`include/trace/events/cpuhp.h`).
+const CPU_IS_LEAVING: &str = "cpuhp_exit";
 
 /// Why the cache could not be written back.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,15 @@ pub enum FlushError {
         /// The kernel's error.
         error: ProgramError,
     },
+}
+
+/// Has a program run on each CPU that goes offline, too; whether the kernel took it. Without it nothing is lost.
+pub(super) fn attach(name: &'static str, program: &mut RawTracePoint) -> bool {
+    let attached = program.attach(CPU_IS_LEAVING);
+    if let Err(error) = &attached {
+        tracing::warn!(%error, name, "what a CPU has counted when it goes offline waits until it is back");
+    }
+    attached.is_ok()
 }
 
 /// Runs each of `programs` on every CPU, and calls `drain` whenever the ring is full, and at the end.

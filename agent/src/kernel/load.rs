@@ -54,6 +54,8 @@ pub struct Probes {
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     /// The flush programs of the groups that are on.
     flushes: Vec<&'static str>,
+    /// Of these, the ones that also run when a CPU goes offline. Attached once, though a set that fails is attached again.
+    flushes_offline: Vec<&'static str>,
     /// Every loaded program that runs on its own, for [`Probes::costs`].
     programs: Vec<&'static str>,
     stats: Option<std::os::fd::OwnedFd>,
@@ -97,8 +99,6 @@ pub struct Cost {
 const NESTING_AREAS: [&str; 3] = ["blkio_", "net_", "tcp_"];
 /// What a map takes of kernel memory, in proc(5) `PID/fdinfo`.
 const MEMORY_KEY: &str = "memlock:";
-/// The tracepoint that tells of each step of a CPU on its way down, on that CPU (`include/trace/events/cpuhp.h`).
-const CPU_IS_LEAVING: &str = "cpuhp_exit";
 /// The value that aya-log-ebpf's level global takes for "nothing".
 const LOG_NOTHING: u8 = 0;
 /// The level of the messages that report a cgroup's life cycle.
@@ -160,6 +160,7 @@ impl Probes {
             overflows,
             logger,
             flushes: Vec::new(),
+            flushes_offline: Vec::new(),
             programs: Vec::new(),
             stats: None,
             n_cpus: aya::util::nr_cpus().unwrap_or(1),
@@ -318,9 +319,8 @@ impl Probes {
                 Some(link.map_err(|error| not_attached(name, &error, &directory, direction))?)
             }
             (Hook::Flush, Some(Program::RawTracePoint(program))) => {
-                let is_attached = self.attached.iter().flat_map(|set| *set).any(|(other, _)| *other == name);
-                if !is_attached && let Err(error) = program.attach(CPU_IS_LEAVING) {
-                    tracing::warn!(%error, name, "what a CPU has counted when it goes offline waits until it is back");
+                if !self.flushes_offline.contains(&name) && flush::attach(name, program) {
+                    self.flushes_offline.push(name);
                 }
                 return Ok(None);
             }
@@ -340,6 +340,7 @@ impl Probes {
         };
         self.programs.retain(|known| *known != name);
         self.flushes.retain(|known| *known != name);
+        self.flushes_offline.retain(|known| *known != name);
     }
 
     /// Has every CPU write its cache back into the ring, emptying the ring by `drain` whenever it is full.

@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::machine::{SUITES, boot, kernel, pack};
+use super::machine::{BOOKWORM, Disk, Machine, kernel, pack};
 use crate::build::{self, Profile};
 use crate::command::{command, find, output, run_quietly, workspace};
+use crate::platform::Platform;
 
-/// The Linux that it runs on: that of Debian 12.
-const SUITE: &str = SUITES[1].name;
 const PROGRAMS: [&str; 4] = [
     "/usr/lib/systemd/systemd",
     "/usr/lib/systemd/systemd-journald",
@@ -91,12 +90,14 @@ pub(super) fn systemd(directory: &Path) -> anyhow::Result<()> {
     }
     let version = output(command("systemctl").arg("--version"))?;
     println!("-- {}", version.lines().next().unwrap_or_default());
-    let kernel = kernel(&directory.join(SUITE), SUITE)?;
-    if boot(&kernel, &initramfs(directory)?, directory, "")? {
-        Ok(())
-    } else {
-        bail!("the unit failed under systemd")
+    let platform = Platform::host();
+    let kernel = kernel(&directory.join(BOOKWORM), BOOKWORM, platform)?;
+    let disk = Disk::Scratch(directory);
+    let machine = Machine { platform, kernel: &kernel, initramfs: &initramfs(directory)?, disk };
+    if machine.boot("")?.is_none() {
+        bail!("the unit failed under systemd");
     }
+    Ok(())
 }
 
 fn initramfs(directory: &Path) -> anyhow::Result<PathBuf> {
@@ -119,7 +120,7 @@ fn initramfs(directory: &Path) -> anyhow::Result<PathBuf> {
         let path = format!("/usr/lib/systemd/system/{unit}");
         copy(Path::new(&path), &path)?;
     }
-    copy(&build::agent(Profile::Fast)?, "usr/bin/seismograf")?;
+    copy(&build::agent(Profile::Fast, Platform::host())?, "usr/bin/seismograf")?;
     copy(&find("busybox").context("busybox is not installed")?, "bin/busybox")?;
     copy(&workspace().join("xtask/src/vm/systemd.sh"), "check.sh")?;
     let unit = "etc/systemd/system/seismograf.service";

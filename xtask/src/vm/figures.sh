@@ -1,0 +1,146 @@
+# Known work in cgroups, the agent beside it, and the kernel's own figures against the agent's.
+if is_booted_with sched_ext; then
+  work --work /sys/fs/cgroup/cgroup.procs "" schedule 2>&1 | sed "s/^/vm: /"
+  say "an extensible scheduler: $(cat /sys/kernel/sched_ext/state)"
+  [ "$(cat /sys/kernel/sched_ext/state)" = enabled ] || fail "no extensible scheduler"
+fi
+# What is off by the nature of this machine; all else is on everywhere.
+expected_off=
+[ "$lockdown" = confidentiality ] && expected_off="lifecycle, oom, tcp"
+# Without a cgroup2 there is nothing that the programs of the network could be attached to.
+has_network=yes
+[ "$layout" = v1 ] && { has_network=no; expected_off=net; }
+
+# A cgroup, and a process that works in it.
+cgroup() { for root in $hierarchies; do mkdir $root/$1; done; }
+joins() { for root in $hierarchies; do printf '%s,' $root/$1/cgroup.procs; done | sed 's/,$//'; }
+run() { name=$1; shift; echo go | work --work "$(joins $name)" "" "$@" > /tmp/$name.done 2>&1; }
+
+cat > /tmp/agent.conf <<C
+[[inputs.ebpf]]
+probes = ["cpu", "blkio", "net", "runqueue", "tcp"]
+C
+seismograf doctor --config /tmp/agent.conf 2>&1 | sed 's/^/vm: /'
+# A unit, whose total begins where the kernel has it. It runs before the programs are there, which see no begin of its slice.
+cgroup early.service
+run early.service spin 10000 &
+early=$!
+while ! grep -q ready /tmp/early.service.done; do sleep 0.1; done
+sleep 2
+seismograf dump --config /tmp/agent.conf --format line --interval 1s > /tmp/points 2> /tmp/log &
+agent=$!
+# It has attached everything when its first gather is there.
+while ! grep -q part=ring /tmp/points; do kill -0 $agent || { cat /tmp/log; fail "the agent did not start"; break; }; sleep 0.1; done
+
+N=2000
+BLOCK=4096
+SIZE=100
+for name in spinner forker writer sender receiver; do cgroup $name; done
+wait $early
+run spinner spin 8000 &
+a=$!
+run forker fork 8000 &
+b=$!
+wait $a $b
+run writer write /dev/nvme0n1 $BLOCK $N
+run sender udp-send 127.0.0.1:9 $SIZE $N 1
+# Six fragments each, out and in.
+LARGE=8192
+LARGE_N=200
+run receiver udp-receive 127.0.0.1:10 $LARGE $LARGE_N &
+r=$!
+while ! grep -q ready /tmp/receiver.done; do sleep 0.1; done
+cgroup large
+run large udp-send 127.0.0.1:10 $LARGE $LARGE_N 1
+wait $r
+
+lines() { grep -c part=ring /tmp/points; }
+# Two gathers from now on have seen everything.
+gathered() {
+  target=$(($(lines) + 2))
+  while [ "$(lines)" -lt $target ]; do kill -0 $agent || break; sleep 0.1; done
+}
+gathered
+
+# The last value of a field of a measurement of a cgroup.
+field() { grep "^$1,cgroup=/$2," /tmp/points | tail -n 1 | sed "s/.*[ ,]$3=\([0-9]*\)i.*/\1/"; }
+# CPU time in nanoseconds, as the kernel has it.
+kernel_cpu() {
+  if [ -e /sys/fs/cgroup/cpu ]; then cat /sys/fs/cgroup/cpu/$1/cpuacct.usage
+  else awk '/^usage_usec/{print $2 * 1000}' /sys/fs/cgroup/$1/cpu.stat; fi
+}
+
+# CPU time of a cgroup, to so many per cent. What a slice had before the task joined is the agent's, and the kernel's other one's.
+cpu_time() {
+  name=$1
+  kernel=$(kernel_cpu $name)
+  ours=$(field cgroup_cpu $name usage_ns)
+  off=$(awk -v a="${ours:-0}" -v b="$kernel" 'BEGIN{printf "%+.3f", 100 * (a - b) / b}')
+  say "cpu: $name: kernel $kernel ns, agent ${ours:-none}, $off %"
+  awk -v off="$off" -v b="$kernel" -v most="$2" 'BEGIN{exit !(off <= most && off >= -most && b > 1e9)}' || fail "CPU time of $name"
+}
+cpu_time early.service 0.5
+cpu_time spinner 0.5
+cpu="$off %"
+cpu_time forker 0.5
+cpu="$cpu, $off %"
+exact() { say "$1: expected $2, agent ${3:-none}"; [ "$2" = "$3" ] || fail "$1"; }
+exact "bytes written" $((N * BLOCK)) "$(field cgroup_blkio writer write_bytes)"
+exact "writes" $N "$(field cgroup_blkio writer writes)"
+disk=exact
+network=off
+if [ $has_network = yes ]; then
+  exact "datagrams sent" $N "$(field cgroup_net sender tx_packets)"
+  exact "bytes sent" $((N * (SIZE + 28))) "$(field cgroup_net sender tx_bytes)"
+  network="exact"
+fi
+if [ $has_network = yes ] && [ "$lockdown" = confidentiality ]; then
+  # What is above the MTU is one packet here.
+  network="exact; as one packet each"
+elif [ $has_network = yes ]; then
+  fragments=$((LARGE_N * 6))
+  exact "fragments sent" $fragments "$(field cgroup_net large tx_packets)"
+  exact "their bytes" $((LARGE_N * (LARGE + 8) + fragments * 20)) "$(field cgroup_net large tx_bytes)"
+  exact "fragments received" $fragments "$(field cgroup_net receiver rx_packets)"
+  network="exact; exact"
+  unseen=$(grep part=net /tmp/points | tail -n 1 | sed "s/.*unseen_tx_bytes=\(-*[0-9]*\)i.*/\1/")
+  say "network: $unseen bytes sent that no program was called for"
+  # IP counts fragments one by one since Linux 6.6.
+  [ "$unseen" -ge 0 ] && [ "$unseen" -le $((fragments * 20)) ] || fail "the balance of the network"
+fi
+
+# It ends with a CPU that goes, so this is before that.
+if is_booted_with sched_ext; then
+  [ "$(cat /sys/kernel/sched_ext/state)" = enabled ] || fail "the kernel gave up the extensible scheduler"
+fi
+
+# A CPU goes, with amounts in its cache, and comes back; the agent sleeps meanwhile, so that it cannot have written them back.
+cgroup leaver
+leave() {
+  kill -STOP $agent
+  for load in "udp-send 127.0.0.1:9 $SIZE $N 1" "spin 2000"; do
+    taskset 2 sh -c "echo go | work --work '$(joins leaver)' '' $load" >> /tmp/leaver.done 2>&1
+  done
+  echo $1 > /sys/devices/system/cpu/cpu1/online || fail "CPU 1 cannot be set to $1"
+  kill -CONT $agent
+  gathered
+}
+leave 0
+say "CPUs: $(cat /sys/devices/system/cpu/online)"
+[ $has_network = no ] || exact "datagrams sent before the CPU went" $N "$(field cgroup_net leaver tx_packets)"
+cpu_time leaver 5
+echo 1 > /sys/devices/system/cpu/cpu1/online
+leave 1
+say "CPUs: $(cat /sys/devices/system/cpu/online)"
+[ $has_network = no ] || exact "datagrams sent since it is back" $((2 * N)) "$(field cgroup_net leaver tx_packets)"
+cpu_time leaver 5
+unseen=$(grep part=cpu /tmp/points | tail -n 1 | sed "s/.*machine_ns=\([0-9]*\)i,unseen_ns=\(-*[0-9]*\)i.*/\2 \1/")
+# Counted in ticks by these kernels, which emulation loses some of: to know, and no bar.
+say "CPU time that no program was called for, and all: $unseen ns"
+
+grep -E "WARN|ERROR" /tmp/log | sed 's/^/vm: /'
+# One cause is said once, with the probes that it is of.
+! grep -q "goes offline waits" /tmp/log || fail "a program that runs when a CPU goes is not attached"
+off=$(grep "probe is off" /tmp/log | sed 's/.* probe="\{0,1\}\([^"=]*\)"\{0,1\} why=.*/\1/')
+[ "$off" = "$expected_off" ] || fail "off is \"$off\", where \"$expected_off\" is expected"
+say "table: ${off:-nothing} | $cpu | $disk | $network"

@@ -2,6 +2,7 @@
 //! InfluxDB that the agent filled; and so do the queries of public dashboards for what Telegraf writes.
 
 mod load;
+mod picture;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{Skip, extra, needs, pause, trial};
 use serde::de::DeserializeOwned;
+
+use crate::pictures;
 
 use self::load::{Load, TOKEN as KUBELETS_TOKEN};
 
@@ -32,6 +35,9 @@ const HOST: &str = "h";
 const CLUSTER: &str = "prod";
 /// From the first gather to the last query that gets rows: Grafana's moments are 10 s, and a rate needs two of them.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// Before the picture of the documentation is drawn.
+const PICTURE_PAUSE: Duration = Duration::from_secs(120);
 
 /// A query that is to get rows, and where it is from.
 struct Wanted {
@@ -275,6 +281,11 @@ fn every_query_gets_rows() -> Outcome {
     ] {
         filling.ask(whose, wanted, |query| influxd.series(DATABASE, query).len());
     }
+    if pictures::are_asked_for() {
+        // Some minutes of it, so that there are lines.
+        pause(PICTURE_PAUSE);
+    }
+    picture::draw(|query| influxd.series(DATABASE, query));
     for Wanted { place, query } in &absent {
         assert!(influxd.series(DATABASE, query).is_empty(), "{place}: there are rows now: {query}");
     }

@@ -28,11 +28,11 @@ mod loss;
 mod migrate;
 mod net;
 mod outputs;
+mod pictures;
 mod programs;
 mod refused;
 mod reload;
 mod series;
-
 mod serve;
 mod service;
 mod shipped;
@@ -40,6 +40,7 @@ mod sidecar;
 mod tasks;
 mod throughput;
 mod top;
+mod troubles;
 mod wire;
 
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
 //! `seismograf serve`: the page, by plain requests and in a real browser.
 
+mod browser;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -7,27 +9,21 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use seismograf_tests::cgroup::Cgroup;
-use seismograf_tests::chromium::{Chromium, Page};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
 use seismograf_tests::{Skip, agent_binary, extra, needs, oracle, pause, terminate, trial, wait_for};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("serve::a_client_gets_rows_and_nobody_else_gets_any", by_requests),
-        extra("serve::in_a_browser_who_burns_is_first_and_a_hidden_page_is_free", in_a_browser),
+        extra("serve::in_a_browser_who_burns_is_first_and_a_hidden_page_is_free", browser::in_a_browser),
+        extra("serve::four_troubles_are_first_and_marked_and_said", browser::four_troubles),
     ]
 }
 
-/// From the begin to the first place.
-const FIRST_LIMIT: Duration = Duration::from_secs(3);
-/// What the agent may take while nobody looks, of 10 s: what the probes collected is written back once.
-const HIDDEN_LIMIT: Duration = Duration::from_millis(50);
 const LIMIT: Duration = Duration::from_secs(60);
-/// A file for a picture of the page.
-const PICTURE: &str = "SEISMOGRAF_PICTURE";
 
 /// The agent, serving.
 struct Served {
@@ -38,13 +34,14 @@ struct Served {
 }
 
 impl Served {
-    fn start() -> Result<Self, Skip> {
+    /// Starts it on an address; port 0 is any.
+    fn start(listen: &str) -> Result<Self, Skip> {
         needs(&[])?;
         let mut config = tempfile::NamedTempFile::with_suffix(".conf").unwrap();
         let inputs = ["cpu", "mem", "swap", "system", "disk", "diskio", "net", "processes", "ebpf"];
         inputs.iter().for_each(|input| writeln!(config, "[[inputs.{input}]]").unwrap());
         let mut child = Command::new(agent_binary()?)
-            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .args(["serve", "--listen", listen, "--config"])
             .arg(config.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -54,9 +51,12 @@ impl Served {
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
         let url = url.trim_end().to_owned();
-        let address = url.strip_prefix("http://").and_then(|url| url.strip_suffix('/'));
-        let address = address.and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("the agent printed {url:?}"));
+        let port = url.rsplit_once(':').and_then(|(_, rest)| rest.split_once('/')?.0.parse().ok());
+        let port: u16 = port.unwrap_or_else(|| panic!("the agent printed {url:?}"));
+        // Whatever name it has elsewhere, it is reached here.
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let page = url.rsplit_once('/').map_or("", |(_, page)| page);
+        let url = format!("http://{address}/{page}");
         Ok(Self { child, url, address, _config: config })
     }
 
@@ -85,6 +85,21 @@ impl Drop for Served {
     fn drop(&mut self) {
         terminate(&mut self.child);
     }
+}
+
+/// Where others can connect, the token is asked for.
+fn for_others() -> Outcome {
+    let served = Served::start("0.0.0.0:0")?;
+    let (_, token) = served.url.split_once("?token=").unwrap_or_else(|| panic!("{}: no token", served.url));
+    for (query, status) in
+        [(String::new(), "401"), (format!("?token=x{token}"), "401"), (format!("?token={token}"), "200")]
+    {
+        for path in ["/", "/events"] {
+            let (head, _) = served.ask(&format!("GET {path}{query} HTTP/1.1\r\nHost: any.example\r\n"));
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path}{query}: {head}");
+        }
+    }
+    Ok(())
 }
 
 /// The data of the next event of this name.
@@ -119,7 +134,7 @@ impl std::io::Read for Chunks {
 }
 
 fn by_requests() -> Outcome {
-    let served = Served::start()?;
+    let served = Served::start("127.0.0.1:0")?;
     let (head, mut rest) =
         served.ask(&format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", served.address));
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -147,6 +162,7 @@ fn by_requests() -> Outcome {
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {head}");
     }
 
+    for_others()?;
     let idle = served.cpu_time(Duration::from_secs(3));
     let (head, rest) = served.ask("GET /events?view=all HTTP/1.1\r\nHost: localhost\r\n");
     assert!(head.to_ascii_lowercase().contains("content-type: text/event-stream"), "{head}");
@@ -193,110 +209,4 @@ fn by_requests() -> Outcome {
         || served.ask("GET /events HTTP/1.1\r\nHost: localhost\r\n").0.starts_with("HTTP/1.1 200 ");
     wait_for(has_room, LIMIT, "room for another page");
     Ok(())
-}
-
-fn in_a_browser() -> Outcome {
-    let served = Served::start()?;
-    let mut browser = Chromium::start()?;
-    let page = browser.open(&served.url);
-    browser.wait_for(&page, "document.querySelectorAll('#rows tr').length > 2");
-    // The second view, by its key: containers.
-    browser.press(&page, "2");
-    browser
-        .wait_for(&page, "document.querySelector('#views [aria-pressed=true]').textContent == 'Containers'");
-
-    let id = format!("{:032x}{:032x}", std::process::id(), 0x5e15);
-    let uid = format!("5e15e7e0-2222-4333-8444-{:012x}", std::process::id());
-    let cgroup = Cgroup::of_container("serve", &uid, &id);
-    let mut workers: Vec<Worker> = (0..2).map(|_| Worker::start(&cgroup, "", &["spin", "60000"])).collect();
-    let short = &id[..12];
-    // It is there, and rests.
-    browser.wait_for(&page, "document.querySelector('#machine li') != null");
-    let start = Instant::now();
-    workers.iter_mut().for_each(Worker::go);
-    let is_first = format!("document.querySelector('#rows tr td')?.textContent.includes('{short}') ?? false");
-    browser.wait_for(&page, &is_first);
-    let took = start.elapsed();
-    println!("serve: first of the containers {:.2} s after it began to burn", took.as_secs_f64());
-    assert!(took < FIRST_LIMIT, "{took:?}");
-    by_the_keyboard(&mut browser, &page, short);
-    picture(&mut browser, &page);
-    hidden(&served, &mut browser, &page);
-    assert_clean(&browser.events, &served.url);
-    Ok(())
-}
-
-/// The keyboard alone finds a row, and opens and closes its detail.
-fn by_the_keyboard(browser: &mut Chromium, page: &Page, name: &str) {
-    browser.press(page, "/");
-    assert_eq!(browser.evaluate(page, "document.activeElement.id"), "filter");
-    browser.of(page, "Input.insertText", &json!({ "text": name }));
-    browser.wait_for(page, "document.querySelectorAll('#rows tr').length == 1");
-    browser.press(page, "Escape");
-    browser.press(page, "ArrowDown");
-    browser.wait_for(page, "document.activeElement.dataset.row !== undefined");
-    browser.evaluate(page, "document.activeElement.click()");
-    browser.wait_for(
-        page,
-        "document.getElementById('detail').open && document.querySelectorAll('#detail-rows tr').length > 5",
-    );
-    browser.press(page, "Escape");
-    browser.evaluate(page, "document.getElementById('detail').close()");
-    browser.evaluate(
-        page,
-        "(() => { const filter = document.getElementById('filter'); filter.value = ''; filter.dispatchEvent(new Event('input')); })()",
-    );
-}
-
-/// A picture of all rows, where one is asked for.
-fn picture(browser: &mut Chromium, page: &Page) {
-    let Some(path) = std::env::var_os(PICTURE) else { return };
-    browser.press(page, "1");
-    browser.wait_for(page, "document.querySelectorAll('#rows tr').length > 2");
-    pause(Duration::from_secs(15));
-    let shot = browser.of(page, "Page.captureScreenshot", &json!({ "format": "png" }));
-    std::fs::write(&path, shot["data"].as_str().unwrap()).unwrap();
-    println!("serve: a picture in base64 at {}", path.display());
-}
-
-/// A page that is hidden asks for nothing, and goes on when it is shown again.
-fn hidden(served: &Served, browser: &mut Chromium, page: &Page) {
-    let shown = served.cpu_time(Duration::from_secs(5));
-    let other = browser.open("about:blank");
-    browser.of(&other, "Page.bringToFront", &json!({}));
-    browser.wait_for(page, "document.hidden && source === null");
-    // The last gather may be under way.
-    pause(Duration::from_secs(2));
-    let hidden = served.cpu_time(Duration::from_secs(10));
-    println!(
-        "serve: CPU time of the agent: {shown:?} in 5 s of a page that is shown, {hidden:?} in 10 s of one that is hidden"
-    );
-    assert!(hidden < HIDDEN_LIMIT, "{hidden:?}");
-    browser.of(page, "Page.bringToFront", &json!({}));
-    browser.evaluate(page, "histories.clear()");
-    browser.wait_for(page, "!document.hidden && histories.size > 0");
-}
-
-/// No error on the page, and no request to anybody else.
-fn assert_clean(events: &[Value], url: &str) {
-    let mut n_requests = 0;
-    for event in events {
-        let params = &event["params"];
-        match event["method"].as_str().unwrap() {
-            "Runtime.exceptionThrown" => panic!("{params}"),
-            "Runtime.consoleAPICalled" => assert_ne!(params["type"], "error", "{params}"),
-            "Log.entryAdded" => assert_ne!(params["entry"]["level"], "error", "{params}"),
-            "Network.requestWillBeSent" => {
-                let asked = params["request"]["url"].as_str().unwrap();
-                assert!(
-                    asked.starts_with(url) || asked.starts_with("data:") || asked == "about:blank",
-                    "{asked}"
-                );
-                n_requests += 1;
-            }
-            _ => {}
-        }
-    }
-    println!("serve: {n_requests} requests, all to the agent, and no error");
-    assert!(n_requests > 1, "no request was seen: this shows nothing");
 }

@@ -3,7 +3,7 @@
 mod recording;
 mod troubles;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -276,11 +276,6 @@ fn a_thousand_cgroups_cost_little() -> Outcome {
     drop(workers);
     assert!(best.0 <= CPU_PERCENT || best.1 <= LOOKS, "{best:?}");
     Ok(())
-}
-
-/// A file of the repository.
-pub(crate) fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 /// Waits until a file has so many bytes.

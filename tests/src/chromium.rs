@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::{Skip, has};
@@ -102,11 +104,11 @@ impl Chromium {
         self.call(Some(&page.session), method, params)
     }
 
-    /// The value of an expression on a page.
+    /// The value of an expression on a page, or of what it promises.
     pub fn evaluate(&mut self, page: &Page, expression: &str) -> Value {
-        let params = json!({ "expression": expression, "returnByValue": true });
+        let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let mut answer = self.of(page, "Runtime.evaluate", &params);
-        assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
+        assert!(answer.get("exceptionDetails").is_none(), "{expression:.500}: {answer}");
         answer["result"]["value"].take()
     }
 
@@ -119,12 +121,39 @@ impl Chromium {
         }
     }
 
-    /// Presses a key.
+    /// Presses a key, by the name that pages know: `a`, `Enter`, `ArrowDown`.
     pub fn press(&mut self, page: &Page, key: &str) {
+        let (number, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            "Escape" => (27, ""),
+            "ArrowUp" => (38, ""),
+            "ArrowDown" => (40, ""),
+            _ => (0, key),
+        };
         for kind in ["keyDown", "keyUp"] {
-            let text = if key.chars().count() == 1 && kind == "keyDown" { key } else { "" };
-            self.of(page, "Input.dispatchKeyEvent", &json!({ "type": kind, "key": key, "text": text }));
+            let text = if kind == "keyDown" { text } else { "" };
+            let params = json!({ "type": kind, "key": key, "code": key, "text": text, "windowsVirtualKeyCode": number });
+            self.of(page, "Input.dispatchKeyEvent", &params);
         }
+    }
+
+    /// Gives a page another size.
+    pub fn resize(&mut self, page: &Page, (width, height): (u32, u32)) {
+        let params = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.of(page, "Emulation.setDeviceMetricsOverride", &params);
+    }
+
+    /// Has a page shown as somebody has it who likes it `light` or `dark`.
+    pub fn prefer(&mut self, page: &Page, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.of(page, "Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    /// A picture of what a page shows, as PNG.
+    pub fn picture(&mut self, page: &Page) -> Vec<u8> {
+        let shot = self.of(page, "Page.captureScreenshot", &json!({ "format": "png" }));
+        BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
     }
 
     fn call(&mut self, session: Option<&str>, method: &str, params: &Value) -> Value {

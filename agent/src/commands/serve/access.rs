@@ -42,9 +42,13 @@ impl Access {
         Ok(Self { address, token: token.transpose()? })
     }
 
-    /// The page's address, with the token.
+    /// The page's address, with the token; of all addresses of this machine, its name.
     pub(super) fn url(&self) -> String {
         let token = self.token.as_ref().map(|token| format!("?token={token}")).unwrap_or_default();
+        if self.address.ip().is_unspecified() {
+            let uname = rustix::system::uname();
+            return format!("http://{}:{}/{token}", uname.nodename().to_string_lossy(), self.address.port());
+        }
         format!("http://{}/{token}", self.address)
     }
 

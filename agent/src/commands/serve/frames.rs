@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::schema::views::{BUSY, Column, Level, VIEWS, View};
+use crate::schema::views::{BUSY, Column, Level, VIEWS, View, of_rows};
 use crate::views::machine::Machine;
 use crate::views::sampler::Sampler;
 use crate::views::table::{Order, Row};
@@ -13,14 +13,9 @@ use crate::views::table::{Order, Row};
 /// Rows that are sent, the busiest first; no person looks at more.
 const MAX_ROWS: usize = 2_000;
 
-/// The views whose rows a page can show.
-fn shown() -> impl Iterator<Item = &'static View> {
-    VIEWS.iter().filter(|view| !matches!(view.key, "machine" | "agent"))
-}
-
 /// The view of this key, else the first.
 pub(super) fn view(key: &str) -> &'static View {
-    shown().find(|view| view.key == key).unwrap_or(&VIEWS[0])
+    of_rows().find(|view| view.key == key).unwrap_or(&VIEWS[0])
 }
 
 /// The event that says which views and columns there are.
@@ -34,7 +29,7 @@ pub(super) fn views() -> Bytes {
             "warn": warn, "critical": critical,
         })
     };
-    let views = shown().map(|view| {
+    let views = of_rows().map(|view| {
         let columns: Vec<Value> = view.columns().map(column).collect();
         json!({ "key": view.key, "title": view.title, "help": view.help, "columns": columns })
     });

@@ -251,6 +251,14 @@ impl App {
         }
     }
 
+    /// Shows the rows again; one that was the first follows the order again.
+    pub(super) fn close(&mut self) {
+        let was_alone = std::mem::replace(&mut self.mode, Mode::Rows) == Mode::Detail;
+        if was_alone {
+            self.select(self.cursor());
+        }
+    }
+
     /// Takes what was logged.
     pub(super) fn logged(&mut self, line: String) {
         const N_LINES: usize = 200;

@@ -152,7 +152,7 @@ fn in_replay(app: &mut App, code: KeyCode) -> Then {
 
 fn in_page(app: &mut App, code: KeyCode) -> Then {
     match code {
-        KeyCode::Esc | KeyCode::Enter | KeyCode::Backspace => app.mode = Mode::Rows,
+        KeyCode::Esc | KeyCode::Enter | KeyCode::Backspace => app.close(),
         KeyCode::Char('?' | 'h') if app.mode == Mode::Help => app.mode = Mode::Rows,
         KeyCode::Char('l') if app.mode == Mode::Log => app.mode = Mode::Rows,
         _ => return everywhere(app, code),

@@ -194,6 +194,12 @@ fn the_selected_row_stays_selected_and_in_sight() {
     let name = app.selected.clone().unwrap();
     click(&mut app, 10, 5);
     assert_eq!((app.mode.clone(), app.selected.as_ref()), (Mode::Detail, Some(&name)));
+    // The first row follows the order, also after it was looked at alone.
+    press(&mut app, "\n");
+    assert_eq!((app.mode.clone(), app.selected.as_ref()), (Mode::Rows, Some(&name)));
+    app.select(0);
+    press(&mut app, "\n\n");
+    assert_eq!((app.mode.clone(), app.selected.as_ref()), (Mode::Rows, None));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::troubles::{LIMIT, Troubles};
 
 pub(super) fn four_troubles_are_marked_and_said() -> Outcome {
     let mut troubles = Troubles::new()?;
-    troubles.go();
+    troubles.go()?;
     let top = Top::start(SIZE, "LC_ALL=C.UTF-8", "--filter /shop/")?;
     top.wait_for_rows("all rows", |rows| rows.len() == Troubles::n_rows());
     let mut column = None;

@@ -141,7 +141,7 @@ macro_rules! of_rows {
                     Value::Of(highest("cgroup_pressure", &["some_avg10"]).only(&[("resource", "io")])),
                     "likewise for a disk",
                 )
-                .marked(20.0, 60.0),
+                .marked(10.0, 40.0),
                 column(
                     "psi_mem",
                     "PSI mem",
@@ -157,7 +157,8 @@ macro_rules! of_rows {
                 Unit::Percent,
                 Value::Of(share("cgroup_cpu", &["runqueue_wait_ns"])),
                 "time its tasks waited for a CPU; 100 % is one task that waits all the time; with the probe `runqueue`",
-            )],
+            )
+            .marked(100.0, 400.0)],
             &[rate("ops", "IO/s", Unit::PerSecond, ($blkio, &["reads", "writes"]), "reads and writes of disks")],
             &[rate("io_errors", "IOERR/s", Unit::PerSecond, ($blkio, &["errors"]), "reads and writes that failed")
                 .marked(ANY, ANY)],
@@ -321,7 +322,7 @@ pub(super) const MACHINE: &[&[Column]] = &[
             Value::Of(highest("pressure", &["avg10"]).only(&[("resource", "io"), ("type", "some")])),
             "likewise for a disk",
         )
-        .marked(20.0, 60.0),
+        .marked(10.0, 40.0),
         column(
             "psi_mem",
             "PSI mem",

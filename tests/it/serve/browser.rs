@@ -155,7 +155,7 @@ pub(super) fn four_troubles() -> Outcome {
             let look = format!(
                 "document.querySelector('#head [data-key={key}] button').click(); \
                  (() => {{ const first = document.querySelector('#rows tr'); return first && [first.querySelector('button').dataset.row, \
-                 [...first.querySelectorAll('.why .warn, .why .critical')].map(why => why.textContent)]; }})()"
+                 [...first.querySelectorAll('th .warn, th .critical')].map(why => why.textContent)]; }})()"
             );
             let first = browser.evaluate(&page, &look);
             let why = first[1].as_array().into_iter().flatten().filter_map(Value::as_str);

@@ -31,8 +31,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 const LIMIT: Duration = Duration::from_secs(90);
-/// What every block of the page is marked with.
-const MARKS: &[&str] = &["influxql", "sh", "sh screen", "sh host", "toml"];
+/// What every block of the page is marked with. `cargo xtask dist test switch` runs those of the switch.
+const MARKS: &[&str] = &["influxql", "sh", "sh screen", "sh host", "sh switch", "toml"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -280,7 +280,7 @@ fn standard(variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Vec<PathB
     let home = variable("HOME").filter(|home| !home.is_empty());
     let home = home.map(|home| PathBuf::from(home).join(".telegraf/telegraf.conf"));
     let places = [
-        Some((root.join("etc/seismograf/seismograf.conf"), Some(root.join("etc/seismograf/seismograf.d")))),
+        Some((root.join("etc/seismograf/seismograf.conf"), Some(root.join("etc/seismograf/conf.d")))),
         home.map(|file| (file, None)),
         Some((root.join("etc/telegraf/telegraf.conf"), Some(root.join("etc/telegraf/telegraf.d")))),
     ];
@@ -370,6 +370,8 @@ mod tests {
         assert_eq!(places(None), ["etc/seismograf/seismograf.conf"]);
         assert_eq!(places(Some("/x.conf")), ["/x.conf"]);
         assert_eq!(places(Some("")), ["etc/seismograf/seismograf.conf"]);
+        write("etc/seismograf/conf.d/a.conf");
+        assert_eq!(places(None), ["etc/seismograf/seismograf.conf", "etc/seismograf/conf.d"]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("python3", "python3-pip"),
 ];
 /// The suites, of which those with a system are named after it.
-const SUITES: [&str; 6] = ["lintian", "sbom", "rpm", "bookworm", "trixie", "readme"];
+const SUITES: [&str; 7] = ["lintian", "sbom", "rpm", "bookworm", "trixie", "switch", "readme"];
 /// The suite whose system the others run in.
 const DEBIAN_12: &str = "bookworm";
 /// The library that knows CycloneDX's schemas.
@@ -56,6 +56,7 @@ pub(super) fn test(profile: Profile, suites: &[String]) -> anyhow::Result<()> {
             "lintian" => lintian(&packages.made.deb),
             "sbom" => sbom(&packages.made.sbom),
             "rpm" => packages.guest("rpm", DEBIAN_12, include_str!("rpm.sh")),
+            "switch" => packages.guest("switch", DEBIAN_12, include_str!("switch.sh")),
             "readme" => readme(&install),
             suite => packages.guest(suite, suite, include_str!("lifecycle.sh")),
         };
@@ -98,7 +99,11 @@ impl Packages {
 
     fn guest(&self, name: &str, suite: &str, script: &str) -> anyhow::Result<()> {
         let root = roots::root(suite)?;
-        let files = [(self.old.clone(), "/packages/old"), (self.new.clone(), "/packages/new")];
+        let files = [
+            (self.old.clone(), "/packages/old"),
+            (self.new.clone(), "/packages/new"),
+            (workspace().join("docs/tasks.md"), "/tasks.md"),
+        ];
         Guest { name, root: &root, script, files: &files }.run()
     }
 }

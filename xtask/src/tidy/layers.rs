@@ -18,7 +18,7 @@ pub(super) const AGENT: &[&[&str]] = &[
     &["ledger"],
     &["kernel"],
     &["host"],
-    &["http"],
+    &["http", "spool"],
     &["service"],
     &["cli"],
     &["options"],

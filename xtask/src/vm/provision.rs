@@ -55,11 +55,11 @@ pub(super) fn provision(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A root directory of Debian 12 that boots; made once.
+/// A root directory of Debian 12 that boots; made once for these packages.
 fn base(directory: &Path) -> anyhow::Result<PathBuf> {
     let root = directory.join("root");
     let done = directory.join("done");
-    if done.exists() {
+    if fs::read_to_string(&done).is_ok_and(|packages| packages == PACKAGES) {
         return Ok(root);
     }
     if root.exists() {
@@ -78,7 +78,7 @@ fn base(directory: &Path) -> anyhow::Result<PathBuf> {
     }
     let enable = ["enable", "--quiet", "systemd-networkd", "systemd-resolved", "check"];
     run_quietly(command("chroot").arg(&root).arg("systemctl").args(enable))?;
-    fs::write(done, "")?;
+    fs::write(done, PACKAGES)?;
     Ok(root)
 }
 

@@ -272,6 +272,12 @@ fn row(source: &Source, header: &Header, judged: Judged, goes: Goes) -> Row {
     if goes == Goes::Nowhere {
         notes.push("not needed any more: no input stays with Telegraf".into());
     }
+    if goes == Goes::Both && header.text() == "[[outputs.file]]" {
+        notes.push(
+            "both agents append to its files, and either may rotate them: name others in one of the two"
+                .into(),
+        );
+    }
     let place = Place { file: source.path.clone(), line: header.line, column: 0 };
     Row { place, header: header.text(), part: header.part(), verdict, goes, notes }
 }

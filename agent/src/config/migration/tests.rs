@@ -97,6 +97,16 @@ fn an_input_comes_if_its_points_arrive_as_before(#[case] other: &str, #[case] co
 }
 
 #[test]
+fn files_that_both_agents_would_write_are_said() {
+    let of = |rest: &str| {
+        let migration = migration(&format!("[[outputs.file]]\n  files = [\"/x\"]\n[[inputs.mem]]\n{rest}"));
+        migration.rows[0].notes.iter().any(|note| note.contains("both agents append"))
+    };
+    assert!(of("[[inputs.nginx]]\n"));
+    assert!(!of(""), "Telegraf ends");
+}
+
+#[test]
 fn names_and_tags_of_an_input_are_those_that_it_is_given() {
     let of = |input: &str, processor: &str| {
         let text = format!("{OUTPUT}{input}\n[[processors.rename]]\n{processor}\n[[inputs.nginx]]");

@@ -163,7 +163,7 @@ fn by_requests() -> Outcome {
     }
 
     for_others()?;
-    let idle = served.cpu_time(Duration::from_secs(3));
+    let idle = served.cpu_time(Duration::from_secs(2));
     let (head, rest) = served.ask("GET /events?view=all HTTP/1.1\r\nHost: localhost\r\n");
     assert!(head.to_ascii_lowercase().contains("content-type: text/event-stream"), "{head}");
     let mut events = BufReader::new(Chunks(rest, 0));
@@ -195,8 +195,8 @@ fn by_requests() -> Outcome {
         "serve: {value:.1} % of a CPU for what spins, {:.1} s after it began",
         start.elapsed().as_secs_f64()
     );
-    let watched = served.cpu_time(Duration::from_secs(3));
-    println!("serve: CPU time in 3 s: {idle:?} while nobody looks, {watched:?} for one client");
+    let watched = served.cpu_time(Duration::from_secs(2));
+    println!("serve: CPU time in 2 s: {idle:?} while nobody looks, {watched:?} for one client");
     assert!(idle < watched, "an idle page costs as much as one that is watched");
 
     // Those that stay are told so, and those that leave make room.

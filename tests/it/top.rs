@@ -245,7 +245,7 @@ const LOOKS: f64 = 8.0;
 
 fn a_thousand_cgroups_cost_little() -> Outcome {
     const CGROUPS: usize = 1_000;
-    const LOOK: Duration = Duration::from_secs(10);
+    const LOOK: Duration = Duration::from_secs(5);
     needs(&[])?;
     let cgroups: Vec<Cgroup> = (0..CGROUPS).map(|i| Cgroup::new(&format!("top-cost-{i}"))).collect();
     // Some have something to show.

@@ -48,8 +48,9 @@ impl Troubles {
         let mut workers =
             vec![Worker::start(mail, &wire.names[0], &["tcp-send", &address, "100000000000"]), receives];
         workers.extend(work(report, db, cache, web));
-        workers
-            .extend((0..4).map(|_| Worker::start(db, "", &["read", &disk.path(), "65536", "1000000000000"])));
+        workers.extend(
+            (0..4).map(|_| Worker::start(db, "", &["read", &disk.path(), "262144", "1000000000000"])),
+        );
         Ok(Self { workers, lines: Vec::new(), _disk: disk, _wire: wire, cgroups })
     }
 
@@ -87,10 +88,17 @@ impl Troubles {
 
 /// Those that burn, are throttled, and do little.
 fn work(report: &Cgroup, db: &Cgroup, cache: &Cgroup, web: &Cgroup) -> Vec<Worker> {
-    let n_cpus = std::thread::available_parallelism().unwrap().get();
-    // More than there are CPUs for, so that some always wait.
+    // More than there are CPUs for, so that some always wait; and on half of those that there are, so that who looks is not kept
+    // waiting, too.
+    let n_cpus = std::thread::available_parallelism().unwrap().get().div_ceil(2);
+    let mut cpus = rustix::thread::CpuSet::new();
+    (0..n_cpus).for_each(|cpu| cpus.set(cpu));
     let mut workers: Vec<Worker> =
         (0..n_cpus + 2).map(|_| Worker::start(report, "", &["spin", "300000"])).collect();
+    for worker in &workers {
+        let pid = rustix::process::Pid::from_raw(worker.pid().cast_signed());
+        rustix::thread::sched_setaffinity(pid, &cpus).unwrap();
+    }
     let v1 = cache.file("cpu", "cpu.cfs_quota_us");
     if v1.exists() {
         std::fs::write(v1, "10000").unwrap();

@@ -145,8 +145,8 @@ pub(super) fn four_troubles() -> Outcome {
     browser.press(&page, "/");
     browser.of(&page, "Input.insertText", &json!({ "text": "/shop/" }));
     browser.press(&page, "Enter");
-    troubles.go()?;
     let start = Instant::now();
+    troubles.go()?;
     let mut left: Vec<_> = troubles.told().collect();
     assert!(left.len() >= TROUBLES.len() - 1);
     while !left.is_empty() {

@@ -18,7 +18,7 @@ pub(super) const AGENT: &[&[&str]] = &[
     &["ledger"],
     &["kernel"],
     &["host"],
-    &["http", "spool"],
+    &["http"],
     &["service"],
     &["cli"],
     &["options"],

@@ -12,6 +12,7 @@ pub mod cli;
 mod clock;
 pub mod commands;
 pub mod config;
+pub mod dashboards;
 pub mod exit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -30,3 +31,4 @@ mod plugins;
 pub mod point;
 pub mod schema;
 pub mod service;
+pub mod views;

@@ -18,11 +18,11 @@ pub(super) const AGENT: &[&[&str]] = &[
     &["ledger"],
     &["kernel"],
     &["host"],
-    &["http", "spool"],
+    &["http"],
     &["service"],
     &["cli"],
     &["options"],
-    &["parsers"],
+    &["parsers", "views", "dashboards"],
     &["schema", "line_protocol", "clock"],
     &["point", "exit"],
 ];

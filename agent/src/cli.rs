@@ -1,13 +1,16 @@
 //! The command line. The doc comments here are the help text.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::HELP;
 use crate::options::duration;
+use crate::schema::views::VIEWS;
 
 /// The version, with the commit that it was built from and its date.
 pub const VERSION: &str = env!("SEISMOGRAF_VERSION");
@@ -42,6 +45,10 @@ pub enum Command {
     Run(RunArgs),
     /// Gather and print; no output is contacted.
     Dump(DumpArgs),
+    /// Show who uses the machine, on a screen; live, or from a recording.
+    Top(TopArgs),
+    /// Show who uses the machine, as a page for a browser on it; read-only.
+    Serve(ServeArgs),
     /// Check a configuration, or print the default one.
     Config {
         /// What to do; `create` by default.
@@ -322,6 +329,48 @@ pub struct DumpArgs {
     pub raw: bool,
 }
 
+/// Options of `top`.
+#[derive(Clone, Debug, Args)]
+pub struct TopArgs {
+    /// The time from one gather to the next.
+    #[arg(long, default_value = "1s", value_parser = parse_interval)]
+    pub interval: Duration,
+    /// What a row is; keys change it.
+    #[arg(long, default_value = "all", value_parser = ["all", "containers", "pods", "workloads", "units"])]
+    pub view: String,
+    /// What rows are sorted by, the largest first: a column, `busy` (CPU, disk and network together) or `name`.
+    #[arg(long, value_name = "COLUMN", default_value = "busy", value_parser = sorts())]
+    pub sort: String,
+    /// Only rows that have this in their name.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Write every gather to this file, too: line protocol, gzip; for --replay, zcat, or an import into InfluxDB.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Show what was recorded; the inputs are not used.
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    pub replay: Option<PathBuf>,
+}
+
+/// Options of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// The time from one gather to the next, while a page is open.
+    #[arg(long, default_value = "1s", value_parser = parse_interval)]
+    pub interval: Duration,
+    /// Where to listen. For others than this machine the page's address has a token; without TLS, whoever reads along has it too.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9735")]
+    pub listen: SocketAddr,
+}
+
+/// What rows can be sorted by.
+fn sorts() -> PossibleValuesParser {
+    let columns = VIEWS[0].columns().map(|column| PossibleValue::new(column.key).help(column.help));
+    let others = [("busy", "CPU, disk and network together"), ("name", "the name")];
+    let others = others.map(|(name, help)| PossibleValue::new(name).help(help));
+    PossibleValuesParser::new(others.into_iter().chain(columns))
+}
+
 /// Options of `migrate`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct MigrateArgs {
@@ -450,6 +499,13 @@ mod tests {
             (dump.interval, dump.count, dump.format),
             (Duration::from_millis(500), Some(3), Some(Format::Json))
         );
+        let cli = parsed("seismograf top --view pods --sort throttled --filter web --record f.gz");
+        let Some(Command::Top(top)) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((top.view.as_str(), top.sort.as_str()), ("pods", "throttled"));
+        assert_eq!((top.filter.as_deref(), top.record), (Some("web"), Some("f.gz".into())));
+        let cli = parsed("seismograf serve --listen [::1]:80 --interval 2s");
+        let Some(Command::Serve(serve)) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((serve.listen.to_string().as_str(), serve.interval), ("[::1]:80", Duration::from_secs(2)));
         assert!(matches!(parsed("seismograf config").command, Some(Command::Config { command: None })));
         assert!(matches!(parsed("seismograf plugins inputs").command, Some(Command::Plugins { .. })));
         let Some(Command::Completions { shell }) = parsed("seismograf completions zsh").command else {
@@ -458,6 +514,10 @@ mod tests {
         assert_eq!(shell, Shell::Zsh);
         for line in [
             "dump --interval 0s",
+            "top --sort nothing",
+            "serve --listen localhost",
+            "top --view machine",
+            "top --record a --replay b",
             "nonsense",
             "--test --once",
             "--strict-env-handling --non-strict-env-handling",

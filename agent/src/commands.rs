@@ -6,9 +6,12 @@ pub mod completions;
 pub mod config;
 pub mod doctor;
 pub mod dump;
+mod looking;
 pub mod man;
 pub mod migrate;
 pub mod run;
+pub mod serve;
+pub mod top;
 
 use std::io::Write as _;
 

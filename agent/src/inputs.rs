@@ -16,6 +16,7 @@ pub(crate) mod influxdb_v2_listener;
 pub(crate) mod internal;
 pub(crate) mod kernel;
 pub(crate) mod kubernetes;
+pub(crate) mod latencies;
 pub(crate) mod listener;
 pub(crate) mod mem;
 pub(crate) mod net;
@@ -32,6 +33,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::handover::Handover;
+use self::latencies::Latencies;
 use self::listener::queue::Queue;
 use self::listener::sockets::Sockets;
 use crate::host::Host;
@@ -61,6 +63,8 @@ pub struct Shared {
     pub(crate) telemetry: Arc<Telemetry>,
     /// What an input that has ended left.
     pub(crate) handover: Handover,
+    /// What somebody who looks at a row sees beside its points.
+    pub(crate) latencies: Latencies,
     /// By which gathers take turns.
     pub(crate) turns: Turns,
     /// What inputs listen on.
@@ -84,6 +88,7 @@ impl Shared {
             names: Arc::default(),
             telemetry: Arc::default(),
             handover: Handover::default(),
+            latencies: Latencies::default(),
             turns: Turns::default(),
             sockets: Sockets::default(),
         }

@@ -12,6 +12,7 @@ pub mod cli;
 mod clock;
 pub mod commands;
 pub mod config;
+pub mod dashboards;
 pub mod exit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -31,3 +32,4 @@ pub mod point;
 pub mod schema;
 pub mod service;
 mod spool;
+pub mod views;

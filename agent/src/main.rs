@@ -46,6 +46,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Some(Command::Version) => {
             return commands::print(&format!("seismograf {}\n", cli::VERSION));
         }
+        Some(Command::Top(args)) if let Some(file) = &args.replay => {
+            return finished(runtime()?, commands::top::replay(args, file));
+        }
         Some(Command::Migrate(args)) => return commands::migrate::run(args, &source),
         Some(Command::Completions { shell }) => {
             return commands::print(&commands::completions::completions(*shell));
@@ -58,7 +61,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             source.config.extend(files.iter().cloned());
             if *offline { Purpose::CheckElsewhere } else { Purpose::Run }
         }
-        Some(Command::Dump(_)) => Purpose::Print,
+        Some(Command::Dump(_) | Command::Top(_) | Command::Serve(_)) => Purpose::Print,
         Some(Command::Doctor) => Purpose::Examine,
         Some(Command::Run(args)) if args.prints() => Purpose::Print,
         _ if run.prints() => Purpose::Print,
@@ -73,20 +76,32 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     }
     let log = logging::start(config.log_settings(debug, quiet))?;
     memory::keep_together();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .thread_keep_alive(IDLE_LIMIT)
-        .max_blocking_threads(MAX_BLOCKING)
-        .build()?;
-    let exit = runtime.block_on(async {
+    finished(runtime()?, async {
         match command {
             Some(Command::Dump(args)) => commands::dump::run(config, &args).await,
+            Some(Command::Top(args)) => commands::top::run(config, &args, log).await,
+            Some(Command::Serve(args)) => commands::serve::run(config, &args).await,
             Some(Command::Doctor) => commands::doctor::run(&config).await,
             Some(Command::Run(args)) => commands::run::run(config, &args.or(run), loader, log).await,
             _ => commands::run::run(config, &run, loader, log).await,
         }
-    });
-    // Without waiting for what hangs.
+    })
+}
+
+/// Runs a command, and leaves what hangs behind.
+fn finished(
+    runtime: tokio::runtime::Runtime,
+    command: impl Future<Output = anyhow::Result<Exit>>,
+) -> anyhow::Result<Exit> {
+    let exit = runtime.block_on(command);
     runtime.shutdown_background();
     exit
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(IDLE_LIMIT)
+        .max_blocking_threads(MAX_BLOCKING)
+        .build()
 }

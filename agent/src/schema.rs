@@ -12,6 +12,7 @@ mod kinds;
 mod kubernetes;
 pub mod losses;
 mod prometheus;
+pub mod views;
 
 use std::fmt::Write;
 
@@ -135,6 +136,7 @@ with `i`.
             let _ = writeln!(page, "| `{name}` | {} | {unit} | {help} |", kind.name());
         }
     }
+    page.push_str(&views::markdown());
     page
 }
 

@@ -83,8 +83,8 @@ impl Stage {
     }
 }
 
-/// Where `cargo xtask e2e` installs the clients.
-fn clients(part: &str) -> Result<PathBuf, Skip> {
+/// Where `cargo xtask e2e` installs what is from package registries.
+pub(crate) fn clients(part: &str) -> Result<PathBuf, Skip> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients").join(part);
     if path.exists() {
         return Ok(path);

@@ -10,6 +10,7 @@ mod clients;
 mod cluster;
 mod cost;
 mod cpu;
+mod dashboards;
 mod degraded;
 mod deploy;
 mod docker;
@@ -27,16 +28,20 @@ mod loss;
 mod migrate;
 mod net;
 mod outputs;
+mod pictures;
 mod programs;
 mod refused;
 mod reload;
 mod series;
+mod serve;
 mod service;
 mod shipped;
 mod sidecar;
 mod spool;
 mod tasks;
 mod throughput;
+mod top;
+mod troubles;
 mod wire;
 
 use std::process::ExitCode;
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         degraded::trials(),
         reload::trials(),
         series::trials(),
+        serve::trials(),
         service::trials(),
         migrate::trials(),
         shipped::trials(),
@@ -83,7 +89,9 @@ fn main() -> ExitCode {
         docker::trials(),
         tasks::trials(),
         dump::trials(),
+        top::trials(),
         article::trials(),
+        dashboards::trials(),
     ];
     seismograf_tests::suite::run(suites.into_iter().flatten().collect())
 }

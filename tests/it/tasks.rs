@@ -13,6 +13,7 @@ use seismograf_tests::kubelet::Kubelet;
 use seismograf_tests::netns::{ADDRESSES, Wire};
 use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
+use seismograf_tests::tmux::Tmux;
 use seismograf_tests::work::Worker;
 use seismograf_tests::{agent_binary, needs, trial, wait_for};
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("tasks::every_query_gives_rows", every_query_gives_rows),
         trial("tasks::every_command_ends_well", every_command_ends_well),
+        trial("tasks::every_screen_comes_up", every_screen_comes_up),
         trial("tasks::every_configuration_is_taken", every_configuration_is_taken),
         trial("tasks::what_is_removed_is_what_was_put_there", what_is_removed),
         trial("tasks::the_first_screen_has_every_plugin_and_what_is_installed", first_screen),
@@ -30,7 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// What every block of the page is marked with. `cargo xtask dist test switch` runs those of the switch.
-const MARKS: &[&str] = &["influxql", "sh", "sh host", "sh switch", "toml"];
+const MARKS: &[&str] = &["influxql", "sh", "sh screen", "sh host", "sh switch", "toml"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -168,6 +170,25 @@ fn every_command_ends_well() -> Outcome {
         let expected = if line.starts_with("setpriv") { "\nmem," } else { "\n" };
         assert!(format!("\n{said}").contains(expected) && !said.is_empty(), "{line}: {said}");
         println!("tasks: ends well: {line}");
+    }
+    Ok(())
+}
+
+/// What goes on until it is left, in a terminal.
+fn every_screen_comes_up() -> Outcome {
+    let desk = desk()?;
+    for (n, line) in blocks("sh screen").iter().flat_map(|block| block.lines()).enumerate() {
+        let at = desk.path().display();
+        let command = format!("cd {at}; PATH={at}:$PATH; {line}; echo \"exit $?\"; exec cat");
+        let terminal = Tmux::start(desk.path().join(format!("socket-{n}")), (80, 24), &command)?;
+        let (shows, leaves) =
+            if line.contains(" serve") { ("http://127.0.0.1:", "C-c") } else { ("CPU%", "q") };
+        let shown =
+            |what: &str| wait_for(|| terminal.text().contains(what), LIMIT, &format!("{what} of {line}"));
+        shown(shows);
+        terminal.press(&[leaves]);
+        shown("exit 0");
+        println!("tasks: comes up, and is left: {line}");
     }
     Ok(())
 }

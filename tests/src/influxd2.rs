@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use serde_json::Value;
 
 use crate::Skip;
-use crate::http::{self, free_address, percent_encoded, request};
+use crate::http::{self, free_address, percent_encoded, request, send};
 
 /// The variable that names the program.
 const PROGRAM: &str = "SEISMOGRAF_INFLUXD2";
@@ -80,6 +80,28 @@ impl Influxd2 {
         assert_eq!(answer.status, 200, "{answer:?}");
         let body: Value = serde_json::from_str(&answer.body).expect("InfluxDB 2 answers no JSON");
         body["results"][0]["series"][0]["values"][0][1].as_u64().unwrap_or(0)
+    }
+
+    /// The rows of a Flux query as lines of CSV, without its heads.
+    ///
+    /// # Panics
+    /// When the server refuses the query.
+    #[must_use]
+    pub fn flux(&self, query: &str) -> Vec<String> {
+        let head = format!(
+            "POST /api/v2/query?org={ORGANIZATION} HTTP/1.0\r\nAuthorization: Token {TOKEN}\r\n\
+             Content-Type: application/vnd.flux\r\nAccept: application/csv\r\n"
+        );
+        let answer = send(self.address, &head, query.as_bytes());
+        let answer = answer.unwrap_or_else(|error| panic!("cannot query InfluxDB 2: {error}"));
+        assert_eq!(answer.status, 200, "{query}: {answer:?}");
+        // An error in the midst of an answer is a table of its own.
+        assert!(!answer.body.contains(",error,reference"), "{query}: {}", answer.body);
+        let lines = answer.body.lines().map(str::trim_end);
+        lines
+            .filter(|line| !line.is_empty() && !line.starts_with(",result,table"))
+            .map(str::to_owned)
+            .collect()
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod bench;
 pub mod cgroup;
+pub mod chromium;
 pub mod confine;
 pub mod docker;
 pub mod etcd;
@@ -23,7 +24,9 @@ pub mod running;
 pub mod scheduler;
 pub mod standin;
 pub mod suite;
+pub mod svg;
 pub mod telegraf;
+pub mod tmux;
 pub mod tracefs;
 pub mod victoria;
 pub mod work;

@@ -28,6 +28,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("perf", "linux-perf"),
     ("tmux", "tmux"),
+    ("chromium", "chromium"),
 ];
 
 /// How long after the start Kubernetes has to be built. With the 18 minutes after that, a run is over within half an hour; what

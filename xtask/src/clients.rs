@@ -1,4 +1,5 @@
-//! InfluxDB's client libraries, which the end-to-end tests have write to the agent: into `target/clients`, of pinned versions.
+//! What the end-to-end tests take from package registries, of pinned versions: InfluxDB's client libraries, which write to the
+//! agent, and for pages a library that finds barriers (axe-core) and one that draws graphs (uPlot). Into `target/clients`.
 //!
 //! Those of Go are linked into one program (`tests/it/clients/go`), which is built again when it has changed.
 
@@ -9,7 +10,8 @@ use crate::command::{command, find, go, run_quietly, workspace};
 /// Where they are, from the workspace's root.
 const DIRECTORY: &str = "target/clients";
 const PYTHON: &[&str] = &["influxdb==5.3.2", "influxdb-client==1.50.0"];
-const NODE: &[&str] = &["influx@5.12.0", "@influxdata/influxdb-client@1.35.0"];
+const NODE: &[&str] =
+    &["influx@5.12.0", "@influxdata/influxdb-client@1.35.0", "axe-core@4.14.1", "uplot@1.6.32"];
 
 /// Installs those that are missing. Where that does not work, the tests that need them skip, and say so.
 pub(crate) fn install() {
@@ -20,7 +22,9 @@ pub(crate) fn install() {
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         report(pip.args(["--root-user-action=ignore", "--target"]).arg(&python).args(PYTHON));
     }
-    if !directory.join("node_modules/influx").exists() && find("npm").is_some() {
+    let name = |package: &&str| package.rsplit_once('@').map_or(*package, |(name, _)| name).to_owned();
+    let is_there = |package| directory.join("node_modules").join(name(package)).exists();
+    if !NODE.iter().all(is_there) && find("npm").is_some() {
         let mut npm = Command::new("npm");
         npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]);
         report(npm.arg(&directory).args(NODE));
@@ -36,6 +40,6 @@ pub(crate) fn install() {
 
 fn report(command: &mut Command) {
     if let Err(error) = run_quietly(command.stdin(Stdio::null())) {
-        eprintln!("the tests with InfluxDB's clients will skip: {error:#}");
+        eprintln!("the tests that need it will skip: {error:#}");
     }
 }

@@ -3,7 +3,6 @@
 mod layout;
 pub(super) mod print;
 mod raw;
-mod row;
 mod table;
 
 use std::time::Duration;
@@ -12,15 +11,13 @@ use anyhow::bail;
 
 use self::layout::Screen;
 use self::print::Request;
+use super::looking::{Looking, is_unicode};
 use super::{host, interrupted};
 use crate::cli::{DumpArgs, Format, Sort};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::inputs::ebpf::Ebpf;
-use crate::inputs::offloaded::Offloaded;
-use crate::options::common::{InputCommon, auto_precision};
-use crate::pipeline::start::start;
 use crate::plugins::InputOptions;
 
 /// `seismograf dump`
@@ -67,22 +64,12 @@ pub(super) fn request(
     count: Option<u64>,
     format: Format,
 ) -> anyhow::Result<Request> {
-    let shared = Shared::new(host());
-    let mut inputs = Vec::new();
-    for section in config.inputs {
-        if let Some(input) = start(&section, &shared)? {
-            let precision = precision(&section.common, interval);
-            let input = Offloaded::new(input, &shared.turns);
-            inputs.push((input, InputCommon { precision, ..section.common }));
-        }
+    let mut looking = Looking::start(config, interval, &Shared::new(host()))?;
+    if format == Format::Table {
+        looking.sharpen();
     }
     let screen = || Screen::of_text(is_unicode());
-    Ok(Request { inputs, global_tags: config.global_tags, interval, count, format, sort: Sort::Busy, screen })
-}
-
-/// A dump with a shorter interval than configured needs a finer precision; `--test`, which has no interval, does not.
-fn precision(common: &InputCommon, interval: Duration) -> Duration {
-    if interval.is_zero() { common.precision } else { common.precision.min(auto_precision(interval)) }
+    Ok(Request { looking, count, format, sort: Sort::Busy, screen })
 }
 
 /// The terminal as it is now.
@@ -92,11 +79,4 @@ fn terminal() -> Screen {
         _ => (80, 24),
     };
     Screen { width, height: Some(height), is_unicode: is_unicode() }
-}
-
-/// Whether the locale has more than ASCII.
-fn is_unicode() -> bool {
-    let set = |name| std::env::var(name).ok().filter(|locale| !locale.is_empty());
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default().to_lowercase();
-    locale.contains("utf-8") || locale.contains("utf8")
 }

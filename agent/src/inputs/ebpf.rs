@@ -332,8 +332,7 @@ impl Ebpf {
     ) -> Option<Naming> {
         let Self { options, shared, attached, report, selection, host_at_start, host_before, .. } = self;
         let Attached { probes, drain, accounts, waiting, .. } = attached.as_mut()?;
-        let (now, names) = (self.last_gather, &*shared.names);
-        let has_sources = names.has_sources();
+        let (now, names, has_sources) = (self.last_gather, &*shared.names, shared.names.has_sources());
         let host = read_host_totals(&shared.host, &report.hierarchies);
         for device in accounts.forget_disks(host_before, &host) {
             host_at_start.disks.remove(&device);
@@ -376,6 +375,7 @@ impl Ebpf {
             programs: &probes.activity(options.probe_costs),
         };
         points::push(&snapshot, &totals, gathered);
+        shared.latencies.leave(|| totals.latencies());
         *host_before = host;
         let closed = accounts.close(now, &naming, waiting);
         shared.cgroupfs.forget(closed.paths.iter().map(|path| &**path));

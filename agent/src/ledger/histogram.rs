@@ -21,6 +21,15 @@ impl Histogram {
         }
     }
 
+    /// From the first bucket that counted any to the last: where each ends, in nanoseconds, and how many it counted.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<(f64, u64)> {
+        let is_counted = |count: &u64| *count > 0;
+        let first = self.0.iter().position(is_counted).unwrap_or(BUCKETS);
+        let end = self.0.iter().rposition(is_counted).map_or(BUCKETS, |last| last + 1);
+        (first..end).map(|index| (bounds_ns(index).1, self.0[index])).collect()
+    }
+
     /// The duration, in nanoseconds, that a share `q` (0 to 1) of those counted does not exceed.
     ///
     /// Within a bucket they are assumed to be evenly spread, so the result is at most a factor of two off. `None` when
@@ -98,6 +107,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn buckets_are_told_from_the_first_that_counted_to_the_last() {
+        assert_eq!(Histogram::default().buckets(), []);
+        let mut counts = [0; BUCKETS];
+        (counts[1], counts[3]) = (7, 9);
+        let mut histogram = Histogram::default();
+        histogram.add(&counts);
+        assert_eq!(histogram.buckets(), [(2048.0, 7), (4096.0, 0), (8192.0, 9)]);
     }
 
     #[test]

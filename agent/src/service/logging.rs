@@ -11,7 +11,7 @@
 mod writer;
 
 use std::fmt::{self, Write as _};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -130,6 +130,26 @@ impl LogHandle {
     }
 }
 
+/// Until this is dropped, lines go elsewhere.
+pub(crate) struct Diverted(Arc<Mutex<State>>);
+
+impl Drop for Diverted {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).diverted = None;
+    }
+}
+
+impl LogHandle {
+    /// Hands lines over that would go to a terminal, where something else is drawn.
+    pub(crate) fn divert(&self, to: impl Fn(String) + Send + 'static) -> Diverted {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.settings.options.file.is_none() && io::stderr().is_terminal() {
+            state.diverted = Some(Box::new(to));
+        }
+        Diverted(Arc::clone(&self.0))
+    }
+}
+
 /// Sets up logging for the whole process.
 ///
 /// Messages of the probes and of libraries that use the `log` crate go here too.
@@ -147,7 +167,8 @@ pub fn start(settings: LogSettings) -> Result<LogHandle, LogError> {
 pub fn with_early<T>(debug: bool, quiet: bool, work: impl FnOnce() -> T) -> T {
     let settings =
         LogSettings { options: LogOptions { debug, quiet, ..LogOptions::default() }, plugins: None };
-    let state = State { settings, zone: TimeZone::UTC, writer: Writer::new(Sink::standard_error()) };
+    let state =
+        State { settings, zone: TimeZone::UTC, writer: Writer::new(Sink::standard_error()), diverted: None };
     tracing::subscriber::with_default(subscriber(state).0, work)
 }
 
@@ -207,6 +228,8 @@ struct State {
     settings: LogSettings,
     zone: TimeZone,
     writer: Writer,
+    /// Who takes the lines instead.
+    diverted: Option<Box<dyn Fn(String) + Send>>,
 }
 
 impl State {
@@ -220,12 +243,12 @@ impl State {
         };
         // The configuration was checked already; if the zone is gone, UTC will do.
         let zone = zone(&settings.options.timezone).unwrap_or(TimeZone::UTC);
-        Ok(Self { settings, zone, writer: Writer::new(sink) })
+        Ok(Self { settings, zone, writer: Writer::new(sink), diverted: None })
     }
 
     /// Makes a line of an event and writes it.
     fn write(&mut self, metadata: &Metadata<'_>, plugin: Option<&Plugin>, fields: Fields) {
-        let Self { settings, zone, writer } = self;
+        let Self { settings, zone, writer, diverted } = self;
         let (options, is_journal) = (&settings.options, writer.is_journal);
         let line = |level: Level, source: &str, plugin: Option<&Plugin>, fields: Fields| {
             let now = Timestamp::now();
@@ -237,6 +260,10 @@ impl State {
             if is_journal { journal::with_priority(level, &line) } else { line }
         };
         let source = source(metadata, plugin);
+        if let Some(divert) = diverted {
+            divert(line(*metadata.level(), &source, plugin, fields));
+            return;
+        }
         writer.write(line(*metadata.level(), &source, plugin, fields), |lost| {
             let message = "the log is not whole: what takes it stood still".into();
             let fields = Fields { message, others: vec![("lost_lines", lost.into())] };

@@ -22,7 +22,7 @@ pub(super) const AGENT: &[&[&str]] = &[
     &["service"],
     &["cli"],
     &["options"],
-    &["parsers"],
+    &["parsers", "views", "dashboards"],
     &["schema", "line_protocol", "clock"],
     &["point", "exit"],
 ];

@@ -11,22 +11,17 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::layout::Screen;
-use super::table::Table;
+use super::table::DumpTable;
 use crate::cli::{Format, Sort};
-use crate::inputs::offloaded::Offloaded;
+use crate::commands::looking::Looking;
 use crate::inputs::{self, Gathered};
 use crate::line_protocol;
-use crate::options::common::InputCommon;
 use crate::point::{FieldValue, Point};
 
 /// What to dump.
 pub(crate) struct Request {
-    /// The inputs, each with its common options.
-    pub inputs: Vec<(Offloaded, InputCommon)>,
-    /// Tags of every point.
-    pub global_tags: std::collections::BTreeMap<String, String>,
-    /// The time from one gather to the next.
-    pub interval: Duration,
+    /// What is gathered.
+    pub looking: Looking,
     /// How many gathers; `None` until interrupted.
     pub count: Option<u64>,
     /// How to print.
@@ -54,22 +49,22 @@ pub(crate) async fn run(
 
 async fn print(mut request: Request, out: &mut impl Write) -> io::Result<()> {
     // Rates and percentages need two readings: the table does not show the first one.
-    let mut table = (request.format == Format::Table).then(|| Table::new(request.sort));
+    let mut table = (request.format == Format::Table).then(|| DumpTable::new(request.sort));
     let mut at = Instant::now();
     let mut printed = 0;
     if table.is_none() {
-        at += request.interval;
+        at += request.looking.interval;
     }
     while request.count.is_none_or(|count| printed < count) {
-        wait(&mut request.inputs, at).await;
-        at = (at + request.interval).max(Instant::now());
-        let points = gather(&mut request).await;
+        request.looking.wait(at).await;
+        at = (at + request.looking.interval).max(Instant::now());
+        let points = request.looking.gather().await;
         let written = match &mut table {
             None => {
                 printed += 1;
                 print_points(&points, request.format, out)
             }
-            Some(table) => match table.render(&points, (request.screen)()) {
+            Some(table) => match table.render(points, (request.screen)()) {
                 Some(text) => {
                     printed += 1;
                     out.write_all(text.as_bytes())
@@ -83,37 +78,6 @@ async fn print(mut request: Request, out: &mut impl Write) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Waits for the next gather, while the inputs do their work in between.
-async fn wait(inputs: &mut [(Offloaded, InputCommon)], until: Instant) {
-    let mut between: Vec<_> = inputs.iter_mut().map(|(input, _)| Box::pin(input.between())).collect();
-    let all = std::future::poll_fn(|context| {
-        for future in &mut between {
-            // A future that is done has nothing to wait for any more.
-            let _ = future.as_mut().poll(context);
-        }
-        std::task::Poll::<()>::Pending
-    });
-    tokio::select! {
-        () = all => {}
-        () = tokio::time::sleep_until(until) => {}
-    }
-}
-
-async fn gather(request: &mut Request) -> Vec<Point> {
-    let mut points = Vec::new();
-    for (input, common) in &mut request.inputs {
-        let span = inputs::span(input.name(), common);
-        let interval = if request.interval.is_zero() { common.interval } else { request.interval };
-        // Nothing waits for the next gather, since nobody may look at it.
-        let gathered = Gathered { is_last: true, ..inputs::begin(common, false) };
-        let gather = input.gather_within(gathered, interval);
-        if let Some(given) = gather.instrument(span.clone()).await {
-            points.extend(span.in_scope(|| inputs::finish(given, common, &request.global_tags)).0);
-        }
-    }
-    points
 }
 
 fn print_points(points: &[Point], format: Format, out: &mut impl Write) -> io::Result<()> {
@@ -165,16 +129,16 @@ const TEST_LINES: line_protocol::Format =
 /// The stream cannot be written to.
 pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Write) -> io::Result<()> {
     let mut first_reading = Duration::ZERO;
-    for (input, common) in request.inputs.iter_mut().filter(|(input, _)| input.needs_two_readings()) {
+    for (input, common) in request.looking.inputs.iter_mut().filter(|(input, _)| input.needs_two_readings()) {
         let span = inputs::span(input.name(), common);
         // Errors are reported with the second reading.
         let first = input.gather_within(Gathered::first_reading(), common.interval);
         let _ = first.instrument(span).await;
         first_reading = inputs::FIRST_READING;
     }
-    self::wait(&mut request.inputs, Instant::now() + wait.max(first_reading)).await;
+    request.looking.wait(Instant::now() + wait.max(first_reading)).await;
     let mut line = Vec::new();
-    for point in gather(&mut request).await {
+    for point in request.looking.gather().await {
         line.clear();
         line.extend(b"> ");
         if TEST_LINES.encode(&point, &mut line, &mut Vec::new()).is_ok() {
@@ -187,7 +151,9 @@ pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Wr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::{GatherError, Gathered, Input};
+    use crate::inputs::offloaded::Offloaded;
+    use crate::inputs::{GatherError, Input};
+    use crate::options::common::InputCommon;
     use crate::point::Timestamp;
     use crate::service::turns::Turns;
 
@@ -218,9 +184,7 @@ mod tests {
         let input = |n| (Offloaded::new(Box::new(Twice(n)), &turns), common.clone());
         let inputs = vec![input(0), input(10)];
         let request = Request {
-            inputs,
-            global_tags: [("host".to_owned(), "h".to_owned())].into(),
-            interval: Duration::ZERO,
+            looking: Looking::new(inputs, [("host".to_owned(), "h".to_owned())].into(), Duration::ZERO),
             count: Some(1),
             format: Format::Line,
             sort: Sort::Busy,

@@ -13,6 +13,7 @@ use super::readings::{MemoryAmounts, Readings};
 use crate::host::proc::pressure::Pressure;
 use crate::identity::cgroup::{Key, KnownCgroup};
 use crate::identity::series::Series;
+use crate::inputs::latencies::RowLatencies;
 use crate::ledger::amounts::Amounts;
 
 /// The totals of one row, of cgroups or of pods.
@@ -69,6 +70,27 @@ impl Totals {
             }
         }
         totals
+    }
+
+    /// How long what each row did in this interval took; rows that did nothing of the kind are left out.
+    pub(super) fn latencies(&self) -> Vec<RowLatencies> {
+        let mut all = Vec::new();
+        for (series, row) in &self.cgroups {
+            let mut latencies = RowLatencies::default();
+            for disk in row.amounts.blkio.values() {
+                latencies.reads.merge(&disk.reads);
+                latencies.writes.merge(&disk.writes);
+            }
+            if let Some(runqueue) = &row.amounts.runqueue {
+                latencies.waits.merge(&runqueue.interval);
+            }
+            if latencies != RowLatencies::default() {
+                let tags = series.tags().iter();
+                latencies.tags = tags.map(|(key, value)| ((*key).into(), value.as_str().into())).collect();
+                all.push(latencies);
+            }
+        }
+        all
     }
 }
 

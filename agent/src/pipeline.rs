@@ -146,6 +146,9 @@ impl Pipeline {
         let prepared = pipeline.prepare(config).await?;
         let names: Vec<&str> = prepared.inputs.iter().map(|(section, _)| section.options.name()).collect();
         tracing::info!(inputs = names.join(", "), interval = ?prepared.agent.interval, "gather");
+        let spools =
+            prepared.outputs.iter().filter_map(|output| Some(output.spool.as_ref()?.directory.clone()));
+        spools::report_abandoned(spools.collect()).await;
         pipeline.apply(prepared).await;
         Ok(pipeline)
     }

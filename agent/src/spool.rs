@@ -19,6 +19,11 @@ pub(crate) mod log;
 pub(crate) mod ranges;
 mod record;
 mod segment;
+/// Whether a directory is a spool.
+pub(crate) fn is_spool(directory: &std::path::Path) -> bool {
+    directory.join(cursor::NAME).is_file()
+}
+
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -153,11 +153,24 @@ fn of_the_agent() -> Outcome {
     wait_for(|| gathers() >= 2, 4 * INTERVAL, "two gathers of the agent");
     let (start, (_, cpu_before)) = (Instant::now(), oracle::process(agent.id()));
     let n = gathers();
-    wait_for(|| gathers() >= n + 3, 6 * INTERVAL, "three more gathers of the agent");
+    // Between gathers: what one takes while it is under way comes and goes.
+    let (mut rss, mut own) = (u64::MAX, u64::MAX);
+    let mut look = || {
+        rss = rss.min(oracle::process(agent.id()).0);
+        own = own.min(oracle::own_memory(agent.id()));
+    };
+    wait_for(
+        || {
+            look();
+            gathers() >= n + 3
+        },
+        6 * INTERVAL,
+        "three more gathers of the agent",
+    );
     // To the same point between two gathers as at the start.
     pause(Duration::from_millis(50));
-    let (rss, cpu) = oracle::process(agent.id());
-    let own = oracle::own_memory(agent.id());
+    look();
+    let (_, cpu) = oracle::process(agent.id());
     let percent = 100.0 * (cpu - cpu_before) as f64 / start.elapsed().as_nanos() as f64;
     let text = written();
     let maps =

@@ -16,13 +16,15 @@ use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::mount::Mount;
 use seismograf_tests::running::{OUTPUT, Running};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{needs, number, pause, trial, wait_for};
+use seismograf_tests::{agent_binary, needs, number, pause, trial, wait_for};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("spool::nothing_acknowledged_is_lost_when_either_is_killed", kills),
+        trial("spool::it_is_killed_or_fails_at_each_call_that_writes", calls),
         trial("spool::an_outage_goes_on_over_a_restart", restart),
+        trial("spool::what_influxd_refuses_is_set_aside", set_aside),
         trial("spool::a_full_disk_is_waited_for", full_disk),
         trial("spool::another_agent_has_the_directory", taken),
     ]
@@ -31,6 +33,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 const LIMIT: Duration = Duration::from_secs(60);
 /// `SEISMOGRAF_KILLS=200` is the whole of it.
 const N_KILLS: u64 = 16;
+/// `SEISMOGRAF_CALLS=100` is the whole of it.
+const N_CALLS: u64 = 1;
 /// `SEISMOGRAF_FULL=50` is the whole of it.
 const N_FULL: u64 = 6;
 
@@ -179,6 +183,103 @@ fn kills() -> Outcome {
     assert!(acknowledged.len() > 20 * usize::try_from(n_kills).unwrap(), "{}", acknowledged.len());
     let (is_success, _) = agent.stop();
     assert!(is_success, "{}", agent.log());
+    Ok(())
+}
+
+/// What each of the first calls of a kind does instead of its work.
+const INJECTED: [&str; 6] = [
+    "pwrite64:signal=KILL",
+    "fdatasync:signal=KILL",
+    "fsync:signal=KILL",
+    "unlink:signal=KILL",
+    "pwrite64:error=ENOSPC",
+    "fdatasync:error=EIO",
+];
+
+/// Ends what strace runs, and strace with it.
+fn end_traced(agent: &mut Running) {
+    let children = format!("/proc/{0}/task/{0}/children", agent.pid());
+    let children = std::fs::read_to_string(children).unwrap_or_default();
+    let children =
+        children.split_whitespace().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?));
+    for child in children {
+        // It may have ended.
+        let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+    }
+    agent.ended();
+}
+
+fn calls() -> Outcome {
+    needs(&["influxd", "strace"])?;
+    let n_calls = number("SEISMOGRAF_CALLS", N_CALLS);
+    let influxd = Influxd::start(Setup::default())?;
+    let (listen, directory, url) = (free_address(), tempfile::tempdir().unwrap(), influxd.url());
+    // So small that segments come and go.
+    let small = "  buffer_disk_limit = \"800KB\"\n[[inputs.influxdb_listener]]";
+    let config = config(listen, &url, directory.path()).replace("[[inputs.influxdb_listener]]", small);
+    let clients = Clients::start(listen, 2);
+    let mut n_met = 0;
+    for (call, n) in (1..=n_calls).flat_map(|n| INJECTED.map(|call| (call, n))) {
+        let mut strace = std::process::Command::new("strace");
+        let trace = format!("trace={}", call.split(':').next().unwrap());
+        let inject = format!("inject={call}:when={}", n * n);
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]).arg(agent_binary()?);
+        let mut agent = Running::start_by(strace, &config, &[]);
+        let (kills, before) = (call.ends_with("KILL"), clients.n_acknowledged());
+        let end = Instant::now() + Duration::from_secs(4);
+        let goes_on = || !kills && clients.n_acknowledged() > before + 500;
+        while Instant::now() < end && agent.is_running() && !goes_on() {
+            pause(Duration::from_millis(10));
+        }
+        n_met += u64::from(if kills { !agent.is_running() } else { goes_on() });
+        end_traced(&mut agent);
+    }
+    let agent = Running::start(&config)?;
+    let before = clients.n_acknowledged();
+    wait_for(|| clients.n_acknowledged() > before, LIMIT, &agent.log());
+    let (acknowledged, n_refused) = clients.end();
+    let n_stored = check(&influxd, &acknowledged, || agent.log());
+    println!(
+        "spool: {n_met} calls met of {}: {} points acknowledged, {n_refused} not, {n_stored} stored, 0 lost, 0 wrong",
+        n_calls * INJECTED.len() as u64,
+        acknowledged.len()
+    );
+    assert!(n_met * 2 > n_calls * INJECTED.len() as u64, "{n_met}");
+    Ok(())
+}
+
+fn set_aside() -> Outcome {
+    needs(&["influxd"])?;
+    let influxd = Influxd::start(Setup::default())?;
+    let (listen, directory) = (free_address(), tempfile::tempdir().unwrap());
+    let agent = Running::start(&config(listen, &influxd.url(), directory.path()))?;
+    wait_for(|| agent.log().contains("listen"), LIMIT, &agent.log());
+    let write =
+        |body: &str| assert_eq!(request(listen, "POST", "/write?db=x", None, body).unwrap().status, 204);
+    write("typed v=1i 1\n");
+    wait_for(|| influxd.count("db", "typed", "v") == 1, LIMIT, &agent.log());
+    // Another type, twice among a thousand good lines.
+    let line = |n: u64| match n {
+        17 | 600 => format!("typed v=\"text\" {n}\n"),
+        n => format!("good v={n}i {n}\n"),
+    };
+    write(&(1..=1_000).map(line).collect::<String>());
+    wait_for(|| influxd.count("db", "good", "v") == 998, LIMIT, &agent.log());
+    let set_aside = || -> String {
+        let outputs = std::fs::read_dir(directory.path()).unwrap();
+        outputs
+            .filter_map(|output| std::fs::read_to_string(output.ok()?.path().join("rejected")).ok())
+            .collect()
+    };
+    let what = format!("both to be set aside\n{}", agent.log());
+    wait_for(|| set_aside().contains(" 600\n"), LIMIT, &what);
+    let text = set_aside();
+    println!("spool: refused by influxd, and set aside:\n{text}");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(lines, ["typed,host=h v=\"text\" 17", "typed,host=h v=\"text\" 600"]);
+    assert!(text.starts_with("# ") && text.contains("field type conflict"), "{text}");
+    wait_for(|| agent.count(OUTPUT, "dropped_refused") == 2, LIMIT, &agent.log());
+    wait_for(|| agent.count(OUTPUT, "spooled") == 0, LIMIT, &agent.log());
     Ok(())
 }
 

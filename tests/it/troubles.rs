@@ -54,11 +54,6 @@ impl Troubles {
         Ok(Self { workers, lines: Vec::new(), _disk: disk, _wire: wire, cgroups })
     }
 
-    /// How many rows there are.
-    pub(crate) const fn n_rows() -> usize {
-        NAMES.len()
-    }
-
     /// Those that this kernel can tell: without pressure stall information of cgroups, nobody says who waits for a disk.
     pub(crate) fn told(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
         let has_pressure = self.cgroups[1].unified().join("io.pressure").exists();

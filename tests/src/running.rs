@@ -122,6 +122,14 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// Whether it has not ended.
+    ///
+    /// # Panics
+    /// When nobody knows.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("cannot wait for the agent").is_none()
+    }
+
     /// Waits until it ends by itself. Returns whether it ended well.
     ///
     /// # Panics

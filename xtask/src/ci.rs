@@ -27,6 +27,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("iptables", "iptables"),
     ("busybox", "busybox-static"),
     ("perf", "linux-perf"),
+    ("strace", "strace"),
     ("tmux", "tmux"),
     ("chromium", "chromium"),
 ];

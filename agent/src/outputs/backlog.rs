@@ -13,11 +13,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use super::batch::{Batch, Blocked, Line, Queued};
+use super::delivery::Rejected;
 use super::spooler::{Job, Outcome};
 use crate::service::receipt::{Receipt, Receipts};
 use crate::spool::log::Loss;
 use crate::spool::ranges::Ranges;
 
+/// Lines that wait to be set aside; others are told in the log alone.
+const MAX_REJECTED: usize = 10_000;
 /// Lines that are appended together.
 const MAX_APPENDED: usize = 20_000;
 
@@ -52,6 +55,8 @@ pub(super) struct Backlog {
     /// How many lines are not.
     pending: u64,
     bytes: u64,
+    /// To be set aside.
+    rejected: Vec<Rejected>,
     /// The disk fails, or hangs: what is fresh is written to the other side without it.
     is_down: bool,
 }
@@ -69,6 +74,7 @@ impl Backlog {
             in_flight: BTreeSet::new(),
             done: Ranges::default(),
             bytes: 0,
+            rejected: Vec::new(),
             is_down: false,
         }
     }
@@ -91,6 +97,17 @@ impl Backlog {
     /// Bytes of the spool.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether a line that is ready is on the disk.
+    pub(super) fn keeps(&self, line: &Queued) -> bool {
+        line.line.number.is_some_and(|number| number >= self.done_until)
+    }
+
+    /// Lines are to be set aside, as many as there is room for.
+    pub(super) fn set_aside(&mut self, rejected: Vec<Rejected>) {
+        let room = MAX_REJECTED.saturating_sub(self.rejected.len());
+        self.rejected.extend(rejected.into_iter().take(room));
     }
 
     /// The disk hangs.
@@ -185,7 +202,9 @@ impl Backlog {
         let done: Vec<Range<u64>> = self.done.iter().collect();
         self.done = Ranges::default();
         let read = (room > 0 && !self.on_disk.is_empty()).then_some((self.on_disk.start, room as u64));
-        (n > 0 || !done.is_empty() || read.is_some()).then_some(Job { append, done, read })
+        let rejected = std::mem::take(&mut self.rejected);
+        let job = Job { append, done, read, rejected };
+        job.is_something().then_some(job)
     }
 
     /// What became of a job; returns how many lines are lost. What is now before all that is on the disk alone is `ready`, up to

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::backlog::{Backlog, Lost};
 use super::batch::{Batch, Blocked, Encoding, Line, Queued, Route};
+use super::delivery::Rejected;
 use super::spooler::{Job, Outcome};
 use crate::line_protocol::EncodeError;
 use crate::point::Point;
@@ -234,6 +235,22 @@ impl Buffer {
         match &self.backlog {
             Some(backlog) => backlog.unkept(),
             None => self.lines.len(),
+        }
+    }
+
+    /// How many lines are lost when this is dropped.
+    pub(super) fn left_over(&self) -> usize {
+        match &self.backlog {
+            // Some may have had to go from the disk while they were in flight.
+            Some(backlog) => backlog.unkept() + self.lines.iter().filter(|line| !backlog.keeps(line)).count(),
+            None => self.lines.len(),
+        }
+    }
+
+    /// Lines that the other side will never take are set aside on the disk, where there is a spool.
+    pub(super) fn set_aside(&mut self, rejected: Vec<Rejected>) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.set_aside(rejected);
         }
     }
 

@@ -13,6 +13,18 @@ use crate::service::telemetry::OutputCounts;
 /// measurements that they have are tried.
 const MAX_DOUBTED: usize = 8;
 
+/// So few lines that an answer does not name are looked for, by sending what it was about again in halves.
+const MAX_SOUGHT: u64 = 8;
+
+/// A line that the other side will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rejected {
+    /// The line, with its newline.
+    pub(super) text: Bytes,
+    /// Why, in the other side's words.
+    pub(super) reason: String,
+}
+
 /// How a delivery went.
 pub(super) enum Delivery {
     Done {
@@ -48,17 +60,23 @@ pub(super) enum Scope {
 ///
 /// Where the answers say nothing of lines, a server that rejects everything may have another reason: then nothing is dropped,
 /// unless it `is_trusted`, because it has just stored other lines.
+///
+/// With `seeks`, a few lines that a server dropped without naming them are found, too. Lines need times of their own for that.
 pub(super) async fn deliver(
     output: &dyn Output,
     counts: &OutputCounts,
     Batch { route, lines }: Batch,
     is_trusted: bool,
-) -> Delivery {
+    seeks: bool,
+) -> (Delivery, Vec<Rejected>) {
     let pending = vec![(0..lines.len()).collect()];
     let mut course = Course { lines, pending, takes: is_trusted, ..Course::default() };
     while let Some(part) = course.next() {
         let text: Vec<Bytes> = part.iter().map(|i| course.lines[*i].text.clone()).collect();
         match output.write(&route, &text).await {
+            Answer::Stored { dropped, reason } if seeks && is_sought(dropped, &reason) => {
+                course.seek(part, dropped, reason);
+            }
             Answer::Stored { dropped, reason } => {
                 course.store((part.len() as u64).saturating_sub(dropped));
                 counts.add(&counts.rejected, dropped);
@@ -80,6 +98,11 @@ pub(super) async fn deliver(
         Failure { reason, after: None, scope: Scope::Measurements }
     });
     course.end(counts, failure)
+}
+
+/// Whether so many lines are looked for. Those that are too old are what the server's own policy is about.
+fn is_sought(dropped: u64, reason: &str) -> bool {
+    (1..=MAX_SOUGHT).contains(&dropped) && !reason.contains("retention policy")
 }
 
 /// A delivery under way. Lines are numbered as in the batch.
@@ -127,6 +150,21 @@ impl Course {
         self.pending.push(std::mem::take(&mut self.aside));
     }
 
+    /// The server stored a part but for so many lines.
+    fn seek(&mut self, part: Vec<usize>, dropped: u64, reason: String) {
+        self.takes = true;
+        if dropped >= part.len() as u64 {
+            self.rejected.extend(part.into_iter().map(|i| (i, reason.clone())));
+        } else {
+            self.halve(&part);
+        }
+    }
+
+    fn halve(&mut self, part: &[usize]) {
+        let (first, second) = part.split_at(part.len() / 2);
+        self.pending.extend([second.to_vec(), first.to_vec()]);
+    }
+
     fn reject(&mut self, part: Vec<usize>, reason: String, blame: Blame) {
         match (blame, part.as_slice()) {
             (Blame::Lines(bad), _) if !bad.is_empty() => {
@@ -140,15 +178,12 @@ impl Course {
                 self.why = reason;
             }
             (_, [i]) => self.rejected.push((*i, reason)),
-            _ => {
-                let (first, second) = part.split_at(part.len() / 2);
-                self.pending.extend([second.to_vec(), first.to_vec()]);
-            }
+            _ => self.halve(&part),
         }
     }
 
     /// Counts and shows what is rejected for good.
-    fn end(self, counts: &OutputCounts, failure: Option<Failure>) -> Delivery {
+    fn end(mut self, counts: &OutputCounts, failure: Option<Failure>) -> (Delivery, Vec<Rejected>) {
         counts.add(&counts.written, self.stored);
         counts.add(&counts.rejected, self.rejected.len() as u64);
         let mut shown: BTreeMap<Bytes, (usize, usize)> = BTreeMap::new();
@@ -161,10 +196,14 @@ impl Course {
             let line = shortened(line.trim_end());
             tracing::error!(dropped, reason, line, "the server rejected points for good");
         }
-        let Some(failure) = failure else { return Delivery::Done { stored: self.stored } };
+        let rejected = std::mem::take(&mut self.rejected).into_iter();
+        let rejected = rejected.map(|(i, reason)| Rejected { text: self.lines[i].text.clone(), reason });
+        let rejected: Vec<Rejected> = rejected.collect();
+        let Some(failure) = failure else { return (Delivery::Done { stored: self.stored }, rejected) };
         let mut rest: Vec<usize> =
             self.pending.into_iter().flatten().chain(self.doubted).chain(self.aside).collect();
         rest.sort_unstable();
-        Delivery::Unfinished { rest: rest.into_iter().map(|i| self.lines[i].clone()).collect(), failure }
+        let rest = rest.into_iter().map(|i| self.lines[i].clone()).collect();
+        (Delivery::Unfinished { rest, failure }, rejected)
     }
 }

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use super::Output;
 use super::batch::{Batch, Blocked, Route};
 use super::buffer::Buffer;
-use super::delivery::{Delivery, Failure, Scope, deliver};
+use super::delivery::{Delivery, Failure, Rejected, Scope, deliver};
 use super::spooler::{Spooler, event};
 use crate::clock;
 use crate::options::common::OutputCommon;
@@ -108,21 +108,22 @@ struct Written {
     numbers: BTreeSet<u64>,
     route: Route,
     delivery: Delivery,
+    rejected: Vec<Rejected>,
     output: Arc<dyn Output>,
 }
 
 async fn write(
     Taken { n, batch, .. }: Taken,
     output: Arc<dyn Output>,
-    is_trusted: bool,
+    (is_trusted, seeks): (bool, bool),
     counts: Arc<OutputCounts>,
 ) -> Written {
     let (route, n_lines, start) = (Arc::clone(&batch.route), batch.lines.len(), Instant::now());
     let numbers = batch.lines.iter().filter_map(|line| line.number).collect();
-    let delivery = deliver(&*output, &counts, batch, is_trusted).await;
+    let (delivery, rejected) = deliver(&*output, &counts, batch, is_trusted, seeks).await;
     counts.add(&counts.writes, 1);
     counts.add(&counts.write_time_ns, u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    Written { n, n_lines, numbers, route, delivery, output }
+    Written { n, n_lines, numbers, route, delivery, rejected, output }
 }
 
 /// Whether no time of one batch lies within another's. Without times nobody can say.
@@ -229,7 +230,7 @@ impl Sender {
         if let Some(spooler) = self.spooler {
             spooler.close().await;
         }
-        self.buffer.unkept()
+        self.buffer.left_over()
     }
 
     /// What to do now, when the next regular flush is at `flush_at`.
@@ -320,7 +321,9 @@ impl Sender {
                 flushing.under_way.insert(taken.n, taken.times);
                 let is_trusted = flushing.trusted.contains(&taken.batch.route);
                 let (output, counts) = (Arc::clone(&self.output), Arc::clone(&self.counts));
-                writes.spawn(write(taken, output, is_trusted, counts).in_current_span());
+                let seeks = self.spooler.is_some() && !self.buffer.encoding().format.omit_timestamp;
+                let write = write(taken, output, (is_trusted, seeks), counts);
+                writes.spawn(write.in_current_span());
             }
             // Messages are received meanwhile, so that a slow output never delays a gather.
             tokio::select! {
@@ -386,7 +389,8 @@ impl Sender {
     }
 
     fn settle(&mut self, flushing: &mut Flushing, written: Written) {
-        let Written { n, n_lines, mut numbers, route, delivery, output } = written;
+        let Written { n, n_lines, mut numbers, route, delivery, rejected, output } = written;
+        self.buffer.set_aside(rejected);
         flushing.under_way.remove(&n);
         match delivery {
             Delivery::Done { stored } => {

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::batch::{Line, Queued, Route};
+use super::delivery::Rejected;
 use crate::service::off_thread;
 use crate::spool::log::{Limits, Log, Loss, Payload};
 
@@ -30,6 +31,15 @@ pub(super) struct Job {
     pub(super) done: Vec<Range<u64>>,
     /// Where to read, and how many lines.
     pub(super) read: Option<(u64, u64)>,
+    /// Lines to be set aside.
+    pub(super) rejected: Vec<Rejected>,
+}
+
+impl Job {
+    /// Whether there is anything to do.
+    pub(super) fn is_something(&self) -> bool {
+        !(self.append.is_empty() && self.done.is_empty() && self.rejected.is_empty()) || self.read.is_some()
+    }
 }
 
 /// What became of a job.
@@ -164,8 +174,10 @@ pub(super) async fn event(spooler: &mut Option<Spooler>) -> Event {
     }
 }
 
-fn work(log: &mut Log, Job { append, done, read }: Job) -> Outcome {
-    let mut failed = log.done(done).err();
+fn work(log: &mut Log, Job { append, done, read, rejected }: Job) -> Outcome {
+    // Before they are done.
+    let aside = log.set_aside(&aside(&rejected)).err();
+    let mut failed = log.done(done).err().or(aside);
     let appended = (!append.is_empty()).then(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         log.append(&payloads(&append), u32::try_from(now).unwrap_or(u32::MAX))
@@ -199,6 +211,20 @@ fn work(log: &mut Log, Job { append, done, read }: Job) -> Outcome {
         pending: log.len(),
         bytes: log.bytes(),
     }
+}
+
+/// What is kept of lines that the other side will never take: a comment that says why, and the line.
+fn aside(rejected: &[Rejected]) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut last = None;
+    for Rejected { text: line, reason } in rejected {
+        if last != Some(reason) {
+            text.extend_from_slice(format!("# {}\n", reason.replace(['\r', '\n'], " ")).as_bytes());
+            last = Some(reason);
+        }
+        text.extend_from_slice(line);
+    }
+    text
 }
 
 /// The records of some lines, in their order.
@@ -320,5 +346,15 @@ mod tests {
         assert!(lines_of(bytes, count + 1).is_none() && lines_of(bytes, count - 1).is_none());
         assert!((0..bytes.len()).all(|len| lines_of(&bytes[..len], *count).is_none()));
         assert_eq!(super::payloads(&[]), []);
+    }
+
+    #[test]
+    fn what_is_set_aside_says_why_once_for_all_of_a_reason() {
+        let rejected =
+            |text: &'static str, reason: &str| Rejected { text: text.into(), reason: reason.into() };
+        let all =
+            [rejected("a f=1\n", "no\nway"), rejected("b f=1\n", "no\nway"), rejected("c f=1\n", "never")];
+        assert_eq!(String::from_utf8(aside(&all)).unwrap(), "# no way\na f=1\nb f=1\n# never\nc f=1\n");
+        assert_eq!(aside(&[]), b"");
     }
 }

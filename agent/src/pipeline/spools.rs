@@ -1,12 +1,19 @@
 //! Where the spool of each output is, and its opening.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::options::common::OutputCommon;
+use crate::service::off_thread;
 use crate::spool::files::Folder;
+use crate::spool::is_spool;
 use crate::spool::log::{Limits, Log};
+
+/// For a look at what else is there.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// A segment of a spool: what is freed at a time.
 const SEGMENT: u64 = 8 << 20;
@@ -71,6 +78,23 @@ impl Spool {
     }
 }
 
+/// The directories beside these that are spools, too.
+fn abandoned(used: &[PathBuf]) -> Vec<PathBuf> {
+    let parents: BTreeSet<&Path> = used.iter().filter_map(|directory| directory.parent()).collect();
+    let beside = parents.into_iter().filter_map(|parent| std::fs::read_dir(parent).ok()).flatten();
+    let beside = beside.filter_map(|entry| Some(entry.ok()?.path()));
+    beside.filter(|path| is_spool(path) && !used.contains(path)).collect()
+}
+
+/// Says where points are that no output of the configuration will write.
+pub(super) async fn report_abandoned(used: Vec<PathBuf>) {
+    let found = tokio::time::timeout(LOOK_LIMIT, off_thread::run(move || abandoned(&used))).await;
+    for directory in found.unwrap_or_default() {
+        let directory = directory.display();
+        tracing::warn!(%directory, "a spool of an output that is not configured: its points stay there until it is, or somebody removes them");
+    }
+}
+
 fn open(directory: &Path, limits: Limits) -> anyhow::Result<Log> {
     let cannot = || format!("`buffer_directory`: cannot use {}", directory.display());
     let folder = Folder::lock(directory).with_context(cannot)?.with_context(|| {
@@ -85,8 +109,6 @@ fn open(directory: &Path, limits: Limits) -> anyhow::Result<Log> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::options::common::SpoolOptions;
 
@@ -111,6 +133,11 @@ mod tests {
         assert!(Spool::open(first.directory.clone(), limits, false).unwrap().log.is_none());
         let taken = [first];
         assert_eq!(directory(&taken), parent.path().join(format!("{name}-2")));
+        let second = Spool::open(directory(&taken), limits, true).unwrap();
+        std::fs::create_dir(parent.path().join("other")).unwrap();
+        let used = taken[0].directory.clone();
+        assert_eq!(abandoned(std::slice::from_ref(&used)), std::slice::from_ref(&second.directory));
+        assert_eq!(abandoned(&[used, second.directory]), [] as [PathBuf; 0]);
         drop(taken);
         assert!(Spool::open(directory(&[]), limits, true).is_ok());
         assert_eq!(super::directory(&OutputCommon::default(), "file", "a", [].iter()), None);

@@ -1,8 +1,8 @@
 //! The files of a spool, behind two small traits, so that tests can have them fail, and lose what was not synced.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -35,6 +35,12 @@ pub(crate) trait SpoolFolder: Send {
 
     /// A file that is there.
     fn open(&self, name: &str) -> io::Result<Box<dyn SpoolFile>>;
+
+    /// A file that is there, or a new one.
+    fn append(&self, name: &str) -> io::Result<Box<dyn SpoolFile>>;
+
+    /// Gives a file another name; one that has it is replaced.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
@@ -83,6 +89,7 @@ pub(crate) struct Folder {
 
 /// Points can be of anyone: files are for the agent alone, and a group that may read its logs.
 const MODE: u32 = 0o640;
+const FOLDER_MODE: u32 = 0o750;
 
 impl Folder {
     /// Makes the directory where there is none, and locks it (flock(2)): `None` when another process has it.
@@ -90,7 +97,7 @@ impl Folder {
     /// # Errors
     /// It cannot be made, opened or locked.
     pub(crate) fn lock(path: &Path) -> io::Result<Option<Self>> {
-        fs::create_dir_all(path)?;
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)?;
         let directory = File::open(path)?;
         match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self { path: path.to_owned(), directory })),
@@ -121,6 +128,16 @@ impl SpoolFolder for Folder {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn SpoolFile>> {
         Ok(Box::new(OpenOptions::new().read(true).write(true).open(self.path.join(name))?))
+    }
+
+    fn append(&self, name: &str) -> io::Result<Box<dyn SpoolFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(MODE);
+        Ok(Box::new(options.open(self.path.join(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

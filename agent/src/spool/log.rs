@@ -11,6 +11,12 @@ use super::ranges::Ranges;
 use super::record::{HEADER, Header, MAX_PAYLOAD};
 use super::segment::{self, Reader, SEGMENT_HEADER};
 
+/// What nobody will take.
+const REJECTED: &str = "rejected";
+const REJECTED_BEFORE: &str = "rejected.1";
+/// Bytes of each of the two.
+const MAX_REJECTED: u64 = 1 << 20;
+
 /// How much of a disk a spool takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -109,7 +115,8 @@ impl Log {
         let mut salt = position.map(|position| position.salt);
         for first in firsts {
             let file = folder.open(&segment::name(first))?;
-            salt = salt.or(segment::salt(&*file)?);
+            let of_segment = segment::salt(&*file)?;
+            salt = salt.or(of_segment);
             segments.push_back(Segment { first, bytes: file.len()?, written: None });
         }
         let salt = salt.unwrap_or_else(|| fastrand::Rng::new().u64(..));
@@ -118,7 +125,7 @@ impl Log {
         if let Some(last) = segments.back_mut() {
             let file = folder.open(&segment::name(last.first))?;
             let mut reader = Reader::new(file, salt, last.first, u64::MAX);
-            while let Some(record) = reader.next()? {
+            while let Some(record) = readable(reader.next())? {
                 last.written = Some(record.header.written);
             }
             end = end.max(reader.position());
@@ -393,13 +400,31 @@ impl Log {
         }
         let Some((_, reader)) = &mut self.reader else { return Ok(None) };
         reader.extend(end);
-        while let Some(record) = reader.next()? {
+        while let Some(record) = readable(reader.next())? {
             if record.header.end() > from {
                 let header = record.header;
                 return Ok(Some(Stored { first: header.first, count: header.count, bytes: record.payload }));
             }
         }
         Ok(None)
+    }
+
+    /// Appends to the file of what nobody will take, `rejected`, of which there is an older part besides, `rejected.1`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn set_aside(&mut self, text: &[u8]) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let mut file = self.folder.append(REJECTED)?;
+        let len = file.len()?;
+        if len > 0 && len + text.len() as u64 > MAX_REJECTED {
+            self.folder.rename(REJECTED, REJECTED_BEFORE)?;
+            file = self.folder.append(REJECTED)?;
+        }
+        let at = file.len()?;
+        file.write_at(text, at)
     }
 
     /// Whether a point is done.
@@ -417,5 +442,14 @@ impl Log {
         }
         self.cursor.write(self.position())?;
         self.cursor.sync()
+    }
+}
+
+/// The rest of a segment that the disk cannot read is damaged.
+fn readable<T>(read: io::Result<Option<T>>) -> io::Result<Option<T>> {
+    let is_damaged = |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+    match read {
+        Err(error) if is_damaged(&error) => Ok(None),
+        read => read,
     }
 }

@@ -35,12 +35,18 @@ pub(super) fn header(salt: u64, first: u64) -> [u8; SEGMENT_HEADER] {
 }
 
 /// The salt in a segment's header, if it is whole.
+///
+/// # Errors
+/// The file cannot be read, or another version of the agent wrote it in another way.
 pub(super) fn salt(file: &dyn SpoolFile) -> io::Result<Option<u64>> {
     let mut bytes = [0; SEGMENT_HEADER];
     let n = file.read_at(&mut bytes, 0)?;
-    let is_whole =
-        n == SEGMENT_HEADER && bytes[..8] == SEGMENT_MAGIC && u32_at(&bytes, 28) == checksum(0, &bytes[..28]);
-    Ok(is_whole.then(|| u64_at(&bytes, 8)))
+    let is_whole = n == SEGMENT_HEADER && u32_at(&bytes, 28) == checksum(0, &bytes[..28]);
+    if is_whole && bytes[..7] == SEGMENT_MAGIC[..7] && bytes[7] != SEGMENT_MAGIC[7] {
+        let text = "another version of the agent wrote it: start that one until all is written, or name another directory";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok((is_whole && bytes[..8] == SEGMENT_MAGIC).then(|| u64_at(&bytes, 8)))
 }
 
 /// A record as it was written.

@@ -18,6 +18,8 @@ use crate::point::Timestamp;
 struct Server {
     /// Rejects every batch that has one of these lines, by number.
     poison: BTreeSet<i64>,
+    /// It stores the others instead, and says how many it dropped.
+    drops: bool,
     /// What its answer says of them.
     blame: Blame,
     /// Rejects every batch that has a line of this measurement.
@@ -105,7 +107,14 @@ impl Output for Shared {
                     if let Blame::Lines(_) = server.blame { Blame::Lines(bad) } else { server.blame.clone() };
                 return Answer::Rejected { reason: "minded".into(), blame };
             }
-            if lines.iter().any(|line| server.poison.contains(&number(line))) {
+            let n_poison = lines.iter().filter(|line| server.poison.contains(&number(line))).count();
+            if server.drops && n_poison > 0 {
+                let good = lines.iter().map(number).filter(|n| !server.poison.contains(n));
+                let good: Vec<i64> = good.collect();
+                server.stored.extend(good.into_iter().map(|n| (n, 1)));
+                return Answer::Stored { dropped: n_poison as u64, reason: "conflict".into() };
+            }
+            if n_poison > 0 {
                 return Answer::Rejected { reason: "poison".into(), blame: server.blame.clone() };
             }
             for line in lines {

@@ -138,6 +138,19 @@ impl SpoolFolder for Simulated {
         Ok(Box::new(Open { folder: self.clone(), file }))
     }
 
+    fn append(&self, name: &str) -> io::Result<Box<dyn SpoolFile>> {
+        let is_there = self.0.lock().unwrap().names.contains_key(name);
+        if is_there { self.open(name) } else { self.create(name) }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.act(|state| {
+            let file = state.names.remove(from).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            state.names.insert(to.to_owned(), file);
+            Ok(())
+        })
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.act(|state| {
             let removed = state.names.remove(name);

@@ -190,3 +190,20 @@ async fn a_disk_that_never_works_is_memory() {
     drop(send);
     assert_eq!(task.await.unwrap(), LIMIT, "what was in memory alone");
 }
+
+#[tokio::test]
+async fn lines_that_a_server_drops_without_naming_them_are_found_and_set_aside() {
+    let (server, directory) = (Shared::default(), tempfile::tempdir().unwrap());
+    server.with(|server| (server.drops, server.poison) = (true, [3, 18, 77].into()));
+    let (task, counts, send) = start(&server, folder(directory.path()), LIMITS);
+    assert!(send_kept(&send, 0..100).await);
+    wait_for(|| value(&counts.written) == 97).await;
+    assert_eq!(value(&counts.rejected), 3);
+    drop(send);
+    assert_eq!(task.await.unwrap(), 0);
+    let text = std::fs::read_to_string(directory.path().join("rejected")).unwrap();
+    let lines: BTreeSet<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(lines, ["m f=18i 18", "m f=3i 3", "m f=77i 77"].into(), "{text}");
+    let n = server.with(|server| server.requests.len());
+    assert!(n <= 10 + 2 * 3 * 5, "{n} requests");
+}

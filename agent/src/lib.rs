@@ -32,4 +32,5 @@ pub mod point;
 pub mod schema;
 pub mod service;
 mod spool;
+mod uuid;
 pub mod views;

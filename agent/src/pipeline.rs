@@ -205,12 +205,11 @@ impl Pipeline {
     /// # Errors
     /// What cannot be built, with its place in the configuration.
     pub(crate) async fn once(
-        config: Config,
+        mut config: Config,
         shared: Arc<Shared>,
         shutdown: impl Future<Output = ()>,
     ) -> anyhow::Result<bool> {
         let mut pipeline = Self::empty(shared);
-        let mut config = config;
         // The agent that runs has them.
         config.outputs.iter_mut().for_each(|output| output.common.spool = None);
         let prepared = pipeline.prepare(config).await?;

@@ -2,6 +2,7 @@
 
 use super::board::{Board, Choice};
 use crate::schema::{MEASUREMENTS, Measurement};
+use crate::uuid::uuid;
 
 /// The measurement of this name.
 pub(super) fn measurement(name: &str) -> Option<&'static Measurement> {
@@ -25,13 +26,5 @@ pub(super) fn id(text: &str) -> String {
     let hash = |start: u64| {
         text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     };
-    let (high, low) = (hash(0xcbf2_9ce4_8422_2325), hash(0x6c62_272e_07bb_0142));
-    format!(
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        high >> 32,
-        (high >> 16) & 0xffff,
-        high & 0xfff,
-        0x8000 | (low >> 48) & 0x3fff,
-        low & 0xffff_ffff_ffff
-    )
+    uuid(hash(0xcbf2_9ce4_8422_2325), hash(0x6c62_272e_07bb_0142))
 }

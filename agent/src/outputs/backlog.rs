@@ -140,6 +140,11 @@ impl Backlog {
         self.newest.iter().chain(fresh.into_iter().flatten())
     }
 
+    /// How many those are.
+    pub(super) fn n_open(&self) -> usize {
+        self.newest.len() + if self.is_down { self.fresh.len() } else { 0 }
+    }
+
     /// A batch of fresh lines, where the disk does not take them.
     pub(super) fn take_fresh(&mut self, blocked: &Blocked, size: usize) -> Option<Batch> {
         if !self.is_down {
@@ -265,8 +270,8 @@ impl Backlog {
         let n_open: u64 =
             self.done.missing_in(range.clone()).into_iter().map(|open| open.end - open.start).sum();
         if self.on_disk.start >= range.start {
-            self.on_disk.start = self.on_disk.start.max(range.end).min(self.on_disk.end.max(range.end));
-            self.on_disk.end = self.on_disk.end.max(self.on_disk.start);
+            self.on_disk.start = self.on_disk.start.max(range.end);
+            self.on_disk.end = self.on_disk.end.max(range.end);
         }
         n_open - self.in_flight.range(range).count() as u64
     }

@@ -127,12 +127,13 @@ impl Buffer {
         let take = |lines: &mut VecDeque<Queued>| take_from(lines, blocked, size, routes);
         let batch = match &mut self.backlog {
             None => take(&mut self.lines),
-            Some(backlog) if wants_newest => take(backlog.newest())
-                .or_else(|| take(&mut self.lines))
-                .or_else(|| backlog.take_fresh(blocked, size)),
             Some(backlog) => {
-                let ready = take(&mut self.lines).or_else(|| take(backlog.newest()));
-                ready.or_else(|| backlog.take_fresh(blocked, size))
+                let mut lines = [&mut self.lines, backlog.newest()];
+                if wants_newest {
+                    lines.reverse();
+                }
+                let batch = lines.into_iter().find_map(take);
+                batch.or_else(|| backlog.take_fresh(blocked, size))
             }
         }?;
         self.in_flight += batch.lines.len();
@@ -210,14 +211,11 @@ impl Buffer {
 
     /// Whether a whole batch is queued, without counting what is blocked.
     pub(super) fn has_batch(&self, blocked: &Blocked) -> bool {
-        let others = self.backlog.iter().flat_map(Backlog::open);
-        let all = self.lines.iter().chain(others);
-        let n_open = match (blocked.is_empty(), &self.backlog) {
-            (true, None) => self.lines.len(),
-            (true, Some(_)) => all.take(self.batch_size).count(),
-            (false, _) => all.filter(|line| !blocked.has(line)).take(self.batch_size).count(),
-        };
-        n_open >= self.batch_size
+        if blocked.is_empty() {
+            return self.len() >= self.batch_size;
+        }
+        let all = self.lines.iter().chain(self.backlog.iter().flat_map(Backlog::open));
+        all.filter(|line| !blocked.has(line)).take(self.batch_size).count() >= self.batch_size
     }
 
     /// How many lines there are in memory, with those that were handed out.
@@ -227,7 +225,7 @@ impl Buffer {
 
     /// How many lines can be handed out.
     pub(super) fn len(&self) -> usize {
-        self.lines.len() + self.backlog.iter().flat_map(Backlog::open).count()
+        self.lines.len() + self.backlog.as_ref().map_or(0, Backlog::n_open)
     }
 
     /// How many lines would be lost if this ended now.

@@ -88,6 +88,9 @@ fn abandoned(used: &[PathBuf]) -> Vec<PathBuf> {
 
 /// Says where points are that no output of the configuration will write.
 pub(super) async fn report_abandoned(used: Vec<PathBuf>) {
+    if used.is_empty() {
+        return;
+    }
     let found = tokio::time::timeout(LOOK_LIMIT, off_thread::run(move || abandoned(&used))).await;
     for directory in found.unwrap_or_default() {
         let directory = directory.display();

@@ -24,7 +24,7 @@ pub(super) const AGENT: &[&[&str]] = &[
     &["options"],
     &["parsers", "views", "dashboards"],
     &["schema", "line_protocol", "clock"],
-    &["point", "exit"],
+    &["point", "exit", "uuid"],
 ];
 
 /// The layer of a file: the top-level module that it is or is in. `None` for the library's root, which is in no layer.

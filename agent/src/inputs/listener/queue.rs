@@ -138,7 +138,7 @@ impl Queue {
 
     /// Up to `max` points, the oldest first.
     pub(crate) fn take(&self, max: usize) -> Received {
-        let Received { mut points, mut receipts } = Received::default();
+        let (mut points, mut receipts) = (Vec::new(), Vec::new());
         self.with(|waiting| {
             while points.len() < max
                 && let Some(parcel) = waiting.parcels.front()

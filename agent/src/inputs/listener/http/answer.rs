@@ -6,6 +6,8 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTH
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::uuid::uuid;
+
 /// An answer.
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -125,13 +127,5 @@ fn header(text: &str) -> HeaderValue {
 
 /// In the form of a UUID.
 fn request_id() -> String {
-    let (high, low) = (fastrand::u64(..), fastrand::u64(..));
-    format!(
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        high >> 32,
-        (high >> 16) & 0xffff,
-        high & 0xfff,
-        0x8000 | (low >> 48) & 0x3fff,
-        low & 0xffff_ffff_ffff
-    )
+    uuid(fastrand::u64(..), fastrand::u64(..))
 }

@@ -204,11 +204,11 @@ fn tag<'a>(line: &'a str, tag: &str) -> Option<&'a str> {
     line[start..].split([',', ' ']).next()
 }
 
-/// For each container a gather may take the CPU time of so many looks at a file, and for everything else of so many; the daemon
-/// and its containerd may take so much more a second than without the agent.
+/// For each container a gather may take the CPU time of so many looks at a file, and for everything else of so many.
 const CONTAINER_LOOKS: f64 = 35.0;
 const OTHER_LOOKS: f64 = 1_500.0;
-const DAEMON_MS: f64 = 2.0;
+/// A gather may take the CPU time of so many answers of the daemon to the agent's two questions.
+const DAEMON_ANSWERS: f64 = 2.0;
 /// How many containers, unless this variable says otherwise.
 const CONTAINERS: &str = "SEISMOGRAF_CONTAINERS";
 /// How many of those that live shortly, likewise; 100 is the whole of it.
@@ -217,6 +217,7 @@ const LIVES: &str = "SEISMOGRAF_LIVES";
 fn many_containers() -> Outcome {
     const INTERVAL: Duration = Duration::from_secs(5);
     const PERIOD: Duration = Duration::from_secs(10);
+    const ROUNDS: u32 = 20;
     let n_containers = seismograf_tests::number(CONTAINERS, 50) as usize;
     let docker = Docker::start()?;
     let start = Instant::now();
@@ -263,7 +264,15 @@ fn many_containers() -> Outcome {
     // Before and after, since what the daemon itself does varies more than what the agent adds.
     agent.stop();
     pause(Duration::from_secs(2));
-    let without = (without_before + over(PERIOD)) / 2.0;
+    let without_after = over(PERIOD);
+    let without = f64::midpoint(without_before, without_after);
+    let before = spent();
+    for _ in 0..ROUNDS {
+        docker.ask("GET", "/info", &Value::Null);
+        docker.ask("GET", "/containers/json?all=1", &Value::Null);
+    }
+    let answers_ms = (spent() - before) as f64 * 10.0 / f64::from(ROUNDS);
+    println!("docker: the daemon takes {answers_ms:.1} ms for an answer to both questions");
     println!(
         "docker: {n_containers} containers, every 5 s: agent {per_gather:.1?} ms a gather, {:.1} MB RSS; dockerd and containerd {with:.1} ms a second, {without:.1} without",
         rss as f64 / 1e6
@@ -305,7 +314,10 @@ fn many_containers() -> Outcome {
     let looks = best * 1e6 / oracle::one_look_ns();
     println!("docker: a gather takes the CPU time of {looks:.0} looks at a file");
     assert!(looks <= OTHER_LOOKS + CONTAINER_LOOKS * n_containers as f64, "{best:.1} ms a gather");
-    assert!(with - without <= DAEMON_MS, "{:.1} ms a second more", with - without);
+    // Nothing smaller than what it takes more or less by itself can be told; its time is counted in ticks of 10 ms.
+    let noise = (without_before - without_after).abs() + 10.0 / PERIOD.as_secs_f64();
+    let most = DAEMON_ANSWERS * answers_ms / INTERVAL.as_secs_f64() + noise;
+    assert!(with - without <= most, "{:.1} ms a second more, {most:.1} at most", with - without);
     Ok(())
 }
 

@@ -416,7 +416,11 @@ pub enum ConfigCommand {
     },
     /// Print the default configuration with comments; --section-filter, --input-filter and --output-filter select from it.
     #[command(visible_alias = "create")]
-    Default,
+    Default {
+        /// Have points that wait, and what is remembered from one run to the next, in this directory.
+        #[arg(long, value_name = "DIR")]
+        state_directory: Option<PathBuf>,
+    },
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {

@@ -39,8 +39,15 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { command, mut source, run, print, unused } = cli;
     match &command {
         None if let Some(text) = sample::requested(&print)? => return commands::print(&text),
-        Some(Command::Config { command: None | Some(ConfigCommand::Default) }) => {
+        Some(Command::Config { command: None }) => {
             return commands::print(&sample::configuration(&source));
+        }
+        Some(Command::Config { command: Some(ConfigCommand::Default { state_directory }) }) => {
+            let text = sample::configuration(&source);
+            return commands::print(&match state_directory {
+                Some(directory) => sample::with_state(&text, directory),
+                None => text,
+            });
         }
         Some(Command::Plugins { kind }) => return commands::print(&sample::plugins(kind.as_deref())),
         Some(Command::Version) => {

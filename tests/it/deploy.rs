@@ -56,7 +56,7 @@ fn text(value: &Value) -> String {
 struct Container {
     child: Child,
     log: PathBuf,
-    _root: tempfile::TempDir,
+    root: tempfile::TempDir,
 }
 
 impl Drop for Container {
@@ -104,7 +104,12 @@ fn start(daemonset: &Value, secret: &BTreeMap<&str, String>) -> Result<Container
         let volume = volumes.iter().find(|volume| volume["name"] == name.as_str()).expect("a volume");
         fs::create_dir_all(place(&at)).unwrap();
         let at = place(&at);
-        if let Some(path) = volume["hostPath"]["path"].as_str() {
+        let host = &volume["hostPath"];
+        if host["type"] == "DirectoryOrCreate" {
+            let path = directory.path().join(&name);
+            fs::create_dir(&path).unwrap();
+            mount(format!("mount --bind {} {}", path.display(), at.display()));
+        } else if let Some(path) = host["path"].as_str() {
             mount(format!("mount --rbind {path} {0} && mount --make-rslave {0}", at.display()));
             if volume_mount["readOnly"] == true {
                 mount(format!("mount -o remount,bind,ro {}", at.display()));
@@ -141,7 +146,7 @@ fn start(daemonset: &Value, secret: &BTreeMap<&str, String>) -> Result<Container
         .stderr(fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
-    Ok(Container { child, log, _root: directory })
+    Ok(Container { child, log, root: directory })
 }
 
 fn runs_with_what_the_daemonset_gives() -> Outcome {
@@ -201,6 +206,9 @@ fn runs_with_what_the_daemonset_gives() -> Outcome {
     assert!(paths.contains(&"/".to_owned()), "the host's root file system: {paths:?}");
     assert!(!paths.iter().any(|path| path.starts_with("/rootfs")), "paths as the host has them: {paths:?}");
     assert_eq!(tag("mem", "env"), ["prod"]);
+    let state = container.root.path().join("state");
+    let spools: Vec<_> = fs::read_dir(state.join("spool")).unwrap().collect();
+    assert_eq!(spools.len(), 1, "points wait on the disk: {spools:?}");
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The default configuration and parts of it, and the names of plugins: what is printed as a starting point.
 
+use std::path::Path;
+
 use anyhow::bail;
 
 use super::reading::PluginFilter;
@@ -69,6 +71,16 @@ pub fn configuration(args: &SourceArgs) -> String {
     };
     let sections: String = sections.iter().filter(is_taken).map(|section| section.text.as_str()).collect();
     format!("{head}{sections}")
+}
+
+/// A default configuration in which the agent keeps in a directory what is to outlive it.
+#[must_use]
+pub fn with_state(text: &str, directory: &Path) -> String {
+    let at = |name: &str| toml::Value::from(directory.join(name).display().to_string());
+    let [spool, statefile] = [at("spool"), at("state.json")];
+    text.replacen("\n  buffer_strategy = \"memory\"\n", "\n  buffer_strategy = \"disk_write_through\"\n", 1)
+        .replacen("\n  buffer_directory = \"\"\n", &format!("\n  buffer_directory = {spool}\n"), 1)
+        .replacen("\n  statefile = \"\"\n", &format!("\n  statefile = {statefile}\n"), 1)
 }
 
 /// What is gathered without a file. Where to, nobody has said.
@@ -174,6 +186,15 @@ mod tests {
         assert_eq!(outputs(DEFAULT_CONFIG.into()), ["influxdb"]);
         assert_eq!(outputs(without_outputs()), [""; 0]);
         assert_eq!(load(without_outputs()).inputs.len(), load(DEFAULT_CONFIG.into()).inputs.len());
+    }
+
+    #[test]
+    fn with_a_directory_what_outlives_the_agent_is_there() {
+        let text = with_state(DEFAULT_CONFIG, Path::new("/var/lib/a \"b\""));
+        let Agent { buffering, statefile, .. } = load(text).agent;
+        assert_eq!(statefile.unwrap(), Path::new("/var/lib/a \"b\"/state.json"));
+        assert!(buffering.is_on_disk, "{buffering:?}");
+        assert_eq!(buffering.directory.unwrap(), Path::new("/var/lib/a \"b\"/spool"));
     }
 
     #[test]

@@ -177,7 +177,7 @@ pub(super) async fn event(spooler: &mut Option<Spooler>) -> Event {
 fn work(log: &mut Log, Job { append, done, read, rejected }: Job) -> Outcome {
     // Before they are done.
     let aside = log.set_aside(&aside(&rejected)).err();
-    let mut failed = log.done(done).err().or(aside);
+    let failed = log.done(done).err().or(aside);
     let appended = (!append.is_empty()).then(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         log.append(&payloads(&append), u32::try_from(now).unwrap_or(u32::MAX))
@@ -187,10 +187,8 @@ fn work(log: &mut Log, Job { append, done, read, rejected }: Job) -> Outcome {
         let mut lines = Vec::new();
         for record in found.records {
             let Some(texts) = lines_of(&record.bytes, record.count) else {
-                // Whole by its checksum, so it was not written by this version.
-                failed = Some(std::io::Error::other(
-                    "a record of the spool has another form: another version wrote it",
-                ));
+                // Whole by its checksum, so no agent of this version wrote it. Kept, it would hold the cursor for ever.
+                log.lose(Loss::Damaged, record.first..record.first + u64::from(record.count));
                 continue;
             };
             let numbered = (record.first..).zip(texts);
@@ -322,6 +320,7 @@ pub(crate) fn parse_any(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::files::Folder;
 
     fn lines() -> Vec<(Bytes, Route)> {
         let routes = [
@@ -346,6 +345,23 @@ mod tests {
         assert!(lines_of(bytes, count + 1).is_none() && lines_of(bytes, count - 1).is_none());
         assert!((0..bytes.len()).all(|len| lines_of(&bytes[..len], *count).is_none()));
         assert_eq!(super::payloads(&[]), []);
+    }
+
+    #[test]
+    fn a_record_of_another_form_is_lost_and_holds_nothing_up() {
+        const LIMITS: Limits =
+            Limits { bytes: 1 << 20, age: Duration::MAX, sync: false, segment_bytes: 1 << 20 };
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::lock(directory.path()).unwrap().unwrap();
+        let mut log = Log::open(Box::new(folder), LIMITS).unwrap();
+        log.append(&[Payload { count: 3, bytes: vec![0xff; 100] }], 0).unwrap();
+        log.append(&payloads(&lines()[..5]), 0).unwrap();
+        let outcome = work(&mut log, Job { read: Some((0, 100)), ..Job::default() });
+        let (read, next) = outcome.read.as_ref().unwrap().as_ref().unwrap();
+        let numbers: Vec<u64> = read.iter().filter_map(|queued| queued.line.number).collect();
+        assert_eq!((numbers, *next), (vec![3, 4, 5, 6, 7], 8));
+        assert_eq!((outcome.lost.clone(), outcome.pending), (vec![(Loss::Damaged, 0..3)], 5));
+        assert!(outcome.error().is_none());
     }
 
     #[test]

@@ -187,7 +187,8 @@ impl Log {
         std::mem::take(&mut self.lost)
     }
 
-    fn lose(&mut self, loss: Loss, range: Range<u64>) {
+    /// Those of a range that are not done are lost: they count as done from now on.
+    pub(crate) fn lose(&mut self, loss: Loss, range: Range<u64>) {
         let lost = self.done_later.missing_in(self.done.max(range.start)..range.end);
         for range in &lost {
             self.done_later.insert(range.clone());

@@ -73,7 +73,9 @@ impl Stage {
     }
 
     fn add_configuration(&self) -> anyhow::Result<()> {
-        let default = output(command(self.binary()).args(["config", "default"]))?;
+        // The unit's own directory.
+        let args = ["config", "default", "--state-directory", "/var/lib/seismograf"];
+        let default = output(command(self.binary()).args(args))?;
         write(&self.root.join("etc/seismograf/seismograf.conf"), &default)?;
         let systemd = self.source.join("deploy/systemd");
         copy(&systemd.join("default"), &self.root.join("etc/default/seismograf"))?;

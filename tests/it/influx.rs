@@ -205,7 +205,7 @@ fn times(agent: &Running, server: &Influxd, measurement: &str, field: &str) -> [
     [agent.times(measurement, field), server.times("metrics", measurement, field)]
 }
 
-/// Seconds that the server is down, unless this variable says otherwise.
+/// Seconds that the server is down, or the password is wrong, unless this variable says otherwise.
 const OUTAGE: &str = "SEISMOGRAF_OUTAGE";
 
 fn server_down() -> Outcome {
@@ -264,12 +264,19 @@ fn wrong_password() -> Outcome {
     );
     assert_eq!(agent.count(OUTPUT, "written"), 0);
     assert!(!agent.log().contains("wrong"), "the password is in the log: {}", agent.log());
+    let start = Instant::now();
+    let wrong = Duration::from_secs(number(OUTAGE, 5));
+    wait_for(|| start.elapsed() >= wrong, 2 * wrong, "the time of the wrong password to be over");
     // The right one from now on: what waited is not lost.
     assert_eq!(server.query("", "SET PASSWORD FOR admin = 'wrong'").status, 200);
     agent.wait_for_log("writes again");
     assert_eq!(server.query("", "SET PASSWORD FOR admin = 'secret'").status, 401, "is it another one now?");
     wait_for(|| agent.count(OUTPUT, "written") > 4, Duration::from_secs(30), "the points");
-    agent.stop();
+    let (well, _) = agent.stop();
+    assert!(well, "{}", agent.log());
+    let [written, stored] = times(&agent, &server, "mem", "total");
+    println!("influx: wrong for {wrong:?}: {} points gathered, {} stored", written.len(), stored.len());
+    assert_eq!(written, stored);
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the way of a test to fail")]
 
+mod answers;
 mod article;
 mod blkio;
 mod clients;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         service::trials(),
         migrate::trials(),
         shipped::trials(),
+        answers::trials(),
         influx::trials(),
         lines::trials(),
         clients::trials(),

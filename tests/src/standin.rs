@@ -4,7 +4,8 @@
 //! It shows what the agent does with an answer, and nothing about a real server. Source of the answers:
 //! <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>.
 //!
-//! It can also stand for a proxy: requests go on to another server then, with all that they say.
+//! It can also stand for a proxy: requests go on to another server then, with all that they say, and some of the answers are
+//! broken on the way back.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -119,8 +120,30 @@ impl Reply {
     }
 }
 
+/// What comes back.
+#[derive(Clone, Debug)]
+pub enum Response {
+    /// These bytes, and then the connection ends.
+    Bytes(Vec<u8>),
+    /// These bytes, and then the last one again and again.
+    Endless(Vec<u8>),
+    /// Nothing, and the connection stays.
+    Silence,
+    /// The connection is reset.
+    Reset,
+}
+
+/// What a proxy does in place of its work.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// The server gets the request all the same, and its answer is lost.
+    pub is_applied: bool,
+    /// What comes back.
+    pub response: Response,
+}
+
 /// What is done with a request.
-type Handler = dyn Fn(&Request) -> Vec<u8> + Send + Sync;
+type Handler = dyn Fn(&Request) -> Response + Send + Sync;
 
 /// A running stand-in. Dropping it ends it.
 pub struct Standin {
@@ -133,15 +156,31 @@ pub struct Standin {
 impl Standin {
     /// Answers each request as `reply` has it.
     pub fn start(reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::serve(Box::new(move |request| reply(request).bytes()))
+        Self::serve(Arc::new(move |request| Response::Bytes(reply(request).bytes())))
     }
 
     /// Hands each request on to a server, whatever name it is for.
     pub fn proxy(server: SocketAddr) -> Self {
-        Self::serve(Box::new(move |request| forward(request, server)))
+        Self::faulty_proxy(server, |_| None)
     }
 
-    fn serve(handler: Box<Handler>) -> Self {
+    /// Likewise, but for those that have a fault.
+    pub fn faulty_proxy(
+        server: SocketAddr,
+        fault: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(Arc::new(move |request| match fault(request) {
+            None => Response::Bytes(forward(request, server)),
+            Some(Fault { is_applied, response }) => {
+                if is_applied {
+                    forward(request, server);
+                }
+                response
+            }
+        }))
+    }
+
+    fn serve(handler: Arc<Handler>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (requests, is_over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -152,8 +191,9 @@ impl Standin {
                     if is_over.load(Ordering::Relaxed) {
                         break;
                     }
+                    let (handler, requests) = (Arc::clone(&handler), Arc::clone(&requests));
                     // One that breaks off is the agent's to report.
-                    let _ = answer(stream, &*handler, &requests);
+                    std::thread::spawn(move || answer(stream, &*handler, &requests));
                 }
             }
         });
@@ -198,10 +238,28 @@ fn answer(stream: TcpStream, handler: &Handler, requests: &Mutex<Vec<Request>>) 
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let request = Request { method, target, headers, body, at: Instant::now() };
-    let reply = handler(&request);
+    let response = handler(&request);
     requests.lock().unwrap().push(request);
-    (&stream).write_all(&reply)?;
-    stream.shutdown(Shutdown::Write)
+    match response {
+        Response::Bytes(bytes) => {
+            (&stream).write_all(&bytes)?;
+            stream.shutdown(Shutdown::Write)
+        }
+        Response::Endless(bytes) => {
+            (&stream).write_all(&bytes)?;
+            let more = vec![*bytes.last().expect("something to repeat"); 4096];
+            // Until the other side has enough.
+            loop {
+                (&stream).write_all(&more)?;
+            }
+        }
+        // Until the other side gives up.
+        Response::Silence => reader.read(&mut [0]).map(drop),
+        // With nothing to send left, closing it would be an orderly end.
+        Response::Reset => {
+            rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).map_err(Into::into)
+        }
+    }
 }
 
 fn forward(request: &Request, server: SocketAddr) -> Vec<u8> {

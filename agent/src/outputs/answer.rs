@@ -7,6 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::fmt::rfc2822;
+use jiff::{Timestamp, Zoned};
 use reqwest::StatusCode;
 use serde::Deserialize;
 
@@ -204,9 +206,14 @@ fn unparsable(error: &str, lines: &[Bytes]) -> BTreeSet<usize> {
     quoted.filter_map(number).collect()
 }
 
-/// The delay that `Retry-After` asks for; a date, which is not in seconds, counts as 10 s.
+/// The delay that `Retry-After` asks for: seconds, or a date; 10 s where it is neither.
 fn retry_delay(retry_after: &str) -> Duration {
-    Duration::from_secs(retry_after.trim().parse().unwrap_or(10))
+    let text = retry_after.trim();
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let until = |date: Zoned| {
+        Duration::try_from(date.timestamp().duration_since(Timestamp::now())).unwrap_or_default()
+    };
+    seconds.or_else(|| rfc2822::parse(text).ok().map(until)).unwrap_or(Duration::from_secs(10))
 }
 
 /// Takes any text for an answer with each status, as a fuzzer does.
@@ -416,8 +423,15 @@ mod tests {
         };
         assert_eq!(after, Some(Duration::from_secs(7)));
         assert!(reason.contains("busy"), "{reason}");
-        reply.retry_after = Some("Wed, 21 Oct 2026 07:28:00 GMT".into());
-        let Meaning::Answer(Answer::Retry { after, .. }) = reply.meaning(Api::V1, &[]) else { panic!() };
-        assert_eq!(after, Some(Duration::from_secs(10)));
+        let mut after = |text: String| {
+            reply.retry_after = Some(text);
+            let Meaning::Answer(Answer::Retry { after, .. }) = reply.meaning(Api::V1, &[]) else { panic!() };
+            after.unwrap().as_secs_f64()
+        };
+        let date = Timestamp::now() + Duration::from_secs(100);
+        let date = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap();
+        assert!((95.0..=100.0).contains(&after(date)), "a date, to the second");
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT".into()), 0.0);
+        assert_eq!(after("soon".into()), 10.0);
     }
 }

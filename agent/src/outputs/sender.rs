@@ -348,7 +348,13 @@ impl Sender {
         self.publish();
         self.report_dropped();
         match flushing.failure {
-            Some(failure) => self.failed(failure),
+            Some(failure) => {
+                if !flushing.trusted.is_empty() {
+                    // It takes some: the backoff is for one that takes nothing.
+                    self.failures = 0;
+                }
+                self.failed(failure);
+            }
             None if !flushing.trusted.is_empty() && self.blocked.is_empty() => self.succeeded(),
             None => {}
         }

@@ -403,6 +403,28 @@ async fn retries_with_growing_backoff_and_keeps_the_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_takes_some_is_not_waited_for_as_one_that_takes_nothing() {
+    let server = Shared::default();
+    server.with(|server| server.stumbles = Some((fastrand::Rng::with_seed(7), 2)));
+    let (sender, _) = sender(&server, 10, 10_000);
+    let (send, receive) = mpsc::channel(1);
+    let start = Instant::now();
+    let feeds = async move {
+        send.send(points(0..1_000)).await.unwrap();
+        while server.with(|server| server.stored.len()) < 1_000 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let ((), left) = tokio::join!(feeds, sender.run(receive));
+    assert_eq!(left, 0);
+    let took = start.elapsed();
+    assert!(
+        took < Duration::from_secs(150),
+        "100 batches, of which every second one fails at first: {took:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_buffer_drops_the_oldest_and_says_how_many() {
     let server = Shared::default();
     server.with(|server| server.down_for = usize::MAX);

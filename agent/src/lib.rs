@@ -31,6 +31,6 @@ mod plugins;
 pub mod point;
 pub mod schema;
 pub mod service;
-mod spool;
+pub mod spool;
 mod uuid;
 pub mod views;

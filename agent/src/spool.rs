@@ -14,8 +14,8 @@
 //! here knows what points are, or waits for anyone but the disk.
 
 mod cursor;
-pub(crate) mod files;
-pub(crate) mod log;
+pub mod files;
+pub mod log;
 pub(crate) mod ranges;
 mod record;
 mod segment;

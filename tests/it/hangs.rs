@@ -103,7 +103,10 @@ fn all_at_once() -> Outcome {
         server.local_addr().unwrap()
     );
     let mut agent = Running::start_by(command, &config, &[("HOST_PROC", proc.as_str())]);
-    pause(Duration::from_secs(time));
+    pause(Duration::from_secs(time) / 2);
+    agent.reload();
+    agent.wait_for_log("reloaded");
+    pause(Duration::from_secs(time) / 2);
     let lines: Vec<String> = agent.log().lines().map(str::to_owned).collect();
     let n = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     for expected in [

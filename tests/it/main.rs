@@ -39,6 +39,7 @@ mod service;
 mod shipped;
 mod sidecar;
 mod spool;
+mod spool_speed;
 mod tasks;
 mod throughput;
 mod top;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         refused::trials(),
         hangs::trials(),
         spool::trials(),
+        spool_speed::trials(),
         kubelet::trials(),
         deploy::trials(),
         cluster::trials(),

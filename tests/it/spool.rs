@@ -15,6 +15,7 @@ use seismograf_tests::http::{free_address, request};
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::mount::Mount;
 use seismograf_tests::running::{OUTPUT, Running};
+use seismograf_tests::standin::Standin;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{agent_binary, needs, number, pause, trial, wait_for};
 
@@ -249,36 +250,60 @@ fn calls() -> Outcome {
 }
 
 fn set_aside() -> Outcome {
+    const LINES: u64 = 5_000;
     needs(&["influxd"])?;
+    let seed = number("SEISMOGRAF_SEED", fastrand::u64(..1 << 32));
+    let mut random = fastrand::Rng::with_seed(seed);
+    println!("spool: seed {seed}");
     let influxd = Influxd::start(Setup::default())?;
+    let proxy = Standin::proxy(influxd.address());
     let (listen, directory) = (free_address(), tempfile::tempdir().unwrap());
-    let agent = Running::start(&config(listen, &influxd.url(), directory.path()))?;
+    let config = config(listen, &proxy.url(), directory.path())
+        .replace("metric_buffer_limit = 2000", "metric_batch_size = 5000\n  metric_buffer_limit = 20000");
+    let agent = Running::start(&config)?;
     wait_for(|| agent.log().contains("listen"), LIMIT, &agent.log());
     let write =
         |body: &str| assert_eq!(request(listen, "POST", "/write?db=x", None, body).unwrap().status, 204);
     write("typed v=1i 1\n");
     wait_for(|| influxd.count("db", "typed", "v") == 1, LIMIT, &agent.log());
-    // Another type, twice among a thousand good lines.
-    let line = |n: u64| match n {
-        17 | 600 => format!("typed v=\"text\" {n}\n"),
-        n => format!("good v={n}i {n}\n"),
-    };
-    write(&(1..=1_000).map(line).collect::<String>());
-    wait_for(|| influxd.count("db", "good", "v") == 998, LIMIT, &agent.log());
     let set_aside = || -> String {
         let outputs = std::fs::read_dir(directory.path()).unwrap();
         outputs
             .filter_map(|output| std::fs::read_to_string(output.ok()?.path().join("rejected")).ok())
             .collect()
     };
-    let what = format!("both to be set aside\n{}", agent.log());
-    wait_for(|| set_aside().contains(" 600\n"), LIMIT, &what);
+    let mut expected = Vec::new();
+    for n_poison in 1..=5 {
+        // Of another type than is stored, among lines of other series.
+        let first = n_poison * LINES;
+        let mut poison: Vec<u64> = (0..n_poison).map(|_| first + random.u64(..LINES)).collect();
+        poison.sort_unstable();
+        poison.dedup();
+        let line = |n: u64| match poison.binary_search(&n) {
+            Ok(_) => format!("typed v=\"text\" {n}\n"),
+            Err(_) => format!("good_{n_poison} v={n}i {n}\n"),
+        };
+        let before = proxy.requests().len();
+        write(&(first..first + LINES).map(line).collect::<String>());
+        expected.extend(poison.iter().map(|n| format!("typed,host=h v=\"text\" {n}")));
+        let good = LINES - poison.len() as u64;
+        let measurement = format!("good_{n_poison}");
+        wait_for(|| influxd.count("db", &measurement, "v") == good, LIMIT, &agent.log());
+        let is_aside = || expected.iter().all(|line| set_aside().contains(line.as_str()));
+        wait_for(is_aside, LIMIT, &format!("all {} to be set aside\n{}", expected.len(), agent.log()));
+        let n_requests =
+            proxy.requests()[before..].iter().filter(|request| request.target.starts_with("/write")).count();
+        println!("spool: {} poisoned of {LINES} lines: {good} stored, {n_requests} requests", poison.len());
+        // Other points are written meanwhile, four times a second.
+        let most = 2 * poison.len() * 13 + 1 + 20;
+        assert!(n_requests <= most, "{n_requests} requests");
+    }
     let text = set_aside();
-    println!("spool: refused by influxd, and set aside:\n{text}");
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(lines, ["typed,host=h v=\"text\" 17", "typed,host=h v=\"text\" 600"]);
+    assert_eq!(lines, expected, "in their order, and nothing else");
+    println!("spool: set aside, with influxd's words: {}", text.lines().next().unwrap());
     assert!(text.starts_with("# ") && text.contains("field type conflict"), "{text}");
-    wait_for(|| agent.count(OUTPUT, "dropped_refused") == 2, LIMIT, &agent.log());
+    wait_for(|| agent.count(OUTPUT, "dropped_refused") == expected.len() as u64, LIMIT, &agent.log());
     wait_for(|| agent.count(OUTPUT, "spooled") == 0, LIMIT, &agent.log());
     Ok(())
 }

@@ -22,7 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 const POINTS: &str = "SEISMOGRAF_POINTS";
 const FEW: u64 = 100_000;
 /// A Telegraf to run beside it.
-const TELEGRAF: &str = "SEISMOGRAF_TELEGRAF";
+pub(crate) const TELEGRAF: &str = "SEISMOGRAF_TELEGRAF";
 const N_SERIES: u64 = 1_000;
 /// Clients at one time, and lines of a request: applications that write often, and one that fills its batches.
 const CASES: [(usize, u64); 2] = [(1, 5_000), (4, 100)];
@@ -195,7 +195,7 @@ fn write<'a>(address: SocketAddr, bodies: impl Iterator<Item = &'a String>) {
 }
 
 /// The status of an answer, whose body is read to its end.
-fn status(answers: &mut BufReader<TcpStream>) -> u16 {
+pub(crate) fn status(answers: &mut BufReader<TcpStream>) -> u16 {
     let (mut first, mut length) = (String::new(), 0);
     answers.read_line(&mut first).unwrap();
     loop {

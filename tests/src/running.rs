@@ -113,6 +113,15 @@ impl Running {
         println!("agent: {line}");
     }
 
+    /// Has it read its configuration again.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn reload(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+
     /// Ends it with SIGKILL.
     ///
     /// # Panics

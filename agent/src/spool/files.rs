@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 /// A file of a spool.
-pub(crate) trait SpoolFile: Send {
+pub trait SpoolFile: Send {
     /// Its length in bytes.
     fn len(&self) -> io::Result<u64>;
 
@@ -26,7 +26,7 @@ pub(crate) trait SpoolFile: Send {
 }
 
 /// The directory of a spool.
-pub(crate) trait SpoolFolder: Send {
+pub trait SpoolFolder: Send {
     /// The names in it, in no order.
     fn names(&self) -> io::Result<Vec<String>>;
 
@@ -81,7 +81,7 @@ impl SpoolFile for File {
 }
 
 /// A directory that this process alone has.
-pub(crate) struct Folder {
+pub struct Folder {
     path: PathBuf,
     /// Holds the lock.
     directory: File,
@@ -96,7 +96,7 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be made, opened or locked.
-    pub(crate) fn lock(path: &Path) -> io::Result<Option<Self>> {
+    pub fn lock(path: &Path) -> io::Result<Option<Self>> {
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)?;
         let directory = File::open(path)?;
         match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
@@ -107,7 +107,7 @@ impl Folder {
     }
 
     /// Whether what is in it is gone when the machine stops (statfs(2)).
-    pub(crate) fn is_in_memory(&self) -> bool {
+    pub fn is_in_memory(&self) -> bool {
         /// tmpfs and ramfs.
         const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
         rustix::fs::fstatfs(&self.directory).is_ok_and(|stat| IN_MEMORY.contains(&(stat.f_type as u64)))

@@ -21,42 +21,47 @@ const MAX_REJECTED: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of all segments; the oldest are removed beyond it.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Points older than this are removed; zero keeps all.
-    pub(crate) age: Duration,
+    pub age: Duration,
     /// A segment is followed by another one when it has so many.
-    pub(crate) segment_bytes: u64,
+    pub segment_bytes: u64,
     /// What is appended is on the disk before that is said.
-    pub(crate) sync: bool,
+    pub sync: bool,
 }
 
 /// The bytes of some points that are appended together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Payload {
-    pub(crate) count: u32,
-    pub(crate) bytes: Vec<u8>,
+pub struct Payload {
+    /// How many points.
+    pub count: u32,
+    /// What the caller makes of them.
+    pub bytes: Vec<u8>,
 }
 
 /// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stored {
+pub struct Stored {
     /// The number of its first point; each has the next one.
-    pub(crate) first: u64,
-    pub(crate) count: u32,
-    pub(crate) bytes: Vec<u8>,
+    pub first: u64,
+    /// How many points.
+    pub count: u32,
+    /// As they were appended.
+    pub bytes: Vec<u8>,
 }
 
 /// What a call of [`Log::read`] found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) records: Vec<Stored>,
+pub struct Found {
+    /// In the order of their points.
+    pub records: Vec<Stored>,
     /// Where to read on.
-    pub(crate) next: u64,
+    pub next: u64,
 }
 
 /// Why points are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Loss {
+pub enum Loss {
     /// Their record is damaged, or their segment missing.
     Damaged,
     /// They made room for later ones.
@@ -81,7 +86,7 @@ struct Writer {
 }
 
 /// A queue of records on a disk.
-pub(crate) struct Log {
+pub struct Log {
     folder: Box<dyn SpoolFolder>,
     limits: Limits,
     cursor: Cursor,
@@ -106,7 +111,7 @@ impl Log {
     ///
     /// # Errors
     /// A file cannot be read or made.
-    pub(crate) fn open(folder: Box<dyn SpoolFolder>, limits: Limits) -> io::Result<Self> {
+    pub fn open(folder: Box<dyn SpoolFolder>, limits: Limits) -> io::Result<Self> {
         let names = folder.names()?;
         let mut firsts: Vec<u64> = names.iter().filter_map(|name| segment::first(name)).collect();
         firsts.sort_unstable();
@@ -163,32 +168,32 @@ impl Log {
     }
 
     /// Other limits, from the next append on.
-    pub(crate) fn limit(&mut self, limits: Limits) {
+    pub fn limit(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
     /// The points that are not done: from the first of them to the end. Some within may be.
-    pub(crate) fn pending(&self) -> Range<u64> {
+    pub fn pending(&self) -> Range<u64> {
         self.done..self.end
     }
 
     /// How many points are not done.
-    pub(crate) fn len(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         self.end - self.done - self.done_later.len()
     }
 
     /// Bytes of all segments.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
     /// Points that are lost, each once as long as it is open. They count as done.
-    pub(crate) fn take_lost(&mut self) -> Vec<(Loss, Range<u64>)> {
+    pub fn take_lost(&mut self) -> Vec<(Loss, Range<u64>)> {
         std::mem::take(&mut self.lost)
     }
 
     /// Those of a range that are not done are lost: they count as done from now on.
-    pub(crate) fn lose(&mut self, loss: Loss, range: Range<u64>) {
+    pub fn lose(&mut self, loss: Loss, range: Range<u64>) {
         let lost = self.done_later.missing_in(self.done.max(range.start)..range.end);
         for range in &lost {
             self.done_later.insert(range.clone());
@@ -202,7 +207,7 @@ impl Log {
     /// # Errors
     /// A write failed. Nothing is kept of it, and the next one goes to another segment: after a failed sync nobody knows what of
     /// the file is on the disk.
-    pub(crate) fn append(&mut self, payloads: &[Payload], now: u32) -> io::Result<u64> {
+    pub fn append(&mut self, payloads: &[Payload], now: u32) -> io::Result<u64> {
         let size: u64 = payloads.iter().map(|payload| (HEADER + payload.bytes.len()) as u64).sum();
         self.make_room(size, now)?;
         let (first, before) = (self.end, self.segments.len());
@@ -323,7 +328,7 @@ impl Log {
     ///
     /// # Errors
     /// The cursor cannot be written, or a segment not be removed. It is tried again with the next ones.
-    pub(crate) fn done(&mut self, ranges: impl IntoIterator<Item = Range<u64>>) -> io::Result<()> {
+    pub fn done(&mut self, ranges: impl IntoIterator<Item = Range<u64>>) -> io::Result<()> {
         let before = self.done;
         ranges.into_iter().for_each(|range| self.done_later.insert(range));
         self.done = self.done_later.first_missing(self.done).min(self.end);
@@ -365,7 +370,7 @@ impl Log {
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(crate) fn read(&mut self, from: u64, points: u64) -> io::Result<Found> {
+    pub fn read(&mut self, from: u64, points: u64) -> io::Result<Found> {
         let mut found = Found { next: from.max(self.done), ..Found::default() };
         let mut n = 0;
         while n < points && found.next < self.end {
@@ -414,7 +419,7 @@ impl Log {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn set_aside(&mut self, text: &[u8]) -> io::Result<()> {
+    pub fn set_aside(&mut self, text: &[u8]) -> io::Result<()> {
         if text.is_empty() {
             return Ok(());
         }
@@ -429,7 +434,7 @@ impl Log {
     }
 
     /// Whether a point is done.
-    pub(crate) fn is_done(&self, number: u64) -> bool {
+    pub fn is_done(&self, number: u64) -> bool {
         number < self.done || self.done_later.contains(number)
     }
 
@@ -437,7 +442,7 @@ impl Log {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn close(&mut self) -> io::Result<()> {
+    pub fn close(&mut self) -> io::Result<()> {
         if let Some(writer) = &mut self.writer {
             writer.file.sync()?;
         }

@@ -6,7 +6,7 @@ use crate::spool::log::Log;
 
 impl Sender {
     /// Keeps points in a spool until they are written, and goes on with those of earlier runs.
-    pub(crate) fn with_spool(mut self, log: Log) -> Self {
+    pub fn with_spool(mut self, log: Log) -> Self {
         self.buffer.add_spool(log.pending());
         self.spooler = Some(Spooler::new(log));
         self.publish();

@@ -12,6 +12,7 @@
 //! changes nothing. Then an input with the same options keeps its state and schedule, an output with the same destination
 //! keeps its buffer, and whatever has no successor shuts down as at the end of the agent.
 
+mod cardinality;
 mod gatherer;
 mod spools;
 pub(crate) mod start;
@@ -28,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use self::cardinality::Places;
 use self::gatherer::{Fan, Gatherer, Work, gather_once};
 use self::spools::Spool;
 use self::start::start;
@@ -219,7 +221,7 @@ impl Pipeline {
             if let Origin::New(input) = origin {
                 let counts =
                     pipeline.shared.telemetry.input(section.options.name(), section.common.alias.as_deref());
-                let work = Work { common: section.common, round: false, fan: fan.clone() };
+                let work = Work { common: section.common, round: false, fan: fan.clone(), places: None };
                 inputs.push((Offloaded::new(input, &pipeline.shared.turns), work, counts));
             }
         }
@@ -367,8 +369,10 @@ impl Pipeline {
         let kept: Vec<usize> = inputs.iter().filter_map(|(_, origin)| origin.kept()).collect();
         let gone = running.iter_mut().enumerate().filter(|(i, _)| !kept.contains(i));
         end(gone.filter_map(|(_, input)| input.take()).collect()).await;
+        let places = Places::new(agent.metric_series_limit, inputs.len());
         for (section, origin) in inputs {
-            let work = Work { common: section.common, round: agent.round_interval, fan: fan.clone() };
+            let places = Some(Arc::clone(&places));
+            let work = Work { common: section.common, round: agent.round_interval, fan: fan.clone(), places };
             match origin {
                 Origin::Kept(i) => {
                     if let Some(mut input) = running[i].take() {
@@ -387,7 +391,7 @@ impl Pipeline {
         }
         // Without them the task goes on: a later reload may want them again.
         let fan = if agent.self_metrics { fan } else { Fan { outputs: Vec::new(), ..fan } };
-        let work = Work { common: agent.input_common(), round: agent.round_interval, fan };
+        let work = Work { common: agent.input_common(), round: agent.round_interval, fan, places: None };
         match own_telemetry {
             Some(input) => {
                 let _ = input.work.send(Arc::new(work));

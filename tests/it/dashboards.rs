@@ -240,6 +240,7 @@ fn config(kubelet: &Kubelet, token: &Path, output: &str) -> String {
   interval = "1s"
   flush_interval = "1s"
   hostname = "{HOST}"
+  metric_series_limit = 100000
 [[inputs.cpu]]
 [[inputs.mem]]
 [[inputs.swap]]

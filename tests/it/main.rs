@@ -6,6 +6,7 @@
 
 mod article;
 mod blkio;
+mod cardinality;
 mod clients;
 mod cluster;
 mod cost;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         listeners::trials(),
         encrypted::trials(),
         throughput::trials(),
+        cardinality::trials(),
         sidecar::trials(),
         outputs::trials(),
         refused::trials(),

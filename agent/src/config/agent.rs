@@ -27,6 +27,7 @@ struct AgentOptions {
     flush_jitter: Option<Seconds>,
     metric_batch_size: Option<u64>,
     metric_buffer_limit: Option<u64>,
+    metric_series_limit: Option<u64>,
     buffer_strategy: Option<String>,
     buffer_directory: Option<String>,
     buffer_disk_sync: Option<bool>,
@@ -125,6 +126,7 @@ pub(super) fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes
         flush_jitter: seconds(options.flush_jitter, default.flush_jitter),
         metric_batch_size: at_least_one(options.metric_batch_size, default.metric_batch_size),
         metric_buffer_limit: at_least_one(options.metric_buffer_limit, default.metric_buffer_limit),
+        metric_series_limit: at_least_one(options.metric_series_limit, default.metric_series_limit),
         buffering: buffering(&options, &place, notes),
         precision: Duration::ZERO,
         hostname: (!options.omit_hostname.unwrap_or(false)).then(|| {

@@ -130,4 +130,18 @@ pub const ALERTS: &[Alert] = &[
             critical: 0.0,
         },
     },
+    Alert {
+        file: "series_limit",
+        help: "An input has more series than `metric_series_limit`: new ones are added up in rows `other`.",
+        message: "{{ index .Fields \"number\" }} points of the input {{ index .Tags \"input\" }} of {{ index .Tags \"host\" }} are of series beyond the limit: its log names the tag that grows",
+        from: "seismograf",
+        by: &["env", "host", "input"],
+        kind: Kind::Above {
+            number: "spread(\"collapsed\")",
+            fields: &["collapsed"],
+            only: "\"part\" = 'input'",
+            warning: None,
+            critical: 0.0,
+        },
+    },
 ];

@@ -72,7 +72,7 @@ async fn counting(
         outputs: pipeline.outputs.iter().map(RunningOutput::channel).collect(),
         global_tags: Arc::new(BTreeMap::from([("host".to_owned(), "h".to_owned())])),
     };
-    let work = Work { common: agent.input_common(), round: agent.round_interval, fan };
+    let work = Work { common: agent.input_common(), round: agent.round_interval, fan, places: None };
     let counts = pipeline.shared.telemetry.input("counter", None);
     pipeline.spawn_input(Box::new(Counter(0)), None, work, Some(counts), false);
     pipeline

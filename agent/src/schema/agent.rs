@@ -81,8 +81,8 @@ pub(super) const INTERNAL_SERIALIZER: Measurement = Measurement {
 pub(super) const SEISMOGRAF: Measurement = Measurement {
     name: "seismograf",
     input: "ebpf",
-    help: "The agent about itself, one point for each `part`; `agent` and `output` come with every run, `listener` with each \
-           socket that an input listens on, the others with the input `ebpf`. For `cpu`, `blkio` and `net` that is the balance since the \
+    help: "The agent about itself, one point for each `part`; `agent` and `output` come with every run, `input` with each input \
+           whose series are limited, `listener` with each socket that an input listens on, the others with the input `ebpf`. For `cpu`, `blkio` and `net` that is the balance since the \
            probes started: what the machine counted is `rows_*` (in the rows of cgroups), `overflow_*` (seen, but the \
            row was lost) and `unseen_*` (no program was called) together. For `net` it is that of the host's own \
            network namespace (`*_host_*`), since no counter of the machine has the others; it is not there under \
@@ -90,10 +90,10 @@ pub(super) const SEISMOGRAF: Measurement = Measurement {
     tags: &[
         tag(
             "part",
-            "`agent`, `output`, `listener`, and of the input `ebpf`: `cpu`, `blkio`, `net`, `runqueue`, `identity`, `ring`, `probe`",
+            "`agent`, `input`, `output`, `listener`, and of the input `ebpf`: `cpu`, `blkio`, `net`, `runqueue`, `identity`, `ring`, `probe`",
         ),
         tag("output", "name or alias of the output, for `output`"),
-        tag("input", "the plugin, for `listener`"),
+        tag("input", "name or alias of the input, for `input`; the plugin, for `listener`"),
         tag("address", "what it listens on, for `listener`"),
         tag("device", "disk, in the balance of `blkio`"),
         tag("probe", "program, for `probe`"),
@@ -178,6 +178,17 @@ const SEISMOGRAF_FIELDS: &[Field] = &[
     uint("lost", "point", "`agent`: not written when their output ended with a reload"),
     uint("rss_bytes", "byte", "`agent`: resident memory"),
     uint("cpu_ns", "ns", "`agent`: CPU time"),
+    uint(
+        "series",
+        "series",
+        "`input`: series now, with the rows `other`, of which `metric_series_limit` lets no more in",
+    ),
+    uint("series_limit", "series", "`input`: the limit, its own or that of all inputs"),
+    uint(
+        "collapsed",
+        "point",
+        "`input`: points of series beyond the limit, which were added up in rows `other`; the log names the tag that grows",
+    ),
     uint("taken", "point", "`output`: points that came in, after the output's filters"),
     uint("written", "point", "`output`: of these, stored on the other side"),
     uint("waiting", "point", "`output`: of these, in the buffer and the spool"),

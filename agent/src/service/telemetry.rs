@@ -102,6 +102,12 @@ pub struct InputCounts {
     pub missed: AtomicU64,
     /// Failed starts.
     pub startup_errors: AtomicU64,
+    /// Series now, rows `other` included; only with a limit.
+    pub series: AtomicU64,
+    /// The limit that is met first; 0 is none.
+    pub series_limit: AtomicU64,
+    /// Points beyond it, which were added up in rows `other`.
+    pub collapsed: AtomicU64,
 }
 
 /// What came in at one socket, since the start.
@@ -238,7 +244,6 @@ impl Telemetry {
     /// The points about the agent at `time`.
     #[must_use]
     pub fn points(&self, time: Timestamp) -> Vec<Point> {
-        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let inputs = self.inputs();
         let sum = |of: fn(&InputCounts) -> &AtomicU64| {
             inputs.iter().map(|entry| value(of(&entry.counts))).sum::<u64>()
@@ -257,37 +262,59 @@ impl Telemetry {
         }
         agent.set_field("cpu_ns", cpu_ns());
         let mut points = vec![agent];
-        points.extend(outputs.iter().filter(|entry| entry.runs()).map(|entry| {
-            let counts = &entry.counts;
-            Point::new("seismograf", time)
-                .tag("part", "output")
-                .tag("output", entry.name.clone())
-                .field("taken", value(&counts.taken))
-                .field("written", value(&counts.written))
-                .field("dropped_refused", value(&counts.rejected))
-                .field("dropped_overflow", value(&counts.overflowed))
-                .field("dropped_damaged", value(&counts.damaged))
-                .field("dropped_expired", value(&counts.expired))
-                .field("waiting", value(&counts.waiting))
-                .field("spooled", value(&counts.kept))
-                .field("spool_bytes", value(&counts.spool_bytes))
-                .field("failed_writes", value(&counts.failed_writes))
-        }));
-        points.extend(self.listeners.all().iter().filter(|entry| entry.runs()).map(|entry| {
-            let counts = &entry.counts;
-            Point::new("seismograf", time)
-                .tag("part", "listener")
-                .tag("input", entry.plugin)
-                .tag("address", entry.name.clone())
-                .field("datagrams", value(&counts.datagrams))
-                .field("points", value(&counts.points))
-                .field("malformed", value(&counts.malformed))
-                .field("overflow", value(&counts.overflow))
-                .field("connections", value(&counts.connections))
-                .field("refused", i64::try_from(value(&counts.refused)).unwrap_or(i64::MAX))
-        }));
+        let is_limited =
+            |entry: &&Arc<Entry<InputCounts>>| entry.runs() && value(&entry.counts.series_limit) > 0;
+        points.extend(inputs.iter().filter(is_limited).map(|entry| of_input(entry, time)));
+        points.extend(outputs.iter().filter(|entry| entry.runs()).map(|entry| of_output(entry, time)));
+        let listeners = self.listeners.all();
+        points.extend(listeners.iter().filter(|entry| entry.runs()).map(|entry| of_listener(entry, time)));
         points
     }
+}
+
+fn value(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn of_input(entry: &Entry<InputCounts>, time: Timestamp) -> Point {
+    let counts = &entry.counts;
+    Point::new("seismograf", time)
+        .tag("part", "input")
+        .tag("input", entry.name.clone())
+        .field("series", value(&counts.series))
+        .field("series_limit", value(&counts.series_limit))
+        .field("collapsed", value(&counts.collapsed))
+}
+
+fn of_output(entry: &Entry<OutputCounts>, time: Timestamp) -> Point {
+    let counts = &entry.counts;
+    Point::new("seismograf", time)
+        .tag("part", "output")
+        .tag("output", entry.name.clone())
+        .field("taken", value(&counts.taken))
+        .field("written", value(&counts.written))
+        .field("dropped_refused", value(&counts.rejected))
+        .field("dropped_overflow", value(&counts.overflowed))
+        .field("dropped_damaged", value(&counts.damaged))
+        .field("dropped_expired", value(&counts.expired))
+        .field("waiting", value(&counts.waiting))
+        .field("spooled", value(&counts.kept))
+        .field("spool_bytes", value(&counts.spool_bytes))
+        .field("failed_writes", value(&counts.failed_writes))
+}
+
+fn of_listener(entry: &Entry<ListenerCounts>, time: Timestamp) -> Point {
+    let counts = &entry.counts;
+    Point::new("seismograf", time)
+        .tag("part", "listener")
+        .tag("input", entry.plugin)
+        .tag("address", entry.name.clone())
+        .field("datagrams", value(&counts.datagrams))
+        .field("points", value(&counts.points))
+        .field("malformed", value(&counts.malformed))
+        .field("overflow", value(&counts.overflow))
+        .field("connections", value(&counts.connections))
+        .field("refused", i64::try_from(value(&counts.refused)).unwrap_or(i64::MAX))
 }
 
 /// Resident memory of this process (proc(5) `PID/statm`).

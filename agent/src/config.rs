@@ -97,6 +97,8 @@ pub struct Agent {
     pub skip_unknown_plugins: bool,
     /// Where totals are remembered from one run to the next.
     pub statefile: Option<PathBuf>,
+    /// Where others ask whether the agent is alive.
+    pub health_address: Option<String>,
     /// Where and how the agent logs.
     pub log: LogOptions,
 }
@@ -121,6 +123,7 @@ impl Default for Agent {
             self_metrics: true,
             skip_unknown_plugins: false,
             statefile: None,
+            health_address: None,
             log: LogOptions::default(),
         }
     }

@@ -18,6 +18,7 @@ mod docker;
 mod dump;
 mod encrypted;
 mod hangs;
+mod health;
 mod host;
 mod identity;
 mod influx;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         outputs::trials(),
         refused::trials(),
         hangs::trials(),
+        health::trials(),
         spool::trials(),
         kubelet::trials(),
         deploy::trials(),

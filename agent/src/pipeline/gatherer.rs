@@ -20,8 +20,9 @@ use crate::inputs::{self, Gathered, Given};
 use crate::options::common::InputCommon;
 use crate::outputs::sender::Message;
 use crate::point::{Name, Point, Timestamp};
+use crate::schema;
 use crate::service::receipt::{Receipt, Receipts};
-use crate::service::telemetry::{Entry, InputCounts, OutputCounts};
+use crate::service::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
 
 /// Where every input sends its points.
 #[derive(Clone)]
@@ -89,6 +90,10 @@ impl Fan {
 
 /// Points of an input that others send to, handed on at once: as many as take about a millisecond.
 const MAX_HANDED_ON: usize = 1_000;
+/// A gather that is late by so many intervals is overdue: nothing but a task that is stuck takes as long.
+const OVERDUE_INTERVALS: u32 = 3;
+/// For that, an interval is at least this: a busy machine is no reason to start again.
+const MIN_INTERVAL: Duration = Duration::from_secs(2);
 /// How long what was received is handed on when its input ends; within the time that inputs have at the end of the agent.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
@@ -99,6 +104,8 @@ pub(super) struct Work {
     pub(super) fan: Fan,
     /// For the series of all inputs; `None` where they are not counted.
     pub(super) places: Option<Arc<Places>>,
+    /// Remembers what the input says of itself; `None` where nobody asks.
+    pub(super) telemetry: Option<Arc<Telemetry>>,
 }
 
 impl Work {
@@ -107,6 +114,10 @@ impl Work {
         let (points, is_whole) = inputs::finish(given, &self.common, &self.fan.global_tags);
         if let Some(entry) = &tally.entry {
             count(&entry.counts, points.len(), is_whole, took);
+            if let Some(telemetry) = &self.telemetry {
+                let own = points.iter().filter(|point| point.measurement == schema::SELF);
+                telemetry.remember(&entry.name, own.cloned().collect());
+            }
         }
         self.fan.send(self.within_limits(points, Times::OfPoints, tally)).await;
     }
@@ -225,6 +236,20 @@ struct Tally {
 }
 
 impl Tally {
+    /// The task gives its next sign by then.
+    fn expect(&self, at: Instant, interval: Duration) {
+        if let Some(entry) = &self.entry {
+            entry.counts.pulse.expect(at + OVERDUE_INTERVALS * interval.max(MIN_INTERVAL));
+        }
+    }
+
+    /// A gather is under way, which may hang.
+    fn rest(&self) {
+        if let Some(entry) = &self.entry {
+            entry.counts.pulse.rest();
+        }
+    }
+
     /// Takes over the limits of a configuration.
     fn follow(&mut self, work: &Work) {
         let limit = work.common.metric_series_limit;
@@ -275,6 +300,7 @@ impl Gatherer {
         let mut at = due + clock::jittered(schedule.jitter);
         loop {
             let span = self.span();
+            self.tally.expect(at, schedule.interval);
             let wait = wait(&mut self.input, at, &self.current.fan, &mut self.work);
             let wake = wait.instrument(span.clone()).await;
             if let Wake::Received(points) = wake {
@@ -325,9 +351,14 @@ impl Gatherer {
         tokio::pin!(gather);
         let (mut hangs, mut is_over) = (false, false);
         while !(hangs && is_over) {
+            self.tally.rest();
             tokio::select! {
-                given = &mut gather => return Some(given),
+                given = &mut gather => {
+                    self.tally.expect(Instant::now(), self.current.common.interval);
+                    return Some(given);
+                }
                 points = self.current.fan.next(queue.as_deref()) => {
+                    self.tally.expect(Instant::now(), self.current.common.interval);
                     self.current.hand_on(points, &mut self.tally).instrument(span.clone()).await;
                 }
                 () = tokio::time::sleep_until(hangs_at), if !hangs => {

@@ -3,11 +3,14 @@
 //! The pipeline and the senders increase the counters. The pipeline publishes them as the measurement `seismograf`, and
 //! `[[inputs.internal]]` under Telegraf's names. All count since the start of the process, across reloads.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::pulse::Pulse;
 use crate::point::{Point, Timestamp};
 
 /// What became of one output's points, since the start.
@@ -102,6 +105,8 @@ pub struct InputCounts {
     pub missed: AtomicU64,
     /// Failed starts.
     pub startup_errors: AtomicU64,
+    /// Whether its task goes on.
+    pub pulse: Pulse,
     /// Series now, rows `other` included; only with a limit.
     pub series: AtomicU64,
     /// The limit that is met first; 0 is none.
@@ -203,6 +208,8 @@ pub struct Telemetry {
     inputs: Register<InputCounts>,
     outputs: Register<OutputCounts>,
     listeners: Register<ListenerCounts>,
+    /// What inputs said of themselves at their last gather, by name.
+    said: Mutex<BTreeMap<String, Vec<Point>>>,
 }
 
 impl Telemetry {
@@ -239,6 +246,33 @@ impl Telemetry {
     #[must_use]
     pub fn outputs(&self) -> Vec<Arc<Entry<OutputCounts>>> {
         self.outputs.all()
+    }
+
+    /// Which input's task is stuck, in words. A gather that hangs is none: its task goes on, and has said so.
+    #[must_use]
+    pub fn overdue(&self, now: Instant) -> Option<String> {
+        self.inputs().iter().filter(|entry| entry.runs()).find_map(|entry| {
+            let late = entry.counts.pulse.overdue(now)?.as_secs_f64().ceil();
+            Some(format!("input {}: a gather is overdue by {late} s: its task is stuck", entry.name))
+        })
+    }
+
+    /// Remembers what an input said of itself.
+    pub(crate) fn remember(&self, input: &str, points: Vec<Point>) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if !points.is_empty() || said.contains_key(input) {
+            said.insert(input.to_owned(), points);
+        }
+    }
+
+    /// [`Self::points`], and what inputs said of themselves at their last gather.
+    #[must_use]
+    pub fn all_points(&self, time: Timestamp) -> Vec<Point> {
+        let mut points = self.points(time);
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = |name: &String| self.inputs().iter().any(|entry| entry.name == *name && entry.runs());
+        points.extend(said.iter().filter(|(name, _)| running(name)).flat_map(|(_, points)| points.clone()));
+        points
     }
 
     /// The points about the agent at `time`.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plugins::OutputOptions;
+use crate::service::telemetry::Telemetry;
 
 /// A running pipeline that can be given orders.
 struct Running {

@@ -547,7 +547,7 @@ async fn build<T: Send + 'static>(
 fn give_up(entry: &Arc<Entry<OutputCounts>>) {
     let value = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed);
     let points = value(&entry.counts.waiting).saturating_sub(value(&entry.counts.kept));
-    entry.counts.lost.fetch_add(points, Ordering::Relaxed);
+    entry.counts.losses.ended.fetch_add(points, Ordering::Relaxed);
     tracing::error!(output = entry.name, points, "did not end in time: its points are lost");
 }
 
@@ -573,7 +573,7 @@ async fn write(sender: Sender, messages: mpsc::Receiver<Message>, entry: Arc<Ent
     let left = sender.run(messages).await;
     if left > 0 {
         tracing::error!(points = left, "not written, and lost with the end of the output");
-        entry.counts.lost.fetch_add(left as u64, Ordering::Relaxed);
+        entry.counts.losses.ended.fetch_add(left as u64, Ordering::Relaxed);
     }
     let kept = entry.counts.kept.load(Ordering::Relaxed);
     if kept > 0 {

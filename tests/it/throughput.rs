@@ -151,7 +151,7 @@ fn measure(
     std::thread::scope(|scope| {
         for client in 0..n_clients {
             scope.spawn(move || {
-                write_lines(address, "through", bodies.iter().skip(client).step_by(n_clients))
+                write_lines(address, "through", bodies.iter().skip(client).step_by(n_clients));
             });
         }
     });

@@ -154,6 +154,9 @@ impl Work {
         lost.receipts.iter().for_each(Receipt::lose);
         if !lost.points.is_empty() {
             let points = lost.points.len();
+            if let Some(entry) = &tally.entry {
+                entry.counts.losses.unread.fetch_add(points as u64, Ordering::Relaxed);
+            }
             tracing::error!(points, "received, but not taken by an output, and lost");
         }
     }
@@ -385,7 +388,7 @@ impl Gatherer {
         let missed = took.as_nanos() / interval.as_nanos().max(1);
         let missed = u64::try_from(missed).unwrap_or(u64::MAX);
         if let Some(entry) = &self.tally.entry {
-            entry.counts.missed.fetch_add(missed, Ordering::Relaxed);
+            entry.counts.losses.missed.fetch_add(missed, Ordering::Relaxed);
         }
         self.span().in_scope(|| {
             tracing::warn!(?took, ?interval, missed, "a gather took longer than its interval");

@@ -1,7 +1,7 @@
 //! The agent about itself: Telegraf's `internal`, and the measurement `seismograf`.
 
 use super::kinds::{Field, Measurement, int, tag, uint};
-use super::losses::{LOSSES, with_losses};
+use super::losses::{n_with_losses, with_losses};
 
 pub(super) const INTERNAL_AGENT: Measurement = Measurement {
     name: "internal_agent",
@@ -98,7 +98,7 @@ pub(super) const SEISMOGRAF: Measurement = Measurement {
         tag("device", "disk, in the balance of `blkio`"),
         tag("probe", "program, for `probe`"),
     ],
-    fields: &with_losses::<{ SEISMOGRAF_FIELDS.len() + LOSSES.len() }>(SEISMOGRAF_FIELDS),
+    fields: &with_losses::<{ n_with_losses(SEISMOGRAF_FIELDS) }>(SEISMOGRAF_FIELDS),
 };
 
 /// What is not a loss.
@@ -168,14 +168,12 @@ const SEISMOGRAF_FIELDS: &[Field] = &[
     int("map_bytes", "byte", "`ring`: kernel memory of all maps"),
     uint("gathered", "point", "`agent`: points gathered since the start, after the inputs' filters"),
     uint("gather_errors", "gather", "`agent`: gathers that gave less than they should; the log says why"),
-    uint("missed_gathers", "gather", "`agent`: left out because the one before took too long"),
     uint("reloads", "reload", "`agent`: reloads that were carried out"),
     uint(
         "reload_errors",
         "reload",
         "`agent`: reloads whose configuration could not be used; the log says why",
     ),
-    uint("lost", "point", "`agent`: not written when their output ended with a reload"),
     uint("rss_bytes", "byte", "`agent`: resident memory"),
     uint("cpu_ns", "ns", "`agent`: CPU time"),
     uint(
@@ -194,19 +192,9 @@ const SEISMOGRAF_FIELDS: &[Field] = &[
     uint("waiting", "point", "`output`: of these, in the buffer and the spool"),
     uint("spooled", "point", "`output`: of `waiting`, in the spool; 0 without one"),
     uint("spool_bytes", "byte", "`output`: what the spool takes of the disk; 0 without one"),
-    uint("dropped_refused", "point", "`output`: of these, refused by the other side for good"),
-    uint("dropped_overflow", "point", "`output`: of these, pushed out of the full buffer or spool"),
-    uint("dropped_damaged", "point", "`output`: of these, in a part of the spool that is damaged or missing"),
-    uint("dropped_expired", "point", "`output`: of these, older in the spool than `buffer_disk_max_age`"),
     uint("failed_writes", "request", "`output`: writes that did not work"),
     uint("datagrams", "datagram", "`listener`: datagrams that were taken"),
-    uint(
-        "overflow",
-        "datagram",
-        "`listener`: datagrams that the kernel dropped because they were not taken in time; with `datagrams`, all that came",
-    ),
     uint("points", "point", "`listener`: valid lines"),
-    uint("malformed", "line", "`listener`: lines that are no line protocol"),
     uint("connections", "connection", "`listener`: connections that were accepted"),
     uint("run_time_ns", "ns", "`probe`: time the program ran; with `probe_costs`"),
     uint("runs", "call", "`probe`: how often; with `probe_costs`"),

@@ -3,6 +3,7 @@
 //! The part is in the name, since what a field means is told part by part.
 
 use super::agent::SEISMOGRAF;
+use super::losses::counted;
 
 /// A metric that a field of a part is.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,8 @@ pub(crate) struct Exposed {
     pub(crate) is_total: bool,
     /// What a value is divided by.
     pub(crate) divisor: f64,
+    /// Why something was lost, where it says that: a label.
+    pub(crate) reason: Option<&'static str>,
 }
 
 /// The fields that are of this moment; all others count up.
@@ -42,6 +45,12 @@ const GAUGES: &[&str] = &[
 /// The metric of a field of a part of `seismograf`; `None` where there is no such field.
 pub(crate) fn exposed(part: &str, field: &str) -> Option<Exposed> {
     let described = SEISMOGRAF.fields.iter().find(|known| known.name == field)?;
+    if let Some(loss) = counted(part, field) {
+        let unit = loss.field.unit;
+        let help = format!("{unit}s that were lost, by stage and reason");
+        let name = format!("seismograf_{unit}s_dropped_total");
+        return Some(Exposed { name, help, is_total: true, divisor: 1.0, reason: Some(loss.reason) });
+    }
     let is_total = !GAUGES.contains(&field);
     let total = if is_total { "_total" } else { "" };
     let (base, unit, divisor) = match field.strip_suffix("_ns") {
@@ -56,7 +65,13 @@ pub(crate) fn exposed(part: &str, field: &str) -> Option<Exposed> {
         _ => described.help.strip_prefix(&of_part).unwrap_or(described.help),
     };
     let help = format!("{help} ({})", if divisor > 1.0 { "seconds" } else { described.unit });
-    Some(Exposed { name: format!("seismograf_{part}_{base}{unit}{total}"), help, is_total, divisor })
+    Some(Exposed {
+        name: format!("seismograf_{part}_{base}{unit}{total}"),
+        help,
+        is_total,
+        divisor,
+        reason: None,
+    })
 }
 
 #[cfg(test)]
@@ -71,6 +86,8 @@ mod tests {
         assert_eq!(name("output", "written"), "seismograf_output_written_total");
         assert_eq!(name("cpu", "unseen_ns"), "seismograf_cpu_unseen_seconds");
         assert_eq!(exposed("agent", "nothing"), None);
+        let lost = exposed("output", "dropped_expired").unwrap();
+        assert_eq!((&*lost.name, lost.reason), ("seismograf_points_dropped_total", Some("expired")));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::pulse::Pulse;
 use crate::point::{Point, Timestamp};
+use crate::schema::losses::{CountedLoss, InputLosses, ListenerLosses, OutputLosses};
 
 /// What became of one output's points, since the start.
 #[derive(Debug, Default)]
@@ -22,16 +23,8 @@ pub struct OutputCounts {
     pub filtered: AtomicU64,
     /// Stored by the other side.
     pub written: AtomicU64,
-    /// Rejected by the other side for good; published as `dropped_refused`.
-    pub rejected: AtomicU64,
-    /// Pushed out of the full buffer.
-    pub overflowed: AtomicU64,
-    /// In a part of the spool that is damaged or missing.
-    pub damaged: AtomicU64,
-    /// Too old in the spool.
-    pub expired: AtomicU64,
-    /// Not written when the output ended.
-    pub lost: AtomicU64,
+    /// What is in neither.
+    pub losses: OutputLosses,
     /// In the buffer and the spool now.
     pub waiting: AtomicU64,
     /// Those of them that are in the spool.
@@ -101,8 +94,8 @@ pub struct InputCounts {
     pub gather_time_ns: AtomicU64,
     /// Gathers that were incomplete.
     pub errors: AtomicU64,
-    /// Gathers that were skipped because the previous one took too long.
-    pub missed: AtomicU64,
+    /// What it lost.
+    pub losses: InputLosses,
     /// Failed starts.
     pub startup_errors: AtomicU64,
     /// Whether its task goes on.
@@ -122,10 +115,8 @@ pub struct ListenerCounts {
     pub datagrams: AtomicU64,
     /// Valid lines.
     pub points: AtomicU64,
-    /// Lines that are no line protocol.
-    pub malformed: AtomicU64,
-    /// Datagrams that the kernel dropped because nobody took them in time.
-    pub overflow: AtomicU64,
+    /// What is no point.
+    pub losses: ListenerLosses,
     /// Connections that were accepted.
     pub connections: AtomicU64,
     /// Connections and requests that were turned away.
@@ -287,10 +278,10 @@ impl Telemetry {
             .tag("part", "agent")
             .field("gathered", sum(|counts| &counts.gathered))
             .field("gather_errors", sum(|counts| &counts.errors))
-            .field("missed_gathers", sum(|counts| &counts.missed))
             .field("reloads", value(&self.reloads))
-            .field("reload_errors", value(&self.reload_errors))
-            .field("lost", outputs.iter().map(|entry| value(&entry.counts.lost)).sum::<u64>());
+            .field("reload_errors", value(&self.reload_errors));
+        let losses = inputs.iter().flat_map(|entry| entry.counts.losses.each());
+        set_losses(&mut agent, losses.chain(outputs.iter().flat_map(|entry| entry.counts.losses.each())));
         if let Some(bytes) = rss_bytes() {
             agent.set_field("rss_bytes", bytes);
         }
@@ -310,6 +301,16 @@ fn value(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
+/// Adds the losses that a point's part tells of; those of several plugins are summed up.
+fn set_losses(point: &mut Point, losses: impl Iterator<Item = (&'static CountedLoss, u64)>) {
+    let part = point.tag_value("part").unwrap_or_default().to_owned();
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (loss, n) in losses.filter(|(loss, _)| loss.part == part) {
+        *sums.entry(loss.field.name).or_default() += n;
+    }
+    sums.into_iter().for_each(|(field, n)| point.set_field(field, n));
+}
+
 fn of_input(entry: &Entry<InputCounts>, time: Timestamp) -> Point {
     let counts = &entry.counts;
     Point::new("seismograf", time)
@@ -322,33 +323,31 @@ fn of_input(entry: &Entry<InputCounts>, time: Timestamp) -> Point {
 
 fn of_output(entry: &Entry<OutputCounts>, time: Timestamp) -> Point {
     let counts = &entry.counts;
-    Point::new("seismograf", time)
+    let mut point = Point::new("seismograf", time)
         .tag("part", "output")
         .tag("output", entry.name.clone())
         .field("taken", value(&counts.taken))
         .field("written", value(&counts.written))
-        .field("dropped_refused", value(&counts.rejected))
-        .field("dropped_overflow", value(&counts.overflowed))
-        .field("dropped_damaged", value(&counts.damaged))
-        .field("dropped_expired", value(&counts.expired))
         .field("waiting", value(&counts.waiting))
         .field("spooled", value(&counts.kept))
         .field("spool_bytes", value(&counts.spool_bytes))
-        .field("failed_writes", value(&counts.failed_writes))
+        .field("failed_writes", value(&counts.failed_writes));
+    set_losses(&mut point, counts.losses.each());
+    point
 }
 
 fn of_listener(entry: &Entry<ListenerCounts>, time: Timestamp) -> Point {
     let counts = &entry.counts;
-    Point::new("seismograf", time)
+    let mut point = Point::new("seismograf", time)
         .tag("part", "listener")
         .tag("input", entry.plugin)
         .tag("address", entry.name.clone())
         .field("datagrams", value(&counts.datagrams))
         .field("points", value(&counts.points))
-        .field("malformed", value(&counts.malformed))
-        .field("overflow", value(&counts.overflow))
         .field("connections", value(&counts.connections))
-        .field("refused", i64::try_from(value(&counts.refused)).unwrap_or(i64::MAX))
+        .field("refused", i64::try_from(value(&counts.refused)).unwrap_or(i64::MAX));
+    set_losses(&mut point, counts.losses.each());
+    point
 }
 
 /// Resident memory of this process (proc(5) `PID/statm`).
@@ -400,6 +399,28 @@ mod tests {
         let again = telemetry.output("file", None);
         assert!(Arc::ptr_eq(&first, &again));
         assert_eq!(telemetry.outputs().len(), 2);
+    }
+
+    #[test]
+    fn whatever_is_counted_as_lost_is_published_in_its_part() {
+        let telemetry = Telemetry::default();
+        // So many that a sum with anything else shows.
+        let lose = |counter: &AtomicU64, n: u64| counter.store(n, Ordering::Relaxed);
+        let (input, output) = (telemetry.input("mem", None), telemetry.output("file", None));
+        let socket = telemetry.listener("socket_listener", "udp://[::]:8094");
+        // Without `..`: a counter that is new has to be named here.
+        let InputLosses { missed, unread } = &input.counts.losses;
+        let OutputLosses { rejected, overflowed, damaged, expired, ended } = &output.counts.losses;
+        let ListenerLosses { malformed, overflow } = &socket.counts.losses;
+        let all = [missed, unread, rejected, overflowed, damaged, expired, ended, malformed, overflow];
+        all.iter().zip(1000..).for_each(|(counter, n)| lose(counter, n));
+        let points = telemetry.points(Timestamp(0));
+        let told = points.iter().flat_map(|point| &point.fields);
+        let told = told.filter(|(_, value)| matches!(value, FieldValue::UInt(1000..=1008))).count();
+        assert_eq!(told, all.len(), "{points:?}");
+        for point in &points {
+            assert_eq!(crate::schema::check(point), Ok(()));
+        }
     }
 
     #[test]

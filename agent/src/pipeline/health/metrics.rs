@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::point::{FieldValue, Point};
+use crate::point::{FieldValue, Name, Point};
 use crate::schema::{self, Exposed};
 
 /// The content type.
@@ -20,10 +20,16 @@ pub(super) fn text(points: &[Point]) -> String {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     for point in points.iter().filter(|point| point.measurement == schema::SELF) {
         let part = point.tag_value("part").unwrap_or_default();
-        let labels = labels(point);
+        let tags = labels(point);
         for (field, value) in &point.fields {
             let Some(exposed) = schema::exposed(part, field) else { continue };
             let Some(value) = number(value) else { continue };
+            let mut labels = tags.clone();
+            if let Some(reason) = exposed.reason {
+                labels.push(format!("stage=\"{part}\""));
+                labels.push(format!("reason=\"{reason}\""));
+            }
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
             let sample = format!("{}{labels} {}", exposed.name, value / exposed.divisor);
             let family = families.entry(exposed.name.clone());
             family.or_insert_with(|| Family { exposed, samples: Vec::new() }).samples.push(sample);
@@ -47,15 +53,13 @@ pub(super) fn text(points: &[Point]) -> String {
 }
 
 /// The tags, but for the part, which is in the name.
-fn labels(point: &Point) -> String {
+fn labels(point: &Point) -> Vec<String> {
     let tags = point.tags.iter().filter(|(key, _)| key != "part");
-    let labels: Vec<String> = tags
-        .map(|(key, value)| {
-            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            format!("{key}=\"{value}\"")
-        })
-        .collect();
-    if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) }
+    let label = |(key, value): &(Name, Name)| {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        format!("{key}=\"{value}\"")
+    };
+    tags.map(label).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "every number of Prometheus is a float")]
@@ -95,5 +99,7 @@ mod tests {
         assert!(page.contains(line), "{page}");
         assert_eq!(page.matches("# TYPE seismograf_output_written_total counter\n").count(), 1);
         assert!(page.contains("seismograf_ring_undecodable_total{host=\"h\"} 3\n"), "{page}");
+        let line = "seismograf_points_dropped_total{output=\"file\",stage=\"output\",reason=\"refused\"} 0\n";
+        assert!(page.contains(line), "{page}");
     }
 }

@@ -187,6 +187,9 @@ pub struct RunArgs {
     /// Write the process id to this file; it is removed at exit.
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
+    /// Answer /healthz, /readyz and /metrics at this address, whatever the configuration says: 127.0.0.1:9274.
+    #[arg(long, value_name = "ADDRESS")]
+    pub health_address: Option<String>,
 }
 
 impl RunArgs {
@@ -204,6 +207,7 @@ impl RunArgs {
             test_wait: self.test_wait.max(before.test_wait),
             once: self.once || before.once,
             pidfile: self.pidfile.or(before.pidfile),
+            health_address: self.health_address.or(before.health_address),
         }
     }
 }

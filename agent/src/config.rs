@@ -79,6 +79,8 @@ pub struct Agent {
     pub metric_batch_size: usize,
     /// Points an output buffers while it cannot write.
     pub metric_buffer_limit: usize,
+    /// Series of all inputs together; 0 is no limit.
+    pub metric_series_limit: usize,
     /// Where it keeps them.
     pub buffering: Buffering,
     /// Times are rounded to this.
@@ -95,6 +97,8 @@ pub struct Agent {
     pub skip_unknown_plugins: bool,
     /// Where totals are remembered from one run to the next.
     pub statefile: Option<PathBuf>,
+    /// Where others ask whether the agent is alive.
+    pub health_address: Option<String>,
     /// Where and how the agent logs.
     pub log: LogOptions,
 }
@@ -110,6 +114,7 @@ impl Default for Agent {
             flush_jitter: Duration::ZERO,
             metric_batch_size: DEFAULT_BATCH_SIZE,
             metric_buffer_limit: DEFAULT_BUFFER_LIMIT,
+            metric_series_limit: 0,
             buffering: Buffering::default(),
             precision: auto_precision(DEFAULT_INTERVAL),
             hostname: None,
@@ -118,6 +123,7 @@ impl Default for Agent {
             self_metrics: true,
             skip_unknown_plugins: false,
             statefile: None,
+            health_address: None,
             log: LogOptions::default(),
         }
     }

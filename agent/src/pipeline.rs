@@ -12,7 +12,10 @@
 //! changes nothing. Then an input with the same options keeps its state and schedule, an output with the same destination
 //! keeps its buffer, and whatever has no successor shuts down as at the end of the agent.
 
+mod cardinality;
 mod gatherer;
+mod health;
+mod own;
 mod spools;
 pub(crate) mod start;
 
@@ -28,17 +31,20 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use self::cardinality::Places;
 use self::gatherer::{Fan, Gatherer, Work, gather_once};
+use self::own::OwnTelemetry;
 use self::spools::Spool;
 use self::start::start;
 use crate::config::{Agent, Config, InputSection, OutputSection, Place};
+use crate::inputs::listener::http::Endpoint;
 use crate::inputs::offloaded::Offloaded;
-use crate::inputs::{GatherError, Gathered, Input, Shared};
+use crate::inputs::{Input, Shared};
 use crate::options::common::OutputCommon;
 use crate::outputs::Output;
 use crate::outputs::sender::{Message, Sender};
 use crate::plugins::{InputOptions, OutputOptions};
-use crate::service::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
+use crate::service::telemetry::{Entry, InputCounts, OutputCounts};
 use crate::service::{logging, off_thread};
 
 /// Gathers that may be queued for an output; it receives them even while it writes.
@@ -124,6 +130,7 @@ struct Prepared {
     global_tags: BTreeMap<String, String>,
     inputs: Vec<(InputSection, Origin)>,
     outputs: Vec<PreparedOutput>,
+    health: Option<Endpoint>,
 }
 
 /// Everything that runs.
@@ -134,6 +141,8 @@ pub(crate) struct Pipeline {
     gathering: JoinSet<()>,
     /// Each returns how many lines it could not write.
     writing: JoinSet<usize>,
+    /// Where others ask whether it is alive.
+    health: Option<Endpoint>,
 }
 
 impl Pipeline {
@@ -160,6 +169,7 @@ impl Pipeline {
             outputs: Vec::new(),
             gathering: JoinSet::new(),
             writing: JoinSet::new(),
+            health: None,
         }
     }
 
@@ -212,6 +222,7 @@ impl Pipeline {
         let mut pipeline = Self::empty(shared);
         // The agent that runs has them.
         config.outputs.iter_mut().for_each(|output| output.common.spool = None);
+        config.agent.health_address = None;
         let prepared = pipeline.prepare(config).await?;
         let fan = pipeline.apply_outputs(prepared.outputs, prepared.global_tags).await;
         let mut inputs = Vec::new();
@@ -219,7 +230,13 @@ impl Pipeline {
             if let Origin::New(input) = origin {
                 let counts =
                     pipeline.shared.telemetry.input(section.options.name(), section.common.alias.as_deref());
-                let work = Work { common: section.common, round: false, fan: fan.clone() };
+                let work = Work {
+                    common: section.common,
+                    round: false,
+                    fan: fan.clone(),
+                    places: None,
+                    telemetry: None,
+                };
                 inputs.push((Offloaded::new(input, &pipeline.shared.turns), work, counts));
             }
         }
@@ -320,7 +337,8 @@ impl Pipeline {
                 Err(error) => tracing::error!("{error:#}; the others go on without it"),
             }
         }
-        Ok(Prepared { agent: config.agent, global_tags: config.global_tags, inputs, outputs })
+        let health = health::bind(config.agent.health_address.clone(), &self.shared).await?;
+        Ok(Prepared { agent: config.agent, global_tags: config.global_tags, inputs, outputs, health })
     }
 
     /// Each output is built anew, also one whose options are what they were: the files that they name may not be.
@@ -359,16 +377,28 @@ impl Pipeline {
 
     /// Applies a configuration. This cannot fail.
     async fn apply(&mut self, prepared: Prepared) {
-        let Prepared { agent, global_tags, inputs, outputs } = prepared;
+        let Prepared { agent, global_tags, inputs, outputs, health } = prepared;
         let is_start = self.inputs.is_empty();
+        // The one of before accepts no more, and this one does.
+        self.health = health;
+        if let Some(endpoint) = &self.health {
+            health::serve(endpoint, Arc::clone(&self.shared.telemetry));
+        }
         let fan = self.apply_outputs(outputs, global_tags).await;
         let mut running: Vec<Option<RunningInput>> = self.inputs.drain(..).map(Some).collect();
         let own_telemetry = running.pop().flatten();
         let kept: Vec<usize> = inputs.iter().filter_map(|(_, origin)| origin.kept()).collect();
         let gone = running.iter_mut().enumerate().filter(|(i, _)| !kept.contains(i));
         end(gone.filter_map(|(_, input)| input.take()).collect()).await;
+        let places = Places::new(agent.metric_series_limit, inputs.len());
         for (section, origin) in inputs {
-            let work = Work { common: section.common, round: agent.round_interval, fan: fan.clone() };
+            let work = Work {
+                common: section.common,
+                round: agent.round_interval,
+                fan: fan.clone(),
+                places: Some(Arc::clone(&places)),
+                telemetry: self.health.is_some().then(|| Arc::clone(&self.shared.telemetry)),
+            };
             match origin {
                 Origin::Kept(i) => {
                     if let Some(mut input) = running[i].take() {
@@ -387,7 +417,8 @@ impl Pipeline {
         }
         // Without them the task goes on: a later reload may want them again.
         let fan = if agent.self_metrics { fan } else { Fan { outputs: Vec::new(), ..fan } };
-        let work = Work { common: agent.input_common(), round: agent.round_interval, fan };
+        let (common, round) = (agent.input_common(), agent.round_interval);
+        let work = Work { common, round, fan, places: None, telemetry: None };
         match own_telemetry {
             Some(input) => {
                 let _ = input.work.send(Arc::new(work));
@@ -516,7 +547,7 @@ async fn build<T: Send + 'static>(
 fn give_up(entry: &Arc<Entry<OutputCounts>>) {
     let value = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed);
     let points = value(&entry.counts.waiting).saturating_sub(value(&entry.counts.kept));
-    entry.counts.lost.fetch_add(points, Ordering::Relaxed);
+    entry.counts.losses.ended.fetch_add(points, Ordering::Relaxed);
     tracing::error!(output = entry.name, points, "did not end in time: its points are lost");
 }
 
@@ -542,7 +573,7 @@ async fn write(sender: Sender, messages: mpsc::Receiver<Message>, entry: Arc<Ent
     let left = sender.run(messages).await;
     if left > 0 {
         tracing::error!(points = left, "not written, and lost with the end of the output");
-        entry.counts.lost.fetch_add(left as u64, Ordering::Relaxed);
+        entry.counts.losses.ended.fetch_add(left as u64, Ordering::Relaxed);
     }
     let kept = entry.counts.kept.load(Ordering::Relaxed);
     if kept > 0 {
@@ -551,25 +582,6 @@ async fn write(sender: Sender, messages: mpsc::Receiver<Message>, entry: Arc<Ent
     entry.counts.waiting.store(0, Ordering::Relaxed);
     entry.ended();
     left
-}
-
-/// The agent's own telemetry, at the agent's interval and at the end.
-struct OwnTelemetry(Arc<Telemetry>);
-
-#[async_trait::async_trait]
-impl Input for OwnTelemetry {
-    fn name(&self) -> &'static str {
-        "seismograf"
-    }
-
-    fn counts_end_with_it(&self) -> bool {
-        true
-    }
-
-    async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
-        self.0.points(gathered.time).into_iter().for_each(|point| gathered.push(point));
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod agent;
 mod cgroup;
 mod docker;
+mod exposed;
 mod host;
 mod kinds;
 mod kubernetes;
@@ -16,6 +17,7 @@ pub mod views;
 
 use std::fmt::Write;
 
+pub(crate) use self::exposed::{Exposed, exposed};
 pub use self::kinds::{Field, Kind, Measurement, Tag};
 use crate::point::Point;
 

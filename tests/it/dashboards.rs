@@ -162,7 +162,7 @@ fn of_kapacitor() -> Vec<Wanted> {
         let script = std::fs::read_to_string(&path).unwrap();
         let groups = script.split_once(".groupBy(").unwrap().1.split_once(')').unwrap().0.replace('\'', "\"");
         let query = match alert.kind {
-            AlertKind::Above { .. } => script.split("'''").nth(1).unwrap().to_owned(),
+            AlertKind::Above { .. } | AlertKind::Lost(..) => script.split("'''").nth(1).unwrap().to_owned(),
             AlertKind::Silence => {
                 let from = script.split_once(".measurement('").unwrap().1.split_once('\'').unwrap().0;
                 format!("SELECT * FROM \"{DATABASE}\".\"autogen\".\"{from}\"")
@@ -240,6 +240,7 @@ fn config(kubelet: &Kubelet, token: &Path, output: &str) -> String {
   interval = "1s"
   flush_interval = "1s"
   hostname = "{HOST}"
+  metric_series_limit = 100000
 [[inputs.cpu]]
 [[inputs.mem]]
 [[inputs.swap]]

@@ -7,6 +7,7 @@
 mod answers;
 mod article;
 mod blkio;
+mod cardinality;
 mod clients;
 mod cluster;
 mod cost;
@@ -18,6 +19,7 @@ mod docker;
 mod dump;
 mod encrypted;
 mod hangs;
+mod health;
 mod host;
 mod identity;
 mod influx;
@@ -81,10 +83,12 @@ fn main() -> ExitCode {
         listeners::trials(),
         encrypted::trials(),
         throughput::trials(),
+        cardinality::trials(),
         sidecar::trials(),
         outputs::trials(),
         refused::trials(),
         hangs::trials(),
+        health::trials(),
         spool::trials(),
         spool_speed::trials(),
         kubelet::trials(),

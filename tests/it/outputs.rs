@@ -121,7 +121,7 @@ fn victoria_metrics_gives_values_back() -> Outcome {
     };
     let (of_v1, of_v2) = (points("v1"), points("v2"));
     for (left, counts) in [write(v1(&server.url(), |_| ()), of_v1), write(v2(&server.url(), |_| ()), of_v2)] {
-        assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, N as u64, 0));
+        assert_eq!((left, value(&counts.written), value(&counts.losses.rejected)), (0, N as u64, 0));
     }
     let mut read: BTreeMap<(String, i64), BTreeMap<&str, f64>> = BTreeMap::new();
     for (labels, values) in server.series("v[12]_.") {
@@ -243,7 +243,7 @@ fn databases_and_policies_by_tag() -> Outcome {
         options.retention_policy_tag = "policy".into();
     });
     let (left, counts) = write(output, tagged(N));
-    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, N as u64, 0));
+    assert_eq!((left, value(&counts.written), value(&counts.losses.rejected)), (0, N as u64, 0));
     for (rest, database) in [(0, "rest"), (1, "one"), (2, "the \"other\"")] {
         for (odd, policy) in [(0, "autogen"), (1, "short")] {
             let rows = server.series(database, &format!("SELECT f, db, \"policy\", t FROM {policy}.m"));
@@ -272,7 +272,7 @@ fn missing_database_holds_no_other_up() -> Outcome {
     });
     let (left, counts) = write(output, tagged(3_000));
     // What is left over is of the database that is missing, and is not lost: it waits.
-    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (1_000, 2_000, 0));
+    assert_eq!((left, value(&counts.written), value(&counts.losses.rejected)), (1_000, 2_000, 0));
     assert_eq!(server.count("telegraf", "m", "f"), 1_000);
     assert_eq!(server.count("one", "m", "f"), 1_000);
     Ok(())
@@ -297,7 +297,7 @@ fn over_udp() -> Outcome {
     points.push(Point::new("too_long", Timestamp(1)).field("s", "x".repeat(200)));
     let (left, counts) = write(v1(&server.udp_url(), |options| options.udp_payload = 128), points);
     println!("outputs: UDP: {} lines sent for {N} points", value(&counts.written));
-    assert_eq!((left, value(&counts.rejected)), (0, 1), "the one that fits into no packet");
+    assert_eq!((left, value(&counts.losses.rejected)), (0, 1), "the one that fits into no packet");
     assert!(value(&counts.written) > 2 * N as u64, "nothing was split");
     wait_for(|| server.count("udp", "long", "field_19") == N as u64, LIMIT, "the points");
     let rows = server.series("udp", "SELECT * FROM long");
@@ -441,7 +441,7 @@ fn v2_answers() -> Outcome {
     let points = (0..1_000).map(|i| Point::new("m", Timestamp(i)).field("f", i)).collect();
     let before = server.requests().len();
     let (left, counts) = write(v2(&server.url(), |_| ()), points);
-    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, 999, 1));
+    assert_eq!((left, value(&counts.written), value(&counts.losses.rejected)), (0, 999, 1));
     let taken = numbers(&server, |lines| {
         lines[0].starts_with("m ") && lines.len() <= MOST_LINES && !is_poisoned(lines)
     });
@@ -488,7 +488,7 @@ fn v2_rate_limit() -> Outcome {
         }),
         points,
     );
-    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, LINES as u64, 0));
+    assert_eq!((left, value(&counts.written), value(&counts.losses.rejected)), (0, LINES as u64, 0));
     let requests = server.requests();
     for first in &requests {
         let within =

@@ -120,7 +120,7 @@ fn all_cases(output: impl Fn() -> Box<dyn Output>, count: impl Fn(&str) -> u64) 
                 let (points, good) = points(&case, fault, place, n);
                 let (left, counts) = write(output(), batch, points);
                 let (written, rejected) =
-                    (counts.written.load(Ordering::Relaxed), counts.rejected.load(Ordering::Relaxed));
+                    (counts.written.load(Ordering::Relaxed), counts.losses.rejected.load(Ordering::Relaxed));
                 println!(
                     "refused: {case}: {good} of {n} are good; {} writes",
                     counts.writes.load(Ordering::Relaxed)

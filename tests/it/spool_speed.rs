@@ -18,11 +18,11 @@ use seismograf::point::{Point, Timestamp};
 use seismograf::service::telemetry::OutputCounts;
 use seismograf::spool::files::Folder;
 use seismograf::spool::log::{Limits, Log};
-use seismograf_tests::http::{free_address, request};
+use seismograf_tests::http::{free_address, request, status_of_next};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{agent_binary, number, terminate, trial, wait_for};
 
-use crate::throughput::{TELEGRAF, status};
+use crate::throughput::TELEGRAF;
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -154,7 +154,7 @@ fn writes_per_s(address: SocketAddr, time: Duration) -> f64 {
                         stream.write_all(text.as_bytes()).unwrap();
                     }
                     for (answers, _) in &mut connections {
-                        let status = status(answers);
+                        let status = status_of_next(answers);
                         assert!([204, 503].contains(&status), "{status}");
                         n.fetch_add(u64::from(status == 204), Ordering::Relaxed);
                     }

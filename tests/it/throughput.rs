@@ -2,16 +2,14 @@
 //!
 //! All in one run, since the machine's speed is not the same from one to the next.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use seismograf_tests::http::{free_address, request};
+use seismograf_tests::http::{free_address, request, write_lines};
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{agent_binary, has, needs, number, oracle, pause, terminate, trial, wait_for};
+use seismograf_tests::{agent_binary, has, needs, number, oracle, terminate, trial, wait_for};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -152,7 +150,9 @@ fn measure(
     let begun = Instant::now();
     std::thread::scope(|scope| {
         for client in 0..n_clients {
-            scope.spawn(move || write(address, bodies.iter().skip(client).step_by(n_clients)));
+            scope.spawn(move || {
+                write_lines(address, "through", bodies.iter().skip(client).step_by(n_clients));
+            });
         }
     });
     wait_for(|| taken(&influxd) >= n, LIMIT, "every point to be taken");
@@ -169,43 +169,4 @@ fn taken(influxd: &Influxd) -> u64 {
     let columns = series[0]["columns"].as_array().unwrap();
     let at = columns.iter().position(|column| column == "pointReq").unwrap();
     series[0]["values"][0][at].as_u64().unwrap()
-}
-
-/// A client that keeps its connection, and tries again what is refused for now.
-fn write<'a>(address: SocketAddr, bodies: impl Iterator<Item = &'a String>) {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_nodelay(true).unwrap();
-    let mut answers = BufReader::new(stream.try_clone().unwrap());
-    let mut stream = stream;
-    for body in bodies {
-        let head = format!(
-            "POST /write?db=through HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        loop {
-            stream.write_all(head.as_bytes()).unwrap();
-            stream.write_all(body.as_bytes()).unwrap();
-            match status(&mut answers) {
-                204 => break,
-                503 => pause(Duration::from_millis(20)),
-                other => panic!("answered {other}"),
-            }
-        }
-    }
-}
-
-/// The status of an answer, whose body is read to its end.
-pub(crate) fn status(answers: &mut BufReader<TcpStream>) -> u16 {
-    let (mut first, mut length) = (String::new(), 0);
-    answers.read_line(&mut first).unwrap();
-    loop {
-        let mut line = String::new();
-        answers.read_line(&mut line).unwrap();
-        let Some((key, value)) = line.trim().split_once(": ") else { break };
-        if key.eq_ignore_ascii_case("content-length") {
-            length = value.parse().unwrap();
-        }
-    }
-    answers.read_exact(&mut vec![0; length]).unwrap();
-    first.split(' ').nth(1).and_then(|status| status.parse().ok()).expect(&first)
 }

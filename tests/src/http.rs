@@ -1,7 +1,7 @@
 //! Requests of the tests' own, to servers that are started for them on free ports of the loopback interface.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::{Skip, wait_for};
+use crate::{Skip, pause, wait_for};
 
 /// A start takes about 1 s, and several times that on a busy machine.
 pub const START_LIMIT: Duration = Duration::from_secs(60);
@@ -73,6 +73,52 @@ pub fn send(address: SocketAddr, head: &str, body: &[u8]) -> std::io::Result<Ans
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| std::io::Error::other(format!("no status in `{head}`")))?;
     Ok(Answer { status, body: body.to_owned() })
+}
+
+/// Writes texts of line protocol over one connection, and tries again what is refused for now.
+///
+/// # Panics
+/// When the server answers anything else, or not at all.
+pub fn write_lines(address: SocketAddr, database: &str, bodies: impl Iterator<Item = impl AsRef<[u8]>>) {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    for body in bodies {
+        let body = body.as_ref();
+        let head = format!(
+            "POST /write?db={database} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        loop {
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(body).unwrap();
+            match status_of_next(&mut answers) {
+                204 => break,
+                503 => pause(Duration::from_millis(20)),
+                other => panic!("answered {other}"),
+            }
+        }
+    }
+}
+
+/// The status of an answer, whose body is read to its end.
+///
+/// # Panics
+/// When it is none.
+pub fn status_of_next(answers: &mut BufReader<TcpStream>) -> u16 {
+    let (mut first, mut length) = (String::new(), 0);
+    answers.read_line(&mut first).unwrap();
+    loop {
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        let Some((key, value)) = line.trim().split_once(": ") else { break };
+        if key.eq_ignore_ascii_case("content-length") {
+            length = value.parse().unwrap();
+        }
+    }
+    answers.read_exact(&mut vec![0; length]).unwrap();
+    first.split(' ').nth(1).and_then(|status| status.parse().ok()).expect(&first)
 }
 
 /// A text in gzip, as small as it gets.

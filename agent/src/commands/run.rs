@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::{dump, host, interrupted};
 use crate::cli::{Format, RunArgs};
@@ -27,7 +28,7 @@ const SAVE_LIMIT: Duration = Duration::from_secs(2);
 /// # Errors
 /// Why it cannot start.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     args: &RunArgs,
     loader: Loader,
     log: logging::LogHandle,
@@ -55,6 +56,8 @@ pub async fn run(
     {
         shared.handover.remember(state);
     }
+    let health_address = args.health_address.clone();
+    config.agent.health_address = health_address.clone().or(config.agent.health_address);
     let pipeline = Pipeline::start(config, Arc::clone(&shared)).await?;
     notifier.ready("running");
     let (orders, receive) = mpsc::channel(1);
@@ -64,8 +67,8 @@ pub async fn run(
     };
     let is_written = tokio::select! {
         is_written = pipeline.run(receive, shutdown) => is_written,
-        () = handle_signals(hangup, user1, loader, &log, &notifier, orders) => false,
-        () = notifier.keep_alive() => false,
+        () = handle_signals(hangup, user1, (loader, health_address), &log, &notifier, orders) => false,
+        () = notifier.keep_alive(|| shared.telemetry.overdue(Instant::now())) => false,
         never = memory::settle() => match never {},
     };
     if let (Some(path), Some(state)) = (statefile, shared.handover.state()) {
@@ -92,7 +95,7 @@ async fn save(path: PathBuf, state: serde_json::Value) {
 async fn handle_signals(
     mut hangup: Signal,
     mut user1: Signal,
-    mut loader: Loader,
+    (mut loader, health_address): (Loader, Option<String>),
     log: &logging::LogHandle,
     notifier: &Notifier,
     orders: mpsc::Sender<Order>,
@@ -104,6 +107,10 @@ async fn handle_signals(
                 notifier.reloading();
                 let loaded;
                 (loaded, loader) = off_thread::run(move || (loader.load(), loader)).await;
+                let loaded = loaded.map(|mut config| {
+                    config.agent.health_address = health_address.clone().or(config.agent.health_address);
+                    config
+                });
                 let settings = loaded.as_ref().ok().map(|config| loader.log_settings(config));
                 let (done, is_applied) = oneshot::channel();
                 if orders.send(Order::Reload { loaded: loaded.map(Box::new).map_err(anyhow::Error::from), done }).await.is_err() {

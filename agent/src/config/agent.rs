@@ -10,6 +10,7 @@ use super::entry::Entry;
 use super::notes::Notes;
 use super::section::{Owner, read_options};
 use super::{Agent, Place, telegraf};
+use crate::inputs::listener::http::Endpoint;
 use crate::options::common::{Buffering, auto_precision};
 use crate::options::duration;
 use crate::service::logging::{self, LogFormat, LogOptions};
@@ -27,6 +28,7 @@ struct AgentOptions {
     flush_jitter: Option<Seconds>,
     metric_batch_size: Option<u64>,
     metric_buffer_limit: Option<u64>,
+    metric_series_limit: Option<u64>,
     buffer_strategy: Option<String>,
     buffer_directory: Option<String>,
     buffer_disk_sync: Option<bool>,
@@ -50,6 +52,7 @@ struct AgentOptions {
     self_metrics: Option<bool>,
     skip_unknown_plugins: Option<bool>,
     statefile: Option<String>,
+    health_address: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -125,12 +128,14 @@ pub(super) fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes
         flush_jitter: seconds(options.flush_jitter, default.flush_jitter),
         metric_batch_size: at_least_one(options.metric_batch_size, default.metric_batch_size),
         metric_buffer_limit: at_least_one(options.metric_buffer_limit, default.metric_buffer_limit),
+        metric_series_limit: at_least_one(options.metric_series_limit, default.metric_series_limit),
         buffering: buffering(&options, &place, notes),
         precision: Duration::ZERO,
         hostname: (!options.omit_hostname.unwrap_or(false)).then(|| {
             options.hostname.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| hostname.to_owned())
         }),
         statefile: options.statefile.clone().filter(|path| !path.is_empty()).map(PathBuf::from),
+        health_address: health_address(&options, &place, notes),
         always_include_local_tags: options.always_include_local_tags.unwrap_or(false),
         always_include_global_tags: options.always_include_global_tags.unwrap_or(false),
         self_metrics: options.self_metrics.unwrap_or(default.self_metrics),
@@ -144,6 +149,19 @@ pub(super) fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes
     }
     let precision = seconds(options.precision, Duration::ZERO);
     Agent { precision: if precision.is_zero() { auto_precision(agent.interval) } else { precision }, ..agent }
+}
+
+/// Where others ask whether the agent is alive.
+fn health_address(
+    options: &AgentOptions,
+    place: &impl Fn(&str) -> Place,
+    notes: &mut Notes,
+) -> Option<String> {
+    let address = options.health_address.clone().filter(|address| !address.is_empty())?;
+    if let Err(problem) = Endpoint::check(&address) {
+        notes.problem(&place("health_address"), format!("`health_address` of [agent]: {problem}"));
+    }
+    Some(address)
 }
 
 /// Where outputs keep points that are not written.

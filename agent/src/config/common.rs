@@ -42,7 +42,7 @@ pub(super) const COMMON_KEYS: &[&str] = &[
 ];
 /// Further options of inputs.
 pub(super) const INPUT_KEYS: &[&str] =
-    &["interval", "precision", "collection_jitter", "collection_offset", "tags"];
+    &["interval", "precision", "collection_jitter", "collection_offset", "metric_series_limit", "tags"];
 /// Further options of outputs.
 pub(super) const OUTPUT_KEYS: &[&str] = &[
     "buffer_directory",
@@ -70,6 +70,7 @@ struct RawCommon {
     flush_jitter: Option<Duration>,
     metric_batch_size: Option<u64>,
     metric_buffer_limit: Option<u64>,
+    metric_series_limit: Option<u64>,
     buffer_strategy: Option<bool>,
     buffer_directory: Option<String>,
     buffer_disk_sync: Option<bool>,
@@ -99,6 +100,7 @@ pub(super) fn input(
         // Telegraf accepts a jitter of 0, but treats an offset or precision of 0 as unset.
         collection_jitter: written.collection_jitter.unwrap_or(default.collection_jitter),
         collection_offset: more_than_zero(written.collection_offset).unwrap_or(default.collection_offset),
+        metric_series_limit: at_least_one(written.metric_series_limit, 0),
         naming: written.naming,
         filter: filter(&written.lists, entries, notes)?,
         alias: written.alias,
@@ -198,6 +200,7 @@ fn read(entries: &[Entry], is_input: bool, notes: &mut Notes) -> RawCommon {
             "flush_jitter" => written.flush_jitter = take.duration(),
             "metric_batch_size" => written.metric_batch_size = take.count(),
             "metric_buffer_limit" => written.metric_buffer_limit = take.count(),
+            "metric_series_limit" => written.metric_series_limit = take.count(),
             "buffer_strategy" => written.buffer_strategy = take.strategy(),
             "buffer_directory" => written.buffer_directory = take.text().filter(|path| !path.is_empty()),
             "buffer_disk_sync" => written.buffer_disk_sync = take.switch(),

@@ -1,5 +1,7 @@
 //! The alerts: what should wake a person. One table, from which the scripts for Kapacitor are made.
 
+use crate::schema::losses::{CountedLoss, OUTPUT_LOSSES};
+
 /// An alert.
 #[derive(Clone, Copy, Debug)]
 pub struct Alert {
@@ -20,6 +22,8 @@ pub struct Alert {
 /// When an alert is raised.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
+    /// Anything that the rows of this part tell of was lost in the last minutes.
+    Lost(&'static [CountedLoss], &'static str),
     /// Nothing came for a minute.
     Silence,
     /// A number of the last minutes is above a mark.
@@ -122,10 +126,18 @@ pub const ALERTS: &[Alert] = &[
         message: "{{ index .Fields \"number\" }} points of the output {{ index .Tags \"output\" }} of {{ index .Tags \"host\" }} were dropped",
         from: "seismograf",
         by: &["env", "host", "output"],
+        kind: Kind::Lost(OUTPUT_LOSSES, "output"),
+    },
+    Alert {
+        file: "series_limit",
+        help: "An input has more series than `metric_series_limit`: new ones are added up in rows `other`.",
+        message: "{{ index .Fields \"number\" }} points of the input {{ index .Tags \"input\" }} of {{ index .Tags \"host\" }} are of series beyond the limit: its log names the tag that grows",
+        from: "seismograf",
+        by: &["env", "host", "input"],
         kind: Kind::Above {
-            number: "spread(\"dropped_refused\") + spread(\"dropped_overflow\") + spread(\"dropped_damaged\") + spread(\"dropped_expired\")",
-            fields: &["dropped_refused", "dropped_overflow", "dropped_damaged", "dropped_expired"],
-            only: "\"part\" = 'output'",
+            number: "spread(\"collapsed\")",
+            fields: &["collapsed"],
+            only: "\"part\" = 'input'",
             warning: None,
             critical: 0.0,
         },

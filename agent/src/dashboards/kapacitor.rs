@@ -33,7 +33,11 @@ pub(super) fn script(alert: &Alert) -> String {
             "var silence = 1m\n\nstream\n    |from()\n        .measurement('{from}')\n        .groupBy({by})\n    \
              |deadman(0.0, silence)\n{ending}"
         ),
-        Kind::Above { critical, warning, .. } => {
+        Kind::Above { .. } | Kind::Lost(..) => {
+            let (warning, critical) = match kind {
+                Kind::Above { warning, critical, .. } => (*warning, *critical),
+                _ => (None, 0.0),
+            };
             let marks = warning.map(|mark| format!("var warning = {mark:.1}\n")).unwrap_or_default();
             let warn =
                 warning.map(|_| "        .warn(lambda: float(\"number\") > warning)\n").unwrap_or_default();
@@ -54,6 +58,13 @@ fn query(alert: &Alert) -> String {
     let source = format!("\"{DATABASE}\".\"{POLICY}\".\"{}\"", alert.from);
     match alert.kind {
         Kind::Silence => format!("SELECT * FROM {source}"),
+        Kind::Lost(losses, part) => {
+            let fields = losses.iter().filter(|loss| loss.part == part);
+            let spreads: Vec<String> =
+                fields.map(|loss| format!("spread(\"{}\")", loss.field.name)).collect();
+            let number = spreads.join(" + ");
+            format!("SELECT {number} AS \"number\" FROM {source} WHERE (\"part\" = '{part}')")
+        }
         Kind::Above { number, only: "", .. } => format!("SELECT {number} AS \"number\" FROM {source}"),
         // A quote at the end would be taken for one of those around the query.
         Kind::Above { number, only, .. } => {

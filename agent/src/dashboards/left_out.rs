@@ -137,7 +137,7 @@ pub(super) const LEFT_OUT: &[(&str, &[&str], &str)] = &[
         "the balance of bytes says it",
     ),
     ("seismograf", &["bytes"], "`records` says it"),
-    ("seismograf", &["reloads", "reload_errors"], "the log says why"),
+    ("seismograf", &["reloads", "reload_errors", "lost_received"], "the log says why"),
     ("seismograf", &["datagrams", "overflow"], "of `socket_listener` with UDP alone"),
     (
         "seismograf",

@@ -121,6 +121,34 @@ fn lines_of_a_query_are_made_alike_and_each_has_a_name() {
 }
 
 #[test]
+fn every_loss_of_the_kernel_side_wakes_somebody_or_is_told_by_another() {
+    /// Lost together with what the alert has; the last two are no loss of an amount.
+    const TOLD_BY_ANOTHER: &[&str] = &[
+        "overflow_ns",
+        "overflow_wait_ns",
+        "overflow_waits",
+        "overflow_bytes",
+        "overflow_errors",
+        "overflow_time_ns",
+        "overflow_rx_bytes",
+        "overflow_tx_bytes",
+        "overflow_tx_dropped_bytes",
+        "overflow_tx_dropped_packets",
+        "overflow_tcp_retransmits",
+        "overflow_host_rx_bytes",
+        "overflow_host_tx_bytes",
+        "refused",
+        "missed_runs",
+    ];
+    let alert = ALERTS.iter().find(|alert| alert.file == "agent_loss").unwrap();
+    let AlertKind::Above { fields, .. } = alert.kind else { panic!("{alert:?}") };
+    for loss in crate::schema::losses::LOSSES {
+        let name = loss.field.name;
+        assert!(fields.contains(&name) != TOLD_BY_ANOTHER.contains(&name), "{name}: in the alert or here");
+    }
+}
+
+#[test]
 fn every_field_is_shown_or_left_out_for_a_reason() {
     let mut shown: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (_, _, asked) in queries() {

@@ -134,19 +134,17 @@ impl Input for Internal {
         let (inputs, outputs) = (telemetry.inputs(), telemetry.outputs());
         let all_inputs = |of: fn(&InputCounts) -> &AtomicU64| sum(inputs.iter().map(|e| &*e.counts), of);
         let all_outputs = |of: fn(&OutputCounts) -> &AtomicU64| sum(outputs.iter().map(|e| &*e.counts), of);
+        let (overflowed, ended) = (all_outputs(|c| &c.losses.overflowed), all_outputs(|c| &c.losses.ended));
         gathered.push(
             gathered
                 .point("internal_agent")
                 .tag("version", VERSION)
                 .field("metrics_gathered", all_inputs(|counts| &counts.gathered))
                 .field("gather_errors", all_inputs(|counts| &counts.errors))
-                .field("gather_timeouts", all_inputs(|counts| &counts.missed))
+                .field("gather_timeouts", all_inputs(|counts| &counts.losses.missed))
                 .field("metrics_written", all_outputs(|counts| &counts.written))
-                .field("metrics_rejected", all_outputs(|counts| &counts.rejected))
-                .field(
-                    "metrics_dropped",
-                    all_outputs(|counts| &counts.overflowed) + all_outputs(|counts| &counts.lost),
-                )
+                .field("metrics_rejected", all_outputs(|counts| &counts.losses.rejected))
+                .field("metrics_dropped", overflowed + ended)
                 .field("write_errors", all_outputs(|counts| &counts.failed_writes)),
         );
         for (series, counts) in self.series("internal_gather", &inputs) {
@@ -157,7 +155,7 @@ impl Input for Internal {
                 point(gathered, &series, "input")
                     .field("metrics_gathered", all(|c| &c.gathered))
                     .field("gather_time_ns", time)
-                    .field("gather_timeouts", all(|c| &c.missed))
+                    .field("gather_timeouts", all(|c| &c.losses.missed))
                     // Telegraf counts lines of the log here: each of these is one.
                     .field("errors", errors + startup_errors)
                     .field("gather_errors", errors)
@@ -172,8 +170,8 @@ impl Input for Internal {
                 point(gathered, &series, "output")
                     .field("metrics_added", all(|c| &c.taken))
                     .field("metrics_written", all(|c| &c.written))
-                    .field("metrics_rejected", all(|c| &c.rejected))
-                    .field("metrics_dropped", all(|c| &c.overflowed))
+                    .field("metrics_rejected", all(|c| &c.losses.rejected))
+                    .field("metrics_dropped", all(|c| &c.losses.overflowed))
                     .field("metrics_filtered", all(|c| &c.filtered))
                     .field("buffer_size", all(|c| &c.waiting))
                     .field("buffer_limit", all(|c| &c.limit))
@@ -258,7 +256,7 @@ mod tests {
         let file = telemetry.output("file", None);
         let counts = &file.counts;
         for (counter, n) in
-            [(&counts.taken, 9), (&counts.written, 5), (&counts.rejected, 1), (&counts.filtered, 2)]
+            [(&counts.taken, 9), (&counts.written, 5), (&counts.losses.rejected, 1), (&counts.filtered, 2)]
         {
             counts.add(counter, n);
         }

@@ -70,6 +70,8 @@ pub struct InputCommon {
     pub collection_jitter: Duration,
     /// Each gather is delayed by this.
     pub collection_offset: Duration,
+    /// Its series; 0 is no limit but that of all inputs.
+    pub metric_series_limit: usize,
     /// How its measurements are named.
     pub naming: Naming,
     /// Tags added to its points.
@@ -92,6 +94,7 @@ impl Default for InputCommon {
             precision: auto_precision(DEFAULT_INTERVAL),
             collection_jitter: Duration::ZERO,
             collection_offset: Duration::ZERO,
+            metric_series_limit: 0,
             naming: Naming::default(),
             tags: BTreeMap::new(),
             filter: Filter::default(),

@@ -79,7 +79,7 @@ pub(super) async fn deliver(
             }
             Answer::Stored { dropped, reason } => {
                 course.store((part.len() as u64).saturating_sub(dropped));
-                counts.add(&counts.rejected, dropped);
+                counts.add(&counts.losses.rejected, dropped);
                 if dropped > 0 {
                     tracing::error!(dropped, reason, "the server dropped points for good");
                 }
@@ -185,7 +185,7 @@ impl Course {
     /// Counts and shows what is rejected for good.
     fn end(mut self, counts: &OutputCounts, failure: Option<Failure>) -> (Delivery, Vec<Rejected>) {
         counts.add(&counts.written, self.stored);
-        counts.add(&counts.rejected, self.rejected.len() as u64);
+        counts.add(&counts.losses.rejected, self.rejected.len() as u64);
         let mut shown: BTreeMap<Bytes, (usize, usize)> = BTreeMap::new();
         for (n, (i, _)) in self.rejected.iter().enumerate() {
             shown.entry(measurement(&self.lines[*i].text)).or_insert((n, 0)).1 += 1;

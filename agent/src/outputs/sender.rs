@@ -303,7 +303,7 @@ impl Sender {
         let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.counts.add(&self.counts.encode_time_ns, took);
         self.counts.add(&self.counts.filtered, (points.len() - passed) as u64);
-        self.counts.add(&self.counts.rejected, added.too_long as u64);
+        self.counts.add(&self.counts.losses.rejected, added.too_long as u64);
         self.too_long += added.too_long;
         self.counts.arrived(points.len() as u64);
         self.publish();
@@ -516,7 +516,7 @@ impl Sender {
         counts.set(&counts.waiting, waiting);
         counts.set(&counts.occupied, occupied);
         let dropped = self.buffer.dropped();
-        self.counts.add(&self.counts.overflowed, dropped - self.dropped_counted);
+        self.counts.add(&self.counts.losses.overflowed, dropped - self.dropped_counted);
         self.dropped_counted = dropped;
         self.counts.changed.notify_waiters();
     }

@@ -12,15 +12,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::cardinality::{Guard, Places, Times};
 use crate::clock;
 use crate::inputs::listener::queue::{Queue, Received};
 use crate::inputs::offloaded::{Offloaded, hang_limit, log_hang};
 use crate::inputs::{self, Gathered, Given};
 use crate::options::common::InputCommon;
 use crate::outputs::sender::Message;
-use crate::point::{Point, Timestamp};
+use crate::point::{Name, Point, Timestamp};
+use crate::schema;
 use crate::service::receipt::{Receipt, Receipts};
-use crate::service::telemetry::{Entry, InputCounts, OutputCounts};
+use crate::service::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
 
 /// Where every input sends its points.
 #[derive(Clone)]
@@ -88,6 +90,10 @@ impl Fan {
 
 /// Points of an input that others send to, handed on at once: as many as take about a millisecond.
 const MAX_HANDED_ON: usize = 1_000;
+/// A gather that is late by so many intervals is overdue: nothing but a task that is stuck takes as long.
+const OVERDUE_INTERVALS: u32 = 3;
+/// For that, an interval is at least this: a busy machine is no reason to start again.
+const MIN_INTERVAL: Duration = Duration::from_secs(2);
 /// How long what was received is handed on when its input ends; within the time that inputs have at the end of the agent.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
@@ -96,40 +102,61 @@ pub(super) struct Work {
     pub(super) common: InputCommon,
     pub(super) round: bool,
     pub(super) fan: Fan,
+    /// For the series of all inputs; `None` where they are not counted.
+    pub(super) places: Option<Arc<Places>>,
+    /// Remembers what the input says of itself; `None` where nobody asks.
+    pub(super) telemetry: Option<Arc<Telemetry>>,
 }
 
 impl Work {
     /// Hands the points of a gather to the outputs, and counts it. Called within the input's span.
-    async fn pass_on(&self, given: Given, entry: Option<&Entry<InputCounts>>, took: Duration) {
+    async fn pass_on(&self, given: Given, tally: &mut Tally, took: Duration) {
         let (points, is_whole) = inputs::finish(given, &self.common, &self.fan.global_tags);
-        if let Some(entry) = entry {
+        if let Some(entry) = &tally.entry {
             count(&entry.counts, points.len(), is_whole, took);
+            if let Some(telemetry) = &self.telemetry {
+                let own = points.iter().filter(|point| point.measurement == schema::SELF);
+                telemetry.remember(&entry.name, own.cloned().collect());
+            }
         }
-        self.fan.send(points).await;
+        self.fan.send(self.within_limits(points, Times::OfPoints, tally)).await;
+    }
+
+    /// Points of no more series than are allowed.
+    fn within_limits(&self, points: Vec<Point>, times: Times, tally: &mut Tally) -> Vec<Point> {
+        let (Some(entry), Some(guard)) = (&tally.entry, &mut tally.guard) else { return points };
+        let has = |tags: &BTreeMap<String, String>, (key, value): &(Name, Name)| {
+            tags.get(key.as_str()).is_some_and(|of| of == value)
+        };
+        let is_constant = |tag: &_| has(&self.common.tags, tag) || has(&self.fan.global_tags, tag);
+        guard.pass(points, times, is_constant, &entry.counts)
     }
 
     /// Hands points on that others sent.
-    async fn hand_on(&self, Received { points, receipts }: Received, entry: Option<&Entry<InputCounts>>) {
+    async fn hand_on(&self, Received { points, receipts }: Received, tally: &mut Tally) {
         let points = inputs::process(points, &self.common, &self.fan.global_tags);
-        if let Some(entry) = entry {
+        if let Some(entry) = &tally.entry {
             entry.counts.gathered.fetch_add(points.len() as u64, Ordering::Relaxed);
         }
-        self.fan.send_received(points, receipts).await;
+        self.fan.send_received(self.within_limits(points, Times::Unique, tally), receipts).await;
     }
 
     /// Ends the receiving, and hands on what was received, as far as the outputs take it in time.
-    async fn hand_on_rest(&self, queue: &Queue, entry: Option<&Entry<InputCounts>>) {
+    async fn hand_on_rest(&self, queue: &Queue, tally: &mut Tally) {
         queue.close();
         let end = Instant::now() + END_LIMIT;
         while !queue.is_empty()
             && let Ok(received) = tokio::time::timeout_at(end, self.fan.next(Some(queue))).await
         {
-            self.hand_on(received, entry).await;
+            self.hand_on(received, tally).await;
         }
         let lost = queue.take(usize::MAX);
         lost.receipts.iter().for_each(Receipt::lose);
         if !lost.points.is_empty() {
             let points = lost.points.len();
+            if let Some(entry) = &tally.entry {
+                entry.counts.losses.unread.fetch_add(points as u64, Ordering::Relaxed);
+            }
             tracing::error!(points, "received, but not taken by an output, and lost");
         }
     }
@@ -199,8 +226,42 @@ pub(super) struct Gatherer {
     input: Offloaded,
     work: watch::Receiver<Arc<Work>>,
     current: Arc<Work>,
-    /// `None` for an input that is not counted.
+    tally: Tally,
+}
+
+/// What is counted of an input.
+#[derive(Default)]
+struct Tally {
+    /// `None` for one that is not counted.
     entry: Option<Arc<Entry<InputCounts>>>,
+    /// The limit of its series, if there is one.
+    guard: Option<Guard>,
+}
+
+impl Tally {
+    /// The task gives its next sign by then.
+    fn expect(&self, at: Instant, interval: Duration) {
+        if let Some(entry) = &self.entry {
+            entry.counts.pulse.expect(at + OVERDUE_INTERVALS * interval.max(MIN_INTERVAL));
+        }
+    }
+
+    /// A gather is under way, which may hang.
+    fn rest(&self) {
+        if let Some(entry) = &self.entry {
+            entry.counts.pulse.rest();
+        }
+    }
+
+    /// Takes over the limits of a configuration.
+    fn follow(&mut self, work: &Work) {
+        let limit = work.common.metric_series_limit;
+        let places = work.places.as_ref();
+        self.guard = places.and_then(|places| Guard::with(self.guard.take(), limit, places));
+        if let (Some(entry), None) = (&self.entry, &self.guard) {
+            entry.counts.series_limit.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Gatherer {
@@ -211,7 +272,9 @@ impl Gatherer {
         entry: Option<Arc<Entry<InputCounts>>>,
     ) -> Self {
         let current = work.borrow_and_update().clone();
-        Self { input, work, current, entry }
+        let mut tally = Tally { entry, guard: None };
+        tally.follow(&current);
+        Self { input, work, current, tally }
     }
 
     /// Gathers on schedule until the other end of the work is dropped, and then once more where what was counted since the
@@ -226,9 +289,9 @@ impl Gatherer {
         self.run_schedule().await;
         if let Some(queue) = self.input.queue() {
             let span = self.span();
-            self.current.hand_on_rest(&queue, self.entry.as_deref()).instrument(span).await;
+            self.current.hand_on_rest(&queue, &mut self.tally).instrument(span).await;
         }
-        if let Some(entry) = self.entry {
+        if let Some(entry) = self.tally.entry {
             entry.ended();
         }
     }
@@ -240,13 +303,16 @@ impl Gatherer {
         let mut at = due + clock::jittered(schedule.jitter);
         loop {
             let span = self.span();
-            let wake = wait(&mut self.input, at, &self.current.fan, &mut self.work).instrument(span).await;
+            self.tally.expect(at, schedule.interval);
+            let wait = wait(&mut self.input, at, &self.current.fan, &mut self.work);
+            let wake = wait.instrument(span.clone()).await;
             if let Wake::Received(points) = wake {
-                self.current.hand_on(points, self.entry.as_deref()).await;
+                self.current.hand_on(points, &mut self.tally).instrument(span).await;
                 continue;
             }
             if matches!(wake, Wake::Changed) {
                 self.current = self.work.borrow_and_update().clone();
+                self.tally.follow(&self.current);
                 if Schedule::of(&self.current) != schedule {
                     schedule = Schedule::of(&self.current);
                     due = schedule.next(last);
@@ -260,8 +326,8 @@ impl Gatherer {
                 break;
             }
             let Some(given) = self.gather(inputs::begin(&self.current.common, is_last)).await else { break };
-            let passed_on = self.current.pass_on(given, self.entry.as_deref(), start.elapsed());
-            passed_on.instrument(self.span()).await;
+            let passed_on = self.current.pass_on(given, &mut self.tally, start.elapsed());
+            passed_on.instrument(span).await;
             if is_last {
                 break;
             }
@@ -288,10 +354,15 @@ impl Gatherer {
         tokio::pin!(gather);
         let (mut hangs, mut is_over) = (false, false);
         while !(hangs && is_over) {
+            self.tally.rest();
             tokio::select! {
-                given = &mut gather => return Some(given),
+                given = &mut gather => {
+                    self.tally.expect(Instant::now(), self.current.common.interval);
+                    return Some(given);
+                }
                 points = self.current.fan.next(queue.as_deref()) => {
-                    self.current.hand_on(points, self.entry.as_deref()).await;
+                    self.tally.expect(Instant::now(), self.current.common.interval);
+                    self.current.hand_on(points, &mut self.tally).instrument(span.clone()).await;
                 }
                 () = tokio::time::sleep_until(hangs_at), if !hangs => {
                     hangs = true;
@@ -299,7 +370,10 @@ impl Gatherer {
                 }
                 // So that it holds on to no output that is gone.
                 changed = self.work.changed(), if !is_over => match changed {
-                    Ok(()) => self.current = self.work.borrow_and_update().clone(),
+                    Ok(()) => {
+                        self.current = self.work.borrow_and_update().clone();
+                        self.tally.follow(&self.current);
+                    }
                     Err(_) => is_over = true,
                 },
             }
@@ -313,8 +387,8 @@ impl Gatherer {
         }
         let missed = took.as_nanos() / interval.as_nanos().max(1);
         let missed = u64::try_from(missed).unwrap_or(u64::MAX);
-        if let Some(entry) = &self.entry {
-            entry.counts.missed.fetch_add(missed, Ordering::Relaxed);
+        if let Some(entry) = &self.tally.entry {
+            entry.counts.losses.missed.fetch_add(missed, Ordering::Relaxed);
         }
         self.span().in_scope(|| {
             tracing::warn!(?took, ?interval, missed, "a gather took longer than its interval");
@@ -351,6 +425,7 @@ pub(super) async fn gather_once(inputs: &mut [Once]) {
         let gathered = Gathered { is_only: true, ..inputs::begin(&work.common, true) };
         let gather = input.gather_within(gathered, work.common.interval);
         let Some(given) = gather.instrument(span.clone()).await else { continue };
-        work.pass_on(given, Some(&**entry), start.elapsed()).instrument(span).await;
+        let mut tally = Tally { entry: Some(Arc::clone(entry)), guard: None };
+        work.pass_on(given, &mut tally, start.elapsed()).instrument(span).await;
     }
 }

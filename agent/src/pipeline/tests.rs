@@ -1,4 +1,5 @@
 mod hangs;
+mod health;
 mod hosts;
 mod received;
 mod reload;
@@ -12,6 +13,7 @@ use crate::config::notes::Problems;
 use crate::config::reading::Source;
 use crate::config::{OutputSection, Place};
 use crate::host::Host;
+use crate::inputs::{GatherError, Gathered};
 use crate::outputs::file;
 
 /// Counts its gathers.
@@ -66,13 +68,21 @@ async fn counting(
 ) -> Pipeline {
     let mut pipeline = Pipeline::empty(Shared::new(Host::default()));
     let outputs = pipeline.prepare_outputs(&outputs).await.unwrap();
-    pipeline.apply(Prepared { agent: agent.clone(), global_tags, inputs: Vec::new(), outputs }).await;
+    pipeline
+        .apply(Prepared { agent: agent.clone(), global_tags, inputs: Vec::new(), outputs, health: None })
+        .await;
     let fan = Fan {
         keeps: false,
         outputs: pipeline.outputs.iter().map(RunningOutput::channel).collect(),
         global_tags: Arc::new(BTreeMap::from([("host".to_owned(), "h".to_owned())])),
     };
-    let work = Work { common: agent.input_common(), round: agent.round_interval, fan };
+    let work = Work {
+        common: agent.input_common(),
+        round: agent.round_interval,
+        fan,
+        places: None,
+        telemetry: None,
+    };
     let counts = pipeline.shared.telemetry.input("counter", None);
     pipeline.spawn_input(Box::new(Counter(0)), None, work, Some(counts), false);
     pipeline

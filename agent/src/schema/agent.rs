@@ -1,7 +1,7 @@
 //! The agent about itself: Telegraf's `internal`, and the measurement `seismograf`.
 
 use super::kinds::{Field, Measurement, int, tag, uint};
-use super::losses::{LOSSES, with_losses};
+use super::losses::{n_with_losses, with_losses};
 
 pub(super) const INTERNAL_AGENT: Measurement = Measurement {
     name: "internal_agent",
@@ -81,8 +81,8 @@ pub(super) const INTERNAL_SERIALIZER: Measurement = Measurement {
 pub(super) const SEISMOGRAF: Measurement = Measurement {
     name: "seismograf",
     input: "ebpf",
-    help: "The agent about itself, one point for each `part`; `agent` and `output` come with every run, `listener` with each \
-           socket that an input listens on, the others with the input `ebpf`. For `cpu`, `blkio` and `net` that is the balance since the \
+    help: "The agent about itself, one point for each `part`; `agent` and `output` come with every run, `input` with each input \
+           whose series are limited, `listener` with each socket that an input listens on, the others with the input `ebpf`. For `cpu`, `blkio` and `net` that is the balance since the \
            probes started: what the machine counted is `rows_*` (in the rows of cgroups), `overflow_*` (seen, but the \
            row was lost) and `unseen_*` (no program was called) together. For `net` it is that of the host's own \
            network namespace (`*_host_*`), since no counter of the machine has the others; it is not there under \
@@ -90,15 +90,15 @@ pub(super) const SEISMOGRAF: Measurement = Measurement {
     tags: &[
         tag(
             "part",
-            "`agent`, `output`, `listener`, and of the input `ebpf`: `cpu`, `blkio`, `net`, `runqueue`, `identity`, `ring`, `probe`",
+            "`agent`, `input`, `output`, `listener`, and of the input `ebpf`: `cpu`, `blkio`, `net`, `runqueue`, `identity`, `ring`, `probe`",
         ),
         tag("output", "name or alias of the output, for `output`"),
-        tag("input", "the plugin, for `listener`"),
+        tag("input", "name or alias of the input, for `input`; the plugin, for `listener`"),
         tag("address", "what it listens on, for `listener`"),
         tag("device", "disk, in the balance of `blkio`"),
         tag("probe", "program, for `probe`"),
     ],
-    fields: &with_losses::<{ SEISMOGRAF_FIELDS.len() + LOSSES.len() }>(SEISMOGRAF_FIELDS),
+    fields: &with_losses::<{ n_with_losses(SEISMOGRAF_FIELDS) }>(SEISMOGRAF_FIELDS),
 };
 
 /// What is not a loss.
@@ -168,34 +168,33 @@ const SEISMOGRAF_FIELDS: &[Field] = &[
     int("map_bytes", "byte", "`ring`: kernel memory of all maps"),
     uint("gathered", "point", "`agent`: points gathered since the start, after the inputs' filters"),
     uint("gather_errors", "gather", "`agent`: gathers that gave less than they should; the log says why"),
-    uint("missed_gathers", "gather", "`agent`: left out because the one before took too long"),
     uint("reloads", "reload", "`agent`: reloads that were carried out"),
     uint(
         "reload_errors",
         "reload",
         "`agent`: reloads whose configuration could not be used; the log says why",
     ),
-    uint("lost", "point", "`agent`: not written when their output ended with a reload"),
     uint("rss_bytes", "byte", "`agent`: resident memory"),
     uint("cpu_ns", "ns", "`agent`: CPU time"),
+    uint(
+        "series",
+        "series",
+        "`input`: series now, with the rows `other`, of which `metric_series_limit` lets no more in",
+    ),
+    uint("series_limit", "series", "`input`: the limit, its own or that of all inputs"),
+    uint(
+        "collapsed",
+        "point",
+        "`input`: points of series beyond the limit, which were added up in rows `other`; the log names the tag that grows",
+    ),
     uint("taken", "point", "`output`: points that came in, after the output's filters"),
     uint("written", "point", "`output`: of these, stored on the other side"),
     uint("waiting", "point", "`output`: of these, in the buffer and the spool"),
     uint("spooled", "point", "`output`: of `waiting`, in the spool; 0 without one"),
     uint("spool_bytes", "byte", "`output`: what the spool takes of the disk; 0 without one"),
-    uint("dropped_refused", "point", "`output`: of these, refused by the other side for good"),
-    uint("dropped_overflow", "point", "`output`: of these, pushed out of the full buffer or spool"),
-    uint("dropped_damaged", "point", "`output`: of these, in a part of the spool that is damaged or missing"),
-    uint("dropped_expired", "point", "`output`: of these, older in the spool than `buffer_disk_max_age`"),
     uint("failed_writes", "request", "`output`: writes that did not work"),
     uint("datagrams", "datagram", "`listener`: datagrams that were taken"),
-    uint(
-        "overflow",
-        "datagram",
-        "`listener`: datagrams that the kernel dropped because they were not taken in time; with `datagrams`, all that came",
-    ),
     uint("points", "point", "`listener`: valid lines"),
-    uint("malformed", "line", "`listener`: lines that are no line protocol"),
     uint("connections", "connection", "`listener`: connections that were accepted"),
     uint("run_time_ns", "ns", "`probe`: time the program ran; with `probe_costs`"),
     uint("runs", "call", "`probe`: how often; with `probe_costs`"),

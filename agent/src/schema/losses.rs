@@ -3,9 +3,11 @@
 //! The fields of the measurement and the points are both made from this table, and a test holds it against everything that
 //! the kernel side can lose: nothing is counted as lost without being published.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use seismograf_ebpf::abi::Overflow;
 
-use super::kinds::{Field, int};
+use super::kinds::{Field, int, uint};
 
 /// What was lost since the probes started.
 #[derive(Clone, Copy, Debug)]
@@ -83,17 +85,113 @@ losses! {
         |lost| lost.overflow.oom_kills;
 }
 
+/// One way for the agent itself to lose something.
+#[derive(Debug)]
+pub struct CountedLoss {
+    /// The `part` of `seismograf` that tells of it.
+    pub part: &'static str,
+    /// The field.
+    pub field: Field,
+    /// Why, in a word.
+    pub reason: &'static str,
+}
+
+/// Makes the counters of one kind of plugin and the rows that they are published by, of one list: there is no counter without a
+/// row.
+macro_rules! counted {
+    ($(#[$doc:meta])* $counters:ident, $rows:ident:
+     $($counter:ident = $part:literal $field:literal because $reason:literal in $unit:literal: $help:literal;)*) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub struct $counters {
+            $(#[doc = $help] pub $counter: AtomicU64,)*
+        }
+
+        #[doc = concat!("The rows of [`", stringify!($counters), "`].")]
+        pub const $rows: &[CountedLoss] = &[$(CountedLoss {
+            part: $part,
+            field: uint($field, $unit, concat!("`", $part, "`: ", $help)),
+            reason: $reason,
+        }),*];
+
+        impl $counters {
+            /// Each row, and how much was lost.
+            pub fn each(&self) -> impl Iterator<Item = (&'static CountedLoss, u64)> {
+                $rows.iter().zip([$(self.$counter.load(Ordering::Relaxed)),*])
+            }
+        }
+    };
+}
+
+counted! {
+    /// What an input lost since the start.
+    InputLosses, INPUT_LOSSES:
+    missed = "agent" "missed_gathers" because "late" in "gather": "left out because the one before took too long";
+    unread = "agent" "lost_received" because "end" in "point":
+        "received, and taken by no output before their input ended";
+}
+
+counted! {
+    /// What an output lost since the start.
+    OutputLosses, OUTPUT_LOSSES:
+    rejected = "output" "dropped_refused" because "refused" in "point":
+        "of these, refused by the other side for good";
+    overflowed = "output" "dropped_overflow" because "overflow" in "point":
+        "of these, pushed out of the full buffer or spool";
+    damaged = "output" "dropped_damaged" because "damaged" in "point":
+        "of these, in a part of the spool that is damaged or missing";
+    expired = "output" "dropped_expired" because "expired" in "point":
+        "of these, older in the spool than `buffer_disk_max_age`";
+    ended = "agent" "lost" because "unwritten" in "point": "not written when their output ended";
+}
+
+counted! {
+    /// What came in at a socket and was lost, since the start.
+    ListenerLosses, LISTENER_LOSSES:
+    malformed = "listener" "malformed" because "malformed" in "line": "lines that are no line protocol";
+    overflow = "listener" "overflow" because "overflow" in "datagram":
+        "datagrams that the kernel dropped because they were not taken in time; with `datagrams`, all that came";
+}
+
+/// The rows of all that user space counts.
+pub(super) const COUNTED: &[&[CountedLoss]] = &[INPUT_LOSSES, OUTPUT_LOSSES, LISTENER_LOSSES];
+
+/// The row of a field of a part, if it is a loss that user space counts.
+pub(super) fn counted(part: &str, field: &str) -> Option<&'static CountedLoss> {
+    COUNTED.iter().copied().flatten().find(|loss| loss.part == part && loss.field.name == field)
+}
+
+/// How many fields there are with those of the losses.
+pub(super) const fn n_with_losses(fields: &[Field]) -> usize {
+    let (mut n, mut i) = (fields.len() + LOSSES.len(), 0);
+    while i < COUNTED.len() {
+        n += COUNTED[i].len();
+        i += 1;
+    }
+    n
+}
+
 /// The fields of a table, and those of the losses after them.
 pub(super) const fn with_losses<const N: usize>(fields: &[Field]) -> [Field; N] {
     let mut all = [LOSSES[0].field; N];
-    let mut i = 0;
-    while i < fields.len() {
-        all[i] = fields[i];
-        i += 1;
+    let mut n = 0;
+    while n < fields.len() {
+        all[n] = fields[n];
+        n += 1;
     }
-    while i < N {
-        all[i] = LOSSES[i - fields.len()].field;
-        i += 1;
+    let mut i = 0;
+    while i < LOSSES.len() {
+        all[n] = LOSSES[i].field;
+        (n, i) = (n + 1, i + 1);
+    }
+    let mut table = 0;
+    while table < COUNTED.len() {
+        let mut i = 0;
+        while i < COUNTED[table].len() {
+            all[n] = COUNTED[table][i].field;
+            (n, i) = (n + 1, i + 1);
+        }
+        table += 1;
     }
     all
 }

@@ -41,19 +41,23 @@ impl Notifier {
         Ok(Self(Some((socket, address))))
     }
 
-    /// Says that the agent is alive, for as long as its thread goes on, as often as the manager wants to hear it.
-    pub(crate) async fn keep_alive(&self) {
+    /// Says that the agent is alive, as often as the manager wants to hear it, for as long as its thread goes on and nothing is
+    /// `stuck`.
+    pub(crate) async fn keep_alive(&self, stuck: impl Fn() -> Option<String>) {
         match watchdog_period(|name| std::env::var(name).ok()) {
-            Some(period) => self.keep_alive_every(period).await,
+            Some(period) => self.keep_alive_every(period, stuck).await,
             None => std::future::pending().await,
         }
     }
 
-    async fn keep_alive_every(&self, period: Duration) {
+    async fn keep_alive_every(&self, period: Duration, stuck: impl Fn() -> Option<String>) {
         let mut ticks = tokio::time::interval(period);
         loop {
             ticks.tick().await;
-            self.send("WATCHDOG=1");
+            match stuck() {
+                None => self.send("WATCHDOG=1"),
+                Some(why) => tracing::error!("the service manager is not told that all is well: {why}"),
+            }
         }
     }
 
@@ -133,11 +137,28 @@ mod tests {
         let path = directory.path().join("socket");
         let manager = UnixDatagram::bind(&path).unwrap();
         let notifier = Notifier::at(path.as_os_str().as_bytes()).unwrap();
-        let _ = tokio::time::timeout(period * 3, notifier.keep_alive_every(period)).await;
+        let _ = tokio::time::timeout(period * 3, notifier.keep_alive_every(period, || None)).await;
         manager.set_nonblocking(true).unwrap();
         for _ in 0..3 {
             assert_eq!(received(&manager), "WATCHDOG=1");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watchdog_hears_nothing_while_something_is_stuck() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, log) = (directory.path().join("socket"), directory.path().join("log"));
+        let _log = crate::service::logging::to_file(&log);
+        let manager = UnixDatagram::bind(&path).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let notifier = Notifier::at(path.as_os_str().as_bytes()).unwrap();
+        let stuck = || Some("input mem: stuck".to_owned());
+        let period = Duration::from_secs(15);
+        let _ = tokio::time::timeout(period * 3, notifier.keep_alive_every(period, stuck)).await;
+        assert!(manager.recv(&mut [0; 16]).is_err(), "it was told that all is well");
+        assert!(
+            std::fs::read_to_string(log).unwrap().contains("not told that all is well: input mem: stuck")
+        );
     }
 
     #[test]

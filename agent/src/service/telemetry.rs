@@ -3,12 +3,16 @@
 //! The pipeline and the senders increase the counters. The pipeline publishes them as the measurement `seismograf`, and
 //! `[[inputs.internal]]` under Telegraf's names. All count since the start of the process, across reloads.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::pulse::Pulse;
 use crate::point::{Point, Timestamp};
+use crate::schema::losses::{CountedLoss, InputLosses, ListenerLosses, OutputLosses};
 
 /// What became of one output's points, since the start.
 #[derive(Debug, Default)]
@@ -19,16 +23,8 @@ pub struct OutputCounts {
     pub filtered: AtomicU64,
     /// Stored by the other side.
     pub written: AtomicU64,
-    /// Rejected by the other side for good; published as `dropped_refused`.
-    pub rejected: AtomicU64,
-    /// Pushed out of the full buffer.
-    pub overflowed: AtomicU64,
-    /// In a part of the spool that is damaged or missing.
-    pub damaged: AtomicU64,
-    /// Too old in the spool.
-    pub expired: AtomicU64,
-    /// Not written when the output ended.
-    pub lost: AtomicU64,
+    /// What is in neither.
+    pub losses: OutputLosses,
     /// In the buffer and the spool now.
     pub waiting: AtomicU64,
     /// Those of them that are in the spool.
@@ -98,10 +94,18 @@ pub struct InputCounts {
     pub gather_time_ns: AtomicU64,
     /// Gathers that were incomplete.
     pub errors: AtomicU64,
-    /// Gathers that were skipped because the previous one took too long.
-    pub missed: AtomicU64,
+    /// What it lost.
+    pub losses: InputLosses,
     /// Failed starts.
     pub startup_errors: AtomicU64,
+    /// Whether its task goes on.
+    pub pulse: Pulse,
+    /// Series now, rows `other` included; only with a limit.
+    pub series: AtomicU64,
+    /// The limit that is met first; 0 is none.
+    pub series_limit: AtomicU64,
+    /// Points beyond it, which were added up in rows `other`.
+    pub collapsed: AtomicU64,
 }
 
 /// What came in at one socket, since the start.
@@ -111,10 +115,8 @@ pub struct ListenerCounts {
     pub datagrams: AtomicU64,
     /// Valid lines.
     pub points: AtomicU64,
-    /// Lines that are no line protocol.
-    pub malformed: AtomicU64,
-    /// Datagrams that the kernel dropped because nobody took them in time.
-    pub overflow: AtomicU64,
+    /// What is no point.
+    pub losses: ListenerLosses,
     /// Connections that were accepted.
     pub connections: AtomicU64,
     /// Connections and requests that were turned away.
@@ -197,6 +199,8 @@ pub struct Telemetry {
     inputs: Register<InputCounts>,
     outputs: Register<OutputCounts>,
     listeners: Register<ListenerCounts>,
+    /// What inputs said of themselves at their last gather, by name.
+    said: Mutex<BTreeMap<String, Vec<Point>>>,
 }
 
 impl Telemetry {
@@ -235,10 +239,36 @@ impl Telemetry {
         self.outputs.all()
     }
 
+    /// Which input's task is stuck, in words. A gather that hangs is none: its task goes on, and has said so.
+    #[must_use]
+    pub fn overdue(&self, now: Instant) -> Option<String> {
+        self.inputs().iter().filter(|entry| entry.runs()).find_map(|entry| {
+            let late = entry.counts.pulse.overdue(now)?.as_secs_f64().ceil();
+            Some(format!("input {}: a gather is overdue by {late} s: its task is stuck", entry.name))
+        })
+    }
+
+    /// Remembers what an input said of itself.
+    pub(crate) fn remember(&self, input: &str, points: Vec<Point>) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if !points.is_empty() || said.contains_key(input) {
+            said.insert(input.to_owned(), points);
+        }
+    }
+
+    /// [`Self::points`], and what inputs said of themselves at their last gather.
+    #[must_use]
+    pub fn all_points(&self, time: Timestamp) -> Vec<Point> {
+        let mut points = self.points(time);
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = |name: &String| self.inputs().iter().any(|entry| entry.name == *name && entry.runs());
+        points.extend(said.iter().filter(|(name, _)| running(name)).flat_map(|(_, points)| points.clone()));
+        points
+    }
+
     /// The points about the agent at `time`.
     #[must_use]
     pub fn points(&self, time: Timestamp) -> Vec<Point> {
-        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let inputs = self.inputs();
         let sum = |of: fn(&InputCounts) -> &AtomicU64| {
             inputs.iter().map(|entry| value(of(&entry.counts))).sum::<u64>()
@@ -248,46 +278,76 @@ impl Telemetry {
             .tag("part", "agent")
             .field("gathered", sum(|counts| &counts.gathered))
             .field("gather_errors", sum(|counts| &counts.errors))
-            .field("missed_gathers", sum(|counts| &counts.missed))
             .field("reloads", value(&self.reloads))
-            .field("reload_errors", value(&self.reload_errors))
-            .field("lost", outputs.iter().map(|entry| value(&entry.counts.lost)).sum::<u64>());
+            .field("reload_errors", value(&self.reload_errors));
+        let losses = inputs.iter().flat_map(|entry| entry.counts.losses.each());
+        set_losses(&mut agent, losses.chain(outputs.iter().flat_map(|entry| entry.counts.losses.each())));
         if let Some(bytes) = rss_bytes() {
             agent.set_field("rss_bytes", bytes);
         }
         agent.set_field("cpu_ns", cpu_ns());
         let mut points = vec![agent];
-        points.extend(outputs.iter().filter(|entry| entry.runs()).map(|entry| {
-            let counts = &entry.counts;
-            Point::new("seismograf", time)
-                .tag("part", "output")
-                .tag("output", entry.name.clone())
-                .field("taken", value(&counts.taken))
-                .field("written", value(&counts.written))
-                .field("dropped_refused", value(&counts.rejected))
-                .field("dropped_overflow", value(&counts.overflowed))
-                .field("dropped_damaged", value(&counts.damaged))
-                .field("dropped_expired", value(&counts.expired))
-                .field("waiting", value(&counts.waiting))
-                .field("spooled", value(&counts.kept))
-                .field("spool_bytes", value(&counts.spool_bytes))
-                .field("failed_writes", value(&counts.failed_writes))
-        }));
-        points.extend(self.listeners.all().iter().filter(|entry| entry.runs()).map(|entry| {
-            let counts = &entry.counts;
-            Point::new("seismograf", time)
-                .tag("part", "listener")
-                .tag("input", entry.plugin)
-                .tag("address", entry.name.clone())
-                .field("datagrams", value(&counts.datagrams))
-                .field("points", value(&counts.points))
-                .field("malformed", value(&counts.malformed))
-                .field("overflow", value(&counts.overflow))
-                .field("connections", value(&counts.connections))
-                .field("refused", i64::try_from(value(&counts.refused)).unwrap_or(i64::MAX))
-        }));
+        let is_limited =
+            |entry: &&Arc<Entry<InputCounts>>| entry.runs() && value(&entry.counts.series_limit) > 0;
+        points.extend(inputs.iter().filter(is_limited).map(|entry| of_input(entry, time)));
+        points.extend(outputs.iter().filter(|entry| entry.runs()).map(|entry| of_output(entry, time)));
+        let listeners = self.listeners.all();
+        points.extend(listeners.iter().filter(|entry| entry.runs()).map(|entry| of_listener(entry, time)));
         points
     }
+}
+
+fn value(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// Adds the losses that a point's part tells of; those of several plugins are summed up.
+fn set_losses(point: &mut Point, losses: impl Iterator<Item = (&'static CountedLoss, u64)>) {
+    let part = point.tag_value("part").unwrap_or_default().to_owned();
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (loss, n) in losses.filter(|(loss, _)| loss.part == part) {
+        *sums.entry(loss.field.name).or_default() += n;
+    }
+    sums.into_iter().for_each(|(field, n)| point.set_field(field, n));
+}
+
+fn of_input(entry: &Entry<InputCounts>, time: Timestamp) -> Point {
+    let counts = &entry.counts;
+    Point::new("seismograf", time)
+        .tag("part", "input")
+        .tag("input", entry.name.clone())
+        .field("series", value(&counts.series))
+        .field("series_limit", value(&counts.series_limit))
+        .field("collapsed", value(&counts.collapsed))
+}
+
+fn of_output(entry: &Entry<OutputCounts>, time: Timestamp) -> Point {
+    let counts = &entry.counts;
+    let mut point = Point::new("seismograf", time)
+        .tag("part", "output")
+        .tag("output", entry.name.clone())
+        .field("taken", value(&counts.taken))
+        .field("written", value(&counts.written))
+        .field("waiting", value(&counts.waiting))
+        .field("spooled", value(&counts.kept))
+        .field("spool_bytes", value(&counts.spool_bytes))
+        .field("failed_writes", value(&counts.failed_writes));
+    set_losses(&mut point, counts.losses.each());
+    point
+}
+
+fn of_listener(entry: &Entry<ListenerCounts>, time: Timestamp) -> Point {
+    let counts = &entry.counts;
+    let mut point = Point::new("seismograf", time)
+        .tag("part", "listener")
+        .tag("input", entry.plugin)
+        .tag("address", entry.name.clone())
+        .field("datagrams", value(&counts.datagrams))
+        .field("points", value(&counts.points))
+        .field("connections", value(&counts.connections))
+        .field("refused", i64::try_from(value(&counts.refused)).unwrap_or(i64::MAX));
+    set_losses(&mut point, counts.losses.each());
+    point
 }
 
 /// Resident memory of this process (proc(5) `PID/statm`).
@@ -339,6 +399,28 @@ mod tests {
         let again = telemetry.output("file", None);
         assert!(Arc::ptr_eq(&first, &again));
         assert_eq!(telemetry.outputs().len(), 2);
+    }
+
+    #[test]
+    fn whatever_is_counted_as_lost_is_published_in_its_part() {
+        let telemetry = Telemetry::default();
+        // So many that a sum with anything else shows.
+        let lose = |counter: &AtomicU64, n: u64| counter.store(n, Ordering::Relaxed);
+        let (input, output) = (telemetry.input("mem", None), telemetry.output("file", None));
+        let socket = telemetry.listener("socket_listener", "udp://[::]:8094");
+        // Without `..`: a counter that is new has to be named here.
+        let InputLosses { missed, unread } = &input.counts.losses;
+        let OutputLosses { rejected, overflowed, damaged, expired, ended } = &output.counts.losses;
+        let ListenerLosses { malformed, overflow } = &socket.counts.losses;
+        let all = [missed, unread, rejected, overflowed, damaged, expired, ended, malformed, overflow];
+        all.iter().zip(1000..).for_each(|(counter, n)| lose(counter, n));
+        let points = telemetry.points(Timestamp(0));
+        let told = points.iter().flat_map(|point| &point.fields);
+        let told = told.filter(|(_, value)| matches!(value, FieldValue::UInt(1000..=1008))).count();
+        assert_eq!(told, all.len(), "{points:?}");
+        for point in &points {
+            assert_eq!(crate::schema::check(point), Ok(()));
+        }
     }
 
     #[test]

@@ -32,6 +32,7 @@ const RUNQUEUE: &[Only] = &[Is("part", "runqueue")];
 const RING: &[Only] = &[Is("part", "ring")];
 const IDENTITY: &[Only] = &[Is("part", "identity")];
 const OUTPUT: &[Only] = &[Is("part", "output")];
+const INPUT: &[Only] = &[Is("part", "input")];
 const LISTENER: &[Only] = &[Is("part", "listener")];
 const PROBE: &[Only] = &[Is("part", "probe")];
 
@@ -257,4 +258,17 @@ const PANELS: &[Panel] = &[
             LISTENER,
         )],
     ),
+    panel(
+        "Series of inputs with a limit",
+        Draw::Lines,
+        Unit::Count,
+        &[part(&[sum("series", "series"), sum("limit", "series_limit")], &["host", "input"], INPUT)],
+    ),
+    panel(
+        "Points beyond the limit of series",
+        Draw::Lines,
+        Unit::PerSecond,
+        &[part(&[rate("added up", "collapsed")], &["host", "input"], INPUT)],
+    )
+    .marked(0.1, 100.0),
 ];

@@ -4,6 +4,7 @@
 
 mod answer;
 mod auth;
+mod endpoint;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod influxql;
@@ -15,6 +16,7 @@ mod write;
 
 pub(in super::super) use self::answer::Dialect;
 pub(in super::super) use self::auth::{Auth, Jwt};
+pub(crate) use self::endpoint::Endpoint;
 pub(in super::super) use self::listen::{admission, listen};
 pub(in super::super) use self::routes::{Api, MAX_BODY, READ_TIMEOUT, TagNames};
 

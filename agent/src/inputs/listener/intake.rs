@@ -163,7 +163,7 @@ impl Inlet {
         let mut last = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| last.elapsed() >= REMINDER_PERIOD) {
             *last = Some(Instant::now());
-            let malformed = self.socket.counts().malformed.load(Ordering::Relaxed);
+            let malformed = self.socket.counts().losses.malformed.load(Ordering::Relaxed);
             tracing::error!(malformed, "{error}");
         }
     }
@@ -183,7 +183,7 @@ impl Inlet {
         // Checking alone is faster than looking for what has to be replaced.
         let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
         let lines = outcome.check(&text, manner);
-        self.count(|counts| &counts.malformed, outcome.n_bad - n_bad);
+        self.count(|counts| &counts.losses.malformed, outcome.n_bad - n_bad);
         if lines.is_empty() {
             return Ok(());
         }

@@ -82,9 +82,9 @@ impl Bound {
         {
             let counted = &self.entry.counts;
             // The kernel's counter has 32 bits.
-            let last = counted.overflow.load(Ordering::Relaxed);
+            let last = counted.losses.overflow.load(Ordering::Relaxed);
             let new = drops.wrapping_sub(last as u32);
-            counted.overflow.fetch_add(u64::from(new), Ordering::Relaxed);
+            counted.losses.overflow.fetch_add(u64::from(new), Ordering::Relaxed);
         }
     }
 }

@@ -82,7 +82,7 @@ async fn take(inlet: &Inlet, how: &Datagrams, manner: &Manner, datagram: &[u8]) 
         packing => match unpacked(packing, datagram, how.max_unpacked) {
             Ok(unpacked) => Some(unpacked),
             Err(error) => {
-                inlet.count(|counts| &counts.malformed, 1);
+                inlet.count(|counts| &counts.losses.malformed, 1);
                 tracing::debug!(%error, "a datagram is not packed as `content_encoding` says");
                 return;
             }

@@ -59,9 +59,9 @@ impl Sender {
         }
         let lost = self.buffer.apply(outcome);
         let counts = &self.counts;
-        counts.add(&counts.damaged, lost.damaged);
-        counts.add(&counts.overflowed, lost.overflowed);
-        counts.add(&counts.expired, lost.expired);
+        counts.add(&counts.losses.damaged, lost.damaged);
+        counts.add(&counts.losses.overflowed, lost.overflowed);
+        counts.add(&counts.losses.expired, lost.expired);
         if lost.damaged > 0 {
             tracing::error!(dropped = lost.damaged, "the spool is damaged, or a part of it is missing");
         }

@@ -160,7 +160,7 @@ async fn poison_lines_are_found_by_halving_and_all_others_are_stored() {
     let server = Shared::default();
     server.with(|server| server.poison.extend(POISON));
     let (left, counts) = deliver_all(&server, 5_000, 5_000).await;
-    assert_eq!((left, value(&counts.written), value(&counts.rejected)), (0, 4_996, 4));
+    assert_eq!((left, value(&counts.written), value(&counts.losses.rejected)), (0, 4_996, 4));
     server.with(|server| {
         assert_eq!(server.stored.len(), 4_996);
         assert!(POISON.iter().all(|i| !server.stored.contains_key(i)));
@@ -217,7 +217,7 @@ async fn nothing_is_lost_when_some_of_several_writes_fail() {
                 };
                 send.send(Message::Points(Arc::new((i * 8..i * 8 + 8).map(point).collect()))).await.unwrap();
                 tokio::time::sleep(Duration::from_secs(7)).await;
-                let held = value(&counts.waiting) + value(&counts.written) + value(&counts.rejected);
+                let held = value(&counts.waiting) + value(&counts.written) + value(&counts.losses.rejected);
                 assert!(held >= value(&counts.taken), "seed {seed}");
             }
             server.with(|server| {
@@ -229,7 +229,7 @@ async fn nothing_is_lost_when_some_of_several_writes_fail() {
         };
         let (left, ()) = tokio::join!(sender.run(receive), feeds);
         let stored = server.with(|server| server.stored.len());
-        assert_eq!((left, stored, value(&counts.rejected)), (0, 158, 2), "seed {seed}");
+        assert_eq!((left, stored, value(&counts.losses.rejected)), (0, 158, 2), "seed {seed}");
         assert_eq!(value(&counts.written), 158, "seed {seed}");
     }
 }
@@ -271,7 +271,7 @@ async fn a_server_that_rejects_every_line_loses_none() {
     let server = Shared::default();
     server.with(|server| server.poison.extend(0..100));
     let (left, counts) = deliver_all(&server, 100, 50).await;
-    assert_eq!((left, value(&counts.rejected), value(&counts.written)), (100, 0, 0));
+    assert_eq!((left, value(&counts.losses.rejected), value(&counts.written)), (100, 0, 0));
 }
 
 /// Points whose measurement is `a`, `b` or `c`: first many of `a`, then of all.
@@ -296,7 +296,7 @@ async fn a_measurement_that_is_rejected_holds_up_no_other() {
                 send.send(Message::Flush).await.unwrap();
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 assert_eq!(value(&counts.written), 40, "{blame:?}, batches of {batch}");
-                assert_eq!(value(&counts.rejected), 80, "{blame:?}, batches of {batch}");
+                assert_eq!(value(&counts.losses.rejected), 80, "{blame:?}, batches of {batch}");
                 drop(send);
             };
             let (left, ()) = tokio::join!(sender.run(receive), feeds);
@@ -312,7 +312,7 @@ async fn an_answer_that_says_it_is_the_lines_is_believed_when_all_are_bad() {
         let server = Shared::default();
         server.with(|server| (server.poison, server.blame) = ((0..100).collect(), blame));
         let (left, counts) = deliver_all(&server, 100, 50).await;
-        assert_eq!((left, value(&counts.rejected), value(&counts.written)), (0, 100, 0));
+        assert_eq!((left, value(&counts.losses.rejected), value(&counts.written)), (0, 100, 0));
     }
 }
 
@@ -329,13 +329,13 @@ async fn the_limit_holds_while_the_output_connects_and_writes() {
             tokio::time::sleep(Duration::from_secs(60)).await;
             assert!(value(&counts.waiting) <= LIMIT, "{} wait", value(&counts.waiting));
             let dropped = 10 * (i as u64 + 1) - value(&counts.written) - value(&counts.waiting);
-            assert_eq!(value(&counts.overflowed), dropped, "each is held or counted");
+            assert_eq!(value(&counts.losses.overflowed), dropped, "each is held or counted");
         }
         server.with(|server| server.takes = Duration::ZERO);
         drop(send);
     };
     let (left, ()) = tokio::join!(sender.run(receive), feeds);
-    assert_eq!((left, value(&counts.written) + value(&counts.overflowed)), (0, 2_000));
+    assert_eq!((left, value(&counts.written) + value(&counts.losses.overflowed)), (0, 2_000));
 }
 
 #[tokio::test(start_paused = true)]
@@ -373,7 +373,7 @@ async fn a_server_that_goes_down_in_the_middle_of_the_halving_gets_the_rest_late
         };
         let ((), left) = tokio::join!(breaks, sender.run(receive));
         assert_eq!(left, 0, "down after {down_after}");
-        assert_eq!(value(&counts.rejected), 1, "down after {down_after}");
+        assert_eq!(value(&counts.losses.rejected), 1, "down after {down_after}");
         server.with(|server| assert_eq!(server.stored.len(), 15, "down after {down_after}"));
     }
 }
@@ -439,7 +439,7 @@ async fn a_full_buffer_drops_the_oldest_and_says_how_many() {
         drop(send);
     };
     let (left, ()) = tokio::join!(sender.run(receive), feeds);
-    assert_eq!((left, value(&counts.overflowed), value(&counts.written)), (0, 25, 25));
+    assert_eq!((left, value(&counts.losses.overflowed), value(&counts.written)), (0, 25, 25));
     server.with(|server| assert_eq!(server.stored.keys().min(), Some(&25)));
 }
 
@@ -511,7 +511,7 @@ async fn a_field_that_fits_into_no_line_is_counted_as_rejected() {
         .unwrap();
     drop(send);
     assert_eq!(sender.run(receive).await, 0);
-    assert_eq!((value(&counts.taken), value(&counts.written), value(&counts.rejected)), (2, 1, 1));
+    assert_eq!((value(&counts.taken), value(&counts.written), value(&counts.losses.rejected)), (2, 1, 1));
     assert_eq!((value(&counts.encoded_bytes), value(&counts.unencodable)), ("m f=1i 1\n".len() as u64, 1));
 }
 
@@ -556,7 +556,7 @@ async fn other_options_take_over_the_buffer_even_during_a_write() {
     };
     let (left, ()) = tokio::join!(sender.run(receive), feeds);
     // 20 fit: those that were being written.
-    assert_eq!((left, value(&counts.overflowed), value(&counts.written)), (0, 10, 20));
+    assert_eq!((left, value(&counts.losses.overflowed), value(&counts.written)), (0, 10, 20));
     after.with(|server| {
         assert_eq!(server.requests, [5; 4]);
         assert!(server.stored.keys().copied().eq(0..20), "{:?}", server.stored);

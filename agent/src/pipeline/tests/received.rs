@@ -130,10 +130,10 @@ async fn what_no_output_takes_at_the_end_is_told() {
 
 /// Others send to it, and it gathers until it is let go on.
 #[derive(Default)]
-struct Gathering {
+pub(super) struct Gathering {
     queue: Arc<Queue>,
-    begun: Arc<Notify>,
-    gate: Arc<Notify>,
+    pub(super) begun: Arc<Notify>,
+    pub(super) gate: Arc<Notify>,
 }
 
 #[async_trait::async_trait]
@@ -163,7 +163,7 @@ async fn it_is_handed_on_while_a_gather_is_under_way() {
     let input = Gathering::default();
     let [begun, gate] = [&input.begun, &input.gate].map(Arc::clone);
     let queue = Arc::clone(&input.queue);
-    let work = Work { common: agent.input_common(), round: false, fan };
+    let work = Work { common: agent.input_common(), round: false, fan, places: None, telemetry: None };
     pipeline.spawn_input(Box::new(input), None, work, None, false);
     begun.notified().await;
     let text = "app n=1i 1\n";

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plugins::OutputOptions;
+use crate::service::telemetry::Telemetry;
 
 /// A running pipeline that can be given orders.
 struct Running {
@@ -118,7 +119,7 @@ async fn the_buffer_of_an_output_that_stays_is_kept_and_written() {
         assert!(running.orders.send(Order::Flush).await.is_ok());
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(running.outputs(|counts| &counts.waiting), 0);
-        assert_eq!(running.outputs(|counts| &counts.lost), 0);
+        assert_eq!(running.outputs(|counts| &counts.losses.ended), 0);
     })
     .await;
     assert!(is_whole);
@@ -156,7 +157,7 @@ async fn an_output_without_a_successor_writes_its_buffer_or_reports_what_is_lost
         assert!(running.reload(Ok(one(&new, "", "", ""))).await);
         tokio::time::sleep(Duration::from_secs(6)).await;
         // Two gathers of `mem`, and the agent's own telemetry.
-        let lost = running.outputs(|counts| &counts.lost);
+        let lost = running.outputs(|counts| &counts.losses.ended);
         assert!(lost >= 2, "{lost}");
         let runs = running.telemetry.outputs().iter().filter(|entry| entry.runs()).count();
         assert_eq!(runs, 1);
@@ -362,13 +363,14 @@ async fn a_thousand_mutated_configurations_miss_no_interval_and_lose_no_point() 
     // Every gather of `base` is in its file, once.
     assert_eq!(lines(&here.join("base"), "base,").len() as u64, counter(&base_entry.counts.gathers));
     for input in telemetry.inputs() {
-        assert_eq!(counter(&input.counts.missed), 0, "{}", input.name);
+        assert_eq!(counter(&input.counts.losses.missed), 0, "{}", input.name);
     }
     // And whatever came to any output, also one that was there for a moment, is written or counted as lost.
     for output in telemetry.outputs() {
         let counts = &output.counts;
-        let known = counter(&counts.written) + counter(&counts.rejected) + counter(&counts.overflowed);
-        assert_eq!(counter(&counts.taken), known + counter(&counts.lost), "{}", output.name);
+        let known =
+            counter(&counts.written) + counter(&counts.losses.rejected) + counter(&counts.losses.overflowed);
+        assert_eq!(counter(&counts.taken), known + counter(&counts.losses.ended), "{}", output.name);
     }
     let written: usize = walk(directory.path());
     let counted: u64 = telemetry.outputs().iter().map(|output| counter(&output.counts.written)).sum();

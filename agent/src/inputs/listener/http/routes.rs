@@ -13,6 +13,7 @@ use super::answer::{Answer, Dialect, empty, json_answer};
 use super::auth::Auth;
 use super::influxql::Databases;
 use super::params::Params;
+use super::serve::Answers;
 use super::write::{Write, WriteError, discard};
 use crate::inputs::listener::Inlet;
 use crate::inputs::listener::inflate::Packing;
@@ -24,6 +25,9 @@ use crate::parsers::line_protocol::Precision;
 pub(in super::super::super) const MAX_BODY: u32 = 32 << 20;
 /// Telegraf's, and what [`Api::new`] takes in place of less than a second.
 pub(in super::super::super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may have no request. Clients write every 10 s, some every minute, and one whose connection closes as it
+/// writes sees an error.
+const IDLE_LIMIT: Duration = Duration::from_secs(75);
 /// Bytes of a query, which are a few words.
 const MAX_QUERY: usize = 1 << 20;
 
@@ -103,13 +107,14 @@ impl Api {
         let read_timeout = if is_long { read_timeout } else { READ_TIMEOUT };
         Self { dialect, auth, tags, max_body, read_timeout, databases, start: Instant::now() }
     }
+}
 
-    pub(super) fn read_timeout(&self) -> Duration {
-        self.read_timeout
+impl Answers for Api {
+    fn idle_limit(&self) -> Duration {
+        IDLE_LIMIT.max(self.read_timeout)
     }
 
-    /// Answers a request.
-    pub(super) async fn answer(&self, inlet: &Arc<Inlet>, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, inlet: &Arc<Inlet>, request: Request<Incoming>) -> Answer {
         let (head, mut body) = request.into_parts();
         let params = Params::parse(head.uri.query().unwrap_or(""));
         let mut answer = match head.uri.path() {
@@ -133,7 +138,9 @@ impl Api {
         self.dialect.finish(&mut answer);
         answer
     }
+}
 
+impl Api {
     async fn answer_admitted(
         &self,
         inlet: &Arc<Inlet>,

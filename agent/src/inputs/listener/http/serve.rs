@@ -4,22 +4,30 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::routes::Api;
+use super::answer::Answer;
 use crate::inputs::listener::Inlet;
 use crate::inputs::listener::connections::{Admission, ByteStream, Connection, accept};
 
-/// How long a connection may have no request. Clients write every 10 s, some every minute, and one whose connection closes as it
-/// writes sees an error.
-const IDLE_LIMIT: Duration = Duration::from_secs(75);
 /// The buffer of a connection grows up to this.
 const MAX_BUFFER: usize = 64 << 10;
 
+/// What answers requests.
+pub(super) trait Answers: Send + Sync + 'static {
+    /// How long a connection may have no request.
+    fn idle_limit(&self) -> Duration;
+
+    /// Answers a request.
+    fn answer(&self, inlet: &Arc<Inlet>, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+}
+
 /// Accepts connections and serves them.
-pub(super) async fn receive(inlet: Arc<Inlet>, admission: Admission, api: Arc<Api>) {
+pub(super) async fn receive(inlet: Arc<Inlet>, admission: Admission, api: Arc<impl Answers>) {
     let serve = {
         let inlet = Arc::clone(&inlet);
         move |connection| serve(Arc::clone(&inlet), Arc::clone(&api), connection)
@@ -27,14 +35,14 @@ pub(super) async fn receive(inlet: Arc<Inlet>, admission: Admission, api: Arc<Ap
     accept(inlet, admission, serve).await;
 }
 
-async fn serve(inlet: Arc<Inlet>, api: Arc<Api>, Connection { stream, activity }: Connection) {
+async fn serve(inlet: Arc<Inlet>, api: Arc<impl Answers>, Connection { stream, activity }: Connection) {
     serve_stream(&inlet, &api, stream, || activity.now()).await;
 }
 
 /// Serves a connection until its end; `asked` is told of each request.
 pub(super) async fn serve_stream(
     inlet: &Arc<Inlet>,
-    api: &Arc<Api>,
+    api: &Arc<impl Answers>,
     stream: impl ByteStream,
     asked: impl Fn(),
 ) {
@@ -45,7 +53,7 @@ pub(super) async fn serve_stream(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_LIMIT.max(api.read_timeout()))
+        .header_read_timeout(api.idle_limit())
         .max_buf_size(MAX_BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

@@ -68,7 +68,10 @@ async fn an_outage_of_many_buffers_loses_nothing_over_a_restart() {
     for i in 0..40 {
         assert!(send_kept(&send, i * 50..i * 50 + 50).await);
     }
-    assert_eq!((value(&counts.waiting), value(&counts.kept), value(&counts.overflowed)), (2_000, 2_000, 0));
+    assert_eq!(
+        (value(&counts.waiting), value(&counts.kept), value(&counts.losses.overflowed)),
+        (2_000, 2_000, 0)
+    );
     assert!(counts.room() > 0, "the disk has room");
     drop(send);
     assert_eq!(task.await.unwrap(), 0, "all is on the disk");
@@ -130,7 +133,7 @@ async fn a_full_spool_loses_the_oldest_and_says_how_many() {
     for i in 0..60 {
         assert!(send_kept(&send, i * 50..i * 50 + 50).await);
     }
-    let overflowed = value(&counts.overflowed);
+    let overflowed = value(&counts.losses.overflowed);
     assert!(overflowed > 500 && value(&counts.spool_bytes) <= 30_000, "{overflowed}");
     server.with(|server| server.down_for = 0);
     wait_for(|| value(&counts.written) + overflowed >= 3_000).await;
@@ -140,7 +143,7 @@ async fn a_full_spool_loses_the_oldest_and_says_how_many() {
         (value(&counts.written), stored(&server).len() as u64),
         (3_000 - overflowed, 3_000 - overflowed)
     );
-    assert_eq!(value(&counts.overflowed), overflowed);
+    assert_eq!(value(&counts.losses.overflowed), overflowed);
 }
 
 #[tokio::test]
@@ -185,7 +188,7 @@ async fn a_disk_that_never_works_is_memory() {
     for i in 0..10 {
         send.send(points(100 + i * 50..150 + i * 50)).await.unwrap();
     }
-    wait_for(|| value(&counts.overflowed) == 300).await;
+    wait_for(|| value(&counts.losses.overflowed) == 300).await;
     assert!(value(&counts.waiting) <= LIMIT as u64);
     drop(send);
     assert_eq!(task.await.unwrap(), LIMIT, "what was in memory alone");
@@ -198,7 +201,7 @@ async fn lines_that_a_server_drops_without_naming_them_are_found_and_set_aside()
     let (task, counts, send) = start(&server, folder(directory.path()), LIMITS);
     assert!(send_kept(&send, 0..100).await);
     wait_for(|| value(&counts.written) == 97).await;
-    assert_eq!(value(&counts.rejected), 3);
+    assert_eq!(value(&counts.losses.rejected), 3);
     drop(send);
     assert_eq!(task.await.unwrap(), 0);
     let text = std::fs::read_to_string(directory.path().join("rejected")).unwrap();

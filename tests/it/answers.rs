@@ -126,7 +126,8 @@ async fn write(url: String, measurement: &str, n: u64, limit: Duration) -> Arc<O
     let point = |i: u64| Point::new(measurement.to_owned(), Timestamp(i as i64)).field("f", i as i64);
     send.send(Message::Points(Arc::new((1..=n).map(point).collect()))).await.unwrap();
     send.send(Message::Flush).await.unwrap();
-    let settled = || counts.written.load(Ordering::Relaxed) + counts.rejected.load(Ordering::Relaxed) >= n;
+    let settled =
+        || counts.written.load(Ordering::Relaxed) + counts.losses.rejected.load(Ordering::Relaxed) >= n;
     let start = Instant::now();
     while !settled() && start.elapsed() < limit {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -177,7 +178,7 @@ fn each() -> Outcome {
         while let Some(case) = running.join_next().await {
             let (name, wait, proxy, counts) = case.unwrap();
             let (written, rejected) =
-                (counts.written.load(Ordering::Relaxed), counts.rejected.load(Ordering::Relaxed));
+                (counts.written.load(Ordering::Relaxed), counts.losses.rejected.load(Ordering::Relaxed));
             assert_eq!((written, rejected), (LINES, 0), "{name}");
             assert_eq!(stored(&influxd, &name), (LINES, LINES * (LINES + 1) / 2), "{name}");
             check_requests(&name, wait, &proxy.requests());

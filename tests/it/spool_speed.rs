@@ -102,7 +102,7 @@ async fn through(n: u64, directory: Option<&Path>) -> (Duration, Duration) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let given = start.elapsed();
-    assert_eq!((value(&counts.written), value(&counts.overflowed)), (n, 0));
+    assert_eq!((value(&counts.written), value(&counts.losses.overflowed)), (n, 0));
     drop(send);
     assert_eq!(running.await.unwrap(), 0);
     (taken, given)

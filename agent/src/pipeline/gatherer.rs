@@ -100,12 +100,16 @@ pub(super) struct Work {
 
 impl Work {
     /// Hands the points of a gather to the outputs, and counts it. Called within the input's span.
-    async fn pass_on(&self, given: Given, entry: Option<&Entry<InputCounts>>, took: Duration) {
+    async fn pass_on(&self, mut given: Given, entry: Option<&Entry<InputCounts>>, took: Duration) {
+        let receipt = given.0.receipt.take();
         let (points, is_whole) = inputs::finish(given, &self.common, &self.fan.global_tags);
         if let Some(entry) = entry {
             count(&entry.counts, points.len(), is_whole, took);
         }
-        self.fan.send(points).await;
+        match receipt {
+            Some(receipt) => self.fan.send_received(points, vec![receipt]).await,
+            None => self.fan.send(points).await,
+        }
     }
 
     /// Hands points on that others sent.

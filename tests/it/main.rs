@@ -32,6 +32,7 @@ mod pictures;
 mod programs;
 mod refused;
 mod reload;
+mod restart;
 mod series;
 mod serve;
 mod service;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         host::trials(),
         degraded::trials(),
         reload::trials(),
+        restart::trials(),
         series::trials(),
         serve::trials(),
         service::trials(),

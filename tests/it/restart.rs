@@ -354,6 +354,7 @@ fn replaced() -> Outcome {
     let other = version.chars().rev().collect::<String>();
     std::fs::rename(pins.join(layout()), pins.join(format!("{other}-{objects}"))).unwrap();
     restarts(&mut agent, "is of another version than");
+    assert_monotonic(&agent, |_| true);
     // The statefile of another agent.
     std::fs::remove_file(agent.directory().join("state")).unwrap();
     restarts(&mut agent, "the statefile has nothing of what");
@@ -366,7 +367,6 @@ fn replaced() -> Outcome {
     let conf = agent.directory().join("agent.conf");
     run(agent_binary()?.to_str().unwrap(), &["dump", "--config", conf.to_str().unwrap(), "--count", "1"]);
     assert_eq!(layout(), name);
-    assert_monotonic(&agent, |_| true);
     // They stay when it is stopped; an agent that pins nothing removes them.
     assert!(agent.stop().0);
     assert_eq!(layout(), name);

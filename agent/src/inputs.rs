@@ -45,6 +45,7 @@ use crate::options::OptionError;
 use crate::options::common::InputCommon;
 use crate::point::{Point, Timestamp};
 use crate::service::logging;
+use crate::service::receipt::Receipt;
 use crate::service::telemetry::Telemetry;
 use crate::service::turns::Turns;
 
@@ -142,13 +143,15 @@ pub struct Gathered {
     pub(crate) is_end: bool,
     /// It is the only one that is stored of this run: totals that begin with the run say nothing.
     pub(crate) is_only: bool,
+    /// Goes along with the points, for an input that is to know when they are kept.
+    pub(crate) receipt: Option<Receipt>,
 }
 
 impl Gathered {
     /// An empty collection for a gather at `time`.
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
-        Self { time, points: Vec::new(), is_last: false, is_end: false, is_only: false }
+        Self { time, points: Vec::new(), is_last: false, is_end: false, is_only: false, receipt: None }
     }
 
     /// A reading whose points nobody takes, so that the figures of the next one are differences from here.

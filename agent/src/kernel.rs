@@ -4,13 +4,18 @@
 //! offsets that `offsets` finds in the kernel's own type information (`btf`), `flush` has their caches written back, and
 //! `drain` empties the ring buffer into `records`. What these mean is `ledger`'s.
 
+pub mod activity;
 pub mod btf;
 pub mod drain;
 pub mod flush;
+pub mod held;
 pub mod load;
+mod loader;
 mod object;
 pub mod offsets;
+pub mod pins;
 pub mod plan;
 mod query;
 pub mod records;
 mod refusal;
+pub mod ring;

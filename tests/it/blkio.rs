@@ -1,16 +1,16 @@
 //! Block I/O of cgroups on a disk of the tests' own, against known work and `/proc/diskstats`.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 use seismograf_tests::agent::{Agent, Point};
 use seismograf_tests::cgroup::Cgroup;
+use seismograf_tests::disk::LoopDisk;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::tracefs::{Event, Trace};
 use seismograf_tests::work::Worker;
-use seismograf_tests::{needs, oracle, run, trial, try_run, wait_for_some};
+use seismograf_tests::{needs, oracle, run, trial, wait_for_some};
 
 /// A figure may be this much too low where the kernel runs no tracing program at a completion.
 const LOW: f64 = 0.001;
@@ -24,69 +24,12 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A file system on a loop device; gone when it is dropped.
-struct Disk {
-    directory: tempfile::TempDir,
-    device: String,
-}
-
-impl Disk {
-    fn new() -> Self {
-        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
-        let image = directory.path().join("image");
-        run("truncate", &["-s", "256M", image.to_str().unwrap()]);
-        let device = run("losetup", &["--find", "--show", image.to_str().unwrap()]).trim().to_owned();
-        let disk = Self { directory, device };
-        run("mkfs.ext4", &["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", &disk.device]);
-        std::fs::create_dir(disk.mount()).unwrap();
-        run("mount", &[&disk.device, disk.mount().to_str().unwrap()]);
-        disk
-    }
-
-    fn mount(&self) -> PathBuf {
-        self.directory.path().join("mount")
-    }
-
-    /// A file whose blocks are there.
-    fn file(&self, name: &str, mib: u32) -> String {
-        let path = self.mount().join(name).display().to_string();
-        run(
-            "dd",
-            &[
-                "if=/dev/zero",
-                &format!("of={path}"),
-                "bs=1M",
-                &format!("count={mib}"),
-                "conv=fsync",
-                "status=none",
-            ],
-        );
-        path
-    }
-
-    /// Its numbers, as cgroup files have them.
-    fn numbers(&self) -> String {
-        std::fs::read_to_string(format!("/sys/block/{}/dev", self.name())).unwrap().trim().to_owned()
-    }
-
-    fn name(&self) -> &str {
-        self.device.trim_start_matches("/dev/")
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = try_run("umount", &[self.mount().to_str().unwrap()]);
-        let _ = try_run("losetup", &["--detach", &self.device]);
-    }
-}
-
-fn point(agent: &Agent, path: &str, disk: &Disk) -> Option<Point> {
+fn point(agent: &Agent, path: &str, disk: &LoopDisk) -> Option<Point> {
     agent.point("cgroup_blkio", &[("cgroup", path), ("device", disk.name())])
 }
 
 /// The agent's own balance of the disk.
-fn balance(agent: &Agent, disk: &Disk) -> Option<Point> {
+fn balance(agent: &Agent, disk: &LoopDisk) -> Option<Point> {
     agent.point("seismograf", &[("part", "blkio"), ("device", disk.name())])
 }
 
@@ -97,7 +40,7 @@ fn check(what: &str, ours: i64, truth: u64) {
     assert!(ours <= truth.cast_signed() && ours >= low, "{what}: {ours} and not {truth}");
 }
 
-fn check_balance(agent: &Agent, disk: &Disk, before: oracle::Disk, balance_before: Option<Point>) {
+fn check_balance(agent: &Agent, disk: &LoopDisk, before: oracle::Disk, balance_before: Option<Point>) {
     let now = oracle::disk(disk.name());
     let balance = balance(agent, disk).expect("a balance of the disk");
     let change =
@@ -136,7 +79,7 @@ fn direct_of_two_cgroups() -> Outcome {
     const BLOCK: u64 = 16 << 10;
     const N: u64 = 8_000;
     needs(PROGRAMS)?;
-    let disk = Disk::new();
+    let disk = LoopDisk::new();
     let files = [disk.file("read", 64), disk.file("write", 64)];
     run("sync", &[]);
     let agent = Agent::start("probes = [\"blkio\"]", 500)?;
@@ -167,7 +110,7 @@ fn buffered_with_fsync() -> Outcome {
     const BLOCK: u64 = 4 << 10;
     const N: u64 = 2_000;
     needs(PROGRAMS)?;
-    let disk = Disk::new();
+    let disk = LoopDisk::new();
     let file = disk.file("buffered", 16);
     run("sync", &[]);
     let agent = Agent::start("probes = [\"blkio\"]", 500)?;
@@ -200,7 +143,7 @@ fn quantiles_are_those_of_the_samples() -> Outcome {
     const SMALL: u64 = 3_000;
     const LARGE: u64 = 150;
     needs(PROGRAMS)?;
-    let disk = Disk::new();
+    let disk = LoopDisk::new();
     let file = disk.file("read", 64);
     run("sync", &[]);
     let agent = Agent::start("probes = [\"blkio\"]", 3_000)?;

@@ -35,6 +35,7 @@ mod pictures;
 mod programs;
 mod refused;
 mod reload;
+mod restart;
 mod series;
 mod serve;
 mod service;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         host::trials(),
         degraded::trials(),
         reload::trials(),
+        restart::trials(),
         series::trials(),
         serve::trials(),
         service::trials(),

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use aya::maps::RingBuf;
+use aya::maps::{MapData, RingBuf};
 use aya::programs::{CgroupSkb, Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use aya::{Ebpf, TestRunOptions};
 use libtest_mimic::Trial;
-use seismograf::kernel::drain::Ring;
 use seismograf::kernel::records::Record;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{Skip, bench, needs, trial};
@@ -23,7 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// The network programs, loaded and not attached.
 struct Loaded {
     ebpf: Ebpf,
-    ring: Ring,
+    ring: RingBuf<MapData>,
 }
 
 /// Places in `struct __sk_buff` (`include/uapi/linux/bpf.h`), and its size.

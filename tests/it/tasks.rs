@@ -252,7 +252,8 @@ fn what_is_removed() -> Outcome {
             ["systemctl", "daemon-reload"] => {}
             ["rm", paths @ ..] => {
                 // What the tarball has, and what systemd makes for the unit.
-                let said = [read(unit), read("xtask/src/dist/stage.rs")].concat();
+                let pins = read("agent/src/inputs/ebpf/options.rs");
+                let said = [read(unit), read("xtask/src/dist/stage.rs"), pins].concat();
                 for path in paths.iter().filter(|path| **path != "-r") {
                     let by_the_unit = path
                         .replace("/var/log/private/", "LogsDirectory=")

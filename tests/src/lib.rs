@@ -9,6 +9,7 @@ pub mod bench;
 pub mod cgroup;
 pub mod chromium;
 pub mod confine;
+pub mod disk;
 pub mod docker;
 pub mod etcd;
 pub mod gather;

@@ -21,6 +21,18 @@ impl Mount {
         Self(directory)
     }
 
+    /// A file system for pinned BPF objects.
+    ///
+    /// # Panics
+    /// When it cannot be mounted.
+    #[must_use]
+    pub fn bpf() -> Self {
+        let directory = tempfile::tempdir().expect("cannot make a temporary directory");
+        mount("bpf", directory.path(), "bpf", MountFlags::empty(), c"mode=700")
+            .expect("cannot mount a bpffs");
+        Self(directory)
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -12,6 +12,7 @@ pub const OUTPUT: &str = "seismograf,host=h,output=influxdb";
 
 /// A running agent with a directory of its own. Dropping it ends the process.
 pub struct Running {
+    command: Command,
     child: Child,
     directory: tempfile::TempDir,
 }
@@ -42,16 +43,10 @@ impl Running {
         let config = config.replace("{points}", &points);
         write!(file, "{}", config.replace("{directory}", &directory.path().display().to_string())).unwrap();
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let child = command
-            .arg("--config")
-            .arg(&path)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { child, directory }
+        command.arg("--config").arg(&path).envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().unwrap();
+        Self { command, child, directory }
     }
 
     /// Its directory.
@@ -129,6 +124,14 @@ impl Running {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Starts it anew, with what is in its directory. It has to have ended.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn resume(&mut self) {
+        self.child = self.command.spawn().unwrap();
     }
 
     /// Whether it has not ended.

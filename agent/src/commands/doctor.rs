@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 
 use super::host;
 use crate::config::Config;
@@ -13,6 +14,7 @@ use crate::host::hierarchies::{Hierarchies, HierarchyId, Layout};
 use crate::host::proc::pid_status;
 use crate::inputs::{docker, ebpf, kubernetes};
 use crate::kernel::load::Probes;
+use crate::kernel::pins::Pins;
 use crate::kernel::plan::{Group, GroupState, Probe, ProbeOptions};
 use crate::plugins::{InputOptions, OutputOptions};
 
@@ -107,7 +109,7 @@ fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> 
     let hierarchies = Hierarchies::read(host);
     // Probes that are not configured are tried too, to find out whether they would work.
     let all = ProbeOptions { probes: Probe::ALL.to_vec(), ..configured.clone() };
-    let (probes, report) = Probes::open(&all, host, &hierarchies, || ());
+    let (probes, report) = Probes::open(&all, host, &hierarchies, None, || ());
     drop(probes);
     findings.line("cgroups", layout(hierarchies.layout()));
     let place = |id: HierarchyId| match (hierarchies.mount(id), hierarchies.part(id)) {
@@ -138,6 +140,13 @@ fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> 
             }
         };
         findings.line(&format!("probe {}", group.name()), value);
+    }
+    let ebpf = config.inputs.iter().find_map(|section| match &section.options {
+        InputOptions::Ebpf(options) => Some(options.clone()),
+        _ => None,
+    });
+    if let Some(pins) = Pins::look(Path::new(ebpf.unwrap_or_default().pin_path())) {
+        findings.line("pinned probes", pins);
     }
     if report.map_bytes > 0 {
         findings.line("kernel maps", format_args!("{} KiB", report.map_bytes / 1024));

@@ -1,6 +1,5 @@
 //! `seismograf run`, also with `--test` and `--once`: runs the pipeline, and handles signals.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +15,11 @@ use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::pipeline::{Order, Pipeline};
 use crate::service::sd_notify::Notifier;
-use crate::service::{logging, memory, off_thread, pidfile, statefile};
+use crate::service::statefile::Statefile;
+use crate::service::{logging, memory, off_thread, pidfile};
 
 /// The key of the statefile.
 const STATE: &str = "inputs.ebpf";
-/// How long a stop waits for the statefile.
-const SAVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// `seismograf run`, also with `--test` and `--once`.
 ///
@@ -50,14 +48,13 @@ pub async fn run(
         return Ok(if is_written { Exit::Ok } else { Exit::Failed });
     }
     let notifier = Notifier::from_environment();
-    let statefile = config.agent.statefile.clone();
-    if let Some(path) = statefile.clone()
-        && let Some(state) = off_thread::run(move || statefile::load(&path, STATE)).await?
-    {
-        shared.handover.remember(state);
-    }
     let health_address = args.health_address.clone();
     config.agent.health_address = health_address.clone().or(config.agent.health_address);
+    let memory = match config.agent.statefile.clone() {
+        Some(path) => Some(off_thread::run(move || Statefile::open(&path, STATE)).await?),
+        None => None,
+    };
+    shared.handover.serve(memory);
     let pipeline = Pipeline::start(config, Arc::clone(&shared)).await?;
     notifier.ready("running");
     let (orders, receive) = mpsc::channel(1);
@@ -71,24 +68,8 @@ pub async fn run(
         () = notifier.keep_alive(|| shared.telemetry.overdue(Instant::now())) => false,
         never = memory::settle() => match never {},
     };
-    if let (Some(path), Some(state)) = (statefile, shared.handover.state()) {
-        save(path, state).await;
-    }
     tracing::info!("stop");
     Ok(if is_written { Exit::Ok } else { Exit::Failed })
-}
-
-/// Leaves a state for the next run, unless its file takes longer than a stop may.
-async fn save(path: PathBuf, state: serde_json::Value) {
-    let to = path.clone();
-    let saved = off_thread::run(move || statefile::save(&to, STATE, state));
-    match tokio::time::timeout(SAVE_LIMIT, saved).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!("{error:#}"),
-        Err(_) => {
-            tracing::error!(path = %path.display(), "the statefile takes no write: nothing is remembered");
-        }
-    }
 }
 
 /// Reloads at SIGHUP and flushes at SIGUSR1, as long as the pipeline takes orders.

@@ -72,6 +72,12 @@ impl KnownCgroup {
         self.life == Life::Alive
     }
 
+    /// Whether the kernel has let go of it.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        matches!(self.life, Life::Released { .. })
+    }
+
     /// Whether it is its owner's own cgroup; the others are below that.
     #[must_use]
     pub fn is_own(&self) -> bool {

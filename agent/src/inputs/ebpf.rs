@@ -18,6 +18,7 @@ mod ended;
 mod fields;
 mod handover;
 mod host_totals;
+mod keeping;
 mod naming;
 mod options;
 mod points;
@@ -38,6 +39,7 @@ use self::areas::Areas;
 use self::begin::Round;
 use self::handover::Left;
 use self::host_totals::HostTotals;
+use self::keeping::Keeping;
 use self::naming::{Naming, NamingContext, Waiting};
 pub use self::options::EbpfOptions as Options;
 use self::options::Selection;
@@ -49,10 +51,13 @@ use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::host::hierarchies::{HierarchyId, walk};
 use crate::kernel::drain::Drain;
+use crate::kernel::held::Origin;
 use crate::kernel::load::Probes;
 use crate::kernel::plan::{Group, GroupState, Report};
 use crate::kernel::records::Record;
 use crate::options::OptionError;
+use crate::service::statefile::Safety;
+use crate::service::{memory, off_thread};
 
 /// The probes, the ledger and the identities behind `[[inputs.ebpf]]`.
 pub struct Ebpf {
@@ -62,10 +67,6 @@ pub struct Ebpf {
     attached: Option<Attached>,
     report: Report,
     selection: Selection,
-    /// The totals of the host when the probes started.
-    host_at_start: HostTotals,
-    /// Those at the gather before.
-    host_before: HostTotals,
     last_gather: Instant,
     last_flush: Instant,
 }
@@ -76,6 +77,7 @@ struct Attached {
     drain: Drain,
     accounts: Accounts,
     waiting: Waiting,
+    keeping: Keeping,
     shared: Arc<Shared>,
 }
 
@@ -88,20 +90,27 @@ impl Ebpf {
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
         let (host, hierarchies) = (&shared.host, shared.cgroupfs.hierarchies());
         let selection = Selection::new(&options)?;
+        let pins = keeping::pins(&options, shared)?;
+        let state = remembered(shared);
         let mut host_at_start = HostTotals::default();
-        let (opened, report) = Probes::open(&options.kernel(), host, hierarchies, || {
-            host_at_start = read_host_totals(host, hierarchies);
-        });
+        let (opened, report) = Probes::open(
+            &options.kernel(),
+            host,
+            hierarchies,
+            pins.as_ref().map(|pins| (pins, state.ring())),
+            || {
+                host_at_start = read_host_totals(host, hierarchies);
+            },
+        );
         log(&report);
         let attached = opened
             .map(|(probes, ring)| {
                 let (drain, shared) = (Drain::new(ring)?, Arc::clone(shared));
                 let accounts = Accounts::new(Areas::of(&report.hierarchies));
-                let mut attached = Attached { probes, drain, accounts, waiting: Waiting::default(), shared };
-                // After the probes, so that no cgroup is missed in between.
-                attached.walk(&report, Instant::now());
-                attached.begin(&report);
-                attached.restore(&host_at_start);
+                let keeping = Keeping::new(&shared, pins.is_some(), host_at_start);
+                let mut attached =
+                    Attached { probes, drain, accounts, waiting: Waiting::default(), keeping, shared };
+                attached.start(state, &report);
                 Ok::<_, std::io::Error>(attached)
             })
             .transpose()?;
@@ -112,8 +121,6 @@ impl Ebpf {
             attached,
             report,
             selection,
-            host_before: host_at_start.clone(),
-            host_at_start,
             last_gather: now,
             last_flush: now,
         })
@@ -135,10 +142,11 @@ impl Ebpf {
         };
         let now = Instant::now();
         let flushed = probes.flush(|| {
-            drain.drain(|record| {
+            drain.read(|record| {
                 take(&record);
                 accounts.take(record, &shared.names, &shared.containers, now);
             });
+            drain.give_back();
         });
         flushed.map_err(|error| GatherError::Other(error.to_string()))
     }
@@ -173,22 +181,91 @@ fn log(report: &Report) {
     }
 }
 
+/// What an earlier run of the agent has left.
+fn remembered(shared: &Shared) -> State {
+    let state = shared.handover.remembered().map(serde_json::from_value);
+    state.transpose().map(Option::unwrap_or_default).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the statefile is of another version: nothing is remembered");
+        State::default()
+    })
+}
+
 impl Attached {
     /// Writes the caches back and drains.
     fn collect(&mut self) -> Result<(), GatherError> {
-        let Self { probes, drain, accounts, shared, .. } = self;
+        let Self { probes, drain, accounts, keeping, shared, .. } = self;
         let now = Instant::now();
         let flushed = probes.flush(|| {
-            drain.drain(|record| accounts.take(record, &shared.names, &shared.containers, now));
+            drain.read(|record| accounts.take(record, &shared.names, &shared.containers, now));
+            if keeping.is_due(drain) {
+                keeping.keep(accounts, drain, Safety::Process);
+            }
         });
         probes.flush_log();
         flushed.map_err(|error| GatherError::Other(error.to_string()))
     }
 
-    fn drain(&mut self) {
-        let Self { drain, accounts, shared, .. } = self;
+    /// Drains, and keeps the state away from this thread where that is due. Safe to cancel: then the next one is later.
+    async fn drain(&mut self) {
+        let Self { drain, accounts, keeping, shared, .. } = self;
         let now = Instant::now();
-        drain.drain(|record| accounts.take(record, &shared.names, &shared.containers, now));
+        drain.read(|record| accounts.take(record, &shared.names, &shared.containers, now));
+        if keeping.is_due(drain)
+            && let Some(save) = keeping.save(accounts, drain, Safety::Process)
+        {
+            let saved = off_thread::run(save).await;
+            keeping.saved(saved, drain);
+        }
+    }
+
+    /// Begins the accounts: they go on with what an earlier run has left, and with what the kernel has.
+    fn start(&mut self, state: State, report: &Report) {
+        let now = Instant::now();
+        let goes_on = self.resume(state, now);
+        if goes_on && let Err(error) = self.collect() {
+            tracing::warn!(%error, "cannot write the kernel's cache back: the first figures lag behind");
+        }
+        // After the probes, so that no cgroup is missed in between.
+        self.walk(report, now);
+        if goes_on {
+            // What came before is in no interval of this run.
+            self.accounts.ledger.start_interval(|_| true, |_| true, |_| true);
+        } else {
+            self.accounts.note_resumed_owners();
+            self.accounts.release_the_gone(now);
+            self.begin(report);
+        }
+        self.accounts.forget_resumed();
+        self.keeping.keep(&self.accounts, &self.drain, Safety::Process);
+        self.keeping.pin(&mut self.probes);
+    }
+
+    /// Goes on with what an earlier run has left. Returns whether the kernel has counted all the time since.
+    fn resume(&mut self, mut state: State, now: Instant) -> bool {
+        let Self { probes, drain, accounts, keeping, .. } = self;
+        let mut goes_on = false;
+        match (probes.origin(), state.pinned.take()) {
+            (Origin::TakenOver, Some(pinned)) => {
+                goes_on = drain.go_on(pinned.position, pinned.counts);
+                if !goes_on {
+                    tracing::warn!(
+                        "the statefile is older than what the pinned ring buffer has: what was counted in between is lost"
+                    );
+                }
+                keeping.host_at_start = pinned.host_at_start.clone();
+                keeping.host_before = pinned.host_before.clone();
+                pinned.restore(accounts);
+                tracing::info!("goes on with the pinned probes of the agent before");
+            }
+            (Origin::Replaces(why), _) => tracing::warn!(
+                why,
+                "the pinned probes are replaced: totals go on from the kernel's own and from the statefile, without what passed \
+                 the network since it was written"
+            ),
+            _ => {}
+        }
+        state.restore(accounts, &keeping.host_at_start, &keeping.boot, now);
+        goes_on
     }
 
     /// Has the totals of the owners that are there begin where the kernel's own stand.
@@ -209,14 +286,25 @@ impl Attached {
         }
     }
 
-    /// Goes on with what an earlier run of the agent had.
-    fn restore(&mut self, host: &HostTotals) {
-        let Some(state) = self.shared.handover.remembered() else { return };
-        match serde_json::from_value::<State>(state) {
-            Ok(state) => state.restore(&mut self.accounts, host),
-            Err(error) => {
-                tracing::warn!(%error, "the statefile is of another version: nothing is remembered");
-            }
+    /// Keeps the state and closes the interval, before the points are handed on.
+    fn close(&mut self, gathered: &mut Gathered, now: Instant) {
+        let Self { probes, drain, accounts, waiting, keeping, .. } = self;
+        // Before what has ended is forgotten: an agent that is killed now is followed by one that tells of it again.
+        keeping.keep(accounts, drain, if gathered.is_end { Safety::Machine } else { Safety::Process });
+        keeping.pin(probes);
+        accounts.start_interval(waiting);
+        gathered.receipt = keeping.told();
+        if gathered.receipt.is_none() {
+            self.forget(now);
+        }
+    }
+
+    /// Forgets the cgroups that are gone, whose last row went out.
+    fn forget(&mut self, now: Instant) {
+        let closed = self.accounts.forget(now, &self.keeping.naming, &self.waiting);
+        self.shared.cgroupfs.forget(closed.paths.iter().map(|path| &**path));
+        if closed.is_wave {
+            memory::give_back();
         }
     }
 
@@ -265,13 +353,21 @@ impl Input for Ebpf {
         if let Some(report) = attached.probes.retry() {
             self.report.clone_from(report);
             // The balance of the network counts from here.
-            self.host_at_start.ip = read_host_totals(&self.shared.host, &self.report.hierarchies).ip;
+            attached.keeping.host_at_start.ip =
+                read_host_totals(&self.shared.host, &self.report.hierarchies).ip;
+        }
+        if attached.keeping.is_kept() {
+            attached.forget(now);
         }
         let collected = attached.collect();
         if let Some(left) = self.shared.handover.take::<Left>() {
+            if let Some(pin_path) = left.pin_path.as_deref().filter(|path| !self.options.is_pinned_at(path)) {
+                keeping::remove(pin_path);
+            }
             attached.accounts.take_over(left);
             attached.walk(&self.report, now);
-            self.host_at_start = read_host_totals(&self.shared.host, &self.report.hierarchies);
+            attached.keeping.take_over(&self.shared.handover);
+            attached.keeping.host_at_start = read_host_totals(&self.shared.host, &self.report.hierarchies);
         }
         let overflow = attached.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
         let lifecycle_is_on = self.report.is_group_on(Group::Lifecycle);
@@ -288,12 +384,12 @@ impl Input for Ebpf {
         }
         let interval_began = std::mem::replace(&mut self.last_gather, now);
         self.last_flush = now;
-        let naming = self.push_points(gathered, &overflow, interval_began);
+        self.push_points(gathered, &overflow, interval_began);
         if gathered.is_end
-            && let (Some(Attached { accounts, .. }), Some(naming)) = (self.attached.take(), naming)
+            && let Some(Attached { accounts, probes, .. }) = self.attached.take()
         {
-            let (report, host) = (self.report.clone(), std::mem::take(&mut self.host_before));
-            self.shared.handover.leave(Left { accounts, report, naming, host });
+            let pin_path = probes.is_pinned().then(|| self.options.pin_path().to_owned());
+            self.shared.handover.leave(Left { accounts, report: self.report.clone(), pin_path });
         }
         collected
     }
@@ -305,7 +401,7 @@ impl Input for Ebpf {
             let flush_in = (self.last_flush + period).saturating_duration_since(Instant::now());
             tokio::select! {
                 ready = attached.drain.ready() => match ready {
-                    Ok(()) => attached.drain(),
+                    Ok(()) => attached.drain().await,
                     Err(error) => {
                         tracing::warn!(%error, "cannot watch the ring buffer: it is drained at each gather only");
                         return std::future::pending().await;
@@ -329,13 +425,14 @@ impl Ebpf {
         gathered: &mut Gathered,
         overflow: &seismograf_ebpf::abi::Overflow,
         interval_began: Instant,
-    ) -> Option<Naming> {
-        let Self { options, shared, attached, report, selection, host_at_start, host_before, .. } = self;
-        let Attached { probes, drain, accounts, waiting, .. } = attached.as_mut()?;
+    ) {
+        let Self { options, shared, attached, report, selection, .. } = self;
+        let Some(attached) = attached else { return };
+        let Attached { probes, drain, accounts, waiting, keeping, .. } = attached;
         let (now, names, has_sources) = (self.last_gather, &*shared.names, shared.names.has_sources());
         let host = read_host_totals(&shared.host, &report.hierarchies);
-        for device in accounts.forget_disks(host_before, &host) {
-            host_at_start.disks.remove(&device);
+        for device in accounts.forget_disks(&keeping.host_before, &host) {
+            keeping.host_at_start.disks.remove(&device);
         }
         let context = NamingContext {
             names,
@@ -343,6 +440,7 @@ impl Ebpf {
             selection,
             now,
             interval_began,
+            remembered: &accounts.remembered,
             may_wait: has_sources && !gathered.is_last,
         };
         let naming = Naming::new(&accounts.cgroups, waiting, context);
@@ -368,7 +466,7 @@ impl Ebpf {
             naming: &naming,
             names: has_sources.then_some(names),
             n_waiting: waiting.len(),
-            host_at_start,
+            host_at_start: &keeping.host_at_start,
             host: &host,
             overflow,
             ring: drain.counts(),
@@ -376,12 +474,7 @@ impl Ebpf {
         };
         points::push(&snapshot, &totals, gathered);
         shared.latencies.leave(|| totals.latencies());
-        *host_before = host;
-        let closed = accounts.close(now, &naming, waiting);
-        shared.cgroupfs.forget(closed.paths.iter().map(|path| &**path));
-        if closed.is_wave {
-            crate::service::memory::give_back();
-        }
-        Some(naming)
+        (keeping.host_before, keeping.naming) = (host, naming);
+        attached.close(gathered, now);
     }
 }

@@ -5,17 +5,14 @@
 
 use std::io;
 
-use aya::maps::{MapData, RingBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::records::Record;
-
-/// The ring buffer that the programs write to.
-pub type Ring = RingBuf<MapData>;
+use super::ring::Ring;
 
 /// What came out of the ring so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
     /// Records read.
     pub records: u64,
@@ -23,6 +20,15 @@ pub struct Counts {
     pub bytes: u64,
     /// Records that are not of the ABI: a fault of the agent's build.
     pub undecodable: u64,
+}
+
+/// Where in a ring buffer one has read to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// The number of the ring's map, which no other one has until the next boot.
+    pub ring: u32,
+    /// Bytes since it was made.
+    pub bytes: u64,
 }
 
 /// The reading end of the ring buffer.
@@ -42,16 +48,44 @@ impl Drain {
         Ok(Self { ring, counts: Counts::default() })
     }
 
-    /// Hands every record in the ring to `take`.
-    pub fn drain(&mut self, mut take: impl FnMut(Record<'_>)) {
+    /// Hands every record in the ring to `take`. They stay there until they are given back.
+    pub fn read(&mut self, mut take: impl FnMut(Record<'_>)) {
         while let Some(item) = self.ring.get_mut().next() {
             self.counts.records += 1;
             self.counts.bytes += item.len() as u64;
-            match Record::decode(&item) {
+            match Record::decode(item) {
                 Some(record) => take(record),
                 None => self.counts.undecodable += 1,
             }
         }
+    }
+
+    /// Gives back what was read: the kernel may write there again, and nobody else can read it.
+    pub fn give_back(&self) {
+        self.ring.get_ref().give_back();
+    }
+
+    /// Whether what is read and not given back takes up half of the ring.
+    #[must_use]
+    pub fn holds_much(&self) -> bool {
+        self.ring.get_ref().holds_much()
+    }
+
+    /// Up to where the ring is read.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let ring = self.ring.get_ref();
+        Position { ring: ring.id(), bytes: ring.position() }
+    }
+
+    /// Goes on where one before has read to; `false` when that is another ring, or the kernel has it no more.
+    pub fn go_on(&mut self, from: Position, counts: Counts) -> bool {
+        let ring = self.ring.get_mut();
+        let goes_on = from.ring == ring.id() && ring.skip_to(from.bytes);
+        if goes_on {
+            self.counts = counts;
+        }
+        goes_on
     }
 
     /// What came out so far.

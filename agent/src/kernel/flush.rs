@@ -2,9 +2,11 @@
 
 use std::io;
 
-use aya::Ebpf;
+use aya::programs::links::FdLink;
 use aya::programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use seismograf_ebpf::abi::{FLUSH_LEVEL_BUSY, FLUSH_RING_FULL};
+
+use super::held::Held;
 
 /// A full ring is emptied and the program run again; each time at least one row gets through.
 const RING_FULL_TRIES: usize = 10_000;
@@ -36,18 +38,18 @@ pub enum FlushError {
     },
 }
 
-/// Has a program run on each CPU that goes offline, too; whether the kernel took it. Without it nothing is lost.
-pub(super) fn attach(name: &'static str, program: &mut RawTracePoint) -> bool {
-    let attached = program.attach(CPU_IS_LEAVING);
+/// Has a program run on each CPU that goes offline, too; `None` where the kernel does not take it. Without it nothing is lost.
+pub(super) fn attach(name: &'static str, program: &mut RawTracePoint) -> Option<FdLink> {
+    let attached = program.attach(CPU_IS_LEAVING).and_then(|link| program.take_link(link));
     if let Err(error) = &attached {
         tracing::warn!(%error, name, "what a CPU has counted when it goes offline waits until it is back");
     }
-    attached.is_ok()
+    Some(attached.ok()?.into())
 }
 
 /// Runs each of `programs` on every CPU, and calls `drain` whenever the ring is full, and at the end.
 pub(super) fn flush(
-    ebpf: &Ebpf,
+    held: &Held,
     programs: &[&'static str],
     mut drain: impl FnMut(),
 ) -> Result<(), FlushError> {
@@ -55,7 +57,7 @@ pub(super) fn flush(
     let mut result = Ok(());
     for name in programs {
         for &cpu in &cpus {
-            if let Err(error) = run_until_empty(ebpf, name, cpu, &mut drain) {
+            if let Err(error) = run_until_empty(held, name, cpu, &mut drain) {
                 result = Err(error);
             }
         }
@@ -66,12 +68,12 @@ pub(super) fn flush(
 
 /// Runs one program on one CPU until its cache is written back.
 fn run_until_empty(
-    ebpf: &Ebpf,
+    held: &Held,
     name: &'static str,
     cpu: u32,
     drain: &mut impl FnMut(),
 ) -> Result<(), FlushError> {
-    let Some(Program::RawTracePoint(program)) = ebpf.program(name) else { return Ok(()) };
+    let Some(Program::RawTracePoint(program)) = held.program(name) else { return Ok(()) };
     let (mut full, mut busy) = (0, 0);
     loop {
         match program.test_run(RawTracePointRunOptions { cpu: Some(cpu), ..Default::default() }) {

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use seismograf_ebpf::abi::{BlkioAmounts, BlkioRow};
+use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
 use super::sums::{Accumulate, shrink};
 
 /// A disk, by its device number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Device {
     /// Major number.
     pub major: u32,
@@ -80,6 +81,11 @@ impl Blkio {
     /// Has the sums by disk begin at 0.
     pub fn begin_sums(&mut self) {
         self.devices.values_mut().for_each(|sum| *sum = BlkioAmounts::default());
+    }
+
+    /// Has the sum of a disk go on from what an earlier run had.
+    pub fn resume_sum(&mut self, device: Device, sum: BlkioAmounts) {
+        self.devices.insert(device, sum);
     }
 
     /// `new` continues the totals of `old`.

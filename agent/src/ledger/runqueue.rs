@@ -1,18 +1,20 @@
 //! Waiting for a CPU: sums per cgroup, in the hierarchy of CPU time.
 
 use seismograf_ebpf::abi::RunqueueRow;
+use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
 use super::sums::{Accumulate, Sums};
 
 /// How long a cgroup's tasks waited.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunqueueTotals {
     /// Waiting time in nanoseconds.
     pub wait_ns: u64,
     /// Waits that ended.
     pub waits: u64,
     /// Waits within this interval.
+    #[serde(skip)]
     pub interval: Histogram,
 }
 

@@ -53,6 +53,11 @@ impl<T: Accumulate> Sums<T> {
         self.sum = T::default();
     }
 
+    /// Has the sum go on from what an earlier run had.
+    pub fn resume_sum(&mut self, sum: T) {
+        self.sum = sum;
+    }
+
     /// `new` continues the totals of `old`.
     pub fn succeed(&mut self, old: u64, new: u64) {
         if let Some(totals) = self.rows.remove(&old) {

@@ -110,7 +110,8 @@ pub(super) struct Work {
 
 impl Work {
     /// Hands the points of a gather to the outputs, and counts it. Called within the input's span.
-    async fn pass_on(&self, given: Given, tally: &mut Tally, took: Duration) {
+    async fn pass_on(&self, mut given: Given, tally: &mut Tally, took: Duration) {
+        let receipt = given.0.receipt.take();
         let (points, is_whole) = inputs::finish(given, &self.common, &self.fan.global_tags);
         if let Some(entry) = &tally.entry {
             count(&entry.counts, points.len(), is_whole, took);
@@ -119,7 +120,11 @@ impl Work {
                 telemetry.remember(&entry.name, own.cloned().collect());
             }
         }
-        self.fan.send(self.within_limits(points, Times::OfPoints, tally)).await;
+        let points = self.within_limits(points, Times::OfPoints, tally);
+        match receipt {
+            Some(receipt) => self.fan.send_received(points, vec![receipt]).await,
+            None => self.fan.send(points).await,
+        }
     }
 
     /// Points of no more series than are allowed.

@@ -2,32 +2,96 @@
 //! Telegraf writes it. Keys of others are kept.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 
-/// Reads what was remembered under a key; `None` where there is no file yet, or nothing of that key.
-///
-/// # Errors
-/// The file cannot be read, or is something else.
-pub(crate) fn load(path: &Path, key: &str) -> anyhow::Result<Option<Value>> {
-    Ok(read(path)?.remove(key))
+/// A statefile, of which one key is ours.
+#[derive(Debug)]
+pub(crate) struct Statefile {
+    path: PathBuf,
+    key: &'static str,
+    others: Map<String, Value>,
+    /// Counts the states.
+    clock: AtomicU64,
+    /// The number of the latest one that was written.
+    written: Mutex<u64>,
 }
 
-/// Remembers a state under a key. The file is replaced as a whole, so that it is never half of one.
-///
-/// # Errors
-/// The file cannot be written, or is something else.
-pub(crate) fn save(path: &Path, key: &str, state: Value) -> anyhow::Result<()> {
-    let mut all = read(path)?;
-    all.insert(key.to_owned(), state);
-    let written = || format!("cannot write the statefile {}", path.display());
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let mut file = std::fs::File::create(&new).with_context(written)?;
-    file.write_all(&serde_json::to_vec(&all)?).and_then(|()| file.sync_all()).with_context(written)?;
-    std::fs::rename(&new, path).with_context(written)
+/// How safe a state is once it is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Safety {
+    /// It outlives the process.
+    Process,
+    /// It outlives the machine.
+    Machine,
+}
+
+impl Statefile {
+    /// Opens a statefile. The second part is what was remembered under our key; `None` where there is no file yet, or
+    /// nothing of that key.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is something else.
+    pub(crate) fn open(path: &Path, key: &'static str) -> anyhow::Result<(Self, Option<Value>)> {
+        let mut others = read(path)?;
+        let state = others.remove(key);
+        Ok((
+            Self { path: path.to_owned(), key, others, clock: AtomicU64::new(0), written: Mutex::new(0) },
+            state,
+        ))
+    }
+
+    /// A number for a state: the next one that is saved.
+    pub(crate) fn number(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Remembers a state. The file is replaced as a whole, so that it is never half of one. Of states with rising numbers
+    /// that are saved side by side, the latest stays.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn save(&self, number: u64, state: &impl Serialize, safety: Safety) -> anyhow::Result<()> {
+        // Nothing panics while it holds the lock.
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written > number {
+            return Ok(());
+        }
+        let what = || format!("cannot write the statefile {}", self.path.display());
+        let mut new = self.path.as_os_str().to_owned();
+        new.push(".new");
+        let mut file = std::fs::File::create(&new).with_context(what)?;
+        file.write_all(&serde_json::to_vec(&All { file: self, state })?).with_context(what)?;
+        if safety == Safety::Machine {
+            file.sync_all().with_context(what)?;
+        }
+        std::fs::rename(&new, &self.path).with_context(what)?;
+        *written = number;
+        Ok(())
+    }
+}
+
+/// All keys.
+struct All<'a, S> {
+    file: &'a Statefile,
+    state: &'a S,
+}
+
+impl<S: Serialize> Serialize for All<'_, S> {
+    fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
+        let mut map = serializer.serialize_map(Some(self.file.others.len() + 1))?;
+        for (key, value) in &self.file.others {
+            map.serialize_entry(key, value)?;
+        }
+        map.serialize_entry(self.file.key, self.state)?;
+        map.end()
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
@@ -38,6 +102,11 @@ fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
             return Err(error).with_context(|| format!("cannot read the statefile {}", path.display()));
         }
     };
+    // What a file system can leave of one that was replaced right before the power failed.
+    if text.iter().all(|byte| *byte == 0) {
+        tracing::warn!(path = %path.display(), "the statefile is empty: nothing is remembered");
+        return Ok(Map::new());
+    }
     serde_json::from_slice(&text)
         .with_context(|| format!("{} is no statefile: name another one, or remove it", path.display()))
 }
@@ -46,19 +115,29 @@ fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
 mod tests {
     use super::*;
 
+    fn open(path: &Path) -> anyhow::Result<(Statefile, Option<Value>)> {
+        Statefile::open(path, "ebpf")
+    }
+
     #[test]
     fn a_state_is_remembered_beside_those_of_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
-        assert_eq!(load(&path, "ebpf").unwrap(), None);
+        assert_eq!(open(&path).unwrap().1, None);
         std::fs::write(&path, r#"{"inputs.tail": {"offset": 7}}"#).unwrap();
-        save(&path, "ebpf", Value::from(1)).unwrap();
-        assert_eq!(load(&path, "ebpf").unwrap(), Some(Value::from(1)));
-        assert_eq!(load(&path, "inputs.tail").unwrap().unwrap()["offset"], 7);
+        let (file, _) = open(&path).unwrap();
+        file.save(1, &1, Safety::Process).unwrap();
+        assert_eq!(open(&path).unwrap().1, Some(Value::from(1)));
+        file.save(3, &3, Safety::Machine).unwrap();
+        file.save(2, &2, Safety::Process).unwrap();
+        let (file, state) = open(&path).unwrap();
+        assert_eq!((state, &file.others["inputs.tail"]["offset"]), (Some(3.into()), &7.into()));
         std::fs::write(&path, "not json").unwrap();
-        for error in [load(&path, "ebpf").unwrap_err(), save(&path, "ebpf", Value::Null).unwrap_err()] {
-            assert!(error.to_string().starts_with(&format!("{} is no statefile", path.display())), "{error}");
+        let error = open(&path).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{} is no statefile", path.display())), "{error}");
+        for empty in ["", "\0\0\0"] {
+            std::fs::write(&path, empty).unwrap();
+            assert_eq!(open(&path).unwrap().1, None);
         }
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "not json", "it is not ours to overwrite");
     }
 }

@@ -3,8 +3,10 @@
 //! Bytes from the IP header on, of every packet that came from or went to an interface, what is forwarded with them; what the
 //! card splits or has put together counts as one. `netstat` has pairs of lines, names and values; `snmp6` a line for each.
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes that came in and went out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IpBytes {
     /// Received.
     pub(crate) rx: u64,

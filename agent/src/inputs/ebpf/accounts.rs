@@ -2,7 +2,7 @@
 //!
 //! Pure: records come in, nothing is read. `Accounts` knows which hierarchy the ids of each area belong to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,14 +11,15 @@ use seismograf_ebpf::abi::CgroupChange;
 use super::areas::Areas;
 use super::ended::Ended;
 use super::host_totals::HostTotals;
-use super::naming::{Naming, Waiting};
+use super::naming::{Naming, OwnerRow, Remembered, Waiting};
 use super::readings::{MemoryReading, Readings};
 use crate::host::hierarchies::{FoundCgroup, HierarchyId};
-use crate::identity::cgroup::{Cgroups, Key};
+use crate::identity::cgroup::{Cgroups, Key, KnownCgroup};
 use crate::identity::containers::Containers;
 use crate::identity::names::Names;
 use crate::kernel::records::Record;
 use crate::ledger::Ledger;
+use crate::ledger::amounts::Amounts;
 use crate::ledger::blkio::Device;
 
 /// The accounts of every cgroup.
@@ -31,6 +32,12 @@ pub(super) struct Accounts {
     pub(super) ended: Ended,
     /// Likewise by those of pods.
     pub(super) ended_pods: Ended,
+    /// What an earlier run of the agent called the rows of owners that are still there.
+    pub(super) remembered: Remembered,
+    /// The cgroups that an earlier run had, until the totals of this one have begun.
+    resumed: HashSet<Key>,
+    /// Of these, the owners' own that are there.
+    resumed_owners: HashSet<(HierarchyId, u64)>,
     /// The latest reading of each cgroup's memory, by its id in that hierarchy, and when that was.
     pub(super) memory_read: HashMap<u64, (MemoryReading, Instant)>,
     /// Life-cycle records that were lost when the hierarchies were last walked.
@@ -54,6 +61,9 @@ impl Accounts {
             cgroups: Cgroups::default(),
             ended: Ended::default(),
             ended_pods: Ended::default(),
+            remembered: Remembered::default(),
+            resumed: HashSet::new(),
+            resumed_owners: HashSet::new(),
             memory_read: HashMap::new(),
             lost_events: 0,
         }
@@ -77,6 +87,58 @@ impl Accounts {
         self.cgroups.walked(hierarchy, found, now);
         for FoundCgroup { id, .. } in found {
             self.begin((hierarchy, *id));
+        }
+    }
+
+    /// Goes on with what an earlier run of the agent had of a cgroup: its path, whether nothing of it can follow, and its totals.
+    pub(super) fn resume(
+        &mut self,
+        key: Key,
+        (path, is_released): (&str, bool),
+        amounts: &Amounts,
+        now: Instant,
+    ) {
+        self.cgroups.changed(key, CgroupChange::Made, path.as_bytes(), now);
+        if is_released {
+            self.cgroups.changed(key, CgroupChange::Released, b"", now);
+        }
+        self.areas.resume(&mut self.ledger, key, amounts);
+        self.resumed.insert(key);
+    }
+
+    /// Whether a cgroup was its owner's in an earlier run, and what is the owner's own now was made since.
+    pub(super) fn is_of_earlier_instance(&self, key: Key) -> bool {
+        let known = self.cgroups.get(key).filter(|known| self.resumed.contains(&key) && !known.is_alive());
+        let Some(owner) = known.map(KnownCgroup::owner) else { return false };
+        !self.resumed_owners.contains(&(key.0, owner.id))
+    }
+
+    /// Notes whose own cgroup is the one that an earlier run had. Call it when it is known what is there.
+    pub(super) fn note_resumed_owners(&mut self) {
+        let own = self.cgroups.own().filter(|(key, _)| self.resumed.contains(key));
+        self.resumed_owners = own.map(|((hierarchy, _), owner)| (hierarchy, owner.id)).collect();
+    }
+
+    /// Forgets what was resumed, once totals have begun.
+    pub(super) fn forget_resumed(&mut self) {
+        (self.resumed, self.resumed_owners) = (HashSet::new(), HashSet::new());
+    }
+
+    /// Nothing follows of what is not there: nobody has told, and nobody will.
+    pub(super) fn release_the_gone(&mut self, now: Instant) {
+        let gone = self.cgroups.iter().filter(|(_, known)| !known.is_alive());
+        for key in gone.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.cgroups.changed(key, CgroupChange::Released, b"", now);
+        }
+    }
+
+    /// Keeps the totals of what has ended under the tags of its rows.
+    pub(super) fn end(&mut self, amounts: &Amounts, row: Option<&OwnerRow>, pod: Option<&OwnerRow>) {
+        if let Some(series) = row.and_then(|row| row.lasting.as_ref()) {
+            self.ended.keep(series, amounts);
+        }
+        if let Some(series) = pod.and_then(|row| row.lasting.as_ref()) {
+            self.ended_pods.keep(series, amounts);
         }
     }
 
@@ -163,27 +225,28 @@ impl Accounts {
         }
     }
 
-    /// Starts a new interval and forgets the cgroups that are gone for good; their series keep what they had. Call it after
-    /// the rows went out.
-    pub(super) fn close(&mut self, now: Instant, naming: &Naming, waiting: &Waiting) -> Closed {
-        let Self { areas, ledger, cgroups, ended, ended_pods, .. } = self;
+    /// Starts a new interval. Call it after the rows went out.
+    pub(super) fn start_interval(&mut self, waiting: &Waiting) {
+        let Self { areas, ledger, cgroups, .. } = self;
         let ends = |key| cgroups.get(key).is_none_or(|known| !waiting.contains(known.owner()));
         ledger.start_interval(
             |id| ends((areas.cpu, id)),
             |id| ends((areas.blkio, id)),
             |id| ends((areas.net, id)),
         );
-        let forgotten = cgroups.forget_the_dead(now, |owner| waiting.contains(owner));
+    }
+
+    /// Forgets the cgroups that are gone for good; their series keep what they had. Call it after the rows went out, and before
+    /// the next write-back.
+    pub(super) fn forget(&mut self, now: Instant, naming: &Naming, waiting: &Waiting) -> Closed {
+        let forgotten = self.cgroups.forget_the_dead(now, |owner| waiting.contains(owner));
         for gone in &forgotten.gone {
-            let rest = areas.close(ledger, gone.key, gone.heir);
-            if let Some(series) = naming.row(&gone.owner).and_then(|row| row.lasting.as_ref()) {
-                ended.keep(series, &rest);
-            }
-            if let Some(series) = naming.pod_row(&gone.owner).and_then(|row| row.lasting.as_ref()) {
-                ended_pods.keep(series, &rest);
-            }
+            let rest = self.areas.close(&mut self.ledger, gone.key, gone.heir);
+            self.end(&rest, naming.row(&gone.owner), naming.pod_row(&gone.owner));
         }
+        let Self { areas, ledger, cgroups, remembered, .. } = self;
         areas.retain(ledger, |key| cgroups.get(key).is_some());
+        remembered.retain(cgroups);
         let paths = forgotten.gone.into_iter().map(|gone| gone.path).collect();
         Closed { paths, is_wave: forgotten.is_wave }
     }

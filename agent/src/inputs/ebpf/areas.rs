@@ -69,6 +69,30 @@ impl Areas {
         }
     }
 
+    /// Has the totals of a cgroup go on from `amounts`, in the areas of its hierarchy.
+    pub(super) fn resume(&self, ledger: &mut Ledger, (hierarchy, id): Key, amounts: &Amounts) {
+        if hierarchy == self.cpu {
+            amounts.cpu.iter().for_each(|totals| ledger.cpu.entry(id).add(totals));
+            amounts.runqueue.iter().for_each(|totals| ledger.runqueue.entry(id).add(totals));
+            amounts.throttling.iter().for_each(|totals| ledger.throttling.entry(id).add(totals));
+        }
+        if hierarchy == self.blkio {
+            for (device, totals) in &amounts.blkio {
+                ledger.blkio.entry(id, *device).add(totals);
+            }
+        }
+        if hierarchy == self.memory {
+            amounts.oom_kills.iter().for_each(|kills| ledger.oom.entry(id).add(kills));
+            amounts.page_faults.iter().for_each(|faults| ledger.page_faults.entry(id).add(faults));
+        }
+        if hierarchy == self.net {
+            amounts.net.iter().for_each(|totals| ledger.net.entry(id).add(totals));
+            if !amounts.stalls.is_empty() {
+                ledger.stalls.entry(id).add(&amounts.stalls);
+            }
+        }
+    }
+
     /// Closes the accounts of a cgroup that is gone. What was counted goes to `heir`, if there is one; the rest is returned.
     pub(super) fn close(&self, ledger: &mut Ledger, key: Key, heir: Option<u64>) -> Amounts {
         let mut rest = Amounts::default();

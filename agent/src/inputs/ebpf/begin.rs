@@ -13,6 +13,7 @@ use crate::host::cgroupfs::figures::DeviceIo;
 use crate::host::hierarchies::HierarchyId;
 use crate::identity::cgroup::Owner;
 use crate::identity::path;
+use crate::ledger::amounts::Amounts;
 use crate::ledger::blkio::Device;
 
 /// What is still read then is read often enough: something in it runs all the time, and what a round misses of it is what
@@ -27,8 +28,8 @@ pub(super) struct KernelSums {
     pub(super) oom_kills: Option<u64>,
 }
 
-/// CPU time that the accounts have of each owner, by its number.
-pub(super) type Counted = HashMap<u64, u64>;
+/// What the accounts have of each owner, by its number.
+pub(super) type Counted = HashMap<u64, Amounts>;
 
 /// The owners whose totals are still to begin.
 #[derive(Debug, Default)]
@@ -57,9 +58,11 @@ impl Round {
     /// What the accounts have of each owner now.
     pub(super) fn counted(accounts: &Accounts) -> Counted {
         let mut counted = Counted::new();
-        for (id, totals) in accounts.ledger.cpu.rows() {
-            if let Some(known) = accounts.cgroups.get((accounts.areas.cpu, id)) {
-                *counted.entry(known.owner().id).or_default() += totals.usage_ns;
+        for (key, known) in accounts.cgroups.iter() {
+            // What an instance before this one had is in no sum of the kernel any more.
+            if !accounts.is_of_earlier_instance(key) {
+                let counted = counted.entry(known.owner().id).or_default();
+                accounts.areas.add(&accounts.ledger, key, counted);
             }
         }
         counted
@@ -74,7 +77,8 @@ impl Round {
         sums: &HashMap<u64, KernelSums>,
     ) -> Self {
         let after = Self::counted(accounts);
-        let ran = |owner: &Owner| before.get(&owner.id) != after.get(&owner.id);
+        let usage_ns = |counted: &Counted, owner: &Owner| counted.get(&owner.id)?.cpu.map(|cpu| cpu.usage_ns);
+        let ran = |owner: &Owner| usage_ns(before, owner) != usage_ns(&after, owner);
         let above = self.above();
         let mut again: HashSet<u64> = HashSet::new();
         if self.n < MAX_ROUNDS {
@@ -92,7 +96,7 @@ impl Round {
             let below = above.iter().filter(|(_, above)| **above == owner.id);
             let below: Vec<&KernelSums> = below.filter_map(|(below, _)| sums.get(below)).collect();
             let id = |hierarchy| ids.get(&(hierarchy, owner.id)).copied();
-            begin(accounts, id, own, &below, after.get(&owner.id).copied().unwrap_or(0));
+            begin(accounts, id, own, &below, after.get(&owner.id).unwrap_or(&Amounts::default()));
         }
         let owners = self.owners.into_iter().filter(|owner| again.contains(&owner.id)).collect();
         Self { owners, n: self.n + 1 }
@@ -121,16 +125,17 @@ fn begin(
     id: impl Fn(HierarchyId) -> Option<u64>,
     own: &KernelSums,
     below: &[&KernelSums],
-    counted_ns: u64,
+    counted: &Amounts,
 ) {
     let Accounts { areas, ledger, .. } = accounts;
     let sum = |of: fn(&KernelSums) -> Option<u64>| below.iter().filter_map(|sums| of(sums)).sum::<u64>();
     if let (Some(id), Some(ns)) = (id(areas.cpu), own.cpu_ns) {
-        let before = ns.saturating_sub(sum(|sums| sums.cpu_ns)).saturating_sub(counted_ns);
+        let counted = counted.cpu.map_or(0, |cpu| cpu.usage_ns);
+        let before = ns.saturating_sub(sum(|sums| sums.cpu_ns)).saturating_sub(counted);
         ledger.cpu.entry(id).usage_ns += before;
     }
     if let (Some(id), Some(kills)) = (id(areas.memory), own.oom_kills) {
-        let counted = ledger.oom.get(id).copied().unwrap_or(0);
+        let counted = counted.oom_kills.unwrap_or(0);
         *ledger.oom.entry(id) += kills.saturating_sub(sum(|sums| sums.oom_kills)).saturating_sub(counted);
     }
     if let Some(id) = id(areas.blkio) {
@@ -139,10 +144,10 @@ fn begin(
             let below = below.iter().flat_map(|sums| &sums.blkio).filter(|other| other.device == io.device);
             let mut before = amounts(io);
             below.for_each(|below| take_off(&mut before, &amounts(below)));
-            let totals = ledger.blkio.entry(id, device);
-            let counted = totals.amounts;
-            take_off(&mut before, &counted);
-            totals.amounts += &before;
+            if let Some(counted) = counted.blkio.get(&device) {
+                take_off(&mut before, &counted.amounts);
+            }
+            ledger.blkio.entry(id, device).amounts += &before;
         }
     }
 }

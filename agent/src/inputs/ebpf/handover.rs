@@ -3,28 +3,16 @@
 //! The new one is at work before the old one ends. What both have counted is taken from the old one, up to its last gather;
 //! from there on the new one counts. Pure.
 
-use serde_json::Value;
-
 use super::accounts::Accounts;
-use super::host_totals::HostTotals;
-use super::naming::Naming;
-use super::state::State;
-use crate::inputs::handover::Legacy;
 use crate::kernel::plan::{Probe, Report};
 
-/// The accounts of an input that has ended, and what its rows and the disks were called at its last gather.
+/// The accounts of an input that has ended.
 #[derive(Debug)]
 pub(super) struct Left {
     pub(super) accounts: Accounts,
     pub(super) report: Report,
-    pub(super) naming: Naming,
-    pub(super) host: HostTotals,
-}
-
-impl Legacy for Left {
-    fn state(&self) -> Option<Value> {
-        serde_json::to_value(State::of(&self.accounts, &self.naming, &self.host)).ok()
-    }
+    /// Where its probes are pinned, if they are.
+    pub(super) pin_path: Option<String>,
 }
 
 impl Accounts {

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::host::proc::diskstats::{self, SECTOR_BYTES};
 use crate::host::proc::net_ip::IpBytes;
 use crate::ledger::blkio::Device;
 
 /// A disk's own counters (`/proc/diskstats`, Documentation/admin-guide/iostats.rst).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct DiskTotals {
     /// Its name, `sda`.
     pub(super) name: String,
@@ -36,17 +38,43 @@ impl DiskTotals {
 }
 
 /// The totals of the host, absolute.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct HostTotals {
     /// Run time of all tasks in nanoseconds.
     pub(super) cpu_ns: Option<u64>,
     /// Disks by their numbers; partitions are among them.
+    #[serde(with = "by_number")]
     pub(super) disks: BTreeMap<Device, DiskTotals>,
     /// IP traffic of the host's own network namespace.
     pub(super) ip: Option<IpBytes>,
 }
 
+/// Disks as pairs: a key of JSON is a text.
+mod by_number {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::{BTreeMap, Device, DiskTotals};
+
+    pub(super) fn serialize<S: Serializer>(
+        disks: &BTreeMap<Device, DiskTotals>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(disks)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Device, DiskTotals>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
 impl HostTotals {
+    /// The disk of a name, as [`Self::disk_name`] has it.
+    pub(super) fn disk(&self, name: &str) -> Option<Device> {
+        self.disks.iter().find(|(_, disk)| disk.name == name).map(|(device, _)| *device)
+    }
+
     /// The name of a disk; its numbers where it has none.
     pub(super) fn disk_name(&self, device: Device) -> String {
         match self.disks.get(&device) {

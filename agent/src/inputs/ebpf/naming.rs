@@ -29,6 +29,7 @@ pub(super) struct NamingContext<'a> {
     pub(super) now: Instant,
     /// When the interval began that ends with this gather.
     pub(super) interval_began: Instant,
+    pub(super) remembered: &'a Remembered,
     /// Rows may wait for a name: there is a source for it, and another gather.
     pub(super) may_wait: bool,
 }
@@ -58,6 +59,49 @@ pub(super) struct OwnerRow {
     pub(super) series: Arc<Series>,
     /// The series that goes on with its amounts when it is gone; `None` where no later instance can have these tags.
     pub(super) lasting: Option<Arc<Series>>,
+}
+
+/// What an earlier run of the agent called the rows of owners: those without a name yet go on under it.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    /// By the owner's number.
+    owners: HashMap<u64, OwnerRow>,
+    /// By the pod's UID.
+    pods: HashMap<String, OwnerRow>,
+}
+
+impl Remembered {
+    /// Remembers the rows of an owner.
+    pub(super) fn add(&mut self, owner: &Owner, row: Option<&OwnerRow>, pod: Option<&OwnerRow>) {
+        if let Some(row) = row {
+            self.owners.insert(owner.id, row.clone());
+        }
+        if let (Some(uid), Some(row)) = (&owner.identity.pod_uid, pod) {
+            self.pods.insert(uid.clone(), row.clone());
+        }
+    }
+
+    /// The row of an owner.
+    pub(super) fn row(&self, owner: &Owner) -> Option<&OwnerRow> {
+        self.owners.get(&owner.id)
+    }
+
+    /// The row of the pod that an owner is part of.
+    pub(super) fn pod_row(&self, owner: &Owner) -> Option<&OwnerRow> {
+        self.pods.get(owner.identity.pod_uid.as_deref()?)
+    }
+
+    /// Forgets those of owners that are gone.
+    pub(super) fn retain(&mut self, cgroups: &Cgroups) {
+        if self.owners.is_empty() && self.pods.is_empty() {
+            return;
+        }
+        let owners: HashSet<u64> = cgroups.owners().map(|owner| owner.id).collect();
+        let uids: HashSet<&str> =
+            cgroups.owners().filter_map(|owner| owner.identity.pod_uid.as_deref()).collect();
+        self.owners.retain(|owner, _| owners.contains(owner));
+        self.pods.retain(|uid, _| uids.contains(&**uid));
+    }
 }
 
 /// The rows of one gather.
@@ -124,23 +168,28 @@ impl Naming {
             naming.n_nameless +=
                 usize::from(lacks && identity.is_container_root() && alive.contains(&owner.id));
             let is_young = context.now.duration_since(owner.since) < MAX_WAIT;
-            if context.may_wait && is_young && lacks && waiting.owners.len() < MAX_WAITING {
+            let remembered = context.remembered.row(owner).filter(|_| lacks);
+            let may_wait = context.may_wait && remembered.is_none();
+            if may_wait && is_young && lacks && waiting.owners.len() < MAX_WAITING {
                 let began = naming.interval_began(owner).unwrap_or(context.interval_began);
                 waiting.owners.insert(owner.id, began);
                 continue;
             }
             if context.selection.takes(&identity.path) {
-                let series = Series::of_owner(identity, &named, context.options);
-                naming.owners.insert(owner.id, row(series, identity));
+                let new = || row(Series::of_owner(identity, &named, context.options), identity);
+                naming.owners.insert(owner.id, remembered.cloned().unwrap_or_else(new));
             }
             if let (Some(uid), Some(path)) = (&identity.pod_uid, identity.pod_path())
                 && !naming.pods.contains_key(uid)
                 && context.selection.takes(path)
             {
-                let series = Series::of_pod(identity, named.pod.as_deref(), context.options);
-                // A pod goes on when one of its containers ends.
-                let row = OwnerRow { lasting: Some(Arc::new(series.clone())), series: Arc::new(series) };
-                naming.pods.insert(uid.clone(), row);
+                let new = || {
+                    let series = Series::of_pod(identity, named.pod.as_deref(), context.options);
+                    // A pod goes on when one of its containers ends.
+                    OwnerRow { lasting: Some(Arc::new(series.clone())), series: Arc::new(series) }
+                };
+                let remembered = context.remembered.pod_row(owner).filter(|_| named.pod.is_none());
+                naming.pods.insert(uid.clone(), remembered.cloned().unwrap_or_else(new));
             }
         }
         naming.tell_apart(cgroups, &alive);

@@ -13,6 +13,8 @@ use crate::options::{OptionError, nearest};
 
 /// Tags that rows have only on request.
 const TAGS_ON_REQUEST: &[&str] = &["cgroup", "container_id", "pod_uid"];
+/// Where probes are pinned.
+const PIN_PATH: &str = "/sys/fs/bpf/seismograf";
 /// The size of the ring buffer.
 const DEFAULT_RING_BYTES: u32 = 1 << 20;
 
@@ -48,6 +50,11 @@ pub struct EbpfOptions {
     pub cgroup_exclude: Vec<String>,
     /// Have the kernel measure what each probe costs, and publish it (measurement `seismograf`, part `probe`).
     pub probe_costs: bool,
+    /// Pin probes, tables and ring buffer, so that the kernel goes on counting while the agent is replaced. Needs a
+    /// `statefile` below `[agent]`.
+    pub pin: bool,
+    /// Where they are pinned: a directory of a BPF file system, for this agent alone.
+    pub pin_path: String,
     /// Tags that are only added on request, since they make each instance a series of its own: `cgroup`, `container_id`,
     /// `pod_uid`.
     pub tag_include: Vec<String>,
@@ -89,6 +96,17 @@ impl EbpfOptions {
         unknown.map(|tag| OptionError::new("tag_include", what(tag))).collect()
     }
 
+    /// Where probes are pinned, if they are.
+    #[must_use]
+    pub fn pin_path(&self) -> &str {
+        if self.pin_path.is_empty() { PIN_PATH } else { &self.pin_path }
+    }
+
+    /// Whether probes are pinned there.
+    pub(super) fn is_pinned_at(&self, path: &str) -> bool {
+        self.pin && self.pin_path() == path
+    }
+
     /// Whether `reading` is requested.
     pub(super) fn reads(&self, reading: CgroupfsReading) -> bool {
         self.cgroupfs.contains(&reading)
@@ -105,6 +123,8 @@ impl Default for EbpfOptions {
             cgroup_include: Vec::new(),
             cgroup_exclude: Vec::new(),
             probe_costs: false,
+            pin: false,
+            pin_path: PIN_PATH.to_owned(),
             tag_include: Vec::new(),
             job_pods: JobPods::Sum,
         }

@@ -12,6 +12,7 @@ mod histories;
 mod life;
 mod pods;
 mod reader;
+mod restart;
 mod series;
 
 use std::path::Path;
@@ -37,8 +38,8 @@ use crate::host::proc::net_ip::IpBytes;
 use crate::identity::containers::Containers;
 use crate::identity::names::Names;
 use crate::inputs::Gathered;
+use crate::kernel::activity::{Activity, Cost};
 use crate::kernel::drain::Counts;
-use crate::kernel::load::{Activity, Cost};
 use crate::kernel::plan::{Group, GroupState, Probe, Report};
 use crate::kernel::records::Record;
 use crate::ledger::blkio::Device;
@@ -182,6 +183,7 @@ impl Case {
             selection: &selection,
             now: self.now,
             interval_began: self.now - self.elapsed,
+            remembered: &self.accounts.remembered,
             may_wait: has_sources,
         };
         self.naming = Naming::new(&self.accounts.cgroups, &mut self.waiting, context);
@@ -240,7 +242,8 @@ impl Case {
     /// Ends the interval, as a gather does last.
     fn close(&mut self) {
         self.gather();
-        self.accounts.close(self.now, &self.naming, &self.waiting);
+        self.accounts.start_interval(&self.waiting);
+        self.accounts.forget(self.now, &self.naming, &self.waiting);
     }
 }
 

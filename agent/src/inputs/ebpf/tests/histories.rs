@@ -160,7 +160,8 @@ fn history(seed: u64) {
             assert!(may_go_down || ns >= last, "seed {seed}: {series}: {last} -> {ns}");
         }
         assert!(in_rows <= kernel.ran_ns, "seed {seed}: {in_rows} of {}", kernel.ran_ns);
-        case.accounts.close(case.now, &case.naming, &case.waiting);
+        case.accounts.start_interval(&case.waiting);
+        case.accounts.forget(case.now, &case.naming, &case.waiting);
         let ended = case.accounts.ended.iter().filter_map(|(_, amounts)| Some(amounts.cpu?.usage_ns));
         let rows = case.accounts.ledger.cpu.rows().map(|(_, totals)| totals.usage_ns);
         let kept = ended.chain(rows).sum::<u64>();

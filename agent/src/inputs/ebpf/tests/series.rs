@@ -132,7 +132,8 @@ fn a_day_of_a_cron_job_has_the_series_of_an_hour() {
         case.names.forget(case.now);
         for _ in 0..2 {
             seen.extend(series(&case.gather()));
-            case.accounts.close(case.now, &case.naming, &case.waiting);
+            case.accounts.start_interval(&case.waiting);
+            case.accounts.forget(case.now, &case.naming, &case.waiting);
         }
         let kept = case.accounts.ended.iter().count() + case.accounts.ended_pods.iter().count();
         if minute == 60 {
@@ -276,14 +277,14 @@ fn what_was_in_a_pod_before_a_named_container_is_its_pause_container() {
 }
 
 #[test]
-fn what_the_kernel_does_not_keep_is_remembered_for_the_next_run() {
+fn totals_go_on_under_their_tags_after_a_boot() {
     use crate::inputs::ebpf::state::State;
 
     let groups = [on(Probe::Cpu), on(Probe::Net), on(Probe::Blkio)];
     let mut case = Case::new(&groups);
     case.host.disks.extend([sda([0; 2], [0; 2], [0; 2])]);
     let path = |n| format!("/docker/{}", id(n));
-    // One that ended, and one that is there.
+    // One that ended, and one that is there; both had ended when the machine was up again.
     lives(&mut case, 1, path, |case, n| name(case, &id(n), "web"));
     for hierarchy in [CPU, NET] {
         case.made(hierarchy, 2, &path(2));
@@ -292,7 +293,7 @@ fn what_the_kernel_does_not_keep_is_remembered_for_the_next_run() {
     case.take(cpu(2, 1_000, 7));
     case.take(net(2, PACKETS));
     case.gather();
-    let state = State::of(&case.accounts, &case.naming, &case.host);
+    let state = State::of(&case.accounts, &case.naming, &case.host, "one boot");
     let written = serde_json::to_string(&state).unwrap();
 
     let mut next = Case::new(&groups);
@@ -300,13 +301,11 @@ fn what_the_kernel_does_not_keep_is_remembered_for_the_next_run() {
     let other = Device { major: 8, minor: 16 };
     next.host.disks.insert(other, sda([0; 2], [0; 2], [0; 2]).1);
     let state: State = serde_json::from_str(&written).unwrap();
-    state.restore(&mut next.accounts, &next.host);
+    state.restore(&mut next.accounts, &next.host, "another boot", next.now);
     for hierarchy in [CPU, NET] {
         next.made(hierarchy, 2, &path(2));
     }
     name(&next, &id(2), "web");
-    // What the kernel has of the one that is there.
-    next.accounts.ledger.cpu.entry(2).usage_ns = 1_000;
     let lines = next.lines("cgroup_");
     let line = |measurement: &str| {
         lines.iter().find(|line| line.starts_with(measurement)).unwrap_or_else(|| panic!("{lines:?}"))

@@ -12,6 +12,7 @@ pub mod file;
 mod found;
 pub mod loader;
 pub mod migration;
+mod needs;
 pub mod notes;
 pub mod reader;
 pub mod reading;
@@ -95,6 +96,8 @@ pub struct Agent {
     pub skip_unknown_plugins: bool,
     /// Where totals are remembered from one run to the next.
     pub statefile: Option<PathBuf>,
+    /// What is not needed any more after the start is given up.
+    pub drops_privileges: bool,
     /// Where and how the agent logs.
     pub log: LogOptions,
 }
@@ -118,6 +121,7 @@ impl Default for Agent {
             self_metrics: true,
             skip_unknown_plugins: false,
             statefile: None,
+            drops_privileges: true,
             log: LogOptions::default(),
         }
     }

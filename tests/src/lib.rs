@@ -11,6 +11,7 @@ pub mod chromium;
 pub mod confine;
 pub mod docker;
 pub mod etcd;
+pub mod forbidden;
 pub mod gather;
 pub mod http;
 pub mod influxd;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::confine::{Needs, confine, within};
 use super::{dump, host, interrupted};
 use crate::cli::{Format, RunArgs};
 use crate::config::Config;
@@ -14,6 +15,7 @@ use crate::config::loader::Loader;
 use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::pipeline::{Order, Pipeline};
+use crate::service::privilege::Files;
 use crate::service::sd_notify::Notifier;
 use crate::service::{logging, memory, off_thread, pidfile, statefile};
 
@@ -49,6 +51,12 @@ pub async fn run(
         return Ok(if is_written { Exit::Ok } else { Exit::Failed });
     }
     let notifier = Notifier::from_environment();
+    let needs = config.agent.drops_privileges.then(|| Needs {
+        config: config.clone(),
+        named: loader.named(),
+        mounts: shared.cgroupfs.hierarchies().mounted().map(|(_, mount)| mount.to_owned()).collect(),
+        pidfile: args.pidfile.clone(),
+    });
     let statefile = config.agent.statefile.clone();
     if let Some(path) = statefile.clone()
         && let Some(state) = off_thread::run(move || statefile::load(&path, STATE)).await?
@@ -56,6 +64,10 @@ pub async fn run(
         shared.handover.remember(state);
     }
     let pipeline = Pipeline::start(config, Arc::clone(&shared)).await?;
+    let reach = match needs {
+        Some(needs) => confine(needs).await?,
+        None => None,
+    };
     notifier.ready("running");
     let (orders, receive) = mpsc::channel(1);
     let shutdown = async {
@@ -64,7 +76,7 @@ pub async fn run(
     };
     let is_written = tokio::select! {
         is_written = pipeline.run(receive, shutdown) => is_written,
-        () = handle_signals(hangup, user1, loader, &log, &notifier, orders) => false,
+        () = handle_signals((hangup, user1), loader, reach, &log, &notifier, orders) => false,
         () = notifier.keep_alive() => false,
         never = memory::settle() => match never {},
     };
@@ -90,9 +102,9 @@ async fn save(path: PathBuf, state: serde_json::Value) {
 
 /// Reloads at SIGHUP and flushes at SIGUSR1, as long as the pipeline takes orders.
 async fn handle_signals(
-    mut hangup: Signal,
-    mut user1: Signal,
+    (mut hangup, mut user1): (Signal, Signal),
     mut loader: Loader,
+    reach: Option<Files>,
     log: &logging::LogHandle,
     notifier: &Notifier,
     orders: mpsc::Sender<Order>,
@@ -104,9 +116,13 @@ async fn handle_signals(
                 notifier.reloading();
                 let loaded;
                 (loaded, loader) = off_thread::run(move || (loader.load(), loader)).await;
+                let loaded = match loaded {
+                    Ok(config) => within(reach.as_ref(), config, loader.named()).await,
+                    Err(problems) => Err(problems.into()),
+                };
                 let settings = loaded.as_ref().ok().map(|config| loader.log_settings(config));
                 let (done, is_applied) = oneshot::channel();
-                if orders.send(Order::Reload { loaded: loaded.map(Box::new).map_err(anyhow::Error::from), done }).await.is_err() {
+                if orders.send(Order::Reload { loaded: loaded.map(Box::new), done }).await.is_err() {
                     return;
                 }
                 let is_applied = is_applied.await.unwrap_or(false);

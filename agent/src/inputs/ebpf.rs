@@ -45,20 +45,24 @@ use self::reader::{CgroupReader, read_host_totals, read_kernel_sums};
 use self::snapshot::Snapshot;
 use self::state::State;
 use self::totals::Totals;
+use super::handover::Legacy;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::host::hierarchies::{HierarchyId, walk};
 use crate::kernel::drain::Drain;
 use crate::kernel::load::Probes;
-use crate::kernel::plan::{Group, GroupState, Report};
+use crate::kernel::plan::{Group, GroupState, ProbeOptions, Report};
 use crate::kernel::records::Record;
 use crate::options::OptionError;
+use crate::service::privilege;
 
 /// The probes, the ledger and the identities behind `[[inputs.ebpf]]`.
 pub struct Ebpf {
     options: Options,
+    /// What was asked of the kernel; a successor that waits for the probes has a part in it.
+    kernel: Arc<ProbeOptions>,
     shared: Arc<Shared>,
-    /// `None` when the kernel let none of it load.
+    /// `None` when the kernel let none of it load, and until a predecessor leaves them.
     attached: Option<Attached>,
     report: Report,
     selection: Selection,
@@ -79,6 +83,21 @@ struct Attached {
     shared: Arc<Shared>,
 }
 
+/// What an input leaves to a successor that cannot have probes of its own.
+struct Estate {
+    attached: Attached,
+    report: Report,
+    naming: Naming,
+    host_at_start: HostTotals,
+    host: HostTotals,
+}
+
+impl Legacy for Estate {
+    fn state(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(State::of(&self.attached.accounts, &self.naming, &self.host)).ok()
+    }
+}
+
 impl Ebpf {
     /// Loads and attaches the probes. What this machine does not allow is off, logged once, and in the report.
     ///
@@ -86,6 +105,9 @@ impl Ebpf {
     /// When a pattern of the configuration is not a valid glob, or the ring buffer cannot be watched. What the machine
     /// does not allow is no error.
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
+        if privilege::confinement().is_some() {
+            return Self::successor(options, shared);
+        }
         let (host, hierarchies) = (&shared.host, shared.cgroupfs.hierarchies());
         let selection = Selection::new(&options)?;
         let mut host_at_start = HostTotals::default();
@@ -106,8 +128,11 @@ impl Ebpf {
             })
             .transpose()?;
         let now = Instant::now();
+        let kernel = Arc::new(options.kernel());
+        shared.handover.offer(&kernel);
         Ok(Self {
             options,
+            kernel,
             shared: Arc::clone(shared),
             attached,
             report,
@@ -117,6 +142,50 @@ impl Ebpf {
             last_gather: now,
             last_flush: now,
         })
+    }
+
+    /// One that waits for the probes of the input that runs: others cannot be loaded any more.
+    fn successor(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
+        let selection = Selection::new(&options)?;
+        let offered = shared.handover.offered::<ProbeOptions>();
+        let kernel = offered.filter(|kernel| **kernel == options.kernel()).ok_or(StartError::GivenUp)?;
+        let now = Instant::now();
+        let hierarchies = shared.cgroupfs.hierarchies().clone();
+        let report =
+            Report { others: 0, groups: Vec::new(), hierarchies, map_bytes: 0, sees_host_net: false };
+        Ok(Self {
+            options,
+            kernel,
+            shared: Arc::clone(shared),
+            attached: None,
+            report,
+            selection,
+            host_before: HostTotals::default(),
+            host_at_start: HostTotals::default(),
+            last_gather: now,
+            last_flush: now,
+        })
+    }
+
+    /// Goes on with what the predecessor had.
+    fn succeed(&mut self) {
+        let Some(Estate { attached, report, host_at_start, host, .. }) = self.shared.handover.take() else {
+            return;
+        };
+        self.attached = Some(attached);
+        (self.report, self.host_at_start, self.host_before) = (report, host_at_start, host);
+    }
+
+    /// Leaves all to a successor that waits for it, else what can be gone on with.
+    fn leave(&mut self, naming: Naming) {
+        let Some(attached) = self.attached.take() else { return };
+        let (report, host) = (self.report.clone(), std::mem::take(&mut self.host_before));
+        if Arc::strong_count(&self.kernel) > 1 {
+            let host_at_start = std::mem::take(&mut self.host_at_start);
+            self.shared.handover.leave(Estate { attached, report, naming, host_at_start, host });
+        } else {
+            self.shared.handover.leave(Left { accounts: attached.accounts, report, naming, host });
+        }
     }
 
     /// What is on, and why the rest is not.
@@ -261,8 +330,13 @@ impl Input for Ebpf {
 
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let now = Instant::now();
+        if self.attached.is_none() && privilege::confinement().is_some() {
+            self.succeed();
+        }
         let Some(attached) = &mut self.attached else { return Ok(()) };
-        if let Some(report) = attached.probes.retry() {
+        if privilege::confinement().is_none()
+            && let Some(report) = attached.probes.retry()
+        {
             self.report.clone_from(report);
             // The balance of the network counts from here.
             self.host_at_start.ip = read_host_totals(&self.shared.host, &self.report.hierarchies).ip;
@@ -289,11 +363,8 @@ impl Input for Ebpf {
         let interval_began = std::mem::replace(&mut self.last_gather, now);
         self.last_flush = now;
         let naming = self.push_points(gathered, &overflow, interval_began);
-        if gathered.is_end
-            && let (Some(Attached { accounts, .. }), Some(naming)) = (self.attached.take(), naming)
-        {
-            let (report, host) = (self.report.clone(), std::mem::take(&mut self.host_before));
-            self.shared.handover.leave(Left { accounts, report, naming, host });
+        if let (true, Some(naming)) = (gathered.is_end, naming) {
+            self.leave(naming);
         }
         collected
     }

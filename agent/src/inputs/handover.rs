@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde_json::Value;
 
@@ -18,6 +18,8 @@ pub(crate) struct Handover {
     left: Mutex<Option<Box<dyn Legacy>>>,
     /// What an earlier run of the agent had.
     remembered: Mutex<Option<Value>>,
+    /// What the one that runs can leave to its successor.
+    offered: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
 }
 
 impl fmt::Debug for Handover {
@@ -35,6 +37,17 @@ impl Handover {
     /// Leaves something to the next input.
     pub(crate) fn leave(&self, left: impl Legacy) {
         *lock(&self.left) = Some(Box::new(left));
+    }
+
+    /// Says, as long as `offer` is kept, what can be left. Whoever waits for it has a part in it.
+    pub(crate) fn offer<T: Any + Send + Sync>(&self, offer: &Arc<T>) {
+        let offer: Weak<T> = Arc::downgrade(offer);
+        *lock(&self.offered) = Some(offer);
+    }
+
+    /// What the input that runs can leave.
+    pub(crate) fn offered<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        lock(&self.offered).as_ref()?.upgrade()?.downcast().ok()
     }
 
     /// What was left, once.

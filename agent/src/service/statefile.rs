@@ -2,10 +2,14 @@
 //! Telegraf writes it. Keys of others are kept.
 
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value};
+
+/// It names what runs on the host: for the agent alone, and a group that may read its logs.
+const MODE: u32 = 0o640;
 
 /// Reads what was remembered under a key; `None` where there is no file yet, or nothing of that key.
 ///
@@ -25,7 +29,9 @@ pub(crate) fn save(path: &Path, key: &str, state: Value) -> anyhow::Result<()> {
     let written = || format!("cannot write the statefile {}", path.display());
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    let mut file = std::fs::File::create(&new).with_context(written)?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(MODE);
+    let mut file = options.open(&new).with_context(written)?;
     file.write_all(&serde_json::to_vec(&all)?).and_then(|()| file.sync_all()).with_context(written)?;
     std::fs::rename(&new, path).with_context(written)
 }
@@ -54,6 +60,8 @@ mod tests {
         std::fs::write(&path, r#"{"inputs.tail": {"offset": 7}}"#).unwrap();
         save(&path, "ebpf", Value::from(1)).unwrap();
         assert_eq!(load(&path, "ebpf").unwrap(), Some(Value::from(1)));
+        let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap());
+        assert_eq!(mode & 0o037, 0, "{mode:o}");
         assert_eq!(load(&path, "inputs.tail").unwrap().unwrap()["offset"], 7);
         std::fs::write(&path, "not json").unwrap();
         for error in [load(&path, "ebpf").unwrap_err(), save(&path, "ebpf", Value::Null).unwrap_err()] {

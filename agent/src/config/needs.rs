@@ -8,8 +8,9 @@ use crate::host::Host;
 use crate::plugins::PluginTable as _;
 use crate::service::privilege::Files;
 
-/// Where every agent reads: names and addresses, authorities of certificates, time zones, libraries and their settings, tokens.
-const OF_ALL: [&str; 6] = ["/etc", "/usr", "/lib", "/lib64", "/run", "/var/run"];
+/// Where every agent reads, wherever the host's files are: about itself and its CPUs, names and addresses, authorities of
+/// certificates, time zones, libraries and their settings, tokens.
+const OF_ALL: [&str; 8] = ["/proc", "/sys", "/etc", "/usr", "/lib", "/lib64", "/run", "/var/run"];
 /// Devices that libraries read.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/urandom", "/dev/random"];
 /// Variables with files and directories of the system's that are elsewhere.

@@ -80,8 +80,8 @@ fn confined(directory: &Path) -> Confinement {
 /// What the agent goes on doing; a refusal of everything would forbid everything.
 fn allowed(directory: &Path) {
     let inside = directory.join(INSIDE);
-    fs::write(inside.join("file"), "more").unwrap();
-    fs::rename(inside.join("file"), inside.join("other")).unwrap();
+    fs::write(inside.join("new"), "more").unwrap();
+    fs::rename(inside.join("new"), inside.join("other")).unwrap();
     fs::remove_file(inside.join("other")).unwrap();
     fs::read_to_string("/proc/stat").unwrap();
     drop(UnixListener::bind(inside.join("socket")).unwrap());

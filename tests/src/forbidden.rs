@@ -134,7 +134,7 @@ fn files(inside: &Path, outside: &Path) -> Vec<Act> {
         ("read what /root has", fs::read_dir("/root").map(drop)),
         ("change who may log in", open("/etc/passwd")),
         ("set what the kernel runs at a crash", open("/proc/sys/kernel/core_pattern")),
-        ("restart the machine by sysrq", open("/proc/sysrq-trigger")),
+        ("set what the kernel does at a panic", open("/proc/sys/kernel/panic")),
         ("move a process into a cgroup", open_cgroup()),
     ]
 }

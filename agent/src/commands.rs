@@ -4,6 +4,7 @@
 
 pub mod completions;
 pub mod config;
+mod confine;
 pub mod doctor;
 pub mod dump;
 mod looking;

@@ -12,6 +12,7 @@ pub mod file;
 mod found;
 pub mod loader;
 pub mod migration;
+mod needs;
 pub mod notes;
 pub mod reader;
 pub mod reading;
@@ -99,6 +100,8 @@ pub struct Agent {
     pub statefile: Option<PathBuf>,
     /// Where others ask whether the agent is alive.
     pub health_address: Option<String>,
+    /// What is not needed any more after the start is given up.
+    pub drops_privileges: bool,
     /// Where and how the agent logs.
     pub log: LogOptions,
 }
@@ -124,6 +127,7 @@ impl Default for Agent {
             skip_unknown_plugins: false,
             statefile: None,
             health_address: None,
+            drops_privileges: true,
             log: LogOptions::default(),
         }
     }

@@ -87,6 +87,13 @@ impl Host {
         }
     }
 
+    /// The directories below which files are read; of devices it is enough to know that they are there.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = PathBuf> {
+        let tables = self.mountinfo.iter().filter_map(|path| path.parent()).map(Path::to_owned);
+        let roots = [&self.proc, &self.sys, &self.etc, &self.run, &self.block.sys, &self.block.run];
+        roots.into_iter().cloned().chain([self.var("run")]).chain(tables)
+    }
+
     /// A file of proc(5), by its path below `/proc`.
     pub(crate) fn proc(&self, path: impl AsRef<Path>) -> PathBuf {
         below(&self.proc, path.as_ref())

@@ -45,6 +45,7 @@ use crate::options::OptionError;
 use crate::options::common::InputCommon;
 use crate::point::{Point, Timestamp};
 use crate::service::logging;
+use crate::service::privilege::{ADVICE, Files};
 use crate::service::receipt::Receipt;
 use crate::service::telemetry::Telemetry;
 use crate::service::turns::Turns;
@@ -111,6 +112,11 @@ pub trait InputPlugin {
         Vec::new()
     }
 
+    /// Files that the options name and that are needed while it runs.
+    fn files(&self) -> Files {
+        Files::default()
+    }
+
     /// Makes the input. Call it within the runtime.
     ///
     /// # Errors
@@ -124,6 +130,9 @@ pub enum StartError {
     /// An option that it cannot work with.
     #[error(transparent)]
     Option(#[from] OptionError),
+    /// Probes that it would need cannot be loaded any more.
+    #[error("other probes cannot be loaded while it runs: {ADVICE}")]
+    GivenUp,
     /// The ring buffer cannot be waited for.
     #[error("cannot watch the ring buffer: {0}")]
     Ring(#[from] std::io::Error),

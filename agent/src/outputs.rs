@@ -26,6 +26,7 @@ use flate2::bufread::GzEncoder;
 
 use self::batch::Encoding;
 use crate::options::OptionError;
+use crate::service::privilege::Files;
 
 /// The options of an output, from which it is built.
 pub trait OutputPlugin {
@@ -34,6 +35,11 @@ pub trait OutputPlugin {
     /// # Errors
     /// An option that cannot be used, and what to do.
     fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError>;
+
+    /// Files that the options name and that are needed while it runs.
+    fn files(&self) -> Files {
+        Files::default()
+    }
 
     /// Options that do nothing, or not what they seem to.
     fn remarks(&self) -> Vec<OptionError> {

@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::inputs::{self, Input, InputPlugin, Shared, StartError};
 use crate::options::{OptionError, Section};
 use crate::outputs::{self, Output, OutputPlugin};
+use crate::service::privilege::Files;
 
 /// What `config` knows of a table of plugins.
 pub(crate) trait PluginTable: Clone {
@@ -33,6 +34,9 @@ pub(crate) trait PluginTable: Clone {
 
     /// Options that do nothing, or not what they seem to; without a host only what can be told of their text.
     fn remarks(&self, host: Option<&Host>) -> Vec<OptionError>;
+
+    /// Files that the options name and that are needed while the plugin runs.
+    fn files(&self) -> Files;
 }
 
 /// Makes the table of one kind of plugins; each is listed by its module, which has the plugin's name.
@@ -149,6 +153,10 @@ impl PluginTable for InputOptions {
     fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
         self.as_plugin().remarks(host)
     }
+
+    fn files(&self) -> Files {
+        self.as_plugin().files()
+    }
 }
 
 impl PluginTable for OutputOptions {
@@ -165,5 +173,9 @@ impl PluginTable for OutputOptions {
 
     fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
         self.as_plugin().remarks()
+    }
+
+    fn files(&self) -> Files {
+        self.as_plugin().files()
     }
 }

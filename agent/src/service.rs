@@ -5,6 +5,7 @@ pub mod logging;
 pub mod memory;
 pub(crate) mod off_thread;
 pub(crate) mod pidfile;
+pub mod privilege;
 pub mod pulse;
 pub mod receipt;
 pub(crate) mod rotation;

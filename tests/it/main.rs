@@ -32,6 +32,7 @@ mod migrate;
 mod net;
 mod outputs;
 mod pictures;
+mod privilege;
 mod programs;
 mod refused;
 mod reload;
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     seismograf_tests::confine::main_if_confined();
+    if seismograf_tests::forbidden::main_if_trying().is_some() {
+        return ExitCode::SUCCESS;
+    }
     if seismograf_tests::gather::main_if_gatherer().is_some() {
         return ExitCode::SUCCESS;
     }
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         series::trials(),
         serve::trials(),
         service::trials(),
+        privilege::trials(),
         migrate::trials(),
         shipped::trials(),
         answers::trials(),

@@ -12,6 +12,7 @@ pub mod confine;
 pub mod disk;
 pub mod docker;
 pub mod etcd;
+pub mod forbidden;
 pub mod gather;
 pub mod http;
 pub mod influxd;

@@ -17,6 +17,7 @@ use crate::kernel::load::Probes;
 use crate::kernel::pins::Pins;
 use crate::kernel::plan::{Group, GroupState, Probe, ProbeOptions};
 use crate::plugins::{InputOptions, OutputOptions};
+use crate::service::privilege;
 
 /// What the doctor found.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ impl Findings {
 pub async fn examine(config: &Config, host: &Host) -> Findings {
     let mut findings = Findings { text: String::new(), is_healthy: true };
     machine(&mut findings, host, wants_costs(config));
+    privileges(&mut findings, config.agent.drops_privileges);
     let advices = probes(&mut findings, config, host);
     for section in &config.inputs {
         match &section.options {
@@ -96,6 +98,14 @@ fn machine(findings: &mut Findings, host: &Host, wants_costs: bool) {
     findings.line("lockdown", lockdown.unwrap_or_else(|| "none".into()));
     findings
         .line("user", format_args!("{}{}", rustix::process::geteuid().as_raw(), capabilities(wants_costs)));
+}
+
+/// What a run gives up once it has started.
+fn privileges(findings: &mut Findings, drops: bool) {
+    if !drops {
+        return findings.line("after start", "keeps all privileges, as `privileges` of [agent] says");
+    }
+    findings.line("after start", privilege::outlook());
 }
 
 /// The cgroup hierarchies and each probe. Returns what to do about probes that are off.

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::confine::{Needs, confine, within};
 use super::{dump, host, interrupted};
 use crate::cli::{Format, RunArgs};
 use crate::config::Config;
@@ -14,6 +15,7 @@ use crate::config::loader::Loader;
 use crate::exit::Exit;
 use crate::inputs::Shared;
 use crate::pipeline::{Order, Pipeline};
+use crate::service::privilege::Files;
 use crate::service::sd_notify::Notifier;
 use crate::service::statefile::Statefile;
 use crate::service::{logging, memory, off_thread, pidfile};
@@ -50,12 +52,22 @@ pub async fn run(
     let notifier = Notifier::from_environment();
     let health_address = args.health_address.clone();
     config.agent.health_address = health_address.clone().or(config.agent.health_address);
+    let needs = config.agent.drops_privileges.then(|| Needs {
+        config: config.clone(),
+        named: loader.named(),
+        mounts: shared.cgroupfs.hierarchies().mounted().map(|(_, mount)| mount.to_owned()).collect(),
+        pidfile: args.pidfile.clone(),
+    });
     let memory = match config.agent.statefile.clone() {
         Some(path) => Some(off_thread::run(move || Statefile::open(&path, STATE)).await?),
         None => None,
     };
     shared.handover.serve(memory);
     let pipeline = Pipeline::start(config, Arc::clone(&shared)).await?;
+    let reach = match needs {
+        Some(needs) => confine(needs).await?,
+        None => None,
+    };
     notifier.ready("running");
     let (orders, receive) = mpsc::channel(1);
     let shutdown = async {
@@ -64,7 +76,7 @@ pub async fn run(
     };
     let is_written = tokio::select! {
         is_written = pipeline.run(receive, shutdown) => is_written,
-        () = handle_signals(hangup, user1, (loader, health_address), &log, &notifier, orders) => false,
+        () = handle_signals((hangup, user1), (loader, health_address), reach, &log, &notifier, orders) => false,
         () = notifier.keep_alive(|| shared.telemetry.overdue(Instant::now())) => false,
         never = memory::settle() => match never {},
     };
@@ -74,9 +86,9 @@ pub async fn run(
 
 /// Reloads at SIGHUP and flushes at SIGUSR1, as long as the pipeline takes orders.
 async fn handle_signals(
-    mut hangup: Signal,
-    mut user1: Signal,
+    (mut hangup, mut user1): (Signal, Signal),
     (mut loader, health_address): (Loader, Option<String>),
+    reach: Option<Files>,
     log: &logging::LogHandle,
     notifier: &Notifier,
     orders: mpsc::Sender<Order>,
@@ -88,13 +100,16 @@ async fn handle_signals(
                 notifier.reloading();
                 let loaded;
                 (loaded, loader) = off_thread::run(move || (loader.load(), loader)).await;
-                let loaded = loaded.map(|mut config| {
-                    config.agent.health_address = health_address.clone().or(config.agent.health_address);
-                    config
-                });
+                let loaded = match loaded {
+                    Ok(mut config) => {
+                        config.agent.health_address = health_address.clone().or(config.agent.health_address);
+                        within(reach.as_ref(), config, loader.named()).await
+                    }
+                    Err(problems) => Err(problems.into()),
+                };
                 let settings = loaded.as_ref().ok().map(|config| loader.log_settings(config));
                 let (done, is_applied) = oneshot::channel();
-                if orders.send(Order::Reload { loaded: loaded.map(Box::new).map_err(anyhow::Error::from), done }).await.is_err() {
+                if orders.send(Order::Reload { loaded: loaded.map(Box::new), done }).await.is_err() {
                     return;
                 }
                 let is_applied = is_applied.await.unwrap_or(false);

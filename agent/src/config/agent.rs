@@ -35,6 +35,7 @@ struct AgentOptions {
     buffer_disk_limit: Option<Size>,
     buffer_disk_max_age: Option<Seconds>,
     precision: Option<Seconds>,
+    privileges: Option<String>,
     hostname: Option<String>,
     omit_hostname: Option<bool>,
     always_include_local_tags: Option<bool>,
@@ -140,6 +141,7 @@ pub(super) fn resolve_agent(entries: &[Entry], hostname: &str, notes: &mut Notes
         always_include_global_tags: options.always_include_global_tags.unwrap_or(false),
         self_metrics: options.self_metrics.unwrap_or(default.self_metrics),
         skip_unknown_plugins: options.skip_unknown_plugins.unwrap_or(default.skip_unknown_plugins),
+        drops_privileges: drops_privileges(&options, &place, notes),
         log: log(&options, place, notes),
     };
     for (key, value) in [("interval", agent.interval), ("flush_interval", agent.flush_interval)] {
@@ -182,6 +184,19 @@ fn buffering(options: &AgentOptions, place: &impl Fn(&str) -> Place, notes: &mut
         sync: options.buffer_disk_sync.unwrap_or(default.sync),
         limit: options.buffer_disk_limit.map(|Size(bytes)| bytes).filter(|n| *n > 0).unwrap_or(default.limit),
         max_age: options.buffer_disk_max_age.map_or(default.max_age, |Seconds(age)| age),
+    }
+}
+
+/// Whether privileges are given up after the start.
+fn drops_privileges(options: &AgentOptions, place: &impl Fn(&str) -> Place, notes: &mut Notes) -> bool {
+    match options.privileges.as_deref().unwrap_or_default() {
+        "" | "drop" => true,
+        "keep" => false,
+        other => {
+            let problem = format!("`privileges` of [agent] cannot be `{other}`: it must be `drop` or `keep`");
+            notes.problem(&place("privileges"), problem);
+            true
+        }
     }
 }
 

@@ -132,6 +132,13 @@ impl Loader {
         }
     }
 
+    /// The files and directories that the command line names, and that are read again at a reload.
+    #[must_use]
+    pub fn named(&self) -> Vec<PathBuf> {
+        let named = self.args.config.iter().chain(&self.args.config_directory);
+        named.filter(|path| *path != Path::new(STDIN)).cloned().collect()
+    }
+
     fn text(&mut self, path: &Path) -> Result<String, (Place, String)> {
         if path != Path::new(STDIN) {
             return decode(path, bytes_of(path)?);

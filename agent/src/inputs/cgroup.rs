@@ -17,6 +17,7 @@ use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_
 use crate::host::Host;
 use crate::options::OptionError;
 use crate::point::Point;
+use crate::service::privilege::Files;
 
 /// The section `[[inputs.cgroup]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -82,6 +83,12 @@ fn add_file(path: &Path, point: &mut Point) -> Result<(), GatherError> {
 }
 
 impl InputPlugin for Options {
+    fn files(&self) -> Files {
+        let mut files = Files::default();
+        self.paths.iter().for_each(|glob| files.read_below(glob.root()));
+        files
+    }
+
     fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
         let mut remarks = Vec::new();
         for (option, is_empty) in [("paths", self.paths.is_empty()), ("files", self.files.is_empty())] {

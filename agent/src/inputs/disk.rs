@@ -127,9 +127,12 @@ impl Disk {
         if let Ok(label) = read_text(&self.host.sys(format!("block/{name}/dm/name"))) {
             return Some(label.trim().to_owned()).filter(|label| !label.is_empty());
         }
-        let number = std::fs::metadata(self.host.dev(name)).ok()?.rdev();
-        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
-        let data = read_text(&self.host.run(format!("udev/data/b{major}:{minor}"))).ok()?;
+        let node = std::fs::metadata(self.host.dev(name)).map(|node| node.rdev());
+        let number =
+            node.map(|number| format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number)));
+        // The kernel has it too, where device nodes are out of sight.
+        let number = number.or_else(|_| read_text(&self.host.sys(format!("class/block/{name}/dev")))).ok()?;
+        let data = read_text(&self.host.run(format!("udev/data/b{}", number.trim()))).ok()?;
         let label = data.lines().find_map(|line| line.strip_prefix("E:ID_FS_LABEL="))?;
         Some(label.to_owned()).filter(|label| !label.is_empty())
     }
@@ -316,15 +319,18 @@ mod tests {
     #[tokio::test]
     async fn labels_come_from_the_mapper_and_udev() {
         let root = machine(
-            "1 0 253:0 / / rw - ext4 /dev/dm-0 rw\n2 1 1:3 / /b rw - ext4 /dev/null rw\n3 1 8:3 / /c rw - ext4 /dev/../../etc rw\n",
+            "1 0 253:0 / / rw - ext4 /dev/dm-0 rw\n2 1 1:3 / /b rw - ext4 /dev/null rw\n3 1 8:3 / /c rw - ext4 /dev/../../etc rw\n\
+             4 1 8:4 / /d rw - ext4 /dev/out-of-sight rw\n",
         );
+        write(root.path(), "sys/class/block/out-of-sight/dev", "8:4\n");
+        write(root.path(), "run/udev/data/b8:4", "E:ID_FS_LABEL=HIDDEN\n");
         write(root.path(), "sys/block/dm-0/dm/name", "vg-root\n");
         write(root.path(), "run/udev/data/b1:3", "S:x\nE:ID_FS_LABEL_ENC=no\nE:ID_FS_LABEL=DATA\n");
         // A device node that every machine has.
         let host = Host::with(root.path(), &[("HOST_DEV", "/dev")]);
         let points = gather(&mut disk(Options::default(), &host)).await.unwrap();
         let labels: Vec<_> = points.iter().map(|point| point.tag_value("label")).collect();
-        assert_eq!(labels, [Some("vg-root"), Some("DATA"), None]);
+        assert_eq!(labels, [Some("vg-root"), Some("DATA"), None, Some("HIDDEN")]);
     }
 
     #[tokio::test]

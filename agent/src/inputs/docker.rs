@@ -36,6 +36,7 @@ use crate::identity::docker::{DiskUsage, DockerClient, Info};
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
 use crate::point::{Name, Timestamp};
+use crate::service::privilege::Files;
 
 /// How long the very first gather waits until the containers are known.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -198,6 +199,15 @@ impl Docker {
 }
 
 impl InputPlugin for Options {
+    fn files(&self) -> Files {
+        let mut files = Files::read_all(self.tls.files());
+        // Docker's own variable, for `endpoint = "ENV"`.
+        if let Some(directory) = std::env::var_os("DOCKER_CERT_PATH") {
+            files.read_below(directory);
+        }
+        files
+    }
+
     fn check(&self, _: &Host) -> Result<(), OptionError> {
         Docker::labels(self)?;
         Docker::containers_of(self)?;

@@ -53,17 +53,20 @@ use crate::host::hierarchies::{HierarchyId, walk};
 use crate::kernel::drain::Drain;
 use crate::kernel::held::Origin;
 use crate::kernel::load::Probes;
-use crate::kernel::plan::{Group, GroupState, Report};
+use crate::kernel::plan::{Group, GroupState, ProbeOptions, Report};
 use crate::kernel::records::Record;
 use crate::options::OptionError;
+use crate::service::privilege;
 use crate::service::statefile::Safety;
 use crate::service::{memory, off_thread};
 
 /// The probes, the ledger and the identities behind `[[inputs.ebpf]]`.
 pub struct Ebpf {
     options: Options,
+    /// What was asked for; a successor that waits for the probes has a part in it.
+    asked: Arc<Asked>,
     shared: Arc<Shared>,
-    /// `None` when the kernel let none of it load.
+    /// `None` when the kernel let none of it load, and until a predecessor leaves them.
     attached: Option<Attached>,
     report: Report,
     selection: Selection,
@@ -81,6 +84,19 @@ struct Attached {
     shared: Arc<Shared>,
 }
 
+/// What an input leaves to a successor that cannot have probes of its own.
+struct Estate {
+    attached: Attached,
+    report: Report,
+}
+
+/// What was asked of the kernel, and where it is pinned.
+type Asked = (ProbeOptions, Option<String>);
+
+fn asked(options: &Options) -> Asked {
+    (options.kernel(), options.pin.then(|| options.pin_path().to_owned()))
+}
+
 impl Ebpf {
     /// Loads and attaches the probes. What this machine does not allow is off, logged once, and in the report.
     ///
@@ -88,6 +104,9 @@ impl Ebpf {
     /// When a pattern of the configuration is not a valid glob, or the ring buffer cannot be watched. What the machine
     /// does not allow is no error.
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
+        if privilege::confinement().is_some() {
+            return Self::successor(options, shared);
+        }
         let (host, hierarchies) = (&shared.host, shared.cgroupfs.hierarchies());
         let selection = Selection::new(&options)?;
         let pins = keeping::pins(&options, shared)?;
@@ -115,8 +134,11 @@ impl Ebpf {
             })
             .transpose()?;
         let now = Instant::now();
+        let asked = Arc::new(asked(&options));
+        shared.handover.offer(&asked);
         Ok(Self {
             options,
+            asked,
             shared: Arc::clone(shared),
             attached,
             report,
@@ -124,6 +146,46 @@ impl Ebpf {
             last_gather: now,
             last_flush: now,
         })
+    }
+
+    /// One that waits for the probes of the input that runs: others cannot be loaded any more.
+    fn successor(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
+        let selection = Selection::new(&options)?;
+        let offered = shared.handover.offered::<Asked>();
+        let asked = offered.filter(|offered| **offered == asked(&options)).ok_or(StartError::GivenUp)?;
+        let now = Instant::now();
+        let hierarchies = shared.cgroupfs.hierarchies().clone();
+        let report =
+            Report { others: 0, groups: Vec::new(), hierarchies, map_bytes: 0, sees_host_net: false };
+        Ok(Self {
+            options,
+            asked,
+            shared: Arc::clone(shared),
+            attached: None,
+            report,
+            selection,
+            last_gather: now,
+            last_flush: now,
+        })
+    }
+
+    /// Goes on with what the predecessor had.
+    fn succeed(&mut self) {
+        let Some(Estate { attached, report }) = self.shared.handover.take() else { return };
+        (self.attached, self.report) = (Some(attached), report);
+    }
+
+    /// Leaves all to a successor that waits for it, else what can be gone on with.
+    fn leave(&mut self) {
+        let Some(attached) = self.attached.take() else { return };
+        let report = self.report.clone();
+        if Arc::strong_count(&self.asked) > 1 {
+            self.shared.handover.leave(Estate { attached, report });
+        } else {
+            let Attached { accounts, probes, .. } = attached;
+            let pin_path = probes.is_pinned().then(|| self.options.pin_path().to_owned());
+            self.shared.handover.leave(Left { accounts, report, pin_path });
+        }
     }
 
     /// What is on, and why the rest is not.
@@ -349,8 +411,13 @@ impl Input for Ebpf {
 
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let now = Instant::now();
+        if self.attached.is_none() && privilege::confinement().is_some() {
+            self.succeed();
+        }
         let Some(attached) = &mut self.attached else { return Ok(()) };
-        if let Some(report) = attached.probes.retry() {
+        if privilege::confinement().is_none()
+            && let Some(report) = attached.probes.retry()
+        {
             self.report.clone_from(report);
             // The balance of the network counts from here.
             attached.keeping.host_at_start.ip =
@@ -385,11 +452,8 @@ impl Input for Ebpf {
         let interval_began = std::mem::replace(&mut self.last_gather, now);
         self.last_flush = now;
         self.push_points(gathered, &overflow, interval_began);
-        if gathered.is_end
-            && let Some(Attached { accounts, probes, .. }) = self.attached.take()
-        {
-            let pin_path = probes.is_pinned().then(|| self.options.pin_path().to_owned());
-            self.shared.handover.leave(Left { accounts, report: self.report.clone(), pin_path });
+        if gathered.is_end {
+            self.leave();
         }
         collected
     }

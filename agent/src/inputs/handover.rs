@@ -14,6 +14,8 @@ use crate::service::statefile::{Safety, Statefile};
 pub(crate) struct Handover {
     left: Mutex<Option<Box<dyn Any + Send>>>,
     purpose: Mutex<Purpose>,
+    /// What the one that runs can leave to its successor.
+    offered: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
 }
 
 /// What the process is there for.
@@ -49,6 +51,17 @@ impl Handover {
     /// Leaves something to the next input.
     pub(crate) fn leave(&self, left: impl Any + Send) {
         *lock(&self.left) = Some(Box::new(left));
+    }
+
+    /// Says, as long as `offer` is kept, what can be left. Whoever waits for it has a part in it.
+    pub(crate) fn offer<T: Any + Send + Sync>(&self, offer: &Arc<T>) {
+        let offer: Weak<T> = Arc::downgrade(offer);
+        *lock(&self.offered) = Some(offer);
+    }
+
+    /// What the input that runs can leave.
+    pub(crate) fn offered<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        lock(&self.offered).as_ref()?.upgrade()?.downcast().ok()
     }
 
     /// What was left, once.

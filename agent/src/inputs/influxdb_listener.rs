@@ -7,11 +7,13 @@ use serde::Deserialize;
 
 use super::listener::connections::Admission;
 use super::listener::http::{Api, Auth, Dialect, Jwt, MAX_BODY, READ_TIMEOUT, TagNames, admission, listen};
+use super::listener::listened_on;
 use super::{Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::ServerTls;
+use crate::service::privilege::Files;
 
 /// The plugin's name.
 const NAME: &str = "influxdb_listener";
@@ -100,6 +102,10 @@ impl Options {
 }
 
 impl InputPlugin for Options {
+    fn files(&self) -> Files {
+        listened_on(&self.service_address, &self.server_tls)
+    }
+
     fn check(&self, _: &Host) -> Result<(), OptionError> {
         self.setup().map(drop)
     }

@@ -31,6 +31,7 @@ use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
 use crate::options::secret::Secret;
 use crate::options::tls::{Tls, UNCHECKED};
+use crate::service::privilege::Files;
 
 /// Telegraf's; it also replaces one below a second.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -92,7 +93,7 @@ impl Options {
         };
         let token = match (self.bearer_token.as_str(), self.bearer_token_string.expose()) {
             ("", "") => Token::OfPod,
-            ("", token) => Token::Text(token.to_owned()),
+            ("", _) => Token::Text(self.bearer_token_string.clone()),
             (path, _) => Token::File(path.to_owned()),
         };
         KubeletClient::new(&Access { url, token, timeout: self.timeout(), tls })
@@ -206,6 +207,10 @@ fn has_all(listing: &Listing, summary: &Summary) -> bool {
 }
 
 impl InputPlugin for Options {
+    fn files(&self) -> Files {
+        Files::read_all(self.tls.files().chain([self.bearer_token.as_str()]))
+    }
+
     fn check(&self, host: &Host) -> Result<(), OptionError> {
         self.labels()?;
         self.client(host).map(drop)

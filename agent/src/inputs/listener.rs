@@ -27,9 +27,23 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use self::address::Address;
 use self::queue::Queue;
 use self::sockets::Bound;
 use super::{GatherError, Gathered, Input};
+use crate::options::tls::ServerTls;
+use crate::service::privilege::Files;
+
+/// The files of what listens at an address: its certificates, and its socket, which is removed at the end.
+pub(super) fn listened_on(address: &str, tls: &ServerTls) -> Files {
+    let mut files = Files::read_all(tls.files());
+    if let Ok(Address::Unix { path, .. }) = Address::parse(address)
+        && let Some(directory) = path.parent()
+    {
+        files.write_below(directory);
+    }
+    files
+}
 
 /// What accepts and receives, once it runs.
 pub(super) type Receive = Box<dyn FnOnce(Arc<Inlet>) -> Task + Send>;

@@ -33,6 +33,7 @@ use crate::host::Host;
 use crate::identity::kubelet::Kubelet;
 use crate::options::OptionError;
 use crate::point::{Point, Timestamp};
+use crate::service::privilege::Files;
 
 /// How long a gather waits for its targets at most; a page of a thousand samples comes within some 10 ms.
 const MAX_WAIT: Duration = Duration::from_secs(1);
@@ -236,6 +237,10 @@ impl Prometheus {
 }
 
 impl InputPlugin for Options {
+    fn files(&self) -> Files {
+        Files::read_all(self.tls.files().chain([self.bearer_token.as_str()]))
+    }
+
     fn check(&self, host: &Host) -> Result<(), OptionError> {
         self.setup(host).map(drop)
     }

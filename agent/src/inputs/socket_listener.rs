@@ -12,16 +12,21 @@ use std::sync::Arc;
 
 pub use self::options::SocketListenerOptions as Options;
 use self::options::SocketSetup;
-use super::listener::Listener;
 use super::listener::bind::bind;
+use super::listener::{Listener, listened_on};
 use super::{Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::options::OptionError;
+use crate::service::privilege::Files;
 
 /// The plugin's name.
 const NAME: &str = "socket_listener";
 
 impl InputPlugin for Options {
+    fn files(&self) -> Files {
+        listened_on(&self.service_address, &self.server_tls)
+    }
+
     fn check(&self, _: &Host) -> Result<(), OptionError> {
         self.setup().map(drop)
     }

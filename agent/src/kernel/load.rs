@@ -418,7 +418,7 @@ fn not_attached(
     match query::exclusive(directory, direction) {
         Ok(Some(who)) => AttachError::Blocked(off(
             format!("{who} is attached to the root cgroup and lets no other program beside it"),
-            "have its owner attach it with BPF_F_ALLOW_MULTI, or stop it: the probe is tried again at each gather",
+            "have its owner attach it with BPF_F_ALLOW_MULTI, or stop it; then restart this agent, unless it keeps its privileges: then the probe is tried again at each gather",
         )),
         _ => AttachError::Refused(refused(name, error)),
     }

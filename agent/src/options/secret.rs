@@ -1,10 +1,11 @@
-//! Values that are never printed, such as passwords and tokens.
+//! Values that are never printed, such as passwords and tokens, and that are wiped when nobody needs them any more.
 
 use std::fmt;
 
 use serde::Deserialize;
+use zeroize::Zeroize as _;
 
-/// A string that does not show up in logs and errors.
+/// A string that does not show up in logs and errors, and leaves nothing in memory.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -16,10 +17,20 @@ impl Secret {
         &self.0
     }
 
+    fn wipe(&mut self) {
+        self.0.zeroize();
+    }
+
     /// Whether it is unset.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }
 
@@ -44,6 +55,17 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_wiped() {
+        let mut secret = Secret::from("hunter2");
+        let bytes = secret.0.as_ptr();
+        secret.wipe();
+        assert!(secret.is_empty());
+        // SAFETY: the string is empty now and still has the memory that it had.
+        let left = unsafe { std::slice::from_raw_parts(bytes, "hunter2".len()) };
+        assert_eq!(left, [0; 7]);
+    }
 
     #[test]
     fn it_does_not_print() {

@@ -52,6 +52,11 @@ impl Tls {
         remarks
     }
 
+    /// The files that they name, or nothing.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        [&self.tls_ca, &self.tls_cert, &self.tls_key].into_iter().map(String::as_str)
+    }
+
     /// The options' names.
     pub const KEYS: &'static [&'static str] = &[
         "tls_ca",
@@ -86,6 +91,11 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
+    /// The files that they name, or nothing.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        [&self.tls_cert, &self.tls_key].into_iter().chain(&self.tls_allowed_cacerts).map(String::as_str)
+    }
+
     /// The options' names.
     pub const KEYS: &'static [&'static str] = &[
         "tls_cert",

@@ -15,6 +15,7 @@ use crate::line_protocol::Format;
 use crate::options::OptionError;
 use crate::outputs::batch::Encoding;
 use crate::service::off_thread;
+use crate::service::privilege::Files;
 use crate::service::rotation::{RotatingFile, Rotation};
 
 /// The section `[[outputs.file]]`.
@@ -178,6 +179,14 @@ impl File {
 }
 
 impl OutputPlugin for Options {
+    fn files(&self) -> Files {
+        let files = self.files.iter().filter(|file| *file != "stdout");
+        files.fold(Files::default(), |mut all, file| {
+            all.write(file);
+            all
+        })
+    }
+
     fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError> {
         let boxed = |file| Box::new(file) as Box<dyn Output>;
         Ok(File::each(*self)?.into_iter().map(boxed).collect())

@@ -18,6 +18,7 @@ use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 use crate::options::{OptionError, nearest};
 use crate::outputs::batch::{Encoding, RouteTag};
+use crate::service::privilege::Files;
 
 /// The server when none is configured.
 const DEFAULT_URL: &str = "http://localhost:8086";
@@ -252,6 +253,10 @@ impl<'a> Target<'a> {
 }
 
 impl OutputPlugin for Options {
+    fn files(&self) -> Files {
+        Files::read_all(self.tls.files())
+    }
+
     fn remarks(&self) -> Vec<OptionError> {
         let mut remarks = self.tls.remarks(self.urls.iter().any(|url| url.starts_with("https")));
         if !["gzip", "identity"].contains(&self.content_encoding.as_str()) {

@@ -20,6 +20,7 @@ use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 use crate::outputs::batch::{Encoding, RouteTag};
+use crate::service::privilege::Files;
 
 /// The section `[[outputs.influxdb_v2]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -148,6 +149,10 @@ fn credentials(token: &Secret) -> Result<Credentials, OptionError> {
 }
 
 impl OutputPlugin for Options {
+    fn files(&self) -> Files {
+        Files::read_all(self.tls.files())
+    }
+
     fn remarks(&self) -> Vec<OptionError> {
         self.tls.remarks(self.urls.iter().any(|url| url.starts_with("https")))
     }

@@ -2,6 +2,7 @@
 //! Telegraf writes it. Keys of others are kept.
 
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +11,9 @@ use anyhow::Context as _;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
+
+/// It names what runs on the host: for the agent alone, and a group that may read its logs.
+const MODE: u32 = 0o640;
 
 /// A statefile, of which one key is ours.
 #[derive(Debug)]
@@ -66,7 +70,9 @@ impl Statefile {
         let what = || format!("cannot write the statefile {}", self.path.display());
         let mut new = self.path.as_os_str().to_owned();
         new.push(".new");
-        let mut file = std::fs::File::create(&new).with_context(what)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(MODE);
+        let mut file = options.open(&new).with_context(what)?;
         file.write_all(&serde_json::to_vec(&All { file: self, state })?).with_context(what)?;
         if safety == Safety::Machine {
             file.sync_all().with_context(what)?;
@@ -132,6 +138,8 @@ mod tests {
         file.save(2, &2, Safety::Process).unwrap();
         let (file, state) = open(&path).unwrap();
         assert_eq!((state, &file.others["inputs.tail"]["offset"]), (Some(3.into()), &7.into()));
+        let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap());
+        assert_eq!(mode & 0o037, 0, "{mode:o}");
         std::fs::write(&path, "not json").unwrap();
         let error = open(&path).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{} is no statefile", path.display())), "{error}");

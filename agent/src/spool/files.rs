@@ -10,7 +10,7 @@ use rustix::fs::FlockOperation;
 /// A file of a spool.
 pub trait SpoolFile: Send {
     /// Its length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 
     /// Reads up to the length of `into`; less only at the end.
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
@@ -50,7 +50,7 @@ pub trait SpoolFolder: Send {
 }
 
 impl SpoolFile for File {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 

@@ -122,7 +122,7 @@ impl Log {
             let file = folder.open(&segment::name(first))?;
             let of_segment = segment::salt(&*file)?;
             salt = salt.or(of_segment);
-            segments.push_back(Segment { first, bytes: file.len()?, written: None });
+            segments.push_back(Segment { first, bytes: file.size()?, written: None });
         }
         let salt = salt.unwrap_or_else(|| fastrand::Rng::new().u64(..));
         let position = position.unwrap_or_default();
@@ -178,7 +178,7 @@ impl Log {
     }
 
     /// How many points are not done.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.end - self.done - self.done_later.len()
     }
 
@@ -424,12 +424,12 @@ impl Log {
             return Ok(());
         }
         let mut file = self.folder.append(REJECTED)?;
-        let len = file.len()?;
+        let len = file.size()?;
         if len > 0 && len + text.len() as u64 > MAX_REJECTED {
             self.folder.rename(REJECTED, REJECTED_BEFORE)?;
             file = self.folder.append(REJECTED)?;
         }
-        let at = file.len()?;
+        let at = file.size()?;
         file.write_at(text, at)
     }
 

@@ -149,7 +149,7 @@ impl Reader {
             at >= window_at && at + len as u64 <= window_at + window.len() as u64
         };
         if !has(&self.window, self.window_at) {
-            let left = usize::try_from(self.file.len()?.saturating_sub(at)).unwrap_or(usize::MAX);
+            let left = usize::try_from(self.file.size()?.saturating_sub(at)).unwrap_or(usize::MAX);
             self.window.resize(left.min(len.max(WINDOW)), 0);
             let n = self.file.read_at(&mut self.window, at)?;
             self.window.truncate(n);
@@ -169,7 +169,7 @@ pub(super) mod fuzz {
     struct Bytes(Vec<u8>);
 
     impl SpoolFile for Bytes {
-        fn len(&self) -> io::Result<u64> {
+        fn size(&self) -> io::Result<u64> {
             Ok(self.0.len() as u64)
         }
 

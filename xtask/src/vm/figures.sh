@@ -27,10 +27,33 @@ run early.service spin 10000 &
 early=$!
 while ! grep -q ready /tmp/early.service.done; do sleep 0.1; done
 sleep 2
-seismograf dump --config /tmp/agent.conf --format line --interval 1s > /tmp/points 2> /tmp/log &
+cat >> /tmp/agent.conf <<C
+[agent]
+interval = "1s"
+flush_interval = "1s"
+omit_hostname = true
+[[outputs.file]]
+files = ["/tmp/points"]
+C
+touch /tmp/points
+seismograf --config /tmp/agent.conf 2> /tmp/log &
 agent=$!
 # It has attached everything when its first gather is there.
 while ! grep -q part=ring /tmp/points; do kill -0 $agent || { cat /tmp/log; fail "the agent did not start"; break; }; sleep 0.1; done
+
+# All that it does from here on it does without privileges; before Linux 5.19, with BPF alone.
+while ! grep -q "privileges given up" /tmp/log; do kill -0 $agent || break; sleep 0.1; done
+say "$(sed -n 's/.*\(privileges given up.*\)/\1/p' /tmp/log)"
+held=0000000000000000
+case $(uname -r) in
+  5.*) [ "$(cat /proc/sys/kernel/unprivileged_bpf_disabled)" = 0 ] || held=0000008000000000 ;;
+  *) grep -q "files by Landlock" /tmp/log || fail "no Landlock" ;;
+esac
+for thread in /proc/$agent/task/*; do
+  status=$(sed -n 's/^\(CapPrm\|CapEff\|CapBnd\|CapAmb\|NoNewPrivs\|Seccomp\):[[:space:]]*/\1 /p' $thread/status | tr '\n' ' ')
+  expected="CapPrm $held CapEff $held CapBnd 0000000000000000 CapAmb 0000000000000000 NoNewPrivs 1 Seccomp 2 "
+  [ "$status" = "$expected" ] || fail "thread $thread: $status"
+done
 
 N=2000
 BLOCK=4096

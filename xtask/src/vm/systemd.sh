@@ -24,6 +24,7 @@ ok "conf.d is read" 'wait_for "grep -q ^mem, $points"'
 ok "a warning has its priority" '[ "$(journalctl -q -u seismograf -p warning -o cat | grep -c "nowhere")" = 1 ]'
 ok "all lines are in the journal" '[ "$(journalctl -q -u seismograf -o cat | wc -l)" -ge 4 ]'
 ok "no line has a prefix or a second time" '! journalctl -q -u seismograf -o cat | grep -qE "^<[0-9]>|^20[0-9][0-9]-"'
+ok "privileges are given up" '! grep -hE "^(CapPrm|CapEff|CapAmb):.*[1-9a-f]" /proc/$(prop MainPID)/task/*/status && ! grep -h "^Seccomp:" /proc/$(prop MainPID)/task/*/status | grep -qv 2'
 ok "docker is not given" '! grep -q "^Groups:.*4711" /proc/$(prop MainPID)/status'
 pid=$(prop MainPID)
 printf '[[inputs.mem]]\n[[inputs.swap]]\n' > /etc/seismograf/conf.d/mem.conf

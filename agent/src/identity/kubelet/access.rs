@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 
+use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 use crate::service::off_thread;
 
@@ -35,7 +36,7 @@ pub enum Token {
     /// A file; read for each request, because Kubernetes replaces it every hour or so.
     File(String),
     /// The token itself.
-    Text(String),
+    Text(Secret),
 }
 
 /// The kubelet's port with TLS and authorisation.
@@ -59,7 +60,7 @@ impl Token {
             Self::OfPod if !is_tls => return Ok(None),
             Self::OfPod => read_token(TOKEN_FILE).await?,
             Self::File(path) => read_token(path).await?,
-            Self::Text(token) => token.clone(),
+            Self::Text(token) => token.expose().to_owned(),
         };
         let mut value = HeaderValue::from_str(&format!("Bearer {}", text.trim()))
             .map_err(|_| format!("{} is not a token: it has characters that cannot be sent", self.place()))?;

@@ -35,6 +35,16 @@ impl TryFrom<String> for PathGlob {
 }
 
 impl PathGlob {
+    /// The folder that everything which matches is in.
+    pub(super) fn root(&self) -> PathBuf {
+        let plain = self.parts.iter().map_while(|part| match part {
+            Part::Plain(name) => Some(name),
+            Part::Glob(_) => None,
+        });
+        let start = if self.is_absolute { "/" } else { "." };
+        plain.fold(PathBuf::from(start), |root, name| root.join(name))
+    }
+
     /// As it is in the file.
     pub(super) fn written(&self) -> &str {
         &self.written

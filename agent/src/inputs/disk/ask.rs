@@ -160,7 +160,7 @@ impl Asker {
                             {
                                 tracing::warn!(
                                     path = %path.display(), %error,
-                                    "no space known: it needs the capability DAC_READ_SEARCH, or leave it out by ignore_fs"
+                                    "no space known: it needs the capability DAC_READ_SEARCH and `privileges = \"keep\"` in [agent], or leave it out by ignore_fs"
                                 );
                             } else {
                                 tracing::debug!(path = %path.display(), %error, "no space known");

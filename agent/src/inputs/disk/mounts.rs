@@ -163,7 +163,13 @@ fn effective(options: Vec<String>, super_options: &[String]) -> Vec<String> {
 }
 
 /// The device's own name, for a link of the device mapper and for `/dev/root`, which is no device.
+///
+/// The link may be out of sight, with the other device nodes; the kernel knows the name by the number.
 fn resolve(device: String, id: &str, host: &Host) -> String {
+    let by_number = || {
+        let link = std::fs::read_link(host.sys(format!("dev/block/{id}"))).ok()?;
+        Some(Path::new("/dev").join(link.file_name()?).to_string_lossy().into_owned())
+    };
     if let Some(name) = device.strip_prefix("/dev/mapper/") {
         let folder = host.dev("");
         let path = std::fs::canonicalize(folder.join("mapper").join(name));
@@ -171,12 +177,10 @@ fn resolve(device: String, id: &str, host: &Host) -> String {
             let name = path.strip_prefix(std::fs::canonicalize(&folder).ok()?).ok()?.to_str()?.to_owned();
             Some(format!("/dev/{name}"))
         };
-        return path.ok().and_then(in_folder).unwrap_or(device);
+        return path.ok().and_then(in_folder).or_else(by_number).unwrap_or(device);
     }
     if device == "/dev/root" {
-        let link = std::fs::read_link(host.sys(format!("dev/block/{id}")));
-        let name = link.ok().and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
-        return name.map_or(device, |name| Path::new("/dev").join(name).to_string_lossy().into_owned());
+        return by_number().unwrap_or(device);
     }
     device
 }
@@ -243,6 +247,7 @@ mod tests {
             ("1 0 8:1 / / rw - ext4 /dev/sda1 rw", "sda1"),
             ("1 0 253:3 / / rw - ext4 /dev/mapper/vg-home rw", "dm-3"),
             ("1 0 253:4 / / rw - ext4 /dev/mapper/gone rw", "mapper/gone"),
+            ("1 0 254:2 / / rw - ext4 /dev/mapper/out-of-sight rw", "vda2"),
             ("1 0 254:2 / / rw - ext4 /dev/root rw", "vda2"),
             ("1 0 254:9 / / rw - ext4 /dev/root rw", "root"),
             ("1 0 0:50 / / rw - overlay none rw", "overlay"),

@@ -33,18 +33,22 @@ pub(super) fn locate(proc: &mut Reader, shared: &Shared, container: &Container, 
             (path, is_seen)
         }
     };
-    let namespace = |process: &str| namespace(&shared.host, process);
-    let network = (is_seen && !container.has_host_network)
-        .then(|| namespace(&process))
-        .flatten()
-        .filter(|network| namespace("1") != Some(*network))
-        .map(|network| (network, pid));
+    let is_own = is_seen && !container.has_host_network;
+    let network = is_own.then(|| namespace(&shared.host, &process)).flatten().map(|network| (network, pid));
     Place { cgroup, network }
 }
 
-/// The network namespace of a process, by its inode.
+/// The network namespace of a process, by an inode that no other one has; `None` where it is the host's.
 fn namespace(host: &Host, process: &str) -> Option<u64> {
-    std::fs::metadata(host.proc(format!("{process}/ns/net"))).ok().map(|namespace| namespace.ino())
+    let inode = |process: &str, file: &str| {
+        std::fs::metadata(host.proc(format!("{process}/{file}"))).ok().map(|file| file.ino())
+    };
+    let of_both = |file: &str| Some((inode(process, file)?, inode("1", file)?));
+    // To look at a namespace takes a privilege, which the agent may have given up. Each also has files of its own.
+    match of_both("ns/net").or_else(|| of_both("net/dev")) {
+        Some((own, hosts)) => (own != hosts).then_some(own),
+        None => inode(process, "ns/net"),
+    }
 }
 
 /// The path of a container's own cgroup in the `cgroup` file of one of its processes, without what is nested in it.

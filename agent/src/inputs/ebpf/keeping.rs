@@ -42,8 +42,10 @@ pub(super) struct Keeping {
     pub(super) host_before: HostTotals,
     /// Whether the points of the latest gather are kept, and how many gathers that has been waited for.
     told: Option<(oneshot::Receiver<bool>, u32)>,
-    /// The last state could not be written, or the probes not be pinned.
+    /// The last state could not be written.
     fails: bool,
+    /// The probes could not be pinned, which is said once.
+    pin_fails: bool,
 }
 
 impl Keeping {
@@ -57,6 +59,7 @@ impl Keeping {
             host_before: host,
             told: None,
             fails: false,
+            pin_fails: false,
         }
     }
 
@@ -141,12 +144,17 @@ impl Keeping {
     }
 
     /// Pins the probes, if they are to be and are not yet. Call it after a state was kept that knows of them.
-    pub(super) fn pin(&self, probes: &mut Probes) {
-        if self.keeper.is_some()
-            && let Err(error) = probes.pin()
+    pub(super) fn pin(&mut self, probes: &mut Probes) {
+        if self.keeper.is_none() {
+            return;
+        }
+        let pinned = probes.pin();
+        if let Err(error) = &pinned
+            && !self.pin_fails
         {
             tracing::warn!(%error, "the probes are not pinned: they end with this agent");
         }
+        self.pin_fails = pinned.is_err();
     }
 }
 

@@ -13,6 +13,7 @@ use super::address::{Address, Family, Transport, candidates};
 use super::sockets::{Bound, Found, Socket};
 use crate::inputs::Shared;
 use crate::options::OptionError;
+use crate::service::privilege::{self, ADVICE};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -168,6 +169,9 @@ fn in_words(address: &str, port: u16, error: &io::Error) -> String {
         io::ErrorKind::AddrInUse => format!(
             "another process listens on {address}: `ss -lntup 'sport = {port}'` shows which; end it, or use another port"
         ),
+        io::ErrorKind::PermissionDenied if privilege::confinement().is_some() => {
+            format!("{address}: a port below 1024 needs a privilege: use a higher one; {ADVICE}")
+        }
         io::ErrorKind::PermissionDenied => {
             format!("{address}: a port below 1024 needs root or CAP_NET_BIND_SERVICE: use a higher one")
         }

@@ -297,7 +297,7 @@ impl PrometheusOptions {
         if !self.bearer_token.is_empty() {
             Credentials::Bearer(Token::File(self.bearer_token.clone()))
         } else if !self.bearer_token_string.is_empty() {
-            let token = self.bearer_token_string.expose().to_owned();
+            let token = self.bearer_token_string.clone();
             Credentials::Bearer(Token::Text(token))
         } else if !self.username.is_empty() || !self.password.is_empty() {
             Credentials::Basic(self.username.clone(), self.password.clone())

@@ -167,7 +167,7 @@ impl SpoolFolder for Simulated {
 }
 
 impl SpoolFile for Open {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.folder.0.lock().unwrap().files[self.file].now.len() as u64)
     }
 

@@ -9,10 +9,12 @@ use hyper::{Method, Request};
 use super::answer::Answer;
 use super::serve::{Answers, receive};
 use crate::inputs::Shared;
-use crate::inputs::listener::Inlet;
 use crate::inputs::listener::address::{Address, Transport};
 use crate::inputs::listener::bind::{Wishes, bind};
 use crate::inputs::listener::connections::Admission;
+use crate::inputs::listener::{Inlet, listened_on};
+use crate::options::tls::ServerTls;
+use crate::service::privilege::Files;
 
 /// Whoever asks does so every few seconds; a connection that does not is closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
@@ -39,6 +41,11 @@ impl Endpoint {
                 Err(format!("`{address}`: write it as 127.0.0.1:9274 or unix:///run/health.sock"))
             }
         }
+    }
+
+    /// The directory of its socket, if it has one.
+    pub(crate) fn files(address: &str) -> Files {
+        listened_on(address, &ServerTls::default())
     }
 
     /// Binds an address, or takes over the socket of the one that is served at it. `name` is what it is counted under. Must be

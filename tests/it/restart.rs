@@ -194,7 +194,7 @@ fn assert_monotonic(agent: &Running, is_checked: impl Fn(&str) -> bool) {
         totals.len(),
         lower.len()
     );
-    assert!(n > 20, "there is nothing to compare");
+    assert!(n > 10, "there is nothing to compare");
     assert!(lower.is_empty(), "{}\n{}", lower.join("\n"), agent.log());
 }
 
@@ -395,7 +395,8 @@ fn reloaded() -> Outcome {
     let bpf = Mount::bpf();
     let pins = bpf.path().join("seismograf");
     let ebpf = |more: &str| format!("  pin = true\n  pin_path = \"{}\"\n{more}", pins.display());
-    let text = config(&ebpf(""), "{directory}/state");
+    // Other probes take the privileges that the agent otherwise gives up.
+    let text = config(&ebpf(""), "{directory}/state").replace("[agent]", "[agent]\n  privileges = \"keep\"");
     let agent = Running::start(&text)?;
     next_gather(&agent);
     let conf = agent.directory().join("agent.conf");
@@ -403,7 +404,7 @@ fn reloaded() -> Outcome {
         let text = std::fs::read_to_string(&conf).unwrap().replace(from, to);
         std::fs::write(&conf, text).unwrap();
         let n = agent.log().matches("reloaded").count();
-        run("kill", &["-HUP", &agent.pid().to_string()]);
+        agent.reload();
         wait_for(|| agent.log().matches("reloaded").count() > n, LIMIT, "the reload");
         next_gather(&agent);
     };

@@ -70,8 +70,8 @@ async fn through(n: u64, directory: Option<&Path>) -> (Duration, Duration) {
     let points = Arc::new(points);
     let is_down = Arc::new(AtomicBool::new(true));
     let counts = Arc::new(OutputCounts::default());
-    // In memory all of them have to fit; with a spool, a few.
-    let limit = if directory.is_some() { 60_000 } else { n as usize };
+    // In memory all of them have to fit into the half that is for inputs which can wait; with a spool, a few.
+    let limit = if directory.is_some() { 100_000 } else { 2 * n as usize };
     let common =
         OutputCommon { metric_batch_size: 5_000, metric_buffer_limit: limit, ..OutputCommon::default() };
     let mut sender =
@@ -85,11 +85,12 @@ async fn through(n: u64, directory: Option<&Path>) -> (Duration, Duration) {
     let running = tokio::spawn(sender.run(receive));
     let kept = || if directory.is_some() { value(&counts.kept) } else { value(&counts.taken) };
     let start = Instant::now();
-    for sent in (0..n).step_by(MESSAGE as usize) {
-        // An input that can wait does so while there is no room.
-        while directory.is_some() && sent - kept().min(sent) > limit as u64 / 2 {
+    for _ in (0..n).step_by(MESSAGE as usize) {
+        // As an input does that can wait.
+        while counts.room() < MESSAGE as usize {
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
+        counts.sent(MESSAGE);
         send.send(Message::Points(Arc::clone(&points))).await.unwrap();
     }
     while kept() < n && start.elapsed() < LIMIT {

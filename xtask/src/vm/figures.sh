@@ -31,7 +31,6 @@ cat >> /tmp/agent.conf <<C
 [agent]
 interval = "1s"
 flush_interval = "1s"
-omit_hostname = true
 [[outputs.file]]
 files = ["/tmp/points"]
 C

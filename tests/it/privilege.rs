@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use seismograf_tests::cgroup::Cgroup;
+use seismograf_tests::http::{free_address, request};
 use seismograf_tests::influxd::Influxd;
 use seismograf_tests::running::{Running, int};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
-use seismograf_tests::{agent_binary, extra, forbidden, needs, trial, wait_for};
+use seismograf_tests::{agent_binary, extra, forbidden, needs, terminate, trial, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -22,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("privilege::every_feature_goes_on", every_feature),
         trial("privilege::no_call_that_the_agent_makes_is_refused", no_refusal),
         trial("privilege::what_needs_a_restart_says_so", needs_a_restart),
+        trial("privilege::another_user_than_root_goes_on", another_user),
         trial("privilege::all_are_kept_where_that_is_asked_for", kept),
         extra("privilege::the_shipped_unit_is_exposed_little", unit),
     ]
@@ -264,5 +266,71 @@ fn unit() -> Outcome {
     let value = line.split(": ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
     println!("privilege: {}", line.trim());
     assert!(value.is_some_and(|value| value <= MOST), "{line}");
+    Ok(())
+}
+
+/// Files of `/proc` about a process that may not be looked into are root's: a user who is not reads none of them any more.
+fn another_user() -> Outcome {
+    use std::os::unix::fs::PermissionsExt as _;
+    needs(&["setpriv"])?;
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let at = |name: &str| directory.path().join(name);
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let agent = at("seismograf");
+    std::fs::copy(agent_binary()?, &agent).unwrap();
+    let listen = free_address();
+    let config = format!(
+        r#"[agent]
+  interval = "250ms"
+  flush_interval = "250ms"
+  hostname = "h"
+  statefile = "{0}/state"
+  buffer_strategy = "disk"
+  buffer_directory = "{0}/spool"
+[[inputs.ebpf]]
+[[inputs.cpu]]
+[[inputs.disk]]
+[[inputs.diskio]]
+[[inputs.internal]]
+[[inputs.kernel]]
+[[inputs.mem]]
+[[inputs.net]]
+[[inputs.processes]]
+[[inputs.swap]]
+[[inputs.system]]
+[[inputs.influxdb_listener]]
+  service_address = "{listen}"
+[[outputs.file]]
+  files = ["{0}/points"]
+"#,
+        directory.path().display()
+    );
+    std::fs::write(at("agent.conf"), config).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+    ]);
+    command.arg(&agent).arg("--config").arg(at("agent.conf"));
+    command.stderr(std::fs::File::create(at("log")).unwrap());
+    let mut child = command.spawn().unwrap();
+    let read = |name: &str| std::fs::read_to_string(at(name)).unwrap_or_default();
+    let measurements =
+        ["cpu", "disk", "diskio", "internal_agent", "kernel", "mem", "net", "processes", "system"];
+    let n = |name: &str| read("points").lines().filter(|line| line.starts_with(&format!("{name},"))).count();
+    let goes_on = || {
+        measurements.iter().all(|name| n(name) >= 3)
+            || !read("log").is_empty() && read("log").contains("panicked")
+    };
+    wait_for(goes_on, Duration::from_secs(30), "three gathers of each");
+    let answer = request(listen, "POST", "/write?db=d", None, "written f=1i\n");
+    wait_for(|| n("written") == 1, Duration::from_secs(10), "what was written");
+    let status = terminate(&mut child);
+    let log = read("log");
+    assert!(status.success() && answer.is_ok_and(|answer| answer.status == 204), "{log}");
+    assert!(log.contains("privileges given up") && !log.contains("E! "), "{log}");
     Ok(())
 }

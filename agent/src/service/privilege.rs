@@ -51,6 +51,8 @@ pub fn confine(ruleset: Option<Ruleset>) -> std::io::Result<Confinement> {
     let kept = capabilities::needed_later();
     let landlock = ruleset.as_ref().map(Ruleset::version);
     let late = threads::confine_each(kept, ruleset)?;
+    // rustix reads `/proc/self/auxv` when it is first asked for one of these, which is for root alone once the next call is done.
+    let _ = (rustix::param::page_size(), rustix::param::clock_ticks_per_second());
     // Memory holds secrets: it is in no core dump, and no process of the same user looks into it.
     // SAFETY: sets a flag of this process.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };

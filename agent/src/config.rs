@@ -4,6 +4,7 @@
 //! `check` looks at what they name.
 
 mod agent;
+pub mod budget;
 mod check;
 mod common;
 mod entry;

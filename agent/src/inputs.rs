@@ -44,6 +44,7 @@ use crate::identity::names::Names;
 use crate::options::OptionError;
 use crate::options::common::InputCommon;
 use crate::point::{Point, Timestamp};
+use crate::service::budget::Budget;
 use crate::service::logging;
 use crate::service::privilege::{ADVICE, Files};
 use crate::service::receipt::Receipt;
@@ -115,6 +116,11 @@ pub trait InputPlugin {
     /// Files that the options name and that are needed while it runs.
     fn files(&self) -> Files {
         Files::default()
+    }
+
+    /// What it takes at most besides what every input takes, on a machine on which there can be so many CPUs.
+    fn budget(&self, _cpus: u64) -> Budget {
+        Budget::default()
     }
 
     /// Makes the input. Call it within the runtime.

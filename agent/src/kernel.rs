@@ -11,7 +11,7 @@ pub mod flush;
 pub mod held;
 pub mod load;
 mod loader;
-mod object;
+pub mod object;
 pub mod offsets;
 pub mod pins;
 pub mod plan;

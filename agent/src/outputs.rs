@@ -6,11 +6,13 @@
 pub(crate) mod answer;
 mod backlog;
 mod batch;
+pub mod budget;
 mod buffer;
 mod delivery;
 pub(crate) mod file;
 pub mod influxdb;
 pub mod influxdb_v2;
+mod memory;
 pub mod sender;
 mod servers;
 pub(crate) mod spooler;
@@ -26,6 +28,7 @@ use flate2::bufread::GzEncoder;
 
 use self::batch::Encoding;
 use crate::options::OptionError;
+use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
 /// The options of an output, from which it is built.
@@ -39,6 +42,11 @@ pub trait OutputPlugin {
     /// Files that the options name and that are needed while it runs.
     fn files(&self) -> Files {
         Files::default()
+    }
+
+    /// What it takes at most besides what every output takes: see [`budget::of_all`].
+    fn budget(&self) -> Budget {
+        Budget::default()
     }
 
     /// Options that do nothing, or not what they seem to.

@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::inputs::{self, Input, InputPlugin, Shared, StartError};
 use crate::options::{OptionError, Section};
 use crate::outputs::{self, Output, OutputPlugin};
+use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
 /// What `config` knows of a table of plugins.
@@ -37,6 +38,9 @@ pub(crate) trait PluginTable: Clone {
 
     /// Files that the options name and that are needed while the plugin runs.
     fn files(&self) -> Files;
+
+    /// What the plugin takes at most on a machine on which there can be so many CPUs.
+    fn budget(&self, cpus: u64) -> Budget;
 }
 
 /// Makes the table of one kind of plugins; each is listed by its module, which has the plugin's name.
@@ -157,6 +161,10 @@ impl PluginTable for InputOptions {
     fn files(&self) -> Files {
         self.as_plugin().files()
     }
+
+    fn budget(&self, cpus: u64) -> Budget {
+        self.as_plugin().budget(cpus)
+    }
 }
 
 impl PluginTable for OutputOptions {
@@ -177,5 +185,9 @@ impl PluginTable for OutputOptions {
 
     fn files(&self) -> Files {
         self.as_plugin().files()
+    }
+
+    fn budget(&self, _: u64) -> Budget {
+        self.as_plugin().budget()
     }
 }

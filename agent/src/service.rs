@@ -1,5 +1,6 @@
 //! The agent as a process: its log, its notifications to the service manager, and its own telemetry.
 
+pub mod budget;
 mod journal;
 pub mod logging;
 pub mod memory;

@@ -133,7 +133,7 @@ fn exercise(agent: &Running, pid: u32, influxd: &mut Influxd) -> Result<(), seis
         wait_for(|| packets(&cgroup) == 50 * i64::from(n), LIMIT, "what was sent");
         let at = std::net::SocketAddr::from(([127, 0, 0, 1], LISTENER));
         let line = format!("sent,by=http n={n}i");
-        let answer = seismograf_tests::http::request(at, "POST", "/write?db=d", None, &line).unwrap();
+        let answer = request(at, "POST", "/write?db=d", None, &line).unwrap();
         assert_eq!(answer.status, 204, "{answer:?}");
         let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
         socket
@@ -275,9 +275,9 @@ fn another_user() -> Outcome {
     needs(&["setpriv"])?;
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     let at = |name: &str| directory.path().join(name);
-    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let agent = at("seismograf");
-    std::fs::copy(agent_binary()?, &agent).unwrap();
+    fs::copy(agent_binary()?, &agent).unwrap();
     let listen = free_address();
     let config = format!(
         r#"[agent]
@@ -305,7 +305,7 @@ fn another_user() -> Outcome {
 "#,
         directory.path().display()
     );
-    std::fs::write(at("agent.conf"), config).unwrap();
+    fs::write(at("agent.conf"), config).unwrap();
     let mut command = Command::new("setpriv");
     command.args([
         "--reuid=65534",
@@ -315,9 +315,9 @@ fn another_user() -> Outcome {
         "--inh-caps=-all",
     ]);
     command.arg(&agent).arg("--config").arg(at("agent.conf"));
-    command.stderr(std::fs::File::create(at("log")).unwrap());
+    command.stderr(fs::File::create(at("log")).unwrap());
     let mut child = command.spawn().unwrap();
-    let read = |name: &str| std::fs::read_to_string(at(name)).unwrap_or_default();
+    let read = |name: &str| fs::read_to_string(at(name)).unwrap_or_default();
     let measurements =
         ["cpu", "disk", "diskio", "internal_agent", "kernel", "mem", "net", "processes", "system"];
     let n = |name: &str| read("points").lines().filter(|line| line.starts_with(&format!("{name},"))).count();

@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId, Layout};
 use crate::host::proc::pid_status;
 use crate::inputs::{docker, ebpf, kubernetes};
-use crate::kernel::load::Probes;
+use crate::kernel::load::{Probes, possible_cpus};
 use crate::kernel::pins::Pins;
 use crate::kernel::plan::{Group, GroupState, Probe, ProbeOptions};
 use crate::plugins::{InputOptions, OutputOptions};
@@ -61,6 +61,7 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
     machine(&mut findings, host, wants_costs(config));
     privileges(&mut findings, config.agent.drops_privileges);
     let advices = probes(&mut findings, config, host);
+    budgets(&mut findings, config);
     for section in &config.inputs {
         match &section.options {
             InputOptions::Docker(options) => findings.answer("input docker", docker(options).await),
@@ -162,6 +163,16 @@ fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> 
         findings.line("kernel maps", format_args!("{} KiB", report.map_bytes / 1024));
     }
     advices
+}
+
+/// What a run takes of this machine at most.
+fn budgets(findings: &mut Findings, config: &Config) {
+    let budgets = config.budgets(possible_cpus() as u64);
+    findings.line("memory", format_args!("at most {}", budgets.memory()));
+    findings.line("disk", format_args!("at most {}", budgets.disk()));
+    findings.line("connections", format_args!("at most {}", budgets.sum().connections));
+    findings.line("open files", format_args!("at most {}", budgets.files));
+    findings.line("series", budgets.series());
 }
 
 fn layout(layout: Layout) -> &'static str {

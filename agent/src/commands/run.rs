@@ -11,9 +11,11 @@ use super::confine::{Needs, confine, within};
 use super::{dump, host, interrupted};
 use crate::cli::{Format, RunArgs};
 use crate::config::Config;
+use crate::config::budget::Budgets;
 use crate::config::loader::Loader;
 use crate::exit::Exit;
 use crate::inputs::Shared;
+use crate::kernel::load::possible_cpus;
 use crate::pipeline::{Order, Pipeline};
 use crate::service::privilege::Files;
 use crate::service::sd_notify::Notifier;
@@ -49,6 +51,7 @@ pub async fn run(
         let is_written = Pipeline::once(config, shared, interrupted()).await?;
         return Ok(if is_written { Exit::Ok } else { Exit::Failed });
     }
+    say(&budgets(&config));
     let notifier = Notifier::from_environment();
     let health_address = args.health_address.clone();
     config.agent.health_address = health_address.clone().or(config.agent.health_address);
@@ -84,6 +87,22 @@ pub async fn run(
     Ok(if is_written { Exit::Ok } else { Exit::Failed })
 }
 
+/// What the agent takes of this machine at most.
+fn budgets(config: &Config) -> Budgets {
+    config.budgets(possible_cpus() as u64)
+}
+
+fn say(budgets: &Budgets) {
+    tracing::info!(
+        memory = budgets.memory(),
+        disk = budgets.disk(),
+        connections = budgets.sum().connections,
+        files = budgets.files,
+        series = budgets.series(),
+        "takes at most"
+    );
+}
+
 /// Reloads at SIGHUP and flushes at SIGUSR1, as long as the pipeline takes orders.
 async fn handle_signals(
     (mut hangup, mut user1): (Signal, Signal),
@@ -107,13 +126,14 @@ async fn handle_signals(
                     }
                     Err(problems) => Err(problems.into()),
                 };
-                let settings = loaded.as_ref().ok().map(|config| loader.log_settings(config));
+                let settings = loaded.as_ref().ok().map(|config| (loader.log_settings(config), budgets(config)));
                 let (done, is_applied) = oneshot::channel();
                 if orders.send(Order::Reload { loaded: loaded.map(Box::new), done }).await.is_err() {
                     return;
                 }
                 let is_applied = is_applied.await.unwrap_or(false);
-                if let (true, Some(settings)) = (is_applied, settings) {
+                if let (true, Some((settings, budgets))) = (is_applied, settings) {
+                    say(&budgets);
                     let log = log.clone();
                     if let Err(error) = off_thread::run(move || log.change(settings)).await {
                         tracing::error!(%error, "the log settings are unchanged");

@@ -14,7 +14,7 @@ mod version;
 mod watch;
 
 pub use self::answers::{DiskUsage, Info};
-pub use self::client::DockerClient;
+pub use self::client::{DockerClient, MAX_LIST_BYTES};
 pub use self::container::{Container, Selection};
 pub use self::daemon::{Daemon, Engine};
 pub use self::endpoint::{DEFAULT_ENDPOINT, is_unchecked, relative_socket};

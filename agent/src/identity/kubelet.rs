@@ -15,6 +15,6 @@ mod standin;
 pub(crate) mod summary;
 
 pub use self::access::{Access, TOKEN_FILE, Token, node_url};
-pub use self::client::KubeletClient;
+pub use self::client::{KubeletClient, MAX_ANSWER_BYTES};
 pub use self::error::Error;
 pub use self::listing::{Kubelet, Listing, NameKeeper};

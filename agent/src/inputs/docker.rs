@@ -32,10 +32,11 @@ use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::host::cgroupfs::reader::Reader;
 use crate::identity::docker::{Container, Daemon, Selection, Watch};
-use crate::identity::docker::{DiskUsage, DockerClient, Info};
+use crate::identity::docker::{DiskUsage, DockerClient, Info, MAX_LIST_BYTES};
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
 use crate::point::{Name, Timestamp};
+use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
 /// How long the very first gather waits until the containers are known.
@@ -199,6 +200,10 @@ impl Docker {
 }
 
 impl InputPlugin for Options {
+    fn budget(&self, _: u64) -> Budget {
+        Budget { memory: MAX_LIST_BYTES as u64, connections: 2, ..Budget::default() }
+    }
+
     fn files(&self) -> Files {
         let mut files = Files::read_all(self.tls.files());
         // Docker's own variable, for `endpoint = "ENV"`.

@@ -53,9 +53,11 @@ use crate::host::hierarchies::{HierarchyId, walk};
 use crate::kernel::drain::Drain;
 use crate::kernel::held::Origin;
 use crate::kernel::load::Probes;
+use crate::kernel::object;
 use crate::kernel::plan::{Group, GroupState, ProbeOptions, Report};
 use crate::kernel::records::Record;
 use crate::options::OptionError;
+use crate::service::budget::Budget;
 use crate::service::privilege;
 use crate::service::statefile::Safety;
 use crate::service::{memory, off_thread};
@@ -381,7 +383,16 @@ impl Attached {
     }
 }
 
+/// What the kernel's types take at the start.
+const TYPES: u64 = 24 << 20;
+/// What is known of some thousand cgroups.
+const CGROUPS: u64 = 4 << 20;
+
 impl InputPlugin for Options {
+    fn budget(&self, cpus: u64) -> Budget {
+        Budget { memory: object::map_bytes(self.ring_bytes, cpus) + TYPES + CGROUPS, ..Budget::default() }
+    }
+
     fn check(&self, _: &Host) -> Result<(), OptionError> {
         Selection::new(self).map(drop)
     }

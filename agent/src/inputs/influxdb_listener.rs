@@ -7,12 +7,13 @@ use serde::Deserialize;
 
 use super::listener::connections::Admission;
 use super::listener::http::{Api, Auth, Dialect, Jwt, MAX_BODY, READ_TIMEOUT, TagNames, admission, listen};
-use super::listener::listened_on;
+use super::listener::{self, listened_on};
 use super::{Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::ServerTls;
+use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
 /// The plugin's name.
@@ -102,6 +103,10 @@ impl Options {
 }
 
 impl InputPlugin for Options {
+    fn budget(&self, _: u64) -> Budget {
+        listener::budget::budget(0)
+    }
+
     fn files(&self) -> Files {
         listened_on(&self.service_address, &self.server_tls)
     }

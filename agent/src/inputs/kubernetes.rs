@@ -26,11 +26,14 @@ use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::identity::kubelet::pods::Pod;
 use crate::identity::kubelet::summary::{PodStats, Summary};
-use crate::identity::kubelet::{Access, Error, Kubelet, KubeletClient, Listing, NameKeeper, Token, node_url};
+use crate::identity::kubelet::{
+    Access, Error, Kubelet, KubeletClient, Listing, MAX_ANSWER_BYTES, NameKeeper, Token, node_url,
+};
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
 use crate::options::secret::Secret;
 use crate::options::tls::{Tls, UNCHECKED};
+use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
 /// Telegraf's; it also replaces one below a second.
@@ -207,6 +210,10 @@ fn has_all(listing: &Listing, summary: &Summary) -> bool {
 }
 
 impl InputPlugin for Options {
+    fn budget(&self, _: u64) -> Budget {
+        Budget { memory: MAX_ANSWER_BYTES as u64, connections: 1, ..Budget::default() }
+    }
+
     fn files(&self) -> Files {
         Files::read_all(self.tls.files().chain([self.bearer_token.as_str()]))
     }

@@ -9,6 +9,7 @@
 
 pub(super) mod address;
 pub(super) mod bind;
+pub(super) mod budget;
 pub(super) mod connections;
 pub(crate) mod http;
 pub(super) mod inflate;
@@ -105,7 +106,7 @@ impl Input for Listener {
         self.run();
         self.inlet.socket.read_drops();
         if self.inlet.queue.is_unattended() {
-            gathered.points.extend(self.inlet.queue.take(usize::MAX).points);
+            gathered.points.extend(self.inlet.queue.take(usize::MAX, usize::MAX).points);
         }
         Ok(())
     }

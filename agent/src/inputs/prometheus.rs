@@ -26,13 +26,14 @@ use tracing::Instrument as _;
 
 pub use self::options::PrometheusOptions as Options;
 use self::options::{Discovery, Setup};
-use self::scrape::{ScrapeError, Scraped, Scraper};
+use self::scrape::{MAX_PAGE_BYTES, ScrapeError, Scraped, Scraper};
 use self::target::Target;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::identity::kubelet::Kubelet;
 use crate::options::OptionError;
 use crate::point::{Point, Timestamp};
+use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
 /// How long a gather waits for its targets at most; a page of a thousand samples comes within some 10 ms.
@@ -237,6 +238,10 @@ impl Prometheus {
 }
 
 impl InputPlugin for Options {
+    fn budget(&self, _: u64) -> Budget {
+        Budget { memory: MAX_PAGE_BYTES as u64, connections: self.urls.len() as u64, ..Budget::default() }
+    }
+
     fn files(&self) -> Files {
         Files::read_all(self.tls.files().chain([self.bearer_token.as_str()]))
     }

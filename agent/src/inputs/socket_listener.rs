@@ -13,16 +13,21 @@ use std::sync::Arc;
 pub use self::options::SocketListenerOptions as Options;
 use self::options::SocketSetup;
 use super::listener::bind::bind;
-use super::listener::{Listener, listened_on};
+use super::listener::{self, Listener, listened_on};
 use super::{Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::options::OptionError;
+use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
 /// The plugin's name.
 const NAME: &str = "socket_listener";
 
 impl InputPlugin for Options {
+    fn budget(&self, _: u64) -> Budget {
+        listener::budget::budget(self.max_connections)
+    }
+
     fn files(&self) -> Files {
         listened_on(&self.service_address, &self.server_tls)
     }
@@ -38,7 +43,7 @@ impl InputPlugin for Options {
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
         let setup = self.setup()?;
         let socket = bind(NAME, &self.service_address, setup.wishes(), shared)?;
-        let receive: super::listener::Receive = match setup {
+        let receive: listener::Receive = match setup {
             SocketSetup::Streams(setup, _) => Box::new(|inlet| Box::pin(streams::receive(inlet, setup))),
             SocketSetup::Datagrams(setup, _) => Box::new(|inlet| Box::pin(datagrams::receive(inlet, setup))),
         };

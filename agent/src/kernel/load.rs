@@ -74,6 +74,12 @@ struct Overflow(abi::Overflow);
 // SAFETY: integers without padding: any bytes are one.
 unsafe impl aya::Pod for Overflow {}
 
+/// How many CPUs there can be on this machine: each has its part of the maps.
+#[must_use]
+pub fn possible_cpus() -> usize {
+    aya::util::nr_cpus().unwrap_or(1)
+}
+
 impl Probes {
     /// Loads and attaches what `options` asks for and this machine allows, or takes over what is pinned.
     ///
@@ -134,7 +140,7 @@ impl Probes {
             flushes: Vec::new(),
             programs: Vec::new(),
             stats: None,
-            n_cpus: aya::util::nr_cpus().unwrap_or(1),
+            n_cpus: possible_cpus(),
             attached: Vec::new(),
             blocked: Vec::new(),
             origin,

@@ -19,6 +19,9 @@ const LOG_NOTHING: u8 = 0;
 /// The level of the messages that report a cgroup's life cycle.
 const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
 
+/// How the kernel names the types of its tracepoints, by which aya finds them.
+const TRACEPOINTS: &str = "btf_trace_";
+
 /// Where to pin, and the number of the ring buffer whose records are remembered.
 pub type PinsAndRing<'a> = (&'a Arc<Pins>, Option<u32>);
 
@@ -80,7 +83,7 @@ pub(super) fn load(
     Ok(Loaded { held: Held::new(ebpf, pinned, pinning), origin, offsets, btf })
 }
 
-/// Where this kernel has each field, and its types.
+/// Where this kernel has each field, and the types of its tracepoints: all of its types would take 30 MB.
 fn types(host: &Host, hierarchies: &Hierarchies) -> Result<(Offsets, AyaBtf), GroupState> {
     let path = host.sys("kernel/btf/vmlinux");
     let data = std::fs::read(&path).map_err(|error| {
@@ -92,11 +95,13 @@ fn types(host: &Host, hierarchies: &Hierarchies) -> Result<(Offsets, AyaBtf), Gr
     let unreadable = |error: &dyn std::fmt::Display| {
         off(format!("cannot parse {}: {error}", path.display()), "report this kernel's version")
     };
-    let offsets = {
+    let (offsets, tracepoints) = {
         let btf = Btf::parse(&data).map_err(|error| unreadable(&error))?;
-        Offsets::find(&btf, hierarchies.cpu().0, hierarchies.memory() != HierarchyId::UNIFIED)
+        let offsets = Offsets::find(&btf, hierarchies.cpu().0, hierarchies.memory() != HierarchyId::UNIFIED);
+        (offsets, btf.typedefs(TRACEPOINTS))
     };
-    let btf = AyaBtf::parse(&data, aya::Endianness::default()).map_err(|error| unreadable(&error))?;
+    drop(data);
+    let btf = AyaBtf::parse(&tracepoints, aya::Endianness::default()).map_err(|error| unreadable(&error))?;
     Ok((offsets, btf))
 }
 

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::batch::{Batch, Blocked, Line, Queued};
 use super::delivery::Rejected;
-use super::spooler::{Job, Outcome};
+use super::spooler::{Job, Outcome, Wanted};
 use crate::service::receipt::{Receipt, Receipts};
 use crate::spool::log::Loss;
 use crate::spool::ranges::Ranges;
@@ -196,8 +196,8 @@ impl Backlog {
         None
     }
 
-    /// What is to be done on the disk now; `room` is how many lines may be read into memory.
-    pub(super) fn job(&mut self, room: usize) -> Option<Job> {
+    /// What is to be done on the disk now, and what may be read into memory.
+    pub(super) fn job(&mut self, wanted: Wanted) -> Option<Job> {
         let n = self.fresh.len().min(MAX_APPENDED);
         if n > 0 {
             self.appending = self.fresh.drain(..n).collect();
@@ -206,7 +206,8 @@ impl Backlog {
             self.appending.iter().map(|f| (f.line.line.text.clone(), f.line.route.clone())).collect();
         let done: Vec<Range<u64>> = self.done.iter().collect();
         self.done = Ranges::default();
-        let read = (room > 0 && !self.on_disk.is_empty()).then_some((self.on_disk.start, room as u64));
+        let reads = wanted.lines > 0 && !self.on_disk.is_empty();
+        let read = reads.then_some((self.on_disk.start, wanted));
         let rejected = std::mem::take(&mut self.rejected);
         let job = Job { append, done, read, rejected };
         job.is_something().then_some(job)
@@ -283,14 +284,19 @@ impl Backlog {
             self.on_disk = number..number;
         }
         self.newest.push_back(line);
-        while self.newest.len() > max_newest.max(1)
-            && let Some(Queued { line: Line { number: Some(number), .. }, .. }) = self.newest.pop_front()
-        {
-            if self.on_disk.is_empty() {
-                self.on_disk.start = number;
-            }
-            self.on_disk.end = number + 1;
+        while self.newest.len() > max_newest.max(1) && self.unload() {}
+    }
+
+    /// The oldest of the newest is on the disk alone from now on; `false` where there is none.
+    pub(super) fn unload(&mut self) -> bool {
+        let Some(Queued { line: Line { number: Some(number), .. }, .. }) = self.newest.pop_front() else {
+            return false;
+        };
+        if self.on_disk.is_empty() {
+            self.on_disk.start = number;
         }
+        self.on_disk.end = number + 1;
+        true
     }
 
     /// The newest are ready when nothing is between, as far as there is room.

@@ -2,20 +2,19 @@
 //!
 //! Pure. Points are encoded once, when they are added: what is sent a second time is the same to the byte, so that the server
 //! takes it for the same point. The limit holds at every moment, with the batch that is being written: when the buffer is full, a
-//! new line pushes the oldest one out that is not, and that is counted. With a spool, what is full is memory, and lines wait on
-//! the disk.
+//! new line pushes the oldest one out that is not, and that is counted. So it is with the memory that lines take, where they are
+//! long. With a spool, what is full is memory, and lines wait on the disk.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::backlog::{Backlog, Lost};
 use super::batch::{Batch, Blocked, Encoding, Line, Queued, Route};
 use super::delivery::Rejected;
-use super::spooler::{Job, Outcome};
+use super::memory::{self, Memory};
+use super::spooler::{Job, Outcome, Wanted};
 use crate::line_protocol::EncodeError;
 use crate::point::Point;
 use crate::service::receipt::Receipts;
@@ -38,6 +37,7 @@ pub(super) struct Buffer {
     /// The next ones to be written to the other side.
     lines: VecDeque<Queued>,
     limit: usize,
+    memory: Memory,
     batch_size: usize,
     /// Lines of the batches that were handed out.
     in_flight: usize,
@@ -54,8 +54,17 @@ const NEWEST_EVERY: u64 = 4;
 impl Buffer {
     /// Holds up to `limit` lines, and hands out `batch_size` at a time.
     pub(super) fn new(encoding: Encoding, limit: usize, batch_size: usize) -> Self {
-        let lines = VecDeque::new();
-        Self { encoding, lines, limit, batch_size, in_flight: 0, dropped: 0, backlog: None, n_batches: 0 }
+        Self {
+            encoding,
+            lines: VecDeque::new(),
+            limit,
+            memory: Memory::default(),
+            batch_size,
+            in_flight: 0,
+            dropped: 0,
+            backlog: None,
+            n_batches: 0,
+        }
     }
 
     /// From now on it is lines in memory that are limited, and all are in a spool, which has `pending` ones of earlier runs.
@@ -104,7 +113,7 @@ impl Buffer {
             }
         }
         // One allocation for all lines; it is freed with the last of them.
-        let text = Bytes::from(text);
+        let text = self.memory.hold(text);
         let mut start = 0;
         for (end, route) in ends.iter().zip(routes) {
             let line = Queued { line: Line { text: text.slice(start..*end), number: None }, route };
@@ -148,7 +157,7 @@ impl Buffer {
         self.in_flight -= n;
         if let Some(backlog) = &mut self.backlog {
             backlog.settle(numbers);
-            let (ready, _) = shares(self.limit);
+            let (ready, _) = shares(self.limit, &self.memory);
             backlog.advance(&mut self.lines, ready);
         }
     }
@@ -170,27 +179,38 @@ impl Buffer {
     }
 
     fn keep_to_limit(&mut self) {
-        let excess = self.held().saturating_sub(self.limit);
+        self.shed(self.held().saturating_sub(self.limit));
+        // Lines that came together share their memory, until the last of them goes.
+        while self.memory.bytes() > memory::most(self.limit)
+            && (self.backlog.as_mut().is_some_and(Backlog::unload) || self.shed(1) > 0)
+        {}
+    }
+
+    /// Drops up to `n` lines, the oldest first; returns how many.
+    fn shed(&mut self, n: usize) -> usize {
         let dropped = match &mut self.backlog {
             // What is on the disk is not lost with what is in memory.
-            Some(backlog) => backlog.shed(excess),
-            None => self.lines.drain(..excess.min(self.lines.len())).len(),
+            Some(backlog) => backlog.shed(n),
+            None => self.lines.drain(..n.min(self.lines.len())).len(),
         };
         self.dropped += dropped as u64;
+        dropped
     }
 
     /// What is to be done on the disk now.
     pub(super) fn job(&mut self) -> Option<Job> {
-        let (ready, _) = shares(self.limit);
+        let (ready, _) = shares(self.limit, &self.memory);
         let in_memory = self.lines.len() + self.in_flight;
         // Half of it at a time, so that reading is not for single lines.
         let room = if in_memory <= ready / 2 { ready - in_memory } else { 0 };
-        self.backlog.as_mut()?.job(room)
+        let bytes = (memory::most(self.limit) / 2).saturating_sub(self.memory.bytes());
+        let wanted = Wanted { lines: room as u64, bytes: bytes as u64, memory: self.memory.clone() };
+        self.backlog.as_mut()?.job(wanted)
     }
 
     /// What became of a job; returns how many lines are lost.
     pub(super) fn apply(&mut self, outcome: Outcome) -> Lost {
-        let (ready, newest) = shares(self.limit);
+        let (ready, newest) = shares(self.limit, &self.memory);
         let Some(backlog) = &mut self.backlog else { return Lost::default() };
         let lost = backlog.apply(outcome, &mut self.lines, ready, newest);
         self.keep_to_limit();
@@ -221,6 +241,11 @@ impl Buffer {
     /// How many lines there are in memory, with those that were handed out.
     pub(super) fn held(&self) -> usize {
         self.lines.len() + self.in_flight + self.backlog.as_ref().map_or(0, Backlog::in_memory)
+    }
+
+    /// The memory that lines take, in lines for which there is room in it.
+    pub(super) fn taken(&self) -> usize {
+        self.memory.bytes() / (memory::most(self.limit) / self.limit).max(1)
     }
 
     /// How many lines can be handed out.
@@ -259,9 +284,10 @@ impl Buffer {
 }
 
 /// How many lines of the limit are for those that are ready or in flight, and for the newest, where there is a spool. The rest
-/// is for what is on its way to the disk.
-fn shares(limit: usize) -> (usize, usize) {
-    ((limit / 2).max(1), limit / 4)
+/// is for what is on its way to the disk. So it is with memory: where half of it is taken, no more lines than one are to be ready.
+fn shares(limit: usize, memory: &Memory) -> (usize, usize) {
+    let is_long = memory.bytes() > memory::most(limit) / 2;
+    if is_long { (1, 0) } else { ((limit / 2).max(1), limit / 4) }
 }
 
 /// Takes the first lines that are not blocked: at most `size`, of one route.
@@ -289,6 +315,8 @@ fn take_from(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::line_protocol::Format;
     use crate::outputs::batch::RouteTag;
@@ -356,6 +384,24 @@ mod tests {
         buffer.resize(1, 2);
         add(&mut buffer, points(18..20));
         assert_eq!((buffer.held(), buffer.len()), (2, 0));
+    }
+
+    #[test]
+    fn long_points_are_limited_by_the_memory_that_they_take() {
+        let mut buffer = buffer(8 << 10, 2);
+        let long = |i: i64| Cow::Owned(Point::new("m", Timestamp(i)).field("f", "x".repeat(60 << 10)));
+        for i in 0..1_000 {
+            add(&mut buffer, [long(i)]);
+            assert!(buffer.memory.bytes() <= 8 << 20);
+        }
+        let n = buffer.len();
+        assert!((60..140).contains(&n) && buffer.dropped() == 1_000 - n as u64, "{n}");
+        assert!((3 << 10..=8 << 10).contains(&buffer.taken()), "{}", buffer.taken());
+        assert_eq!(times(&take(&mut buffer))[0], 1_000 - n as i64, "the oldest went");
+        // However long, one point has room.
+        let mut buffer = Buffer::new(Encoding::default(), 1, 1);
+        add(&mut buffer, [long(0)]);
+        assert_eq!((buffer.len(), buffer.dropped()), (1, 0));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 use crate::options::{OptionError, nearest};
 use crate::outputs::batch::{Encoding, RouteTag};
+use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
 /// The server when none is configured.
@@ -255,6 +256,10 @@ impl<'a> Target<'a> {
 impl OutputPlugin for Options {
     fn files(&self) -> Files {
         Files::read_all(self.tls.files())
+    }
+
+    fn budget(&self) -> Budget {
+        Budget { connections: (self.urls.len() * servers::MAX_IN_FLIGHT) as u64, ..Budget::default() }
     }
 
     fn remarks(&self) -> Vec<OptionError> {

@@ -20,6 +20,7 @@ use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 use crate::outputs::batch::{Encoding, RouteTag};
+use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
 /// The section `[[outputs.influxdb_v2]]`.
@@ -151,6 +152,10 @@ fn credentials(token: &Secret) -> Result<Credentials, OptionError> {
 impl OutputPlugin for Options {
     fn files(&self) -> Files {
         Files::read_all(self.tls.files())
+    }
+
+    fn budget(&self) -> Budget {
+        Budget { connections: (self.urls.len() * servers::MAX_IN_FLIGHT) as u64, ..Budget::default() }
     }
 
     fn remarks(&self) -> Vec<OptionError> {

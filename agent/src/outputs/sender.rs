@@ -488,7 +488,8 @@ impl Sender {
                 dropped,
                 total,
                 limit,
-                "the buffer is full: the oldest points were dropped; raise metric_buffer_limit to keep more"
+                "the buffer is full: the oldest points were dropped; raise metric_buffer_limit to keep more, or have them on \
+                 a disk by buffer_strategy"
             );
             self.dropped_logged = total;
         }
@@ -502,15 +503,16 @@ impl Sender {
 
     fn publish(&mut self) {
         let counts = &self.counts;
-        let held = self.buffer.held() as u64;
+        let (held, taken) = (self.buffer.held() as u64, self.buffer.taken() as u64);
         let (waiting, occupied) = match self.buffer.backlog() {
-            None => (held, held),
+            None => (held, held.max(taken)),
             // Its part of the buffer is a quarter, and one half is for points that cannot wait.
             Some(backlog) => {
                 counts.set(&counts.kept, backlog.kept());
                 counts.set(&counts.spool_bytes, backlog.bytes());
                 let unkept = self.buffer.unkept() as u64;
-                (backlog.kept() + unkept, unkept + self.common.metric_buffer_limit as u64 / 4)
+                let occupied = unkept + self.common.metric_buffer_limit as u64 / 4;
+                (backlog.kept() + unkept, occupied.max(taken))
             }
         };
         counts.set(&counts.waiting, waiting);

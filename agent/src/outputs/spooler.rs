@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::batch::{Line, Queued, Route};
 use super::delivery::Rejected;
+use super::memory::Memory;
 use crate::service::off_thread;
 use crate::spool::log::{Limits, Log, Loss, Payload};
 
@@ -29,10 +30,19 @@ pub(super) struct Job {
     pub(super) append: Vec<(Bytes, Route)>,
     /// Numbers of lines that are done.
     pub(super) done: Vec<Range<u64>>,
-    /// Where to read, and how many lines.
-    pub(super) read: Option<(u64, u64)>,
+    /// Where to read, and how much.
+    pub(super) read: Option<(u64, Wanted)>,
     /// Lines to be set aside.
     pub(super) rejected: Vec<Rejected>,
+}
+
+/// How much is to be read; no less than a record.
+#[derive(Default)]
+pub(super) struct Wanted {
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+    /// Where it counts.
+    pub(super) memory: Memory,
 }
 
 impl Job {
@@ -182,11 +192,11 @@ fn work(log: &mut Log, Job { append, done, read, rejected }: Job) -> Outcome {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         log.append(&payloads(&append), u32::try_from(now).unwrap_or(u32::MAX))
     });
-    let read = read.map(|(from, points)| {
-        let found = log.read(from, points)?;
+    let read = read.map(|(from, wanted)| {
+        let found = log.read(from, wanted.lines, wanted.bytes)?;
         let mut lines = Vec::new();
         for record in found.records {
-            let Some(texts) = lines_of(&record.bytes, record.count) else {
+            let Some(texts) = lines_of(wanted.memory.hold(record.bytes), record.count) else {
                 // Whole by its checksum, so no agent of this version wrote it. Kept, it would hold the cursor for ever.
                 log.lose(Loss::Damaged, record.first..record.first + u64::from(record.count));
                 continue;
@@ -278,8 +288,7 @@ fn put(bytes: &mut Vec<u8>, n: usize) {
 }
 
 /// The lines of a record; `None` when it is none.
-fn lines_of(bytes: &[u8], count: u32) -> Option<Vec<(Bytes, Route)>> {
-    let mut rest = Bytes::copy_from_slice(bytes);
+fn lines_of(mut rest: Bytes, count: u32) -> Option<Vec<(Bytes, Route)>> {
     let number = |rest: &mut Bytes| {
         let (number, _) = rest.split_first_chunk::<4>()?;
         let number = usize::try_from(u32::from_le_bytes(*number)).ok()?;
@@ -311,9 +320,9 @@ fn lines_of(bytes: &[u8], count: u32) -> Option<Vec<(Bytes, Route)>> {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn parse_any(bytes: &[u8]) {
     let (count, bytes) = bytes.split_first().map_or((0, bytes), |(count, bytes)| (*count, bytes));
-    if let Some(lines) = lines_of(bytes, count.into()) {
+    if let Some(lines) = lines_of(Bytes::copy_from_slice(bytes), count.into()) {
         let again = payload(&lines);
-        assert_eq!(lines_of(&again.bytes, again.count), Some(lines));
+        assert_eq!(lines_of(again.bytes.into(), again.count), Some(lines));
     }
 }
 
@@ -338,12 +347,15 @@ mod tests {
         let lines = lines();
         let payloads = payloads(&lines);
         assert!(payloads.len() > 3 && payloads.iter().all(|payload| payload.bytes.len() < RECORD * 2));
-        let read: Vec<(Bytes, Route)> =
-            payloads.iter().flat_map(|payload| lines_of(&payload.bytes, payload.count).unwrap()).collect();
+        let read: Vec<(Bytes, Route)> = payloads
+            .iter()
+            .flat_map(|payload| lines_of(payload.bytes.clone().into(), payload.count).unwrap())
+            .collect();
         assert_eq!(read, lines);
         let Payload { count, bytes } = &payloads[0];
-        assert!(lines_of(bytes, count + 1).is_none() && lines_of(bytes, count - 1).is_none());
-        assert!((0..bytes.len()).all(|len| lines_of(&bytes[..len], *count).is_none()));
+        let whole = Bytes::from(bytes.clone());
+        assert!(lines_of(whole.clone(), count + 1).is_none() && lines_of(whole.clone(), count - 1).is_none());
+        assert!((0..whole.len()).all(|len| lines_of(whole.slice(..len), *count).is_none()));
         assert_eq!(super::payloads(&[]), []);
     }
 
@@ -356,7 +368,8 @@ mod tests {
         let mut log = Log::open(Box::new(folder), LIMITS).unwrap();
         log.append(&[Payload { count: 3, bytes: vec![0xff; 100] }], 0).unwrap();
         log.append(&payloads(&lines()[..5]), 0).unwrap();
-        let outcome = work(&mut log, Job { read: Some((0, 100)), ..Job::default() });
+        let wanted = Wanted { lines: 100, bytes: 1 << 20, ..Wanted::default() };
+        let outcome = work(&mut log, Job { read: Some((0, wanted)), ..Job::default() });
         let (read, next) = outcome.read.as_ref().unwrap().as_ref().unwrap();
         let numbers: Vec<u64> = read.iter().filter_map(|queued| queued.line.number).collect();
         assert_eq!((numbers, *next), (vec![3, 4, 5, 6, 7], 8));

@@ -77,7 +77,7 @@ impl Fan {
                 self.outputs.iter().map(|(_, counts)| Box::pin(counts.changed.notified())).collect();
             let room = self.room();
             if room > 0 {
-                return queue.take(room.min(MAX_HANDED_ON));
+                return queue.take(room.min(MAX_HANDED_ON), MAX_HANDED_ON_BYTES);
             }
             let any = std::future::poll_fn(|context| {
                 let is_any = changes.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
@@ -90,6 +90,8 @@ impl Fan {
 
 /// Points of an input that others send to, handed on at once: as many as take about a millisecond.
 const MAX_HANDED_ON: usize = 1_000;
+/// Bytes of their text.
+const MAX_HANDED_ON_BYTES: usize = 1 << 20;
 /// A gather that is late by so many intervals is overdue: nothing but a task that is stuck takes as long.
 const OVERDUE_INTERVALS: u32 = 3;
 /// For that, an interval is at least this: a busy machine is no reason to start again.
@@ -155,7 +157,7 @@ impl Work {
         {
             self.hand_on(received, tally).await;
         }
-        let lost = queue.take(usize::MAX);
+        let lost = queue.take(usize::MAX, usize::MAX);
         lost.receipts.iter().for_each(Receipt::lose);
         if !lost.points.is_empty() {
             let points = lost.points.len();

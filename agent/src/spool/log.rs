@@ -365,15 +365,15 @@ impl Log {
         Ok(())
     }
 
-    /// Reads records from the one that has point `from` on, until they have `points`, or to the end. Points that are done are in
-    /// them too: see [`Self::is_done`].
+    /// Reads records from the one that has point `from` on, until they have `points` or take `bytes`, or to the end. Points that
+    /// are done are in them too: see [`Self::is_done`].
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn read(&mut self, from: u64, points: u64) -> io::Result<Found> {
+    pub fn read(&mut self, from: u64, points: u64, bytes: u64) -> io::Result<Found> {
         let mut found = Found { next: from.max(self.done), ..Found::default() };
-        let mut n = 0;
-        while n < points && found.next < self.end {
+        let (mut n, mut n_bytes) = (0, 0);
+        while n < points && (n_bytes < bytes || n == 0) && found.next < self.end {
             let (record, end) = match self.segments.iter().rposition(|segment| segment.first <= found.next) {
                 Some(i) => (self.record(i, found.next)?, self.end_of(i)),
                 // The segment is missing.
@@ -385,6 +385,7 @@ impl Log {
             }
             found.next = record.as_ref().map_or(end, |record| record.first + u64::from(record.count));
             n += record.as_ref().map_or(0, |record| u64::from(record.count));
+            n_bytes += record.as_ref().map_or(0, |record| record.bytes.len() as u64);
             found.records.extend(record);
         }
         self.done([])?;

@@ -35,7 +35,7 @@ fn points(found: &Found) -> Points {
 
 /// Everything that is not done.
 fn read_all(log: &mut Log) -> (Points, Vec<Range<u64>>) {
-    let found = log.read(log.pending().start, u64::MAX).unwrap();
+    let found = log.read(log.pending().start, u64::MAX, u64::MAX).unwrap();
     let mut points = points(&found);
     points.retain(|number, _| !log.is_done(*number));
     (points, log.take_lost().into_iter().map(|(_, range)| range).collect())
@@ -87,7 +87,7 @@ fn it_is_read_from_anywhere_and_in_parts() {
     let mut log = Log::open(Box::new(Simulated::default()), LIMITS).unwrap();
     let all = append(&mut log, &texts(0..500));
     for from in [0, 3, 499, 250, 251, 7] {
-        let found = log.read(from, 1).unwrap();
+        let found = log.read(from, 1, u64::MAX).unwrap();
         assert_eq!(found.records.len(), 1);
         assert!(points(&found).contains_key(&from), "{from}");
         assert_eq!(
@@ -97,7 +97,7 @@ fn it_is_read_from_anywhere_and_in_parts() {
     }
     let (mut read, mut next) = (Points::new(), 0);
     while next < 500 {
-        let found = log.read(next, 40).unwrap();
+        let found = log.read(next, 40, u64::MAX).unwrap();
         assert!(found.next - next >= 40 || found.next == 500);
         read.extend(points(&found));
         next = found.next;

@@ -161,6 +161,11 @@ fn fill(file: &OwnedFd, buffer: &mut Vec<u8>) -> Option<usize> {
     }
 }
 
+/// How many files this process has open at most.
+pub(crate) fn most_open() -> u64 {
+    max_kept() as u64 + OTHERS
+}
+
 /// How many files and directories all readers keep open at most. Raises the soft limit of open files as far as that is useful:
 /// it is only low because of programs that use select(2).
 fn max_kept() -> usize {

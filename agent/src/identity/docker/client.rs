@@ -21,7 +21,7 @@ use crate::options::OptionError;
 use crate::options::tls::Tls;
 
 /// The largest list of containers, or of what uses the disk: some 10,000 entries.
-const MAX_LIST_BYTES: usize = 32 << 20;
+pub const MAX_LIST_BYTES: usize = 32 << 20;
 /// The largest answer about one container, or about the daemon.
 const MAX_OBJECT_BYTES: usize = 4 << 20;
 

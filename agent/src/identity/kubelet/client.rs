@@ -15,7 +15,7 @@ use crate::options::tls::Tls;
 use crate::service::memory;
 
 /// The largest answer: a pod has some 5 KB, and a node a few hundred pods.
-const MAX_ANSWER_BYTES: usize = 32 << 20;
+pub const MAX_ANSWER_BYTES: usize = 32 << 20;
 /// The memory of larger answers is released at once; smaller ones are needed again at the next gather.
 const BIG_ANSWER_BYTES: usize = 4 << 20;
 

@@ -17,7 +17,7 @@ use super::Inlet;
 use super::sockets::Socket;
 
 /// Connections at one socket where the options name no number; each has its buffers.
-const DEFAULT_LIMIT: usize = 1_024;
+pub(super) const DEFAULT_LIMIT: usize = 1_024;
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// How long connections have to end by themselves when their input ends.

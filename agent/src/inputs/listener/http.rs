@@ -11,7 +11,7 @@ mod influxql;
 mod listen;
 mod params;
 mod routes;
-mod serve;
+pub(super) mod serve;
 mod write;
 
 pub(in super::super) use self::answer::Dialect;

@@ -74,9 +74,9 @@ pub(in super::super) struct Unfinished<'a> {
 }
 
 /// Unfinished bytes of all connections, less [`FREE`] for each.
-const MAX_UNFINISHED: usize = 8 << 20;
+pub(super) const MAX_UNFINISHED: usize = 8 << 20;
 /// What each connection may have without counting: most lines are shorter.
-const FREE: usize = 16 << 10;
+pub(super) const FREE: usize = 16 << 10;
 
 impl<'a> Unfinished<'a> {
     pub(in super::super) fn new(inlet: &'a Inlet) -> Self {

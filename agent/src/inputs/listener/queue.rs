@@ -15,7 +15,7 @@ use crate::point::{Point, Timestamp};
 use crate::service::receipt::Receipt;
 
 /// Bytes that may wait in a queue.
-const LIMIT: usize = 16 << 20;
+pub(super) const LIMIT: usize = 16 << 20;
 /// What a text of no length needs.
 const OVERHEAD: usize = 128;
 
@@ -136,15 +136,18 @@ impl Queue {
         }
     }
 
-    /// Up to `max` points, the oldest first.
-    pub(crate) fn take(&self, max: usize) -> Received {
-        let (mut points, mut receipts) = (Vec::new(), Vec::new());
+    /// Up to `max` points of up to `max_bytes` of text, or one that is longer; the oldest first.
+    pub(crate) fn take(&self, max: usize, max_bytes: usize) -> Received {
+        let (mut points, mut receipts, mut bytes) = (Vec::new(), Vec::new(), 0);
         self.with(|waiting| {
             while points.len() < max
+                && bytes < max_bytes
                 && let Some(parcel) = waiting.parcels.front()
             {
                 let rest = &parcel.lines[waiting.n_taken..];
-                let n = rest.len().min(max - points.len());
+                let length = (parcel.text.len() / parcel.lines.len()).max(1);
+                let n = rest.len().min(max - points.len()).min((max_bytes - bytes).div_ceil(length));
+                bytes += n * length;
                 points.extend(rest[..n].iter().map(|line| parcel.point(line)));
                 receipts.extend(parcel.receipt.clone());
                 waiting.n_taken += n;
@@ -218,7 +221,7 @@ mod tests {
         push(&queue, "d f=4i 4\n").await.unwrap();
         let mut names = Vec::new();
         for max in [1, 1, 5, 5] {
-            let points = queue.take(max).points;
+            let points = queue.take(max, usize::MAX).points;
             names.push(points.iter().map(|point| point.measurement.to_string()).collect::<String>());
             assert!(points.iter().all(|point| point.tag_value("db") == Some("a")));
             assert!(names.len() != 2 || points[0].time == Timestamp(7_000_000_000));
@@ -239,10 +242,11 @@ mod tests {
         let other = Arc::clone(&queue);
         let pushed = tokio::spawn(async move { push(&other, "m f=1").await });
         tokio::task::yield_now().await;
-        assert_eq!(queue.take(1).points.len(), 1);
+        assert_eq!(queue.take(1, usize::MAX).points.len(), 1);
         assert_eq!(pushed.await.unwrap(), Ok(()));
         queue.close();
         assert_eq!(push(&queue, "m f=1").await, Err(Refusal::Closed));
-        assert_eq!(queue.take(usize::MAX).points.len(), 16, "what it has can be taken still");
+        assert_eq!(queue.take(usize::MAX, 2 << 20).points.len(), 2);
+        assert_eq!(queue.take(usize::MAX, usize::MAX).points.len(), 14, "what it has can be taken still");
     }
 }

@@ -27,7 +27,7 @@ use crate::service::memory;
 const ACCEPTED: &str =
     "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1";
 /// The largest page where `content_length_limit` is not set: some 500,000 samples.
-const MAX_PAGE_BYTES: usize = 64 << 20;
+pub(super) const MAX_PAGE_BYTES: usize = 64 << 20;
 /// The memory of larger pages is released at once; smaller ones are needed again at the next gather.
 const BIG_PAGE_BYTES: usize = 4 << 20;
 /// So many samples are parsed before others have their turn on this thread: a few milliseconds.

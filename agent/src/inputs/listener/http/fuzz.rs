@@ -75,6 +75,6 @@ pub(crate) fn serve_any(bytes: &[u8]) {
         let is_answer = status.is_some_and(|status| status.iter().all(u8::is_ascii_digit));
         assert!(answers.is_empty() || is_answer, "{}", String::from_utf8_lossy(&answers));
         let is_queued = !inlet.queue.is_empty();
-        assert!(!is_queued || !inlet.queue.take(usize::MAX).points.is_empty());
+        assert!(!is_queued || !inlet.queue.take(usize::MAX, usize::MAX).points.is_empty());
     });
 }

@@ -7,6 +7,7 @@
 mod answers;
 mod article;
 mod blkio;
+mod budget;
 mod cardinality;
 mod clients;
 mod cluster;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         lifecycle::trials(),
         identity::trials(),
         blkio::trials(),
+        budget::trials(),
         net::trials(),
         wire::trials(),
         programs::trials(),

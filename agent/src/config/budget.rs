@@ -87,3 +87,64 @@ impl Config {
         Budgets { parts, files: cgroupfs::reader::most_open(), series }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::env::Environment;
+    use crate::config::file;
+    use crate::config::reading::{Reading, Source};
+
+    fn budgets(text: &str, cpus: u64) -> Budgets {
+        let source = Source { path: "a.conf".into(), text: text.into() };
+        let variable =
+            |name: &str| Some(if name.ends_with("HOST") { "http://a:8086" } else { "a" }.to_owned());
+        file::load(&[source], &Reading::of_text(Environment::strict(&variable), "h")).unwrap().budgets(cpus)
+    }
+
+    /// A limit of memory in what is shipped, in bytes.
+    fn limit(text: &str, key: &str, unit: &str) -> u64 {
+        let values = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(key)?.strip_suffix(unit)?.parse::<u64>().ok());
+        values.max().unwrap() << 20
+    }
+
+    #[rstest::rstest]
+    #[case(include_str!("../../../deploy/kubernetes/base/seismograf.conf"), include_str!("../../../deploy/kubernetes/base/daemonset.yaml"), "memory: ", "Mi")]
+    #[case(include_str!("../../../deploy/kubernetes/base/seismograf.conf"), include_str!("../../../deploy/helm/seismograf/values.yaml"), "memory: ", "Mi")]
+    #[case(include_str!("../../../deploy/kubernetes/sidecar-app/seismograf.conf"), include_str!("../../../deploy/kubernetes/sidecar-app/app.yaml"), "memory: ", "Mi")]
+    #[case(include_str!("../../../deploy/kubernetes/sidecar/two-containers/seismograf.conf"), include_str!("../../../deploy/kubernetes/sidecar/two-containers/etcd.yaml"), "memory: ", "Mi")]
+    #[case(include_str!("default.conf"), include_str!("../../../deploy/systemd/seismograf.service"), "MemoryMax=", "M")]
+    fn what_is_shipped_is_within_its_limit_on_any_machine(
+        #[case] config: &str,
+        #[case] manifest: &str,
+        #[case] key: &str,
+        #[case] unit: &str,
+    ) {
+        let budgets = budgets(config, 256);
+        let limit = limit(manifest, key, unit);
+        assert!(budgets.sum().memory <= limit && limit <= 2 * budgets.sum().memory, "{}", budgets.memory());
+    }
+
+    #[test]
+    fn each_option_that_takes_something_counts() {
+        let output = "[[outputs.influxdb]]\nurls = [\"http://a:1\", \"http://b:1\"]\n";
+        let of = |text: &str| budgets(&format!("{text}\n{output}"), 2);
+        let least = of("");
+        assert_eq!(least.memory(), "46 MiB: program 32 MiB, influxdb 14 MiB");
+        assert_eq!((least.disk(), least.sum().connections), ("0 MiB".into(), 4));
+        assert!(least.series().starts_with("no limit"));
+        let spool = of(
+            "[agent]\nbuffer_strategy = \"disk\"\nbuffer_directory = \"/a\"\nbuffer_disk_limit = \"3MiB\"",
+        );
+        assert_eq!(spool.disk(), "3 MiB: influxdb 3 MiB");
+        let buffer = of("[agent]\nmetric_buffer_limit = 100000\nmetric_series_limit = 1000000");
+        assert_eq!(buffer.memory(), "172 MiB: program 32 MiB, series 39 MiB, influxdb 102 MiB");
+        assert_eq!(buffer.series(), "1000000");
+        let listener = of("[[inputs.influxdb_listener]]").sum();
+        assert_eq!(listener.memory - least.sum().memory, 48 << 20);
+        assert_eq!(listener.connections, 1_028);
+        assert_eq!(of("[[inputs.socket_listener]]\nservice_address = \"udp://:1\"").sum().connections, 4);
+    }
+}

@@ -383,8 +383,8 @@ impl Attached {
     }
 }
 
-/// What the kernel's types take at the start.
-const TYPES: u64 = 24 << 20;
+/// What the kernel's types take at the start: aya parses all of them, five times the size of `/sys/kernel/btf/vmlinux`.
+const TYPES: u64 = 32 << 20;
 /// What is known of some thousand cgroups.
 const CGROUPS: u64 = 4 << 20;
 

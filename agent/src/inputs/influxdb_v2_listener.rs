@@ -63,7 +63,7 @@ impl Options {
 
 impl InputPlugin for Options {
     fn budget(&self, _: u64) -> Budget {
-        listener::budget::budget(0)
+        listener::budget::of_connections(0)
     }
 
     fn files(&self) -> Files {

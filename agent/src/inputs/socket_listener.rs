@@ -25,7 +25,10 @@ const NAME: &str = "socket_listener";
 
 impl InputPlugin for Options {
     fn budget(&self, _: u64) -> Budget {
-        listener::budget::budget(self.max_connections)
+        match self.setup() {
+            Ok(SocketSetup::Datagrams(..)) => listener::budget::of_datagrams(),
+            _ => listener::budget::of_connections(self.max_connections),
+        }
     }
 
     fn files(&self) -> Files {

@@ -76,7 +76,7 @@ pub(in super::super) struct Unfinished<'a> {
 /// Unfinished bytes of all connections, less [`FREE`] for each.
 pub(super) const MAX_UNFINISHED: usize = 8 << 20;
 /// What each connection may have without counting: most lines are shorter.
-pub(super) const FREE: usize = 16 << 10;
+pub(super) const FREE: usize = 8 << 10;
 
 impl<'a> Unfinished<'a> {
     pub(in super::super) fn new(inlet: &'a Inlet) -> Self {

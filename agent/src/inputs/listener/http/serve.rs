@@ -15,7 +15,7 @@ use crate::inputs::listener::Inlet;
 use crate::inputs::listener::connections::{Admission, ByteStream, Connection, accept};
 
 /// The buffer of a connection grows up to this.
-pub(in super::super) const MAX_BUFFER: usize = 64 << 10;
+pub(in super::super) const MAX_BUFFER: usize = 16 << 10;
 
 /// What answers requests.
 pub(super) trait Answers: Send + Sync + 'static {

@@ -45,6 +45,7 @@ use crate::options::OptionError;
 use crate::options::common::InputCommon;
 use crate::point::{Point, Timestamp};
 use crate::service::budget::Budget;
+use crate::service::clock_watch::ClockWatch;
 use crate::service::logging;
 use crate::service::privilege::{ADVICE, Files};
 use crate::service::receipt::Receipt;
@@ -72,6 +73,8 @@ pub struct Shared {
     pub(crate) turns: Turns,
     /// What inputs listen on.
     pub(crate) sockets: Sockets,
+    /// Tells when the clock was set.
+    pub(crate) clock: Arc<ClockWatch>,
 }
 
 impl Shared {
@@ -94,6 +97,7 @@ impl Shared {
             latencies: Latencies::default(),
             turns: Turns::default(),
             sockets: Sockets::default(),
+            clock: Arc::default(),
         }
     }
 }

@@ -236,6 +236,7 @@ impl Pipeline {
                     fan: fan.clone(),
                     places: None,
                     telemetry: None,
+                    clock: Arc::clone(&pipeline.shared.clock),
                 };
                 inputs.push((Offloaded::new(input, &pipeline.shared.turns), work, counts));
             }
@@ -398,6 +399,7 @@ impl Pipeline {
                 fan: fan.clone(),
                 places: Some(Arc::clone(&places)),
                 telemetry: self.health.is_some().then(|| Arc::clone(&self.shared.telemetry)),
+                clock: Arc::clone(&self.shared.clock),
             };
             match origin {
                 Origin::Kept(i) => {
@@ -418,7 +420,8 @@ impl Pipeline {
         // Without them the task goes on: a later reload may want them again.
         let fan = if agent.self_metrics { fan } else { Fan { outputs: Vec::new(), ..fan } };
         let (common, round) = (agent.input_common(), agent.round_interval);
-        let work = Work { common, round, fan, places: None, telemetry: None };
+        let clock = Arc::clone(&self.shared.clock);
+        let work = Work { common, round, fan, places: None, telemetry: None, clock };
         match own_telemetry {
             Some(input) => {
                 let _ = input.work.send(Arc::new(work));

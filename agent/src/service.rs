@@ -1,6 +1,7 @@
 //! The agent as a process: its log, its notifications to the service manager, and its own telemetry.
 
 pub mod budget;
+pub mod clock_watch;
 mod journal;
 pub mod logging;
 pub mod memory;

@@ -82,6 +82,7 @@ pub async fn run(
         () = handle_signals((hangup, user1), (loader, health_address), reach, &log, &notifier, orders) => false,
         () = notifier.keep_alive(|| shared.telemetry.overdue(Instant::now())) => false,
         never = memory::settle() => match never {},
+        never = shared.clock.watch() => match never {},
     };
     tracing::info!("stop");
     Ok(if is_written { Exit::Ok } else { Exit::Failed })

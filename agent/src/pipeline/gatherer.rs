@@ -21,6 +21,7 @@ use crate::options::common::InputCommon;
 use crate::outputs::sender::Message;
 use crate::point::{Name, Point, Timestamp};
 use crate::schema;
+use crate::service::clock_watch::ClockWatch;
 use crate::service::receipt::{Receipt, Receipts};
 use crate::service::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
 
@@ -96,6 +97,8 @@ const MAX_HANDED_ON_BYTES: usize = 1 << 20;
 const OVERDUE_INTERVALS: u32 = 3;
 /// For that, an interval is at least this: a busy machine is no reason to start again.
 const MIN_INTERVAL: Duration = Duration::from_secs(2);
+/// No gather waits longer than this for a time that has not been, after the clock was set back.
+const MAX_BACK: Duration = Duration::from_secs(60);
 /// How long what was received is handed on when its input ends; within the time that inputs have at the end of the agent.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
@@ -108,6 +111,8 @@ pub(super) struct Work {
     pub(super) places: Option<Arc<Places>>,
     /// Remembers what the input says of itself; `None` where nobody asks.
     pub(super) telemetry: Option<Arc<Telemetry>>,
+    /// Tells when the clock was set.
+    pub(super) clock: Arc<ClockWatch>,
 }
 
 impl Work {
@@ -176,6 +181,7 @@ struct Schedule {
     round: bool,
     offset: Duration,
     jitter: Duration,
+    precision: Duration,
 }
 
 impl Schedule {
@@ -185,7 +191,15 @@ impl Schedule {
             round: work.round,
             offset: work.common.collection_offset,
             jitter: work.common.collection_jitter,
+            precision: work.common.precision,
         }
+    }
+
+    /// Whether a gather had this time already, or a later one: the clock was set back a little. A row of the same time would take
+    /// the place of the earlier one. Where the clock was set back by more, the earlier times are what was wrong.
+    fn has_come(&self, time: Timestamp, last: Timestamp) -> bool {
+        let back = last.0.saturating_sub(time.0);
+        self.interval >= self.precision && (0..=MAX_BACK.as_nanos() as i64).contains(&back)
     }
 
     /// The time of the next gather, without the jitter; `last` was that of the previous one, if any.
@@ -208,20 +222,28 @@ impl Schedule {
 enum Wake {
     Time,
     Changed,
+    /// The clock was set.
+    Clock,
     Stop,
     /// Others sent points to it.
     Received(Received),
 }
 
 /// Waits for the next gather, while the input does its work in between.
-async fn wait(input: &mut Offloaded, at: Instant, fan: &Fan, work: &mut watch::Receiver<Arc<Work>>) -> Wake {
+async fn wait(
+    input: &mut Offloaded,
+    at: Instant,
+    current: &Work,
+    work: &mut watch::Receiver<Arc<Work>>,
+) -> Wake {
     let mut is_idle = false;
     let queue = input.queue();
     loop {
         tokio::select! {
-            points = fan.next(queue.as_deref()) => return Wake::Received(points),
+            points = current.fan.next(queue.as_deref()) => return Wake::Received(points),
             changed = work.changed() => return if changed.is_ok() { Wake::Changed } else { Wake::Stop },
             () = tokio::time::sleep_until(at) => return Wake::Time,
+            () = current.clock.set() => return Wake::Clock,
             // When it completes, there is no more to do until the next gather.
             () = input.between(), if !is_idle => is_idle = true,
         }
@@ -305,13 +327,13 @@ impl Gatherer {
 
     async fn run_schedule(&mut self) {
         let mut schedule = Schedule::of(&self.current);
-        let mut last = None;
+        let (mut last, mut time) = (None, None);
         let mut due = schedule.next(last);
         let mut at = due + clock::jittered(schedule.jitter);
         loop {
             let span = self.span();
             self.tally.expect(at, schedule.interval);
-            let wait = wait(&mut self.input, at, &self.current.fan, &mut self.work);
+            let wait = wait(&mut self.input, at, &self.current, &mut self.work);
             let wake = wait.instrument(span.clone()).await;
             if let Wake::Received(points) = wake {
                 self.current.hand_on(points, &mut self.tally).instrument(span).await;
@@ -332,7 +354,16 @@ impl Gatherer {
             if is_last && !self.input.counts_end_with_it() {
                 break;
             }
-            let Some(given) = self.gather(inputs::begin(&self.current.common, is_last)).await else { break };
+            let gathered = inputs::begin(&self.current.common, is_last);
+            let n_set = self.current.clock.n_set();
+            let has_come = time.is_some_and(|(time, n)| n != n_set && schedule.has_come(gathered.time, time));
+            if matches!(wake, Wake::Clock) || !is_last && has_come {
+                due = schedule.next(last);
+                at = due + clock::jittered(schedule.jitter);
+                continue;
+            }
+            time = Some((gathered.time, n_set));
+            let Some(given) = self.gather(gathered).await else { break };
             let passed_on = self.current.pass_on(given, &mut self.tally, start.elapsed());
             passed_on.instrument(span).await;
             if is_last {
@@ -434,5 +465,43 @@ pub(super) async fn gather_once(inputs: &mut [Once]) {
         let Some(given) = gather.instrument(span.clone()).await else { continue };
         let mut tally = Tally { entry: Some(Arc::clone(entry)), guard: None };
         work.pass_on(given, &mut tally, start.elapsed()).instrument(span).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn schedule(interval: u64, precision: u64) -> Schedule {
+        Schedule {
+            interval: Duration::from_millis(interval),
+            round: true,
+            offset: Duration::ZERO,
+            jitter: Duration::ZERO,
+            precision: Duration::from_millis(precision),
+        }
+    }
+
+    #[rstest::rstest]
+    #[case::next(110, 100, false)]
+    #[case::again(100, 100, true)]
+    #[case::a_little_back(70, 100, true)]
+    #[case::as_far_as_is_waited(40, 100, true)]
+    #[case::far_back(39, 100, false)]
+    #[case::before_the_epoch(-5, 3_600, false)]
+    fn a_time_comes_once_unless_the_clock_was_set_far_back(
+        #[case] now: i64,
+        #[case] last: i64,
+        #[case] expected: bool,
+    ) {
+        let has_come = schedule(10_000, 1_000).has_come(Timestamp(now * SECOND), Timestamp(last * SECOND));
+        assert_eq!(has_come, expected);
+    }
+
+    #[test]
+    fn times_that_are_rounded_to_more_than_the_interval_come_again() {
+        assert!(!schedule(250, 1_000).has_come(Timestamp(SECOND), Timestamp(SECOND)));
     }
 }

@@ -156,6 +156,22 @@ leave 1
 say "CPUs: $(cat /sys/devices/system/cpu/online)"
 [ $has_network = no ] || exact "datagrams sent since it is back" $((2 * N)) "$(field cgroup_net leaver tx_packets)"
 cpu_time leaver 5
+
+# The clock is set an hour forward and back, and then back by a little, which gathers wait for.
+set_clock() { date -s @$(($(date +%s) + $1)) > /dev/null; gathered; }
+set_clock 3600
+set_clock -3600
+set_clock -5
+steps=$(grep -o "the clock was set.*" /tmp/log | sed 's/^the clock was set \([a-z]*\).*seconds=\([0-9]*\).*/\1 \2/' | tr '\n' ' ')
+say "the clock: set $steps"
+case $steps in
+  "forward 3"[56]*" back 3"[56]*" back "[456]" ") ;;
+  *) fail "what is told of the clock" ;;
+esac
+twice=$(grep part=ring /tmp/points | sed 's/.* //' | sort | uniq -d)
+[ -z "$twice" ] || fail "times that came twice: $twice"
+! grep -q "usage_percent=-" /tmp/points || fail "negative rates"
+
 unseen=$(grep part=cpu /tmp/points | tail -n 1 | sed "s/.*machine_ns=\([0-9]*\)i,unseen_ns=\(-*[0-9]*\)i.*/\2 \1/")
 # Counted in ticks by these kernels, which emulation loses some of: to know, and no bar.
 say "CPU time that no program was called for, and all: $unseen ns"

@@ -18,6 +18,7 @@ pub mod notes;
 pub mod reader;
 pub mod reading;
 pub mod sample;
+mod secret_stores;
 mod section;
 mod telegraf;
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub inputs: Vec<InputSection>,
     /// `[[outputs.*]]`, likewise.
     pub outputs: Vec<OutputSection>,
+    /// Where secrets were read that it refers to.
+    pub secret_directories: Vec<PathBuf>,
     /// The files it was read from; empty for the default.
     pub sources: Vec<PathBuf>,
     /// What a person should know but need not act on, one line each.

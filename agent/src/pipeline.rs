@@ -236,7 +236,6 @@ impl Pipeline {
                     fan: fan.clone(),
                     places: None,
                     telemetry: None,
-                    clock: Arc::clone(&pipeline.shared.clock),
                 };
                 inputs.push((Offloaded::new(input, &pipeline.shared.turns), work, counts));
             }
@@ -399,7 +398,6 @@ impl Pipeline {
                 fan: fan.clone(),
                 places: Some(Arc::clone(&places)),
                 telemetry: self.health.is_some().then(|| Arc::clone(&self.shared.telemetry)),
-                clock: Arc::clone(&self.shared.clock),
             };
             match origin {
                 Origin::Kept(i) => {
@@ -420,8 +418,7 @@ impl Pipeline {
         // Without them the task goes on: a later reload may want them again.
         let fan = if agent.self_metrics { fan } else { Fan { outputs: Vec::new(), ..fan } };
         let (common, round) = (agent.input_common(), agent.round_interval);
-        let clock = Arc::clone(&self.shared.clock);
-        let work = Work { common, round, fan, places: None, telemetry: None, clock };
+        let work = Work { common, round, fan, places: None, telemetry: None };
         match own_telemetry {
             Some(input) => {
                 let _ = input.work.send(Arc::new(work));
@@ -505,7 +502,7 @@ impl Pipeline {
         let (done, ended) = oneshot::channel();
         self.inputs.push(RunningInput { options, alias, work: send, ended });
         let input = Offloaded::new(input, &self.shared.turns);
-        let gatherer = Gatherer::new(input, receive, counts);
+        let gatherer = Gatherer::new(input, receive, counts, Arc::clone(&self.shared.clock));
         self.gathering.spawn(async move {
             gatherer.run(reads_first).await;
             // The reload that waits for it may be over.

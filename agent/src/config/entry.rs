@@ -30,3 +30,6 @@ pub(super) struct RawSection {
     pub(super) place: Place,
     pub(super) entries: Vec<Entry>,
 }
+
+/// A section and the index of its file. Telegraf takes the buffer sizes and some more from `[agent]` as read up to that file.
+pub(super) type Found = (RawSection, usize);

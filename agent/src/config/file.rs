@@ -5,20 +5,18 @@
 //! only as far as `reading` asks for it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::agent::{is_agent_key, merge_agent, resolve_agent};
 use super::check::{check_log, usable};
 use super::common::{self, COMMON_KEYS, INPUT_KEYS, OUTPUT_KEYS};
-use super::entry::{Entry, RawSection};
+use super::entry::{Entry, Found, RawSection};
 use super::notes::{Notes, Problems, said_at, unknown_plugin};
 use super::reader::Reader;
 use super::reading::{Depth, PluginFilter, Reading, Source};
-use super::{Agent, Config, InputSection, OutputSection, Place};
+use super::{Agent, Config, InputSection, OutputSection, Place, secret_stores};
 use crate::options::nearest;
 use crate::plugins::{InputOptions, OutputOptions, PluginTable};
-
-/// A section and the index of its file. Telegraf takes the buffer sizes and some more from `[agent]` as read up to that file.
-pub(super) type Found = (RawSection, usize);
 
 /// What all files have together, before the plugins' options are read.
 pub(super) struct Merged {
@@ -31,6 +29,8 @@ pub(super) struct Merged {
     pub(super) inputs: Vec<Found>,
     pub(super) outputs: Vec<Found>,
     pub(super) others: Vec<Found>,
+    /// Where secrets are that the sections refer to.
+    pub(super) secret_directories: Vec<PathBuf>,
 }
 
 /// Reads files; in `[agent]` and `[global_tags]` later ones override earlier ones.
@@ -46,7 +46,7 @@ pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problem
     let depth = if reading.needs_outputs { reading.depth } else { Depth::Text };
     let outputs = merged.outputs.iter().filter_map(|found| output(found, &merged, depth, &mut notes));
     let outputs = outputs.collect();
-    let Merged { agent, global_tags, .. } = merged;
+    let Merged { agent, global_tags, secret_directories, .. } = merged;
     notes.sort(sources);
     if !notes.problems.is_empty() {
         let advice = if notes.lacks_plugin { reading.without_unknown.clone() } else { String::new() };
@@ -54,7 +54,7 @@ pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problem
     }
     let sources = sources.iter().map(|source| source.path.clone()).collect();
     let warnings = notes.warnings.iter().map(|(place, text)| said_at(place, text)).collect();
-    Ok(Config { agent, global_tags, inputs, outputs, sources, warnings })
+    Ok(Config { agent, global_tags, inputs, outputs, secret_directories, sources, warnings })
 }
 
 /// An input of a section; `None` when it cannot be used, which is said.
@@ -95,7 +95,9 @@ pub(super) fn merge(sources: &[Source], reading: &Reading<'_>, notes: &mut Notes
         inputs: Vec::new(),
         outputs: Vec::new(),
         others: Vec::new(),
+        secret_directories: Vec::new(),
     };
+    let mut stores = Vec::new();
     for source in sources {
         let written = Reader::new(source, &reading.environment, notes).read();
         notes.warn_of_unset(&written.agent);
@@ -109,9 +111,17 @@ pub(super) fn merge(sources: &[Source], reading: &Reading<'_>, notes: &mut Notes
         let file = merged.agents.len();
         merged.inputs.extend(written.inputs.into_iter().map(|section| (section, file)));
         merged.outputs.extend(written.outputs.into_iter().map(|section| (section, file)));
-        merged.others.extend(written.others.into_iter().map(|section| (section, file)));
+        let is_store = |(section, _): &Found| {
+            section.kind == "secretstores" && secret_stores::NAMES.contains(&section.name.as_str())
+        };
+        let others = written.others.into_iter().map(|section| (section, file));
+        let (here, others): (Vec<Found>, Vec<Found>) = others.partition(is_store);
+        stores.extend(here);
+        merged.others.extend(others);
         merged.agents.push(merged.agent.clone());
     }
+    let sections = &mut [&mut merged.inputs, &mut merged.outputs];
+    merged.secret_directories = secret_stores::resolve(&stores, sections, reading, notes);
     check_log(&merged.agent, &merged.agent_entries, reading.depth, notes);
     merged
 }

@@ -30,6 +30,7 @@ impl Config {
         self.sources.iter().filter(is_file).for_each(|path| files.read(path));
         let agent = [&self.agent.log.file, &self.agent.statefile];
         agent.into_iter().flatten().for_each(|path| files.write(path));
+        self.secret_directories.iter().for_each(|directory| files.read_below(directory));
         self.agent.health_address.iter().for_each(|address| files.add(Endpoint::files(address)));
         for section in &self.inputs {
             files.add(section.options.files());

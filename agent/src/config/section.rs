@@ -26,12 +26,6 @@ pub(super) fn own_options<O: PluginTable>(
     notes: &mut Notes,
 ) -> Option<O> {
     let owner = Owner::Plugin { kind: section.kind, name: section.name.clone() };
-    for entry in entries.iter().filter(|entry| telegraf::SECRETS.contains(&entry.key.as_str())) {
-        if entry.value.as_str().is_some_and(is_secret_reference) {
-            let text = "refers to a secret store, which is not part of this agent: use a variable, such as \"$PASSWORD\"";
-            notes.problem(&entry.place, format!("`{}` of {owner} {text}", entry.key));
-        }
-    }
     O::read(&section.name, &mut PluginSection { entries, owner, notes })
 }
 
@@ -47,13 +41,6 @@ pub(super) fn option_names<O: PluginTable>(plugin: &str) -> Vec<&'static str> {
     let mut names = Names(Vec::new());
     O::read(plugin, &mut names);
     names.0
-}
-
-/// Whether a text has an `@{store:key}`. Left as it is, it would be sent as the secret.
-fn is_secret_reference(text: &str) -> bool {
-    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
-    let mut references = text.split("@{").skip(1).filter_map(|rest| rest.split_once('}')?.0.split_once(':'));
-    references.any(|(store, key)| is_name(store) && is_name(key))
 }
 
 /// Whose options are read.

@@ -111,8 +111,6 @@ pub(super) struct Work {
     pub(super) places: Option<Arc<Places>>,
     /// Remembers what the input says of itself; `None` where nobody asks.
     pub(super) telemetry: Option<Arc<Telemetry>>,
-    /// Tells when the clock was set.
-    pub(super) clock: Arc<ClockWatch>,
 }
 
 impl Work {
@@ -233,17 +231,17 @@ enum Wake {
 async fn wait(
     input: &mut Offloaded,
     at: Instant,
-    current: &Work,
+    (fan, clock): (&Fan, &ClockWatch),
     work: &mut watch::Receiver<Arc<Work>>,
 ) -> Wake {
     let mut is_idle = false;
     let queue = input.queue();
     loop {
         tokio::select! {
-            points = current.fan.next(queue.as_deref()) => return Wake::Received(points),
+            points = fan.next(queue.as_deref()) => return Wake::Received(points),
             changed = work.changed() => return if changed.is_ok() { Wake::Changed } else { Wake::Stop },
             () = tokio::time::sleep_until(at) => return Wake::Time,
-            () = current.clock.set() => return Wake::Clock,
+            () = clock.set() => return Wake::Clock,
             // When it completes, there is no more to do until the next gather.
             () = input.between(), if !is_idle => is_idle = true,
         }
@@ -256,6 +254,7 @@ pub(super) struct Gatherer {
     work: watch::Receiver<Arc<Work>>,
     current: Arc<Work>,
     tally: Tally,
+    clock: Arc<ClockWatch>,
 }
 
 /// What is counted of an input.
@@ -299,11 +298,12 @@ impl Gatherer {
         input: Offloaded,
         mut work: watch::Receiver<Arc<Work>>,
         entry: Option<Arc<Entry<InputCounts>>>,
+        clock: Arc<ClockWatch>,
     ) -> Self {
         let current = work.borrow_and_update().clone();
         let mut tally = Tally { entry, guard: None };
         tally.follow(&current);
-        Self { input, work, current, tally }
+        Self { input, work, current, tally, clock }
     }
 
     /// Gathers on schedule until the other end of the work is dropped, and then once more where what was counted since the
@@ -333,7 +333,7 @@ impl Gatherer {
         loop {
             let span = self.span();
             self.tally.expect(at, schedule.interval);
-            let wait = wait(&mut self.input, at, &self.current, &mut self.work);
+            let wait = wait(&mut self.input, at, (&self.current.fan, &self.clock), &mut self.work);
             let wake = wait.instrument(span.clone()).await;
             if let Wake::Received(points) = wake {
                 self.current.hand_on(points, &mut self.tally).instrument(span).await;
@@ -355,7 +355,7 @@ impl Gatherer {
                 break;
             }
             let gathered = inputs::begin(&self.current.common, is_last);
-            let n_set = self.current.clock.n_set();
+            let n_set = self.clock.n_set();
             let has_come = time.is_some_and(|(time, n)| n != n_set && schedule.has_come(gathered.time, time));
             if matches!(wake, Wake::Clock) || !is_last && has_come {
                 due = schedule.next(last);

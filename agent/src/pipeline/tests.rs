@@ -82,7 +82,6 @@ async fn counting(
         fan,
         places: None,
         telemetry: None,
-        clock: Arc::default(),
     };
     let counts = pipeline.shared.telemetry.input("counter", None);
     pipeline.spawn_input(Box::new(Counter(0)), None, work, Some(counts), false);

@@ -11,14 +11,7 @@ fn stuck(input: Box<dyn Input>) -> (Pipeline, mpsc::Receiver<Message>) {
     let (messages, receive) = mpsc::channel(1);
     let fan = Fan { keeps: false, outputs: vec![(messages, Arc::default())], global_tags: Arc::default() };
     let agent = agent();
-    let work = Work {
-        common: agent.input_common(),
-        round: false,
-        fan,
-        places: None,
-        telemetry: None,
-        clock: Arc::default(),
-    };
+    let work = Work { common: agent.input_common(), round: false, fan, places: None, telemetry: None };
     let counts = pipeline.shared.telemetry.input(input.name(), None);
     pipeline.spawn_input(input, None, work, Some(counts), false);
     (pipeline, receive)

@@ -163,14 +163,7 @@ async fn it_is_handed_on_while_a_gather_is_under_way() {
     let input = Gathering::default();
     let [begun, gate] = [&input.begun, &input.gate].map(Arc::clone);
     let queue = Arc::clone(&input.queue);
-    let work = Work {
-        common: agent.input_common(),
-        round: false,
-        fan,
-        places: None,
-        telemetry: None,
-        clock: Arc::default(),
-    };
+    let work = Work { common: agent.input_common(), round: false, fan, places: None, telemetry: None };
     pipeline.spawn_input(Box::new(input), None, work, None, false);
     begun.notified().await;
     let text = "app n=1i 1\n";

@@ -99,6 +99,8 @@ const OVERDUE_INTERVALS: u32 = 3;
 const MIN_INTERVAL: Duration = Duration::from_secs(2);
 /// No gather waits longer than this for a time that has not been, after the clock was set back.
 const MAX_BACK: Duration = Duration::from_secs(60);
+/// The clock is also made to go slower, by half a millisecond a second: that is no step.
+const MAX_SLEWED: Duration = Duration::from_millis(100);
 /// How long what was received is handed on when its input ends; within the time that inputs have at the end of the agent.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
@@ -213,6 +215,26 @@ impl Schedule {
                 last + self.interval.saturating_mul(u32::try_from(intervals).unwrap_or(u32::MAX))
             }
         }
+    }
+}
+
+/// A moment by the clock that can be set, and by the one that cannot.
+#[derive(Clone, Copy)]
+struct Moment {
+    time: Timestamp,
+    at: std::time::Instant,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { time: Timestamp::now(), at: std::time::Instant::now() }
+    }
+
+    /// Whether the clock was set back since an earlier moment. Nothing else tells that at once: who watches the clock may not have
+    /// had its turn yet.
+    fn is_set_back_since(&self, earlier: &Self) -> bool {
+        let passed = i64::try_from((self.at - earlier.at).as_nanos()).unwrap_or(i64::MAX);
+        passed.saturating_sub(self.time.0 - earlier.time.0) > MAX_SLEWED.as_nanos() as i64
     }
 }
 
@@ -355,14 +377,16 @@ impl Gatherer {
                 break;
             }
             let gathered = inputs::begin(&self.current.common, is_last);
-            let n_set = self.clock.n_set();
-            let has_come = time.is_some_and(|(time, n)| n != n_set && schedule.has_come(gathered.time, time));
+            let moment = Moment::now();
+            let has_come = time.is_some_and(|(time, last)| {
+                moment.is_set_back_since(&last) && schedule.has_come(gathered.time, time)
+            });
             if matches!(wake, Wake::Clock) || !is_last && has_come {
                 due = schedule.next(last);
                 at = due + clock::jittered(schedule.jitter);
                 continue;
             }
-            time = Some((gathered.time, n_set));
+            time = Some((gathered.time, moment));
             let Some(given) = self.gather(gathered).await else { break };
             let passed_on = self.current.pass_on(given, &mut self.tally, start.elapsed());
             passed_on.instrument(span).await;
@@ -503,5 +527,18 @@ mod tests {
     #[test]
     fn times_that_are_rounded_to_more_than_the_interval_come_again() {
         assert!(!schedule(250, 1_000).has_come(Timestamp(SECOND), Timestamp(SECOND)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_is_told_from_one_that_goes_slower() {
+        let at = std::time::Instant::now();
+        let moment =
+            |time: i64, after: u64| Moment { time: Timestamp(time), at: at + Duration::from_secs(after) };
+        let last = moment(100 * SECOND, 0);
+        assert!(!moment(110 * SECOND, 10).is_set_back_since(&last));
+        assert!(!moment(110 * SECOND - SECOND / 20, 10).is_set_back_since(&last));
+        assert!(!moment(3_700 * SECOND, 10).is_set_back_since(&last), "forward");
+        assert!(moment(109 * SECOND, 10).is_set_back_since(&last));
+        assert!(moment(-SECOND, 10).is_set_back_since(&last));
     }
 }

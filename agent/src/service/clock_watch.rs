@@ -5,7 +5,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 use rustix::time::{
@@ -23,18 +22,12 @@ const LOGGED_NS: i128 = 500_000_000;
 #[derive(Debug, Default)]
 pub struct ClockWatch {
     set: Notify,
-    n: AtomicU64,
 }
 
 impl ClockWatch {
     /// Waits until the clock is set, or the machine has slept.
     pub async fn set(&self) {
         self.set.notified().await;
-    }
-
-    /// How often it was.
-    pub fn n_set(&self) -> u64 {
-        self.n.load(Ordering::Relaxed)
     }
 
     /// Watches. Does not return.
@@ -57,7 +50,6 @@ impl ClockWatch {
                 let now = Clocks::read();
                 now.log_since(&clocks);
                 clocks = now;
-                self.n.fetch_add(1, Ordering::Relaxed);
                 self.set.notify_waiters();
             }
         }

@@ -12,13 +12,15 @@ mod delivery;
 pub(crate) mod file;
 pub mod influxdb;
 pub mod influxdb_v2;
+pub mod influxdb_v3;
 mod memory;
+mod rate_limit;
 pub mod sender;
 mod servers;
 pub(crate) mod spooler;
 mod udp;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::Duration;
 
@@ -91,8 +93,8 @@ pub enum Blame {
     Unknown,
     /// It is one of them, or several.
     Some,
-    /// These, by their number among those that were sent. The others are acceptable.
-    Lines(BTreeSet<usize>),
+    /// These, by their number among those that were sent, each with the reason. The others are acceptable.
+    Lines(BTreeMap<usize, String>),
 }
 
 impl Answer {

@@ -117,6 +117,7 @@ plugins! {
     file => File,
     influxdb => Influxdb,
     influxdb_v2 => InfluxdbV2,
+    influxdb_v3 => InfluxdbV3,
 }
 
 impl InputOptions {

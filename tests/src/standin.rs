@@ -104,6 +104,17 @@ impl Reply {
         Self::error(503, "unavailable", "service unavailable")
     }
 
+    /// InfluxDB 3 stored all lines of a request but those that `is_bad`, of which it lists a hundred at most. Source:
+    /// <https://docs.influxdata.com/influxdb3/core/write-data/http-api/v3-write-lp/>.
+    #[must_use]
+    pub fn partly_stored(lines: &[String], is_bad: impl Fn(&str) -> bool) -> Self {
+        let bad = lines.iter().zip(1..).filter(|(line, _)| is_bad(line));
+        let unstored = |(line, n): (&String, usize)| json!({ "original_line": line, "line_number": n, "error_message": format!("line {n} is bad") });
+        let data: Vec<_> = bad.map(unstored).take(100).collect();
+        let body = json!({ "error": "partial write of line protocol occurred", "data": data });
+        Self { status: 400, retry_after: None, body: body.to_string() }
+    }
+
     fn error(status: u16, code: &str, message: &str) -> Self {
         Self { status, retry_after: None, body: json!({ "code": code, "message": message }).to_string() }
     }

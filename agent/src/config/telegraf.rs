@@ -66,6 +66,8 @@ const OPTIONS: &[(Key, Legacy)] = &[
     (("inputs", "docker", "podman_cache_ttl"), Legacy::Ignored("podman's figures come from the kernel, as docker's do")),
     (("outputs", "influxdb_v2", "ping_timeout"), Legacy::IgnoredUnless("\"0s\"", HTTP1)),
     (("outputs", "influxdb_v2", "read_idle_timeout"), Legacy::IgnoredUnless("\"0s\"", HTTP1)),
+    (("outputs", "influxdb_v3", "ping_timeout"), Legacy::IgnoredUnless("\"0s\"", HTTP1)),
+    (("outputs", "influxdb_v3", "read_idle_timeout"), Legacy::IgnoredUnless("\"0s\"", HTTP1)),
     (("outputs", "influxdb_v2", "concurrent_writes"), Legacy::IgnoredUnless("1", "one request is under way at a time, so that the order is kept")),
     (("", "", "ssl_ca"), Legacy::Renamed("tls_ca")),
     (("", "", "ssl_cert"), Legacy::Renamed("tls_cert")),

@@ -3,7 +3,7 @@
 //! Pure. The error texts are from `services/httpd/handler.go`, `tsdb/shard.go` and `models/points.go` of InfluxDB 1.8, and the
 //! codes from <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,8 @@ pub(super) enum Api {
     V1,
     /// `/api/v2/write`
     V2,
+    /// `/api/v3/write_lp`
+    V3,
 }
 
 /// A server's response, as it came.
@@ -51,12 +53,37 @@ struct Body {
     /// What InfluxDB 2 says in its place, on the same path.
     message: Option<String>,
     results: Vec<StatementResult>,
-    /// The lines that InfluxDB 3 did not store.
-    data: Vec<UnstoredLine>,
+    /// The lines that InfluxDB 3 did not store, up to a hundred.
+    data: UnstoredLines,
+}
+
+/// A list where some lines were stored, and one where none was.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum UnstoredLines {
+    Each(Vec<UnstoredLine>),
+    First(UnstoredLine),
+}
+
+impl Default for UnstoredLines {
+    fn default() -> Self {
+        Self::Each(Vec::new())
+    }
+}
+
+impl UnstoredLines {
+    fn all(&self) -> &[UnstoredLine] {
+        match self {
+            Self::Each(lines) => lines,
+            Self::First(line) => std::slice::from_ref(line),
+        }
+    }
 }
 
 #[derive(Deserialize)]
 struct UnstoredLine {
+    #[serde(default)]
+    original_line: String,
     error_message: String,
 }
 
@@ -106,7 +133,9 @@ impl Reply {
         let is_stored = match (api, self.status.as_u16()) {
             (_, 204) => true,
             // Telegraf treats these as success. A captive portal's page comes with one of them too.
-            (Api::V2, 200 | 201 | 202 | 206 | 207 | 208) => !self.body.trim_start().starts_with('<'),
+            (Api::V2 | Api::V3, 200 | 201 | 202 | 206 | 207 | 208) => {
+                !self.body.trim_start().starts_with('<')
+            }
             _ => false,
         };
         if is_stored {
@@ -132,8 +161,13 @@ impl Reply {
         }
         let credentials = match api {
             Api::V1 => "`username` and `password`",
-            Api::V2 => "`token`",
+            Api::V2 | Api::V3 => "`token`",
         };
+        // The others are stored, or are when they are sent without these: the list may have an end before theirs.
+        let refused = self.refused(&reason, lines);
+        if self.status.is_client_error() && !refused.is_empty() {
+            return rejected(reason, Blame::Lines(refused));
+        }
         // The rest of the lines are stored, and the server says how many are not.
         if self.status.is_client_error()
             && let Some(dropped @ 1..) = self.dropped(&error)
@@ -143,7 +177,10 @@ impl Reply {
         match self.status {
             // Some lines pass the server's parser and fail in its storage engine, which makes it a server error: `engine:
             // unable to parse integer value`. Retried as they are, they would block the queue for ever.
-            _ if has(UNPARSABLE) => rejected(reason, Blame::Lines(unparsable(&error, lines))),
+            _ if has(UNPARSABLE) => {
+                let blame = unparsable(&error, lines).map(|n| (n, reason.clone())).collect();
+                rejected(reason, Blame::Lines(blame))
+            }
             _ if has("retention policy not found") => retry_route(reason),
             StatusCode::UNAUTHORIZED => retry(format!("{reason}; check {credentials}")),
             StatusCode::FORBIDDEN => {
@@ -165,7 +202,7 @@ impl Reply {
     /// parsed, InfluxDB 1 says 0 and lists them, and InfluxDB 3 lists all.
     fn dropped(&self, error: &str) -> Option<u64> {
         let (_, partial) = error.split_once(PARTIAL)?;
-        let listed = self.parsed().data.iter().filter(|line| !line.error_message.is_empty()).count();
+        let listed = self.parsed().data.all().iter().filter(|line| !line.error_message.is_empty()).count();
         if listed > 0 {
             return Some(listed as u64);
         }
@@ -176,6 +213,21 @@ impl Reply {
             0 if self.is_whole() => Some(partial.matches(UNPARSABLE).count() as u64),
             n => Some(n),
         }
+    }
+
+    /// The lines that InfluxDB 3 says it refused, with its words for each.
+    fn refused(&self, reason: &str, lines: &[Bytes]) -> BTreeMap<usize, String> {
+        let body = self.parsed();
+        if body.data.all().is_empty() {
+            return BTreeMap::new();
+        }
+        let numbers = numbers(lines);
+        let number =
+            |line: &UnstoredLine| numbers.get(line.original_line.trim_ascii_end().as_bytes()).copied();
+        let refused = body.data.all().iter();
+        let refused =
+            refused.filter_map(|line| Some((number(line)?, format!("{reason}: {}", line.error_message))));
+        refused.collect()
     }
 
     /// Whether the message was not cut off, as it is in a header.
@@ -193,17 +245,21 @@ fn rejected(reason: String, blame: Blame) -> Meaning {
     Meaning::Answer(Answer::Rejected { reason, blame })
 }
 
+/// The number of each line, by its text.
+fn numbers(lines: &[Bytes]) -> HashMap<&[u8], usize> {
+    lines.iter().enumerate().map(|(i, line)| (line.trim_ascii_end(), i)).collect()
+}
+
 /// The lines that a message says cannot be parsed: `unable to parse 'm f=x': invalid number`, one after the other. Empty where
 /// it does not quote them as they were sent.
-fn unparsable(error: &str, lines: &[Bytes]) -> BTreeSet<usize> {
-    let numbers: HashMap<&[u8], usize> =
-        lines.iter().enumerate().map(|(i, line)| (line.trim_ascii_end(), i)).collect();
+fn unparsable(error: &str, lines: &[Bytes]) -> impl Iterator<Item = usize> {
+    let numbers = numbers(lines);
     let quoted = error.split(UNPARSABLE).skip(1).filter_map(|rest| rest.strip_prefix(" '"));
     let number = |quoted: &str| {
         let ends = quoted.match_indices("': ").map(|(end, _)| end);
         ends.filter_map(|end| numbers.get(&quoted.as_bytes()[..end])).next().copied()
     };
-    quoted.filter_map(number).collect()
+    quoted.filter_map(number).collect::<BTreeSet<usize>>().into_iter()
 }
 
 /// The delay that `Retry-After` asks for: seconds, or a date; 10 s where it is neither.
@@ -225,7 +281,7 @@ pub(crate) fn parse_any(body: &str) {
         let (error_header, retry_after) = (None, Some(body.to_owned()));
         let reply = Reply { status, error_header, retry_after, location: None, body: body.to_owned() };
         let lines = [Bytes::from_static(b"m f=1 1\n")];
-        let _ = (reply.meaning(Api::V1, &lines), reply.meaning(Api::V2, &lines));
+        let _ = [Api::V1, Api::V2, Api::V3].map(|api| reply.meaning(api, &lines));
     }
 }
 
@@ -358,6 +414,33 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_influxdb_3_lists_are_to_blame_each_with_its_words() {
+        let lines = ["m f=1 1\n", "m f=x 2\n", "m f=\"a\nb\" 3\n", "m f=9 x\n"].map(Bytes::from);
+        let data = serde_json::json!([
+            { "original_line": "m f=x 2", "line_number": 2, "error_message": "invalid number" },
+            { "original_line": "m f=\"a\nb\" 3", "line_number": 4, "error_message": "no newlines" },
+            { "original_line": "m f=8 x", "line_number": 4, "error_message": "not sent" },
+        ]);
+        let partial = "partial write of line protocol occurred";
+        let body = serde_json::json!({ "error": partial, "data": data }).to_string();
+        let Meaning::Answer(Answer::Rejected { blame: Blame::Lines(blame), .. }) =
+            reply(400, &body).meaning(Api::V3, &lines)
+        else {
+            panic!()
+        };
+        let why = |n: usize| blame[&n].as_str();
+        assert_eq!(blame.keys().collect::<Vec<_>>(), [&1, &2]);
+        assert!(why(1).ends_with(&format!("{partial}: invalid number")) && why(2).ends_with(": no newlines"));
+        // Of lines that it does not quote as they were sent, it says how many there are.
+        assert_eq!(in_short(&reply(400, &body).meaning(Api::V3, &[])), "dropped 3");
+        // All or nothing, of another client.
+        let one = serde_json::json!({ "error": "parsing failed", "data": data[0] }).to_string();
+        assert_eq!(in_short(&reply(400, &one).meaning(Api::V3, &lines)), "rejected");
+        assert_eq!(in_short(&reply(204, "").meaning(Api::V3, &lines)), "stored");
+        assert_eq!(in_short(&reply(401, r#"{"error":"no"}"#).meaning(Api::V3, &lines)), "retry");
+    }
+
+    #[test]
     fn lines_that_the_answer_quotes_are_to_blame() {
         let lines =
             ["m f=1 1\n", "m f=x 2\n", "m,t=it's\\ ':\\ b f=\"': \" x\n", "m f=1 9\n"].map(Bytes::from);
@@ -372,7 +455,8 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!(blame, Blame::Lines([1, 2].into()));
+        let Blame::Lines(lines) = blame else { panic!("{blame:?}") };
+        assert_eq!(lines.into_keys().collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
@@ -392,7 +476,8 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!(blame, Blame::Lines([0].into()));
+        let Blame::Lines(lines) = blame else { panic!("{blame:?}") };
+        assert_eq!(lines.into_keys().collect::<Vec<_>>(), [0]);
     }
 
     #[rstest]

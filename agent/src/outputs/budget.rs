@@ -12,7 +12,7 @@ pub fn of_all(common: &OutputCommon) -> Budget {
     let batch =
         common.metric_batch_size.min(common.metric_buffer_limit).saturating_mul(memory::BYTES_PER_POINT)
             as u64;
-    let written = batch.saturating_mul(2 * servers::MAX_IN_FLIGHT as u64);
+    let written = batch.saturating_mul(2 * servers::MAX_IN_FLIGHT_OF_V3 as u64);
     let spool = common.spool.as_ref().map_or(0, |spool| spool.limit);
     let appended = if common.spool.is_some() { buffer / 2 } else { 0 };
     Budget { memory: buffer.saturating_add(written).saturating_add(appended), disk: spool, connections: 0 }

@@ -167,11 +167,15 @@ impl Course {
 
     fn reject(&mut self, part: Vec<usize>, reason: String, blame: Blame) {
         match (blame, part.as_slice()) {
-            (Blame::Lines(bad), _) if !bad.is_empty() => {
-                let (bad, rest): (Vec<_>, Vec<_>) =
-                    part.into_iter().enumerate().partition(|(n, _)| bad.contains(n));
-                self.rejected.extend(bad.into_iter().map(|(_, i)| (i, reason.clone())));
-                self.pending.push(rest.into_iter().map(|(_, i)| i).collect());
+            (Blame::Lines(mut bad), _) if !bad.is_empty() => {
+                let mut rest = Vec::new();
+                for (n, i) in part.into_iter().enumerate() {
+                    match bad.remove(&n) {
+                        Some(why) => self.rejected.push((i, why)),
+                        None => rest.push(i),
+                    }
+                }
+                self.pending.push(rest);
             }
             (Blame::Unknown, [i]) if !self.takes => {
                 self.doubted.push(*i);

@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{HeaderValue, USER_AGENT};
+use reqwest::header::USER_AGENT;
 use serde::Deserialize;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::answer::{Api, Meaning};
+use super::rate_limit::RateLimit;
 use super::servers::{self, Credentials, Reach, Server, Servers};
-use super::{Answer, Blame, Output, OutputPlugin};
+use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
@@ -94,7 +93,7 @@ impl Default for Options {
 pub struct InfluxdbV2 {
     options: Options,
     servers: Servers<Server>,
-    rate_limit: Mutex<RateLimit>,
+    rate_limit: RateLimit,
 }
 
 impl InfluxdbV2 {
@@ -110,10 +109,7 @@ impl InfluxdbV2 {
             let what = format!("`{}`: it is gzip or identity", options.content_encoding);
             return Err(OptionError::new("content_encoding", what));
         }
-        if options.rate_limit > 0 && options.rate_limit_period.is_zero() {
-            let what = "needs `rate_limit_period`, the period that it applies to, such as \"1m\"";
-            return Err(OptionError::new("rate_limit", what));
-        }
+        let rate_limit = RateLimit::new(options.rate_limit, options.rate_limit_period)?;
         // Unlike in v1, a header overrides the option.
         let has_user_agent =
             options.http_headers.keys().any(|name| name.eq_ignore_ascii_case(USER_AGENT.as_str()));
@@ -124,29 +120,13 @@ impl InfluxdbV2 {
             http_proxy: &options.http_proxy,
             local_address: &options.local_address,
             tls: &options.tls,
-            credentials: credentials(&options.token)?,
+            credentials: Credentials::token("Token", &options.token)?,
             is_gzip: options.content_encoding == "gzip",
             keeps_query: true,
         };
         let servers = Servers::new(reach.servers(&options.urls)?);
-        let rate_limit = RateLimit::new(options.rate_limit, options.rate_limit_period).into();
         Ok(Self { options, servers, rate_limit })
     }
-}
-
-/// How a token is sent; without one nothing is.
-fn credentials(token: &Secret) -> Result<Credentials, OptionError> {
-    // A file or a variable that it comes from may end in a newline.
-    let token = token.expose().trim();
-    if token.is_empty() {
-        return Ok(Credentials::None);
-    }
-    // The message must not contain it: it is a secret.
-    let value = HeaderValue::from_str(&format!("Token {token}"));
-    let mut value = value
-        .map_err(|_| OptionError::new("token", "has characters that no token has, such as a newline"))?;
-    value.set_sensitive(true);
-    Ok(Credentials::Token(value))
 }
 
 impl OutputPlugin for Options {
@@ -196,14 +176,9 @@ impl Output for InfluxdbV2 {
     }
 
     async fn write(&self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
-        let bytes = lines.iter().map(|line| line.len() as u64).sum();
-        let mut rate_limit = self.rate_limit.lock().await;
-        if lines.len() > 1 && rate_limit.exceeds(bytes) {
-            // A smaller part fits; a single line has a period of its own.
-            return Answer::Rejected { reason: "more than `rate_limit` allows".into(), blame: Blame::Some };
+        if let Err(answer) = self.rate_limit.admit(lines).await {
+            return answer;
         }
-        rate_limit.wait_for(bytes).await;
-        drop(rate_limit);
         let bucket = route.first().and_then(Option::as_ref).unwrap_or(&self.options.bucket);
         let organization = &self.options.organization;
         let body = servers::body(lines, self.options.content_encoding == "gzip");
@@ -238,39 +213,6 @@ impl Output for InfluxdbV2 {
             answers.push((server.shown().to_owned(), answer));
         }
         answers
-    }
-}
-
-/// Limits the bytes that are sent in each period, which starts with the first of them.
-struct RateLimit {
-    limit: u64,
-    period: Duration,
-    used: u64,
-    since: Instant,
-}
-
-impl RateLimit {
-    fn new(limit: u64, period: Duration) -> Self {
-        Self { limit, period, used: 0, since: Instant::now() }
-    }
-
-    /// Whether so much is more than fits into any period.
-    fn exceeds(&self, bytes: u64) -> bool {
-        self.limit > 0 && bytes > self.limit
-    }
-
-    /// Waits until `bytes` more fit; more than the limit has a period of its own.
-    async fn wait_for(&mut self, bytes: u64) {
-        if self.limit == 0 {
-            return;
-        }
-        if self.used > 0 && self.used + bytes > self.limit {
-            tokio::time::sleep_until(self.since + self.period).await;
-        }
-        if self.used == 0 || self.since.elapsed() >= self.period {
-            (self.used, self.since) = (0, Instant::now());
-        }
-        self.used += bytes;
     }
 }
 
@@ -320,21 +262,5 @@ mod tests {
         let format = Format { uint_support: true, omit_timestamp: true, ..Format::default() };
         let route = vec![RouteTag { key: "b".into(), exclude: true }];
         assert_eq!(encoding(options), Encoding { format, route });
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_than_the_limit_is_sent_in_a_period() {
-        let mut rate_limit = RateLimit::new(100, Duration::from_secs(60));
-        let start = Instant::now();
-        let mut times = Vec::new();
-        for bytes in [60, 40, 1, 100, 250, 1] {
-            rate_limit.wait_for(bytes).await;
-            times.push(start.elapsed().as_secs());
-        }
-        assert_eq!(times, [0, 0, 60, 120, 180, 240]);
-        assert!(rate_limit.exceeds(101) && !rate_limit.exceeds(100));
-        let mut unlimited = RateLimit::new(0, Duration::ZERO);
-        unlimited.wait_for(u64::MAX).await;
-        assert!(!unlimited.exceeds(u64::MAX));
     }
 }

@@ -46,8 +46,28 @@ pub(super) enum Credentials {
     None,
     /// A user with a password.
     Basic(Secret, Secret),
-    /// InfluxDB 2's token.
+    /// A token of InfluxDB 2 or 3.
     Token(HeaderValue),
+}
+
+impl Credentials {
+    /// A token under its scheme; none where it is empty.
+    ///
+    /// # Errors
+    /// It has characters that no header has.
+    pub(super) fn token(scheme: &str, token: &Secret) -> Result<Self, OptionError> {
+        // A file or a variable that it comes from may end in a newline.
+        let token = token.expose().trim();
+        if token.is_empty() {
+            return Ok(Self::None);
+        }
+        // The message must not contain it: it is a secret.
+        let value = HeaderValue::from_str(&format!("{scheme} {token}"));
+        let mut value = value
+            .map_err(|_| OptionError::new("token", "has characters that no token has, such as a newline"))?;
+        value.set_sensitive(true);
+        Ok(Self::Token(value))
+    }
 }
 
 impl Reach<'_> {
@@ -219,6 +239,8 @@ pub(super) fn body(lines: &[Bytes], is_gzip: bool) -> Bytes {
 
 /// Writes at one time: the next batch is on its way while the server works on one.
 pub(super) const MAX_IN_FLIGHT: usize = 2;
+/// The same where a server takes up to a second to answer.
+pub(super) const MAX_IN_FLIGHT_OF_V3: usize = 4;
 
 /// Servers that hold the same data; it is enough when one of them responds.
 ///

@@ -102,7 +102,8 @@ impl Output for Shared {
             }
             let is_minded = |line: &Bytes| server.minds.is_some_and(|name| line.starts_with(name.as_bytes()));
             if let Some(n) = lines.iter().position(is_minded) {
-                let bad = (n..lines.len()).filter(|n| is_minded(&lines[*n])).collect();
+                let bad = (n..lines.len()).filter(|n| is_minded(&lines[*n]));
+                let bad = bad.map(|n| (n, "minded".to_owned())).collect();
                 let blame =
                     if let Blame::Lines(_) = server.blame { Blame::Lines(bad) } else { server.blame.clone() };
                 return Answer::Rejected { reason: "minded".into(), blame };
@@ -285,7 +286,7 @@ fn of_three() -> Message {
 /// is counted: whatever the answer says of lines, and however long the batches are.
 #[tokio::test(start_paused = true)]
 async fn a_measurement_that_is_rejected_holds_up_no_other() {
-    for blame in [Blame::Unknown, Blame::Some, Blame::Lines(BTreeSet::new())] {
+    for blame in [Blame::Unknown, Blame::Some, Blame::Lines(BTreeMap::new())] {
         for batch in [1, 7, 50, 1_000] {
             let server = Shared::default();
             server.with(|server| (server.minds, server.blame) = (Some("a"), blame.clone()));
@@ -308,7 +309,7 @@ async fn a_measurement_that_is_rejected_holds_up_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_says_it_is_the_lines_is_believed_when_all_are_bad() {
-    for blame in [Blame::Some, Blame::Lines((0..100).collect())] {
+    for blame in [Blame::Some, Blame::Lines((0..100).map(|n| (n, "poison".to_owned())).collect())] {
         let server = Shared::default();
         server.with(|server| (server.poison, server.blame) = ((0..100).collect(), blame));
         let (left, counts) = deliver_all(&server, 100, 50).await;

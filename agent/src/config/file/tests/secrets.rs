@@ -41,6 +41,8 @@ fn no_secret_is_in_the_debug_output_of_a_configuration() {
         "influxdb http_headers",
         "influxdb_v2 token",
         "influxdb_v2 http_headers",
+        "influxdb_v3 token",
+        "influxdb_v3 http_headers",
     ];
     assert_eq!(accepted, expected);
     let config = read(&format!("[[outputs.influxdb]]\ntls_key_pwd = \"{SECRET}\"")).unwrap();

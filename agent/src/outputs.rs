@@ -8,6 +8,7 @@ mod backlog;
 mod batch;
 pub mod budget;
 mod buffer;
+mod credentials;
 mod delivery;
 pub(crate) mod file;
 pub mod influxdb;

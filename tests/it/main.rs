@@ -24,6 +24,7 @@ mod health;
 mod host;
 mod identity;
 mod influx;
+mod influxdb_v3;
 mod kubelet;
 mod lifecycle;
 mod lines;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         shipped::trials(),
         answers::trials(),
         influx::trials(),
+        influxdb_v3::trials(),
         lines::trials(),
         clients::trials(),
         listeners::trials(),

@@ -11,7 +11,7 @@ use libtest_mimic::Trial;
 use seismograf::options::common::OutputCommon;
 use seismograf::options::secret::Secret;
 use seismograf::outputs::sender::{Message, Sender};
-use seismograf::outputs::{Output, influxdb, influxdb_v2, influxdb_v3};
+use seismograf::outputs::{Output, influxdb, influxdb_v2};
 use seismograf::point::{Point, Timestamp};
 use seismograf::service::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
@@ -19,7 +19,7 @@ use seismograf_tests::running::{OUTPUT, Running};
 use seismograf_tests::standin::{Reply, Request, Standin};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::victoria::Victoria;
-use seismograf_tests::{pause, trial, wait_for};
+use seismograf_tests::{trial, wait_for};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -37,8 +37,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("outputs::a_user_in_the_url_is_used_and_not_shown", user_in_the_url),
         trial("outputs::a_request_says_what_the_options_say", request_says_what_the_options_say),
         trial("outputs::v2_answers_lose_no_point_but_the_one_that_is_minded", v2_answers),
-        trial("outputs::v3_names_the_lines_that_it_refuses", v3_answers),
-        trial("outputs::v3_is_written_to_several_times_at_once", v3_in_flight),
         trial("outputs::v2_a_wrong_token_is_said_and_loses_nothing", v2_wrong_token),
         trial("outputs::v2_a_rate_limit_is_kept", v2_rate_limit),
         trial("outputs::files_are_rotated_and_packed_and_no_line_is_lost", files_are_rotated_and_packed),
@@ -47,7 +45,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-fn value(counter: &AtomicU64) -> u64 {
+pub(crate) fn value(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
@@ -58,7 +56,7 @@ fn now_ms() -> i64 {
 }
 
 /// Writes points through an output of the agent, without the agent around it. Returns how many lines are left over.
-fn write(output: impl Output + 'static, points: Vec<Point>) -> (usize, Arc<OutputCounts>) {
+pub(crate) fn write(output: impl Output + 'static, points: Vec<Point>) -> (usize, Arc<OutputCounts>) {
     let _ = seismograf::service::logging::start(seismograf::service::logging::LogSettings::default());
     let counts = Arc::new(OutputCounts::default());
     let common = OutputCommon { metric_buffer_limit: 1_000_000, ..OutputCommon::default() };
@@ -89,17 +87,6 @@ fn v2(url: &str, set: impl FnOnce(&mut influxdb_v2::Options)) -> influxdb_v2::In
     };
     set(&mut options);
     influxdb_v2::InfluxdbV2::new(options).unwrap()
-}
-
-fn v3(url: &str, set: impl FnOnce(&mut influxdb_v3::Options)) -> influxdb_v3::InfluxdbV3 {
-    let mut options = influxdb_v3::Options {
-        urls: vec![url.into()],
-        token: "a token".into(),
-        database: "d".into(),
-        ..influxdb_v3::Options::default()
-    };
-    set(&mut options);
-    influxdb_v3::InfluxdbV3::new(options).unwrap()
 }
 
 /// The server keeps numbers alone, as fractions of up to 15 digits or so, with times in milliseconds and labels of any text.
@@ -405,7 +392,7 @@ fn request_says_what_the_options_say() -> Outcome {
 }
 
 /// The numbers of the lines that a stand-in took, each as often as it did.
-fn numbers(server: &Standin, is_taken: impl Fn(&[String]) -> bool) -> Vec<i64> {
+pub(crate) fn numbers(server: &Standin, is_taken: impl Fn(&[String]) -> bool) -> Vec<i64> {
     let requests = server.requests().into_iter().map(|request| request.lines());
     let lines = requests.filter(|lines| is_taken(lines)).flatten();
     lines.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect()
@@ -461,68 +448,6 @@ fn v2_answers() -> Outcome {
     println!("outputs: v2: {} requests for 1000 lines with a poisoned one", server.requests().len() - before);
     assert_eq!(taken.len(), 999, "a line was taken twice");
     assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), (0..1_000).filter(|i| *i != 13).collect());
-    Ok(())
-}
-
-/// Of 1,000 lines each one that the server names is dropped, and all others are stored; its limits are kept to.
-fn v3_answers() -> Outcome {
-    const LINES: i64 = 1_000;
-    const MOST_LINES: usize = 600;
-    // Every other one: more than the server lists.
-    let is_bad = |line: &str| ["1i ", "3i ", "5i ", "7i ", "9i "].iter().any(|end| line.contains(end));
-    let n_bad = LINES as u64 / 2;
-    let n_requests = Arc::new(AtomicUsize::new(0));
-    let server = Standin::start({
-        let n_requests = Arc::clone(&n_requests);
-        move |request| {
-            let lines = request.lines();
-            match n_requests.fetch_add(1, Ordering::Relaxed) {
-                0 => Reply::too_many(1),
-                _ if lines.len() > MOST_LINES => Reply::too_large(),
-                _ if lines.iter().any(|line| is_bad(line)) => Reply::partly_stored(&lines, is_bad),
-                _ => Reply::stored(),
-            }
-        }
-    });
-    let points = || (0..LINES).map(|i| Point::new("m", Timestamp(i)).field("f", i)).collect();
-    let (left, counts) = write(v3(&server.url(), |_| ()), points());
-    let requests = server.requests();
-    println!(
-        "outputs: v3: {} lines stored and {} refused, in {} requests",
-        value(&counts.written),
-        value(&counts.losses.rejected),
-        requests.len()
-    );
-    assert_eq!((left, value(&counts.losses.rejected)), (0, n_bad));
-    assert_eq!(value(&counts.written), LINES as u64 - n_bad);
-    // Those that the server takes whole are the last of each part.
-    let taken = numbers(&server, |lines| lines.len() <= MOST_LINES && !lines.iter().any(|line| is_bad(line)));
-    assert_eq!(taken.len() as u64, LINES as u64 - n_bad, "a line was sent again");
-    assert!(requests.len() < 20, "{}: lines are named, and none is looked for", requests.len());
-    for request in &requests {
-        let target = &request.target;
-        assert!(target.starts_with("/api/v3/write_lp?"), "{target}");
-        for parameter in ["db=d", "precision=nanosecond", "accept_partial=true", "no_sync=false"] {
-            assert!(target.contains(parameter), "{target}");
-        }
-        assert_eq!(request.headers["authorization"], "Bearer a token");
-    }
-    Ok(())
-}
-
-/// A server that answers once a second, as InfluxDB 3 does, takes several batches in that time.
-fn v3_in_flight() -> Outcome {
-    let server = Standin::start(|_| {
-        pause(Duration::from_secs(1));
-        Reply::stored()
-    });
-    let points = (0..8_000).map(|i| Point::new("m", Timestamp(i)).field("f", i)).collect();
-    let start = Instant::now();
-    let (left, counts) = write(v3(&server.url(), |_| ()), points);
-    let took = start.elapsed();
-    println!("outputs: v3: 8 batches in {took:?}, at one answer a second");
-    assert_eq!((left, value(&counts.written)), (0, 8_000));
-    assert!(took < Duration::from_secs(5), "{took:?}");
     Ok(())
 }
 

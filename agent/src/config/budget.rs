@@ -132,7 +132,7 @@ mod tests {
         let output = "[[outputs.influxdb]]\nurls = [\"http://a:1\", \"http://b:1\"]\n";
         let of = |text: &str| budgets(&format!("{text}\n{output}"), 2);
         let least = of("");
-        assert_eq!(least.memory(), "46 MiB: program 32 MiB, influxdb 14 MiB");
+        assert_eq!(least.memory(), "50 MiB: program 32 MiB, influxdb 18 MiB");
         assert_eq!((least.disk(), least.sum().connections), ("0 MiB".into(), 4));
         assert!(least.series().starts_with("no limit"));
         let spool = of(
@@ -140,7 +140,7 @@ mod tests {
         );
         assert_eq!(spool.disk(), "3 MiB: influxdb 3 MiB");
         let buffer = of("[agent]\nmetric_buffer_limit = 100000\nmetric_series_limit = 1000000");
-        assert_eq!(buffer.memory(), "172 MiB: program 32 MiB, series 39 MiB, influxdb 102 MiB");
+        assert_eq!(buffer.memory(), "176 MiB: program 32 MiB, series 39 MiB, influxdb 106 MiB");
         assert_eq!(buffer.series(), "1000000");
         let listener = of("[[inputs.influxdb_listener]]").sum();
         assert_eq!(listener.memory - least.sum().memory, 48 << 20);

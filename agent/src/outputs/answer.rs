@@ -130,15 +130,7 @@ impl Reply {
     /// What only a person can fix (a wrong password, a missing retention policy) is [`Answer::Retry`]: the points are worth
     /// more than the request.
     pub(super) fn meaning(&self, api: Api, lines: &[Bytes]) -> Meaning {
-        let is_stored = match (api, self.status.as_u16()) {
-            (_, 204) => true,
-            // Telegraf treats these as success. A captive portal's page comes with one of them too.
-            (Api::V2 | Api::V3, 200 | 201 | 202 | 206 | 207 | 208) => {
-                !self.body.trim_start().starts_with('<')
-            }
-            _ => false,
-        };
-        if is_stored {
+        if self.is_success(api) {
             return Meaning::Answer(Answer::STORED);
         }
         let after = self.retry_after.as_deref().map(retry_delay);
@@ -163,16 +155,10 @@ impl Reply {
             Api::V1 => "`username` and `password`",
             Api::V2 | Api::V3 => "`token`",
         };
-        // The others are stored, or are when they are sent without these: the list may have an end before theirs.
-        let refused = self.refused(&reason, lines);
-        if self.status.is_client_error() && !refused.is_empty() {
-            return rejected(reason, Blame::Lines(refused));
-        }
-        // The rest of the lines are stored, and the server says how many are not.
         if self.status.is_client_error()
-            && let Some(dropped @ 1..) = self.dropped(&error)
+            && let Some(answer) = self.of_part(&error, &reason, lines)
         {
-            return Meaning::Answer(Answer::Stored { dropped, reason });
+            return Meaning::Answer(answer);
         }
         match self.status {
             // Some lines pass the server's parser and fail in its storage engine, which makes it a server error: `engine:
@@ -196,6 +182,30 @@ impl Reply {
             }
             _ => retry(reason),
         }
+    }
+
+    /// Whether it says that all is stored.
+    fn is_success(&self, api: Api) -> bool {
+        match (api, self.status.as_u16()) {
+            (_, 204) => true,
+            // Telegraf treats these as success. A captive portal's page comes with one of them too.
+            (Api::V2 | Api::V3, 200 | 201 | 202 | 206 | 207 | 208) => {
+                !self.body.trim_start().starts_with('<')
+            }
+            _ => false,
+        }
+    }
+
+    /// The answer to lines of which some are stored, where it says which or how many are not.
+    fn of_part(&self, error: &str, reason: &str, lines: &[Bytes]) -> Option<Answer> {
+        let reason = reason.to_owned();
+        let refused = self.refused(&reason, lines);
+        if !refused.is_empty() {
+            // The others are sent again, since the list may have an end before theirs: those that are stored stay as they are.
+            return Some(Answer::Rejected { reason, blame: Blame::Lines(refused) });
+        }
+        let dropped = self.dropped(error).filter(|dropped| *dropped > 0)?;
+        Some(Answer::Stored { dropped, reason })
     }
 
     /// How many points a partial write did not store. Both versions end their message with `dropped=3`; where lines cannot be

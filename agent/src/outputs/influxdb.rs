@@ -10,7 +10,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::answer::{Api, Meaning};
-use super::servers::{self, Credentials, LocalAddress, Reach, Server, Servers};
+use super::credentials::Credentials;
+use super::servers::{self, LocalAddress, Reach, Server, Servers};
 use super::udp::Udp;
 use super::{Answer, Output, OutputPlugin, shortened};
 use crate::line_protocol::Format;

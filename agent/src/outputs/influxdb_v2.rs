@@ -11,8 +11,9 @@ use reqwest::header::USER_AGENT;
 use serde::Deserialize;
 
 use super::answer::{Api, Meaning};
+use super::credentials::Credentials;
 use super::rate_limit::RateLimit;
-use super::servers::{self, Credentials, Reach, Server, Servers};
+use super::servers::{self, Reach, Server, Servers};
 use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;

@@ -12,8 +12,9 @@ use reqwest::header::USER_AGENT;
 use serde::Deserialize;
 
 use super::answer::{Api, Meaning};
+use super::credentials::Credentials;
 use super::rate_limit::RateLimit;
-use super::servers::{self, Credentials, Reach, Server, Servers};
+use super::servers::{self, Reach, Server, Servers};
 use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
@@ -106,12 +107,6 @@ impl InfluxdbV3 {
         if options.urls.is_empty() {
             options.urls = Options::default().urls;
         }
-        if options.database.is_empty() && options.database_tag.is_empty() {
-            return Err(OptionError::new(
-                "database",
-                "is not set, nor is `database_tag`: where are points to go?",
-            ));
-        }
         if !matches!(options.content_encoding.as_str(), "gzip" | "identity" | "none") {
             let what = format!("`{}`: it is gzip or identity", options.content_encoding);
             return Err(OptionError::new("content_encoding", what));
@@ -146,6 +141,12 @@ impl OutputPlugin for Options {
 
     fn remarks(&self) -> Vec<OptionError> {
         let mut remarks = self.tls.remarks(self.urls.iter().any(|url| url.starts_with("https")));
+        if self.database.is_empty() && self.database_tag.is_empty() {
+            remarks.push(OptionError::new(
+                "database",
+                "is not set, nor is `database_tag`: no server takes points so",
+            ));
+        }
         if !self.sync {
             let what = "is off: points that the server acknowledged are lost if it is killed before it writes its log";
             remarks.push(OptionError::new("sync", what));
@@ -241,7 +242,6 @@ mod tests {
     }
 
     #[rstest]
-    #[case(Options::default(), "`database`: is not set")]
     #[case(Options { content_encoding: "deflate".into(), ..options() }, "`content_encoding`: `deflate`: it is gzip")]
     #[case(Options { rate_limit: 1, ..options() }, "`rate_limit`: needs `rate_limit_period`")]
     #[case(Options { token: "sec\nret".into(), ..options() }, "`token`: has characters")]

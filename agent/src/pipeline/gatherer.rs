@@ -195,11 +195,19 @@ impl Schedule {
         }
     }
 
-    /// Whether a gather had this time already, or a later one: the clock was set back a little. A row of the same time would take
-    /// the place of the earlier one. Where the clock was set back by more, the earlier times are what was wrong.
-    fn has_come(&self, time: Timestamp, last: Timestamp) -> bool {
-        let back = last.0.saturating_sub(time.0);
-        self.interval >= self.precision && (0..=MAX_BACK.as_nanos() as i64).contains(&back)
+    /// Whether a gather had the time of this one already, so that its rows would take the place of the earlier ones: that one was
+    /// late and its time was rounded up, or the clock was set back a little. Where it was set back by more, the earlier times are
+    /// what was wrong.
+    fn has_come(&self, now: &Moment, last: &Moment) -> bool {
+        let back = last.rounded.0.saturating_sub(now.rounded.0);
+        let is_soon = now.start.saturating_duration_since(last.start) < self.interval / 2;
+        let is_again = if now.is_set_back_since(last) {
+            (0..=MAX_BACK.as_nanos() as i64).contains(&back)
+        } else {
+            back == 0 && is_soon
+        };
+        // Else it is what is asked for.
+        is_again && self.interval >= self.precision
     }
 
     /// The time of the next gather, without the jitter; `last` was that of the previous one, if any.
@@ -218,22 +226,27 @@ impl Schedule {
     }
 }
 
-/// A moment by the clock that can be set, and by the one that cannot.
+/// When a gather begins.
 #[derive(Clone, Copy)]
 struct Moment {
+    /// The time of its rows.
+    rounded: Timestamp,
     time: Timestamp,
-    at: std::time::Instant,
+    /// By a clock that is not set.
+    monotonic: std::time::Instant,
+    /// By the runtime's, which a test advances.
+    start: Instant,
 }
 
 impl Moment {
-    fn now() -> Self {
-        Self { time: Timestamp::now(), at: std::time::Instant::now() }
+    fn of(gathered: &Gathered, start: Instant) -> Self {
+        Self { rounded: gathered.time, time: Timestamp::now(), monotonic: std::time::Instant::now(), start }
     }
 
     /// Whether the clock was set back since an earlier moment. Nothing else tells that at once: who watches the clock may not have
     /// had its turn yet.
     fn is_set_back_since(&self, earlier: &Self) -> bool {
-        let passed = i64::try_from((self.at - earlier.at).as_nanos()).unwrap_or(i64::MAX);
+        let passed = i64::try_from((self.monotonic - earlier.monotonic).as_nanos()).unwrap_or(i64::MAX);
         passed.saturating_sub(self.time.0 - earlier.time.0) > MAX_SLEWED.as_nanos() as i64
     }
 }
@@ -349,7 +362,7 @@ impl Gatherer {
 
     async fn run_schedule(&mut self) {
         let mut schedule = Schedule::of(&self.current);
-        let (mut last, mut time) = (None, None);
+        let (mut last, mut gather) = (None, None);
         let mut due = schedule.next(last);
         let mut at = due + clock::jittered(schedule.jitter);
         loop {
@@ -377,16 +390,14 @@ impl Gatherer {
                 break;
             }
             let gathered = inputs::begin(&self.current.common, is_last);
-            let moment = Moment::now();
-            let has_come = time.is_some_and(|(time, last)| {
-                moment.is_set_back_since(&last) && schedule.has_come(gathered.time, time)
-            });
+            let moment = Moment::of(&gathered, start);
+            let has_come = gather.is_some_and(|last| schedule.has_come(&moment, &last));
             if matches!(wake, Wake::Clock) || !is_last && has_come {
                 due = schedule.next(last);
                 at = due + clock::jittered(schedule.jitter);
                 continue;
             }
-            time = Some((gathered.time, moment));
+            gather = Some(moment);
             let Some(given) = self.gather(gathered).await else { break };
             let passed_on = self.current.pass_on(given, &mut self.tally, start.elapsed());
             passed_on.instrument(span).await;
@@ -508,37 +519,42 @@ mod tests {
         }
     }
 
-    #[rstest::rstest]
-    #[case::next(110, 100, false)]
-    #[case::again(100, 100, true)]
-    #[case::a_little_back(70, 100, true)]
-    #[case::as_far_as_is_waited(40, 100, true)]
-    #[case::far_back(39, 100, false)]
-    #[case::before_the_epoch(-5, 3_600, false)]
-    fn a_time_comes_once_unless_the_clock_was_set_far_back(
-        #[case] now: i64,
-        #[case] last: i64,
-        #[case] expected: bool,
-    ) {
-        let has_come = schedule(10_000, 1_000).has_come(Timestamp(now * SECOND), Timestamp(last * SECOND));
-        assert_eq!(has_come, expected);
+    /// A moment so many milliseconds after another one, at a time in milliseconds that is rounded to a second.
+    fn moment(began: (std::time::Instant, Instant), after: u64, time: i64) -> Moment {
+        let (time, after) = (Timestamp(time * SECOND / 1_000), Duration::from_millis(after));
+        let rounded = time.rounded(Duration::from_secs(1));
+        Moment { rounded, time, monotonic: began.0 + after, start: began.1 + after }
     }
 
-    #[test]
-    fn times_that_are_rounded_to_more_than_the_interval_come_again() {
-        assert!(!schedule(250, 1_000).has_come(Timestamp(SECOND), Timestamp(SECOND)));
+    #[rstest::rstest]
+    #[case::next(10_000, 110_000, false)]
+    #[case::next_that_is_late(12_700, 112_700, false)]
+    #[case::soon_after_one_that_was_rounded_up(300, 100_300, true)]
+    #[case::set_back(10_000, 100_000, true)]
+    #[case::set_back_a_little(10_000, 70_000, true)]
+    #[case::as_far_as_is_waited(10_000, 40_000, true)]
+    #[case::far_back(10_000, 39_000, false)]
+    #[case::before_the_epoch(10_000, -5_000, false)]
+    #[case::set_forward(10_000, 3_700_000, false)]
+    fn a_time_comes_once_unless_the_clock_was_set_far_back(
+        #[case] after: u64,
+        #[case] time: i64,
+        #[case] expected: bool,
+    ) {
+        let began = (std::time::Instant::now(), Instant::now());
+        let has_come = |interval, precision| {
+            let last = moment(began, 0, 100_000);
+            schedule(interval, precision).has_come(&moment(began, after, time), &last)
+        };
+        assert_eq!(has_come(10_000, 1_000), expected);
+        assert!(!has_come(250, 1_000), "times that are rounded to more than the interval come again");
     }
 
     #[test]
     fn a_clock_that_is_set_back_is_told_from_one_that_goes_slower() {
-        let at = std::time::Instant::now();
-        let moment =
-            |time: i64, after: u64| Moment { time: Timestamp(time), at: at + Duration::from_secs(after) };
-        let last = moment(100 * SECOND, 0);
-        assert!(!moment(110 * SECOND, 10).is_set_back_since(&last));
-        assert!(!moment(110 * SECOND - SECOND / 20, 10).is_set_back_since(&last));
-        assert!(!moment(3_700 * SECOND, 10).is_set_back_since(&last), "forward");
-        assert!(moment(109 * SECOND, 10).is_set_back_since(&last));
-        assert!(moment(-SECOND, 10).is_set_back_since(&last));
+        let began = (std::time::Instant::now(), Instant::now());
+        let is_back = |time| moment(began, 10_000, time).is_set_back_since(&moment(began, 0, 100_000));
+        assert!(!is_back(110_000) && !is_back(109_950) && !is_back(3_700_000));
+        assert!(is_back(109_000) && is_back(-1_000));
     }
 }

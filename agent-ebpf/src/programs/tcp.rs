@@ -4,23 +4,31 @@
 //! Hooks: `tcp_retransmit_skb` and `tcp_retransmit_synack`, rare by nature, so everything here is read
 //! by helper. The amounts go into the network cache, as one more column.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{Global, macros::btf_tracepoint, programs::BtfTracePointContext};
 use seismograf_ebpf::abi::{NetAmounts, ROOT_CGROUP};
 
 use super::kernel::{SKB_TCP_GSO_SEGS, probe, socket_cgroup};
 use super::net;
 
-/// `tcp_retransmit_skb(sk, skb, ...)`
+/// Whether `tcp_retransmit_skb` is also called when nothing was sent, with the error as its last argument.
+#[unsafe(no_mangle)]
+static RETRANSMITS_CAN_FAIL: Global<u64> = Global::new(0);
+
+/// `tcp_retransmit_skb(sk, skb, err)`; `err` since Linux 6.17, before only where there is none.
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
-    count::<true>(ctx.arg(0), segments(ctx.arg(1)));
+    if is_sent(&ctx) {
+        count::<true>(ctx.arg(0), segments(ctx.arg(1)));
+    }
     0
 }
 
 /// The same beside `net_ingress_nested`.
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 fn tcp_retransmit_skb_nested(ctx: BtfTracePointContext) -> i32 {
-    count::<false>(ctx.arg(0), segments(ctx.arg(1)));
+    if is_sent(&ctx) {
+        count::<false>(ctx.arg(0), segments(ctx.arg(1)));
+    }
     0
 }
 
@@ -36,6 +44,13 @@ fn tcp_retransmit_synack(ctx: BtfTracePointContext) -> i32 {
 fn tcp_retransmit_synack_nested(ctx: BtfTracePointContext) -> i32 {
     count::<false>(ctx.arg(0), 1);
     0
+}
+
+/// A packet that waits for the device already, or finds no memory, is not sent again, and `RetransSegs` does not have it.
+#[inline(always)]
+fn is_sent(ctx: &BtfTracePointContext) -> bool {
+    // The verifier takes the global for a constant: where there is no third argument, it is not asked for.
+    RETRANSMITS_CAN_FAIL.load() == 0 || ctx.arg::<i32>(2) == 0
 }
 
 /// A packet in the retransmit queue can stand for many segments, and `RetransSegs` counts those.

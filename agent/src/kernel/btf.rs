@@ -169,6 +169,24 @@ impl<'a> Btf<'a> {
         self.enumerators.get(name.as_bytes()).copied()
     }
 
+    /// How many arguments the programs of a tracepoint get; `None` when this kernel has none of that name.
+    #[must_use]
+    pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<u32> {
+        let name = format!("btf_trace_{tracepoint}");
+        let is_it = |at: &&u32| {
+            let at = **at as usize;
+            let kind = u32_at(self.data, at + 4).map(|info| info >> 24 & 0x1f);
+            kind == Some(KIND_TYPEDEF)
+                && u32_at(self.data, at).is_some_and(|offset| self.string(offset) == name.as_bytes())
+        };
+        let typedef = *self.types.iter().find(is_it)? as usize;
+        let pointer = self.resolved(u32_at(self.data, typedef + 8)?)?;
+        let function = self.resolved(u32_at(self.data, pointer + 8)?)?;
+        let info = u32_at(self.data, function + 4)?;
+        // The first parameter is the tracepoint's own.
+        (info >> 24 & 0x1f == KIND_FUNC_PROTO).then(|| (info & 0xffff).saturating_sub(1))
+    }
+
     /// A blob of the typedefs whose names begin with `prefix`, each with the number that it has here. What is between them has no
     /// name and no members, and takes a tenth of the memory of a kernel's types when it is parsed.
     #[must_use]
@@ -277,6 +295,21 @@ mod tests {
         assert_eq!(btf.offset("nothing", "sum"), None);
         assert_eq!(btf.enumerator("RED"), Some(7));
         assert_eq!(btf.enumerator("BLUE"), None);
+    }
+
+    #[test]
+    fn arguments_of_a_tracepoint_are_counted() {
+        let mut types = TYPES.to_vec();
+        #[rustfmt::skip]
+        types.extend([
+            0, KIND_FUNC_PROTO << 24 | 3, 0, 0, 8, 0, 1, 0, 1, // 7: void (void *, u64, u64)
+            0, KIND_PTR << 24, 7,                              // 8: pointer to 7
+            25, KIND_TYPEDEF << 24, 8,                         // 9: typedef 8 btf_trace_x
+        ]);
+        let data = blob(&types, b"\0task\0se\0sum\0pid\0RED\0u64\0btf_trace_x\0");
+        let btf = Btf::parse(&data).unwrap();
+        assert_eq!(btf.tracepoint_arguments("x"), Some(2));
+        assert_eq!(btf.tracepoint_arguments("y"), None);
     }
 
     #[test]

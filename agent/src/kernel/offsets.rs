@@ -24,6 +24,8 @@ const ENUMERATORS: [(&str, &str); 3] = [
     ("CPU_STEPS_FROM", "CPUHP_AP_ONLINE_IDLE"),
     ("CPU_STEPS_TO", "CPUHP_ONLINE"),
 ];
+/// Of `tcp_retransmit_skb` where the last one is an error: since Linux 6.17 it is also called when nothing was sent.
+const RETRANSMIT_ARGUMENTS: u32 = 3;
 /// Bytes of a pointer: BPF programs run on 64-bit machines only.
 const POINTER_BYTES: u64 = 8;
 
@@ -58,6 +60,8 @@ impl Offsets {
         for (global, enumerator) in ENUMERATORS {
             globals.push((global, btf.enumerator(enumerator).unwrap_or(ABSENT)));
         }
+        let arguments = btf.tracepoint_arguments("tcp_retransmit_skb").unwrap_or(0);
+        globals.push(("RETRANSMITS_CAN_FAIL", u64::from(arguments >= RETRANSMIT_ARGUMENTS)));
         Self { globals }
     }
 

@@ -94,6 +94,9 @@ fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).canonicalize().unwrap()
 }
 
+/// Where the agent of the overlay keeps its state.
+const STATE: &str = "/var/lib/seismograf.test";
+
 /// Removes what an earlier test, or an earlier run, left on this node.
 fn clear() {
     let gone = ["--ignore-not-found", "--timeout=120s"];
@@ -105,6 +108,8 @@ fn clear() {
         "-l",
         "app.kubernetes.io/part-of=seismograf",
     ]);
+    // The node is this machine.
+    let _ = std::fs::remove_dir_all(STATE);
 }
 
 /// A file of the suite.

@@ -54,6 +54,7 @@ pub(super) const OUTPUT_KEYS: &[&str] = &[
     "flush_jitter",
     "metric_batch_size",
     "metric_buffer_limit",
+    "string_fields",
 ];
 
 /// The options as a section has them.
@@ -71,6 +72,7 @@ struct RawCommon {
     metric_batch_size: Option<u64>,
     metric_buffer_limit: Option<u64>,
     metric_series_limit: Option<u64>,
+    string_fields: Option<bool>,
     buffer_strategy: Option<bool>,
     buffer_directory: Option<String>,
     buffer_disk_sync: Option<bool>,
@@ -139,6 +141,7 @@ pub(super) fn output(
         flush_jitter: more_than_zero(written.flush_jitter).unwrap_or(agent.flush_jitter),
         metric_batch_size: at_least_one(written.metric_batch_size, agent_so_far.metric_batch_size),
         metric_buffer_limit: at_least_one(written.metric_buffer_limit, agent_so_far.metric_buffer_limit),
+        has_string_fields: written.string_fields.unwrap_or(true),
         naming: written.naming,
         filter: filter(&written.lists, entries, notes)?,
         alias: written.alias,
@@ -201,6 +204,7 @@ fn read(entries: &[Entry], is_input: bool, notes: &mut Notes) -> RawCommon {
             "metric_batch_size" => written.metric_batch_size = take.count(),
             "metric_buffer_limit" => written.metric_buffer_limit = take.count(),
             "metric_series_limit" => written.metric_series_limit = take.count(),
+            "string_fields" => written.string_fields = take.switch(),
             "buffer_strategy" => written.buffer_strategy = take.strategy(),
             "buffer_directory" => written.buffer_directory = take.text().filter(|path| !path.is_empty()),
             "buffer_disk_sync" => written.buffer_disk_sync = take.switch(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use compact_str::format_compact;
 
 use super::filter::Filter;
-use crate::point::{Name, Point};
+use crate::point::{FieldValue, Name, Point};
 
 /// From one gather to the next; Telegraf's default.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
@@ -153,6 +153,8 @@ pub struct OutputCommon {
     pub metric_buffer_limit: usize,
     /// Where points are kept until they are written; `None` is in memory alone.
     pub spool: Option<SpoolOptions>,
+    /// Fields that are texts are written too; some stores make 0 of them.
+    pub has_string_fields: bool,
     /// How measurements are named.
     pub naming: Naming,
     /// Which points pass.
@@ -237,6 +239,7 @@ impl Default for OutputCommon {
             metric_batch_size: DEFAULT_BATCH_SIZE,
             metric_buffer_limit: DEFAULT_BUFFER_LIMIT,
             spool: None,
+            has_string_fields: true,
             naming: Naming::default(),
             filter: Filter::default(),
         }
@@ -250,11 +253,16 @@ impl OutputCommon {
         if !self.filter.selects(point) {
             return None;
         }
-        if self.filter.keeps_all() && self.naming.is_plain() {
+        let is_text = |value: &FieldValue| matches!(value, FieldValue::Text(_));
+        let drops_texts = !self.has_string_fields && point.fields.iter().any(|(_, value)| is_text(value));
+        if self.filter.keeps_all() && self.naming.is_plain() && !drops_texts {
             return Some(Cow::Borrowed(point));
         }
         let mut point = point.clone();
         self.filter.prune(&mut point);
+        if drops_texts {
+            point.fields.retain(|(_, value)| !is_text(value));
+        }
         self.naming.apply(&mut point.measurement);
         (!point.fields.is_empty()).then_some(Cow::Owned(point))
     }
@@ -324,6 +332,19 @@ mod tests {
         assert_eq!(tags(false, false), ["a"]);
         assert_eq!(tags(true, false), ["a", "rack"]);
         assert_eq!(tags(true, true), ["a", "rack", "host"]);
+    }
+
+    #[test]
+    fn texts_are_left_out_where_that_is_asked_for() {
+        let plain = OutputCommon::default();
+        let numbers = OutputCommon { has_string_fields: false, ..OutputCommon::default() };
+        let both = Point::new("m", Timestamp(0)).field("f", 1_i64).field("s", "text");
+        assert_eq!(plain.process(&both).unwrap().fields.len(), 2);
+        let left = numbers.process(&both).unwrap();
+        assert_eq!(left.fields, [("f".into(), FieldValue::Int(1))]);
+        assert!(numbers.process(&Point::new("m", Timestamp(0)).field("s", "text")).is_none());
+        let number = Point::new("m", Timestamp(0)).field("f", true);
+        assert!(matches!(numbers.process(&number), Some(Cow::Borrowed(_))));
     }
 
     #[test]

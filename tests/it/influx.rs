@@ -209,13 +209,15 @@ fn times(agent: &Running, server: &Influxd, measurement: &str, field: &str) -> [
     [agent.times(measurement, field), server.times("metrics", measurement, field)]
 }
 
+/// Room for the points of the longest outage.
+const LONG: &str = "metric_buffer_limit = 200000";
 /// Seconds that the server is down, or the password is wrong, unless this variable says otherwise.
 const OUTAGE: &str = "SEISMOGRAF_OUTAGE";
 
 fn server_down() -> Outcome {
     let down = Duration::from_secs(number(OUTAGE, 15));
     let mut server = Influxd::start(Setup::default())?;
-    let mut agent = Running::start(&config(&server.url(), "250ms", "", ""))?;
+    let mut agent = Running::start(&config(&server.url(), "250ms", LONG, ""))?;
     wait_for(
         || server.count("metrics", "mem", "total") >= 4,
         Duration::from_secs(30),
@@ -259,7 +261,7 @@ fn wrong_password() -> Outcome {
         assert_eq!(server.query("", statement).status, 200, "{statement}");
     }
     let user = "username = \"writer\"\n  password = \"wrong\"\n  skip_database_creation = true";
-    let mut agent = Running::start(&config(&server.url(), "250ms", "", user))?;
+    let mut agent = Running::start(&config(&server.url(), "250ms", LONG, user))?;
     agent.wait_for_log("authorization failed; check `username` and `password`");
     wait_for(|| agent.count(OUTPUT, "waiting") > 4, Duration::from_secs(30), "a count of what waits");
     wait_for(

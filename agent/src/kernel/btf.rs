@@ -157,7 +157,7 @@ impl<'a> Btf<'a> {
             let mut member = Member { bits: 0, type_id: id };
             for part in path.split('.') {
                 let inner = self.member(member.type_id, part.as_bytes(), DEPTH)?;
-                member = Member { bits: member.bits + inner.bits, type_id: inner.type_id };
+                member = Member { bits: member.bits.checked_add(inner.bits)?, type_id: inner.type_id };
             }
             member.bits.is_multiple_of(8).then_some(u64::from(member.bits / 8))
         })
@@ -228,7 +228,7 @@ impl<'a> Btf<'a> {
                 return None;
             }
             let inner = self.member(type_id, name, depth - 1)?;
-            Some(Member { bits: bits + inner.bits, type_id: inner.type_id })
+            Some(Member { bits: bits.checked_add(inner.bits)?, type_id: inner.type_id })
         })
     }
 
@@ -339,6 +339,16 @@ mod tests {
             [Some(1), Some(KIND_TYPEDEF << 24), Some(1)]
         );
         assert!(aya::Btf::parse(&data, aya::Endianness::default()).is_ok());
+    }
+
+    #[test]
+    fn an_offset_that_no_structure_has_is_none() {
+        let mut types = TYPES.to_vec();
+        // `se` and the anonymous member are nearly as far from the start as can be written.
+        (types[24], types[27]) = (u32::MAX - 7, u32::MAX - 7);
+        let data = blob(&types, STRINGS);
+        let btf = Btf::parse(&data).unwrap();
+        assert_eq!((btf.offset("task", "se"), btf.offset("task", "pid")), (Some(0x1fff_ffff), None));
     }
 
     #[test]

@@ -386,7 +386,7 @@ impl Attached {
 /// What the kernel's types take at the start: aya parses all of them, five times the size of `/sys/kernel/btf/vmlinux`.
 const TYPES: u64 = 32 << 20;
 /// What is known of some thousand cgroups.
-const CGROUPS: u64 = 4 << 20;
+const CGROUPS: u64 = 12 << 20;
 
 impl InputPlugin for Options {
     fn budget(&self, cpus: u64) -> Budget {

@@ -20,6 +20,7 @@ pub mod sender;
 mod servers;
 pub(crate) mod spooler;
 mod udp;
+mod write_api;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

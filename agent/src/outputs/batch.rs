@@ -32,6 +32,12 @@ pub struct Encoding {
 }
 
 impl Encoding {
+    /// Lines are routed by one tag, if it has a key.
+    pub(super) fn by_tag(format: Format, key: &str, exclude: bool) -> Self {
+        let tag = || RouteTag { key: key.to_owned(), exclude };
+        Self { format, route: (!key.is_empty()).then(tag).into_iter().collect() }
+    }
+
     /// Takes the route out of a point's tags.
     pub(super) fn route(&self, point: &mut Cow<'_, Point>) -> Vec<Option<String>> {
         let value = |tag: &RouteTag| point.tag_value(&tag.key).filter(|value| !value.is_empty());

@@ -7,19 +7,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::USER_AGENT;
 use serde::Deserialize;
 
-use super::answer::{Api, Meaning};
+use super::answer::Api;
 use super::credentials::Credentials;
 use super::rate_limit::RateLimit;
-use super::servers::{self, Reach, Server, Servers};
+use super::servers::{self, Reach};
+use super::write_api::{WriteClient, WriteRequest};
 use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
-use crate::outputs::batch::{Encoding, RouteTag};
+use crate::outputs::batch::Encoding;
 use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
@@ -93,8 +93,7 @@ impl Default for Options {
 /// A client of one or more servers that hold the same buckets.
 pub struct InfluxdbV2 {
     options: Options,
-    servers: Servers<Server>,
-    rate_limit: RateLimit,
+    client: WriteClient,
 }
 
 impl InfluxdbV2 {
@@ -111,13 +110,10 @@ impl InfluxdbV2 {
             return Err(OptionError::new("content_encoding", what));
         }
         let rate_limit = RateLimit::new(options.rate_limit, options.rate_limit_period)?;
-        // Unlike in v1, a header overrides the option.
-        let has_user_agent =
-            options.http_headers.keys().any(|name| name.eq_ignore_ascii_case(USER_AGENT.as_str()));
         let reach = Reach {
             timeout: options.timeout,
             http_headers: &options.http_headers,
-            user_agent: if has_user_agent { "" } else { &options.user_agent },
+            user_agent: &options.user_agent,
             http_proxy: &options.http_proxy,
             local_address: &options.local_address,
             tls: &options.tls,
@@ -125,8 +121,8 @@ impl InfluxdbV2 {
             is_gzip: options.content_encoding == "gzip",
             keeps_query: true,
         };
-        let servers = Servers::new(reach.servers(&options.urls)?);
-        Ok(Self { options, servers, rate_limit })
+        let client = WriteClient::new(reach, &options.urls, rate_limit)?;
+        Ok(Self { options, client })
     }
 }
 
@@ -151,7 +147,7 @@ impl OutputPlugin for Options {
 #[async_trait::async_trait]
 impl Output for InfluxdbV2 {
     fn place(&self) -> String {
-        self.servers.iter().map(Server::shown).collect::<Vec<_>>().join(", ")
+        self.client.place()
     }
 
     fn destination(&self) -> String {
@@ -161,15 +157,12 @@ impl Output for InfluxdbV2 {
 
     fn encoding(&self) -> Encoding {
         let Options { bucket_tag, exclude_bucket_tag, .. } = &self.options;
-        let tag = || RouteTag { key: bucket_tag.clone(), exclude: *exclude_bucket_tag };
-        Encoding {
-            format: Format {
-                uint_support: self.options.influx_uint_support,
-                omit_timestamp: self.options.influx_omit_timestamp,
-                ..Format::default()
-            },
-            route: (!bucket_tag.is_empty()).then(tag).into_iter().collect(),
-        }
+        let format = Format {
+            uint_support: self.options.influx_uint_support,
+            omit_timestamp: self.options.influx_omit_timestamp,
+            ..Format::default()
+        };
+        Encoding::by_tag(format, bucket_tag, *exclude_bucket_tag)
     }
 
     fn max_in_flight(&self) -> usize {
@@ -177,43 +170,20 @@ impl Output for InfluxdbV2 {
     }
 
     async fn write(&self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
-        if let Err(answer) = self.rate_limit.admit(lines).await {
-            return answer;
-        }
         let bucket = route.first().and_then(Option::as_ref).unwrap_or(&self.options.bucket);
         let organization = &self.options.organization;
-        let body = servers::body(lines, self.options.content_encoding == "gzip");
         let query = [("bucket", bucket.as_str()), ("org", organization.as_str())];
-        let mut round = self.servers.round();
-        while let Some(server) = round.next() {
-            let url = server.shown();
-            let answer = match server
-                .write("api/v2/write", &query, &body)
-                .await
-                .map(|reply| reply.meaning(Api::V2, lines))
-            {
-                Ok(Meaning::Answer(answer)) => answer.at(url),
-                Ok(Meaning::Missing(reason)) => Answer::Retry {
-                    reason: format!("{url}: {reason}; create it there, or check `bucket` and `organization`"),
-                    after: None,
-                    route_only: true,
-                },
-                Err(error) => Answer::retry(format!("{url}: {error}")),
-            };
-            if let Some(answer) = round.settle(answer) {
-                return answer;
-            }
-        }
-        round.failed()
+        let request = WriteRequest {
+            api: Api::V2,
+            endpoint: "api/v2/write",
+            query: &query,
+            place: "`bucket` and `organization`",
+        };
+        self.client.write(request, lines).await
     }
 
     async fn check(&self) -> Vec<(String, Result<String, String>)> {
-        let mut answers = Vec::new();
-        for server in self.servers.iter() {
-            let answer = server.ping().await.map(|version| format!("answers ({version})"));
-            answers.push((server.shown().to_owned(), answer));
-        }
-        answers
+        self.client.check().await
     }
 }
 
@@ -222,6 +192,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::outputs::batch::RouteTag;
 
     #[rstest]
     #[case(Options { content_encoding: "deflate".into(), ..Options::default() }, "`content_encoding`: `deflate`: it is gzip")]

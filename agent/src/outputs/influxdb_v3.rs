@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::USER_AGENT;
 use serde::Deserialize;
 
-use super::answer::{Api, Meaning};
+use super::answer::Api;
 use super::credentials::Credentials;
 use super::rate_limit::RateLimit;
-use super::servers::{self, Reach, Server, Servers};
+use super::servers::{self, Reach};
+use super::write_api::{WriteClient, WriteRequest};
 use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
-use crate::outputs::batch::{Encoding, RouteTag};
+use crate::outputs::batch::Encoding;
 use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
@@ -94,8 +94,7 @@ impl Default for Options {
 /// A client of one or more servers that hold the same databases.
 pub struct InfluxdbV3 {
     options: Options,
-    servers: Servers<Server>,
-    rate_limit: RateLimit,
+    client: WriteClient,
 }
 
 impl InfluxdbV3 {
@@ -112,12 +111,10 @@ impl InfluxdbV3 {
             return Err(OptionError::new("content_encoding", what));
         }
         let rate_limit = RateLimit::new(options.rate_limit, options.rate_limit_period)?;
-        let has_user_agent =
-            options.http_headers.keys().any(|name| name.eq_ignore_ascii_case(USER_AGENT.as_str()));
         let reach = Reach {
             timeout: options.timeout,
             http_headers: &options.http_headers,
-            user_agent: if has_user_agent { "" } else { &options.user_agent },
+            user_agent: &options.user_agent,
             http_proxy: &options.http_proxy,
             local_address: &options.local_address,
             tls: &options.tls,
@@ -125,8 +122,8 @@ impl InfluxdbV3 {
             is_gzip: options.content_encoding == "gzip",
             keeps_query: true,
         };
-        let servers = Servers::new(reach.servers(&options.urls)?);
-        Ok(Self { options, servers, rate_limit })
+        let client = WriteClient::new(reach, &options.urls, rate_limit)?;
+        Ok(Self { options, client })
     }
 }
 
@@ -162,7 +159,7 @@ impl OutputPlugin for Options {
 #[async_trait::async_trait]
 impl Output for InfluxdbV3 {
     fn place(&self) -> String {
-        self.servers.iter().map(Server::shown).collect::<Vec<_>>().join(", ")
+        self.client.place()
     }
 
     fn destination(&self) -> String {
@@ -172,15 +169,12 @@ impl Output for InfluxdbV3 {
 
     fn encoding(&self) -> Encoding {
         let Options { database_tag, exclude_database_tag, .. } = &self.options;
-        let tag = || RouteTag { key: database_tag.clone(), exclude: *exclude_database_tag };
-        Encoding {
-            format: Format {
-                uint_support: self.options.influx_uint_support,
-                omit_timestamp: self.options.influx_omit_timestamp,
-                ..Format::default()
-            },
-            route: (!database_tag.is_empty()).then(tag).into_iter().collect(),
-        }
+        let format = Format {
+            uint_support: self.options.influx_uint_support,
+            omit_timestamp: self.options.influx_omit_timestamp,
+            ..Format::default()
+        };
+        Encoding::by_tag(format, database_tag, *exclude_database_tag)
     }
 
     fn max_in_flight(&self) -> usize {
@@ -188,11 +182,7 @@ impl Output for InfluxdbV3 {
     }
 
     async fn write(&self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
-        if let Err(answer) = self.rate_limit.admit(lines).await {
-            return answer;
-        }
         let database = route.first().and_then(Option::as_ref).unwrap_or(&self.options.database);
-        let body = servers::body(lines, self.options.content_encoding == "gzip");
         let no_sync = if self.options.sync { "false" } else { "true" };
         // Without a precision the server guesses it from the size of the times.
         let query = [
@@ -201,33 +191,13 @@ impl Output for InfluxdbV3 {
             ("accept_partial", "true"),
             ("no_sync", no_sync),
         ];
-        let mut round = self.servers.round();
-        while let Some(server) = round.next() {
-            let url = server.shown();
-            let reply = server.write("api/v3/write_lp", &query, &body).await;
-            let answer = match reply.map(|reply| reply.meaning(Api::V3, lines)) {
-                Ok(Meaning::Answer(answer)) => answer.at(url),
-                Ok(Meaning::Missing(reason)) => Answer::Retry {
-                    reason: format!("{url}: {reason}; create it there, or check `database`"),
-                    after: None,
-                    route_only: true,
-                },
-                Err(error) => Answer::retry(format!("{url}: {error}")),
-            };
-            if let Some(answer) = round.settle(answer) {
-                return answer;
-            }
-        }
-        round.failed()
+        let request =
+            WriteRequest { api: Api::V3, endpoint: "api/v3/write_lp", query: &query, place: "`database`" };
+        self.client.write(request, lines).await
     }
 
     async fn check(&self) -> Vec<(String, Result<String, String>)> {
-        let mut answers = Vec::new();
-        for server in self.servers.iter() {
-            let answer = server.ping().await.map(|version| format!("answers ({version})"));
-            answers.push((server.shown().to_owned(), answer));
-        }
-        answers
+        self.client.check().await
     }
 }
 

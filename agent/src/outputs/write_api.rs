@@ -1,0 +1,86 @@
+//! What the write APIs of InfluxDB 2 and 3 have in common: one of several servers takes the lines, within a rate limit.
+
+use bytes::Bytes;
+use reqwest::header::USER_AGENT;
+
+use super::Answer;
+use super::answer::{Api, Meaning};
+use super::rate_limit::RateLimit;
+use super::servers::{self, Reach, Server, Servers};
+use crate::options::OptionError;
+
+/// A client of one or more servers that hold the same data.
+pub(super) struct WriteClient {
+    servers: Servers<Server>,
+    rate_limit: RateLimit,
+    is_gzip: bool,
+}
+
+/// How lines are written.
+pub(super) struct WriteRequest<'a> {
+    pub(super) api: Api,
+    pub(super) endpoint: &'a str,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    /// The options that say where to, for when that is not there.
+    pub(super) place: &'a str,
+}
+
+impl WriteClient {
+    /// No server is contacted.
+    ///
+    /// # Errors
+    /// A URL that is invalid or of another protocol, or another option that cannot be used.
+    pub(super) fn new(
+        mut reach: Reach<'_>,
+        urls: &[String],
+        rate_limit: RateLimit,
+    ) -> Result<Self, OptionError> {
+        // Unlike in v1, a header overrides the option.
+        if reach.http_headers.keys().any(|name| name.eq_ignore_ascii_case(USER_AGENT.as_str())) {
+            reach.user_agent = "";
+        }
+        Ok(Self { servers: Servers::new(reach.servers(urls)?), rate_limit, is_gzip: reach.is_gzip })
+    }
+
+    /// The servers' URLs without secrets.
+    pub(super) fn place(&self) -> String {
+        self.servers.iter().map(Server::shown).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Has one of the servers take the lines.
+    pub(super) async fn write(&self, request: WriteRequest<'_>, lines: &[Bytes]) -> Answer {
+        let WriteRequest { api, endpoint, query, place } = request;
+        if let Err(answer) = self.rate_limit.admit(lines).await {
+            return answer;
+        }
+        let body = servers::body(lines, self.is_gzip);
+        let mut round = self.servers.round();
+        while let Some(server) = round.next() {
+            let url = server.shown();
+            let reply = server.write(endpoint, query, &body).await;
+            let answer = match reply.map(|reply| reply.meaning(api, lines)) {
+                Ok(Meaning::Answer(answer)) => answer.at(url),
+                Ok(Meaning::Missing(reason)) => Answer::Retry {
+                    reason: format!("{url}: {reason}; create it there, or check {place}"),
+                    after: None,
+                    route_only: true,
+                },
+                Err(error) => Answer::retry(format!("{url}: {error}")),
+            };
+            if let Some(answer) = round.settle(answer) {
+                return answer;
+            }
+        }
+        round.failed()
+    }
+
+    /// What each server reports about itself, or why it cannot be reached.
+    pub(super) async fn check(&self) -> Vec<(String, Result<String, String>)> {
+        let mut answers = Vec::new();
+        for server in self.servers.iter() {
+            let answer = server.ping().await.map(|version| format!("answers ({version})"));
+            answers.push((server.shown().to_owned(), answer));
+        }
+        answers
+    }
+}

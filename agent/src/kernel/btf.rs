@@ -50,6 +50,8 @@ const KIND_DECL_TAG: u32 = 17;
 const KIND_TYPE_TAG: u32 = 18;
 const KIND_ENUM64: u32 = 19;
 
+/// How the kernel names the types of its tracepoints, by which aya finds them.
+pub(super) const TRACEPOINTS: &str = "btf_trace_";
 /// Bytes of a type before what its kind adds.
 const TYPE_BYTES: usize = 12;
 /// Nested types are followed this deep; the kernel's own are far below.
@@ -172,13 +174,8 @@ impl<'a> Btf<'a> {
     /// How many arguments the programs of a tracepoint get; `None` when this kernel has none of that name.
     #[must_use]
     pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<u32> {
-        let name = format!("btf_trace_{tracepoint}");
-        let is_it = |at: &&u32| {
-            let at = **at as usize;
-            let kind = u32_at(self.data, at + 4).map(|info| info >> 24 & 0x1f);
-            kind == Some(KIND_TYPEDEF)
-                && u32_at(self.data, at).is_some_and(|offset| self.string(offset) == name.as_bytes())
-        };
+        let name = format!("{TRACEPOINTS}{tracepoint}");
+        let is_it = |at: &&u32| self.typedef(**at) == Some(name.as_bytes());
         let typedef = *self.types.iter().find(is_it)? as usize;
         let pointer = self.resolved(u32_at(self.data, typedef + 8)?)?;
         let function = self.resolved(u32_at(self.data, pointer + 8)?)?;
@@ -193,10 +190,8 @@ impl<'a> Btf<'a> {
     pub fn typedefs(&self, prefix: &str) -> Vec<u8> {
         let (mut types, mut strings, mut end) = (Vec::new(), vec![0], 0);
         for &at in &self.types {
-            let [name, info, target] =
-                [0, 4, 8].map(|word| u32_at(self.data, at as usize + word).unwrap_or(0));
-            let name = self.string(name);
-            if info >> 24 & 0x1f == KIND_TYPEDEF && name.starts_with(prefix.as_bytes()) {
+            if let Some(name) = self.typedef(at).filter(|name| name.starts_with(prefix.as_bytes())) {
+                let target = u32_at(self.data, at as usize + 8).unwrap_or(0);
                 types.extend([strings.len() as u32, KIND_TYPEDEF << 24, target]);
                 strings.extend_from_slice(name);
                 strings.push(0);
@@ -206,6 +201,12 @@ impl<'a> Btf<'a> {
             }
         }
         blob(&types[..end], &strings)
+    }
+
+    /// The name of the type at `at`, where it is a typedef.
+    fn typedef(&self, at: u32) -> Option<&'a [u8]> {
+        let (name, info) = (u32_at(self.data, at as usize)?, u32_at(self.data, at as usize + 4)?);
+        (info >> 24 & 0x1f == KIND_TYPEDEF).then(|| self.string(name))
     }
 
     fn member(&self, type_id: u32, name: &[u8], depth: u32) -> Option<Member> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aya::{Btf as AyaBtf, EbpfLoader};
 
-use super::btf::Btf;
+use super::btf::{Btf, TRACEPOINTS};
 use super::held::{Held, Origin, Pinning};
 use super::object::OBJECT;
 use super::offsets::Offsets;
@@ -18,9 +18,6 @@ use crate::host::hierarchies::{Hierarchies, HierarchyId};
 const LOG_NOTHING: u8 = 0;
 /// The level of the messages that report a cgroup's life cycle.
 const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
-
-/// How the kernel names the types of its tracepoints, by which aya finds them.
-const TRACEPOINTS: &str = "btf_trace_";
 
 /// Where to pin, and the number of the ring buffer whose records are remembered.
 pub type PinsAndRing<'a> = (&'a Arc<Pins>, Option<u32>);

@@ -1,8 +1,6 @@
 //! What the agent says at its start that it takes at most, against what it takes when all goes wrong at once.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +11,9 @@ use seismograf_tests::http::{free_address, request};
 use seismograf_tests::running::Running;
 use seismograf_tests::standin::{Reply, Standin};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{OWN_MOUNTS, Skip, agent_binary, needs, number, pause, run, trial};
+use seismograf_tests::{OWN_MOUNTS, Skip, agent_binary, needs, number, pause, trial};
+
+use crate::hangs::full_pipe;
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -31,18 +31,6 @@ const QUOTA: u64 = 10;
 /// A name server of the test's own, which does not answer.
 const NAME_SERVER: &str = "127.0.0.54";
 
-/// Has the kernel give no more than [`QUOTA`] percent of a CPU to a cgroup.
-fn limit(cgroup: &Cgroup) {
-    let (v1, v2) = (cgroup.file("cpu", "cpu.cfs_quota_us"), cgroup.file("cpu", "cpu.max"));
-    let micros = QUOTA * 1_000;
-    let written = if v1.exists() {
-        std::fs::write(v1, micros.to_string())
-    } else {
-        std::fs::write(v2, format!("{micros} 100000"))
-    };
-    written.unwrap();
-}
-
 /// The most memory that a cgroup had, as the kernel itself counts it.
 fn peak(cgroup: &Cgroup) -> u64 {
     let v1 = cgroup.file("memory", "memory.max_usage_in_bytes");
@@ -53,16 +41,6 @@ fn peak(cgroup: &Cgroup) -> u64 {
         .trim()
         .parse()
         .unwrap()
-}
-
-/// A pipe that nobody reads.
-fn full_pipe(path: &Path) -> std::fs::File {
-    use std::io::Write as _;
-    run("mkfifo", &[&path.display().to_string()]);
-    let mut options = std::fs::OpenOptions::new();
-    let mut reader = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
-    while reader.write(&[b'#'; 4096]).is_ok() {}
-    reader
 }
 
 /// Sends points of ever new series, some of them long, until `ends`.
@@ -145,7 +123,7 @@ fn holds() -> Outcome {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     std::fs::create_dir(at("small")).unwrap();
-    let _reader = full_pipe(&at("pipe"));
+    let _reader = full_pipe(&at("pipe").display().to_string());
     // Its connections are never accepted.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let refusing = Standin::start(|_| Reply::unauthorized());
@@ -161,7 +139,7 @@ fn holds() -> Outcome {
         ("UDP", udp.to_string()),
     ]);
     let cgroup = Cgroup::new("seismograf.budget");
-    limit(&cgroup);
+    cgroup.limit_cpu(QUOTA);
     // The disk of the spool is full after a moment.
     let script = format!(
         "{OWN_MOUNTS}mount --bind {0}/resolv.conf /etc/resolv.conf && mount -t tmpfs -o size=2m small {0}/small || exit 1\n\

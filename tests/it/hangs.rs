@@ -52,7 +52,7 @@ fn proc(directory: &Path) -> String {
 }
 
 /// Makes a pipe whose reader has stopped: nothing more fits into it.
-fn full_pipe(path: &str) -> std::fs::File {
+pub(crate) fn full_pipe(path: &str) -> std::fs::File {
     run("mkfifo", &[path]);
     let mut options = std::fs::OpenOptions::new();
     let mut reader = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();

@@ -128,12 +128,7 @@ fn throttling_and_pressure() -> Outcome {
     needs(&[])?;
     let agent = Agent::start("probes = [\"cpu\"]", 500)?;
     let cgroup = Cgroup::at(&container(4));
-    let v1 = cgroup.file("cpu", "cpu.cfs_quota_us");
-    if v1.exists() {
-        fs::write(v1, "10000").unwrap();
-    } else {
-        fs::write(cgroup.file("cpu", "cpu.max"), "10000 100000").unwrap();
-    }
+    cgroup.limit_cpu(10);
     Worker::start(&cgroup, "", &["spin", "1000"]).run();
     agent.next_gather();
     let point = agent.point("cgroup_cpu", &[("cgroup", &cgroup.path())]).expect("its CPU time");

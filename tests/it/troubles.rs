@@ -94,12 +94,7 @@ fn work(report: &Cgroup, db: &Cgroup, cache: &Cgroup, web: &Cgroup) -> Vec<Worke
         let pid = rustix::process::Pid::from_raw(worker.pid().cast_signed());
         rustix::thread::sched_setaffinity(pid, &cpus).unwrap();
     }
-    let v1 = cache.file("cpu", "cpu.cfs_quota_us");
-    if v1.exists() {
-        std::fs::write(v1, "10000").unwrap();
-    } else {
-        std::fs::write(cache.file("cpu", "cpu.max"), "10000 100000").unwrap();
-    }
+    cache.limit_cpu(10);
     workers.push(Worker::start(cache, "", &["spin", "300000"]));
     workers.push(Worker::start(web, "", &["switch", "300000", "2000"]));
     workers.push(Worker::start(db, "", &["idle", "300000"]));

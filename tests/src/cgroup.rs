@@ -189,6 +189,15 @@ impl Cgroup {
         number.parse().unwrap()
     }
 
+    /// Has the kernel give it no more than so many hundredths of a CPU.
+    pub fn limit_cpu(&self, percent: u64) {
+        let (v1, v2) = (self.file("cpu", "cpu.cfs_quota_us"), self.file("cpu", "cpu.max"));
+        let micros = percent * 1_000;
+        let (path, value) =
+            if v1.exists() { (v1, micros.to_string()) } else { (v2, format!("{micros} 100000")) };
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
     /// Removes it, as soon as the kernel lets it go.
     pub fn remove(&self) {
         for root in self.layout.roots() {

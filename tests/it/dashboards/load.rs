@@ -95,10 +95,7 @@ fn set(directory: &Path, v1: &str, v2: &str, value: &str) {
 
 /// A fifth of a CPU, and little memory.
 fn limit(cgroup: &Cgroup) {
-    let quota = cgroup.file("cpu", "cpu.cfs_quota_us");
-    let directory = quota.parent().unwrap();
-    let value = if quota.exists() { "20000" } else { "20000 100000" };
-    set(directory, "cpu.cfs_quota_us", "cpu.max", value);
+    cgroup.limit_cpu(20);
     let memory = cgroup.file("memory", "cgroup.procs");
     set(memory.parent().unwrap(), "memory.limit_in_bytes", "memory.max", "33554432");
 }

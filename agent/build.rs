@@ -15,13 +15,21 @@ use std::{env, fs};
 const OBJECT: &str = "target/bpf/seismograf.o";
 
 /// What the agent is made of, from the workspace's root.
-const SOURCES: [&str; 6] =
-    ["agent/src", "agent/Cargo.toml", "agent/build.rs", "agent-ebpf", "Cargo.toml", "Cargo.lock"];
+const SOURCES: [&str; 7] = [
+    "agent/src",
+    "agent/layout.ld",
+    "agent/Cargo.toml",
+    "agent/build.rs",
+    "agent-ebpf",
+    "Cargo.toml",
+    "Cargo.lock",
+];
 
 fn main() {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let root = manifest.parent().unwrap_or(Path::new(""));
     embed_object(root);
+    lay_out(&manifest);
     name_commit(root);
 }
 
@@ -33,6 +41,15 @@ fn embed_object(root: &Path) {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("seismograf.o");
     if let Err(error) = fs::write(&out, bytes) {
         println!("cargo::error=cannot write {}: {error}", out.display());
+    }
+}
+
+/// Puts what a gather runs side by side.
+fn lay_out(manifest: &Path) {
+    let script = manifest.join("layout.ld");
+    println!("cargo::rerun-if-changed={}", script.display());
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
     }
 }
 

@@ -273,7 +273,7 @@ pub struct Overflow {
     pub host: HostBytes,
     /// Life-cycle records that did not fit: the agent walks the hierarchies instead.
     pub cgroup_events: u64,
-    /// Rows that the full ring refused; their deltas stayed in the cache.
+    /// Rows that the full ring refused to a program; their deltas stayed in the cache.
     pub refused: u64,
     /// OOM kills whose record did not fit.
     pub oom_kills: u64,
@@ -302,6 +302,68 @@ pub const RUNQUEUE_SLOTS: usize = 128;
 pub const BLKIO_SLOTS: usize = 32;
 /// Slots of one level of the network cache on each CPU: a power of two.
 pub const NET_SLOTS: usize = 128;
+/// Maps with an entry for each CPU that there can be: the agent sets their size before the object is loaded.
+pub const TABLES: [&str; 4] = ["CPUS", "RUNQUEUES", "BLKIOS", "NETS"];
+
+/// What one CPU is doing, as far as the probes know: a line of cache, which the agent reads too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct CpuState {
+    /// Not 0 while there may be rows in this CPU's tables.
+    pub waiting: u64,
+    /// The task that was switched in, as an address that is only compared; 0 where nobody knows.
+    pub task: u64,
+    /// The idle task of this CPU, likewise.
+    pub idle: u64,
+    /// The run time of `task` when it was switched in.
+    pub task_in_ns: u64,
+    /// The task that was switched out last, likewise.
+    pub out: u64,
+    /// Its run time then.
+    pub out_ns: u64,
+    /// Nothing.
+    pub reserved: [u64; 2],
+}
+
+/// For each part of a CPU's tables, not 0 while there may be rows in it: a line of cache, so that a write-back need not look at
+/// all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Marks {
+    /// Of the rows of CPU time.
+    pub cpu: [u8; CPU_PARTS],
+    /// Of the run-queue cache.
+    pub runqueue: u64,
+    /// Of the block cache.
+    pub blkio: u64,
+    /// Of the network cache.
+    pub net: u64,
+}
+
+/// How many parts the rows of CPU time have.
+pub const CPU_PARTS: usize = 16;
+
+/// An entry of the table `CPUS`.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Cpu {
+    /// In front, in one page.
+    pub state: CpuState,
+    /// Which parts of this CPU's tables may have rows.
+    pub marks: Marks,
+    /// Its rows of CPU time.
+    pub rows: [CpuRow; CPU_SLOTS],
+}
+
+/// The argument of a write-back program that says that the CPU probe is on: the running task is charged.
+pub const FLUSH_CHARGES: u64 = 1;
+/// Which of its arguments that is.
+pub const FLUSH_ARGUMENT: usize = 3;
+
+/// A call of this helper, which does not exist, stands for the kernel's function `bpf_cast_to_kern_ctx`, whose number the agent
+/// puts in before the object is loaded.
+pub const CAST_TO_KERNEL_CONTEXT: i32 = 0x7ff0_0001;
+
 /// How many programs can be at work in one cache of one CPU at a time: task, softirq, hard interrupt, and a
 /// task that preempted another one.
 pub const LEVELS: u32 = 4;
@@ -355,6 +417,8 @@ const _: () = {
     assert!(CGROUP_EVENT_HEAD == 24);
     assert!(size_of::<Overflow>() == 4 * 8 + 9 * 8 + 7 * 8 + 2 * 8 + 3 * 8);
     assert!(align_of::<Overflow>() == 8);
+    assert!(size_of::<CpuState>() == 64 && size_of::<Marks>() == 64);
+    assert!(CPU_SLOTS.is_multiple_of(CPU_PARTS));
     assert!(CPU_SLOTS.is_power_of_two() && RUNQUEUE_SLOTS.is_power_of_two());
     assert!(BLKIO_SLOTS.is_power_of_two() && NET_SLOTS.is_power_of_two());
 };

@@ -8,6 +8,7 @@
 mod blkio;
 mod cache;
 mod cpu;
+mod flush;
 mod kernel;
 mod lifecycle;
 mod net;

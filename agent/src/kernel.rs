@@ -1,13 +1,14 @@
 //! The kernel's side: the BPF object, what is loaded of it, and what leaves the ring buffer.
 //!
 //! The one place that trusts the ABI. `plan` lists the programs, `load` loads and attaches them with the field
-//! offsets that `offsets` finds in the kernel's own type information (`btf`), `flush` has their caches written back, and
-//! `drain` empties the ring buffer into `records`. What these mean is `ledger`'s.
+//! offsets that `offsets` finds in the kernel's own type information (`btf`) and `fold` puts into the instructions, `flush` has
+//! their caches written back, and `drain` empties the ring buffer into `records`. What these mean is `ledger`'s.
 
 pub mod activity;
 pub mod btf;
 pub mod drain;
 pub mod flush;
+pub mod fold;
 pub mod held;
 pub mod load;
 mod loader;
@@ -19,3 +20,4 @@ mod query;
 pub mod records;
 mod refusal;
 pub mod ring;
+pub mod tables;

@@ -7,6 +7,7 @@ use aya::programs::{CgroupSkb, Program, ProgramError, RawTracePoint, RawTracePoi
 use aya::{Ebpf, TestRunOptions};
 use libtest_mimic::Trial;
 use seismograf::kernel::records::Record;
+use seismograf_tests::bench::Form;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{Skip, bench, needs, trial};
 
@@ -32,12 +33,12 @@ const SK_BUFF: usize = 192;
 
 impl Loaded {
     fn new() -> Result<Self, Skip> {
-        let (mut ebpf, ..) = bench::load()?;
+        let (mut ebpf, ..) = bench::load(Form::Folded)?;
         for name in ["net_ingress", "net_egress"] {
             let program: &mut CgroupSkb = ebpf.program_mut(name).unwrap().try_into().unwrap();
             program.load().unwrap();
         }
-        let flush: &mut RawTracePoint = ebpf.program_mut("net_flush").unwrap().try_into().unwrap();
+        let flush: &mut RawTracePoint = ebpf.program_mut("flush").unwrap().try_into().unwrap();
         flush.load().unwrap();
         let ring = RingBuf::try_from(ebpf.take_map("RECORDS").unwrap()).unwrap();
         Ok(Self { ebpf, ring })
@@ -57,9 +58,7 @@ impl Loaded {
     }
 
     fn flush(&self, cpu: u32) -> Result<u32, ProgramError> {
-        let Some(Program::RawTracePoint(program)) = self.ebpf.program("net_flush") else {
-            panic!("no flush")
-        };
+        let Some(Program::RawTracePoint(program)) = self.ebpf.program("flush") else { panic!("no flush") };
         let options = RawTracePointRunOptions { cpu: Some(cpu), ..Default::default() };
         Ok(program.test_run(options)?.return_value)
     }

@@ -23,13 +23,15 @@ pub(crate) enum Profile {
     Fast,
     /// One file to ship.
     Release,
+    /// The same with its symbols.
+    Symbols,
 }
 
 impl Profile {
     fn name(self) -> &'static str {
         match self {
             Self::Fast => "fast",
-            Self::Release => "release",
+            Self::Release | Self::Symbols => "release",
         }
     }
 }
@@ -40,7 +42,16 @@ impl Profile {
 /// distribution, in an image `FROM scratch` and in a virtual machine without a root file system. Since glibc 2.34 host names are
 /// resolved without loading anything.
 pub(crate) fn agent(profile: Profile, platform: Platform) -> anyhow::Result<PathBuf> {
-    let built = agent_of(&workspace(), profile, platform)?;
+    agent_with(None, profile, platform)
+}
+
+/// [`agent`], with these alone of the outputs that can be left out.
+pub(crate) fn agent_with(
+    outputs: Option<&[String]>,
+    profile: Profile,
+    platform: Platform,
+) -> anyhow::Result<PathBuf> {
+    let built = build_agent(&workspace(), outputs, profile, platform)?;
     if platform != Platform::host() {
         return Ok(built);
     }
@@ -51,10 +62,25 @@ pub(crate) fn agent(profile: Profile, platform: Platform) -> anyhow::Result<Path
 
 /// Builds both of a source tree. Returns where cargo left the agent.
 pub(crate) fn agent_of(source: &Path, profile: Profile, platform: Platform) -> anyhow::Result<PathBuf> {
+    build_agent(source, None, profile, platform)
+}
+
+fn build_agent(
+    source: &Path,
+    outputs: Option<&[String]>,
+    profile: Profile,
+    platform: Platform,
+) -> anyhow::Result<PathBuf> {
     object_of(source)?;
     let mut build = command("cargo");
     build.current_dir(source);
     build.args(["build", "--quiet", "--package", "seismograf", "--profile", profile.name()]);
+    if profile == Profile::Symbols {
+        build.env("CARGO_PROFILE_RELEASE_STRIP", "none");
+    }
+    if let Some(outputs) = outputs {
+        build.args(["--no-default-features", "--features", &outputs.join(",")]);
+    }
     if profile == Profile::Release {
         // What is shipped names its commit, also when nothing but that has changed.
         build.env("SEISMOGRAF_HEAD", git(&["rev-parse", "HEAD"]).unwrap_or_default());

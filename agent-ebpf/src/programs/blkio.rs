@@ -6,24 +6,24 @@
 //! `/proc/diskstats` counts, when it counts it (`blk_account_io_completion()` and `blk_account_io_done()` in
 //! `block/blk-mq.c`). Completions come in task, softirq and hard-interrupt context, and nest.
 
-use core::ffi::c_void;
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, map},
-    maps::PerCpuArray,
+    maps::Array,
     programs::BtfTracePointContext,
 };
-use seismograf_ebpf::abi::{ABSENT, BLKIO_SLOTS, BlkioAmounts, BlkioRow, Kind, LEVELS, ROOT_CGROUP, bucket};
+use seismograf_ebpf::abi::{ABSENT, BLKIO_SLOTS, BlkioAmounts, BlkioRow, Kind, ROOT_CGROUP, bucket};
 
 use super::cache::{
-    Level, Row, add, claim_level, clear, cpu, flush_level, overflow, release, slot, write_back,
+    Levels, Part, Row, add, claim_level, cpu, flush_levels, overflow, release, slot, table, take_over_in,
+    write_back,
 };
 use super::kernel::{
     BIO_BLKG, BLKCG_CGROUP, BLKG_BLKCG, DISK_FIRST_MINOR, DISK_MAJOR, QUEUE_DISK, REQUEST_BIO,
     REQUEST_CMD_FLAGS, REQUEST_DATA_LEN, REQUEST_Q, REQUEST_RQ_DISK, REQUEST_RQ_FLAGS, REQUEST_START_TIME_NS,
-    RQF_FLUSH_SEQ, cgroup_id, field, may_flush,
+    RQF_FLUSH_SEQ, cgroup_id, field,
 };
 
 // `enum req_op` in `include/linux/blk_types.h`; the numbers are the same on every kernel since 4.10.
@@ -33,14 +33,13 @@ const OP_DISCARD: u32 = 3;
 /// From here on a request is a command for the driver, which diskstats leaves out.
 const OP_DRIVER: u32 = 32;
 
-/// Per CPU; one entry per level, because an entry may not exceed 32 KiB and levels are rarely more than one deep.
 #[map]
-static BLKIOS: PerCpuArray<Level<BlkioRow, BLKIO_SLOTS>> = PerCpuArray::with_max_entries(LEVELS, 0);
+static BLKIOS: Array<Levels<BlkioRow, BLKIO_SLOTS>> = table();
 
 impl Row for BlkioRow {
     #[inline(always)]
-    fn is_used(&self) -> bool {
-        self.cgroup != 0
+    fn cgroup(&mut self) -> &mut u64 {
+        &mut self.cgroup
     }
 }
 
@@ -85,9 +84,9 @@ unsafe fn try_blkio_block_rq_complete(ctx: &BtfTracePointContext) -> Option<()> 
         if !level.is_null() {
             let slot: &mut BlkioRow = slot(level, done.cgroup ^ (u64::from(done.minor) << 20));
             let ours = slot.cgroup == done.cgroup && slot.minor == done.minor && slot.major == done.major;
-            if ours || !slot.is_used() || write_back(slot) {
+            if ours || slot.cgroup == 0 || write_back(slot) {
                 if !ours {
-                    clear(slot);
+                    take_over_in(level, slot, Part::BLKIO);
                     slot.kind = Kind::Blkio as u32;
                     slot.cpu = cpu();
                     slot.cgroup = done.cgroup;
@@ -222,17 +221,8 @@ fn count_overflow(amounts: *mut BlkioAmounts, done: &Completion) {
     }
 }
 
-/// Writes the cache of this CPU back: run by the agent, and by a CPU on its way down.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "raw_tp")]
-extern "C" fn blkio_flush(ctx: *mut c_void) -> u32 {
-    // SAFETY: the context of a raw tracepoint.
-    if !unsafe { may_flush(ctx) } {
-        return 0;
-    }
-    let mut answer = 0;
-    for level in 0..LEVELS {
-        answer |= flush_level::<_, BLKIO_SLOTS, false>(&BLKIOS, level);
-    }
-    answer
+/// Writes the rows of this CPU back.
+#[inline(always)]
+pub(super) fn flush_blkio() -> u32 {
+    flush_levels(&BLKIOS)
 }

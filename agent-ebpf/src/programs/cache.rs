@@ -4,22 +4,26 @@
 //! buffer and takes the slot over. When the ring is full the delta stays where it is and the newcomer's amounts
 //! go to `OVERFLOWS`, so that rows + overflow is always everything that was counted.
 //!
-//! Nothing here reads a clock, and no slot has an age: the agent writes the whole cache back when it gathers, by
-//! running the `*_flush` program of each area on each CPU (`BPF_PROG_TEST_RUN` with `BPF_F_TEST_RUN_ON_CPU`,
-//! Linux 5.10). A CPU that goes offline, where nothing can be run any more, does it itself on its way down. That makes the figures those of the moment of the gather, and costs nothing in between. These programs
-//! are declared without aya's macro, because it drops a program's return value.
+//! Each table is an array with an entry for each CPU, and no per-CPU array: its address is part of the program, where that of a
+//! per-CPU one is looked up, in memory that is cold when an event is rare.
+//!
+//! Nothing here reads a clock, and no slot has an age: the agent has the caches written back when it gathers (`flush`). That
+//! makes the figures those of the moment of the gather, and costs nothing in between.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd, atomic_xchg};
+use core::mem::offset_of;
 use core::ptr::{addr_of_mut, null_mut};
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    bindings::{BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::bpf_get_smp_processor_id,
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{Array, PerCpuArray, RingBuf},
 };
-use seismograf_ebpf::abi::{FLUSH_LEVEL_BUSY, FLUSH_RING_FULL, LEVELS, Overflow};
+use seismograf_ebpf::abi::{
+    CPU_PARTS, CPU_SLOTS, Cpu, CpuRow, FLUSH_LEVEL_BUSY, FLUSH_RING_FULL, LEVELS, Marks, Overflow,
+};
 
 /// The one channel to user space. The agent sets its size before the object is loaded.
 #[map]
@@ -29,14 +33,73 @@ pub(super) static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 static OVERFLOWS: PerCpuArray<Overflow> = PerCpuArray::with_max_entries(1, 0);
 
+/// What each CPU is doing, and whether it has rows, which the agent maps; and its rows of CPU time, so that one look-up
+/// reaches both.
+#[map]
+pub(super) static CPUS: Array<Cpu> = table();
+
+/// A map with an entry for each CPU. It can be mapped, whether it is or not, because then it begins at a page, and its
+/// entries each at a line of cache.
+pub(super) const fn table<T>() -> Array<T> {
+    const { assert!(align_of::<T>() == 64) };
+    Array::with_max_entries(1, BPF_F_MMAPABLE)
+}
+
+/// This CPU's entry of a table.
+#[inline(always)]
+pub(super) fn of_this_cpu<T>(table: &Array<T>) -> Option<*mut T> {
+    table.get_ptr_mut(cpu())
+}
+
+/// A part of a CPU's tables, by where its mark is among the [`Marks`].
+#[derive(Clone, Copy)]
+pub(super) struct Part(usize);
+
+impl Part {
+    pub(super) const RUNQUEUE: Self = Self(offset_of!(Marks, runqueue));
+    pub(super) const BLKIO: Self = Self(offset_of!(Marks, blkio));
+    pub(super) const NET: Self = Self(offset_of!(Marks, net));
+
+    /// The one that a slot of the rows of CPU time is in.
+    #[inline(always)]
+    pub(super) fn of_cpu(slot: usize) -> Self {
+        Self(slot / CPU_PART_SLOTS)
+    }
+
+    /// Its mark.
+    ///
+    /// # Safety
+    /// `cpu` is an entry of `CPUS`.
+    #[inline(always)]
+    unsafe fn mark(self, cpu: *mut Cpu) -> *mut u8 {
+        // SAFETY: within the entry.
+        unsafe { addr_of_mut!((*cpu).marks).cast::<u8>().add(self.0) }
+    }
+}
+
+/// Slots of a part of the rows of CPU time.
+const CPU_PART_SLOTS: usize = CPU_SLOTS / CPU_PARTS;
+
+/// Says that this CPU has rows to write back, and where.
+#[inline(always)]
+fn mark(part: Part) {
+    if let Some(cpu) = of_this_cpu(&CPUS) {
+        // SAFETY: this CPU's entry. A write-back that comes between this and the row finds the level in use.
+        unsafe {
+            part.mark(cpu).write_volatile(1);
+            addr_of_mut!((*cpu).state.waiting).write_volatile(1);
+        }
+    }
+}
+
 /// The agent is woken when this many bytes wait in the ring.
 #[unsafe(no_mangle)]
 static WAKEUP_BYTES: Global<u64> = Global::new(512 << 10);
 
-/// A record that fits a slot. All zero is a free slot.
+/// A record that fits a slot.
 pub(super) trait Row: Copy + 'static {
-    /// Whether the slot holds anything.
-    fn is_used(&self) -> bool;
+    /// The cgroup; 0 in a free slot, whatever else it has.
+    fn cgroup(&mut self) -> &mut u64;
 }
 
 /// The slot of a key in a table of `SLOTS`.
@@ -50,41 +113,54 @@ pub(super) fn index<const SLOTS: usize>(key: u64) -> usize {
 /// Writes a row to the ring. `false` when the ring is full.
 #[inline(always)]
 pub(super) fn write_back<R: Row>(slot: &R) -> bool {
-    let Some(mut record) = RECORDS.reserve::<R>(0) else {
+    let written = RECORDS.output::<R>(slot, wakeup()).is_ok();
+    if !written {
         // SAFETY: per CPU, and atomic against whatever interrupts this program.
         unsafe { overflow(|o| add(addr_of_mut!((*o).refused), 1)) };
-        return false;
-    };
-    // SAFETY: the record is as large as the slot.
-    unsafe { copy(record.as_mut_ptr(), slot) };
-    record.submit(wakeup());
-    true
-}
-
-/// Copies a row word by word.
-///
-/// Volatile, because LLVM turns any other form into a call of `memcpy`, which is a loop over bytes here.
-///
-/// # Safety
-/// As of `ptr::copy_nonoverlapping`; the size is a multiple of eight, which is asserted.
-#[inline(always)]
-pub(super) unsafe fn copy<R: Row>(to: *mut R, from: *const R) {
-    const { assert!(size_of::<R>() % 8 == 0 && align_of::<R>() == 8) };
-    for word in 0..size_of::<R>() / 8 {
-        // SAFETY: within the row; the caller's promise.
-        unsafe { to.cast::<u64>().add(word).write_volatile(from.cast::<u64>().add(word).read_volatile()) };
     }
+    written
 }
 
-/// Makes a row all zero, which is what a free slot is; see [`copy`] for why not by assignment.
+/// Makes a row all zero, word by word.
+///
+/// Volatile, because LLVM turns any other form into a call of `memset`, which is a loop over bytes here.
 ///
 /// # Safety
 /// `slot` is a row in a map value.
 #[inline(always)]
-pub(super) unsafe fn clear<R: Row>(slot: *mut R) {
+unsafe fn clear<R: Row>(slot: *mut R) {
+    const { assert!(size_of::<R>() % 8 == 0 && align_of::<R>() == 8) };
     for word in 0..size_of::<R>() / 8 {
         // SAFETY: within the row.
         unsafe { slot.cast::<u64>().add(word).write_volatile(0) };
+    }
+}
+
+/// Frees a slot for another key, whose fields the caller sets: the part that it is in will have to be written back.
+///
+/// # Safety
+/// As of [`clear`].
+#[inline(always)]
+pub(super) unsafe fn take_over<R: Row>(slot: *mut R, part: Part) {
+    mark(part);
+    // SAFETY: the caller's promise.
+    unsafe { clear(slot) };
+}
+
+/// [`take_over`] of a slot of a claimed level.
+///
+/// # Safety
+/// As of [`clear`] and [`release`].
+#[inline(always)]
+pub(super) unsafe fn take_over_in<R: Row, const SLOTS: usize>(
+    level: *mut Level<R, SLOTS>,
+    slot: *mut R,
+    part: Part,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        addr_of_mut!((*level).waiting).write_volatile(1);
+        take_over(slot, part);
     }
 }
 
@@ -130,11 +206,19 @@ pub(super) fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() as u32 }
 }
 
-/// One level of a cache whose programs can be interrupted by, or preempted by, themselves.
-#[repr(C)]
+/// A table whose programs can be interrupted by, or preempted by, themselves.
+#[repr(C, align(64))]
+pub(super) struct Levels<R, const SLOTS: usize> {
+    levels: [Level<R, SLOTS>; LEVELS as usize],
+}
+
+/// The part of it that one program at a time works in.
+#[repr(C, align(64))]
 pub(super) struct Level<R, const SLOTS: usize> {
     /// Not 0 while a program works in it.
     busy: u64,
+    /// Not 0 while there may be rows in it: most levels are hardly ever used, and need not be gone through.
+    waiting: u64,
     slots: [R; SLOTS],
 }
 
@@ -146,29 +230,16 @@ pub(super) struct Level<R, const SLOTS: usize> {
 /// so there are two programs (`PREEMPTIBLE` is const), of which the agent loads one.
 #[inline(always)]
 pub(super) fn claim_level<R: Row, const SLOTS: usize, const PREEMPTIBLE: bool>(
-    levels: &PerCpuArray<Level<R, SLOTS>>,
+    table: &Array<Levels<R, SLOTS>>,
 ) -> *mut Level<R, SLOTS> {
-    // Unrolled by hand: nearly every call ends at the first one, and old verifiers dislike loops over lookups.
-    const { assert!(LEVELS == 4) };
-    if let Some(level) = levels.get_ptr_mut(0)
-        && claim::<R, SLOTS, PREEMPTIBLE>(level)
-    {
-        return level;
-    }
-    if let Some(level) = levels.get_ptr_mut(1)
-        && claim::<R, SLOTS, PREEMPTIBLE>(level)
-    {
-        return level;
-    }
-    if let Some(level) = levels.get_ptr_mut(2)
-        && claim::<R, SLOTS, PREEMPTIBLE>(level)
-    {
-        return level;
-    }
-    if let Some(level) = levels.get_ptr_mut(3)
-        && claim::<R, SLOTS, PREEMPTIBLE>(level)
-    {
-        return level;
+    let Some(levels) = of_this_cpu(table) else { return null_mut() };
+    // Nearly every call ends at the first one.
+    for level in 0..LEVELS as usize {
+        // SAFETY: within the table.
+        let level = unsafe { addr_of_mut!((*levels).levels).cast::<Level<R, SLOTS>>().add(level) };
+        if claim::<R, SLOTS, PREEMPTIBLE>(level) {
+            return level;
+        }
     }
     null_mut()
 }
@@ -213,43 +284,107 @@ fn claim<R, const SLOTS: usize, const PREEMPTIBLE: bool>(level: *mut Level<R, SL
     }
 }
 
-/// Writes every used slot of a table to the ring and frees it. Returns [`FLUSH_RING_FULL`] when some stayed.
+/// Writes every used slot of so many to the ring and frees it. Returns [`FLUSH_RING_FULL`] when some stayed.
+///
+/// As little as possible for each slot, since the verifier goes through it for each; who runs this empties the ring.
 ///
 /// # Safety
-/// `slots` is a map value that nothing else touches meanwhile.
+/// `slots` are in a map value, and nothing else touches them meanwhile.
 #[inline(always)]
-pub(super) unsafe fn flush<R: Row, const SLOTS: usize>(slots: *mut [R; SLOTS]) -> u32 {
+pub(super) unsafe fn flush<R: Row, const SLOTS: usize>(slots: *mut R) -> u32 {
     let mut answer = 0;
     for i in 0..SLOTS {
         // SAFETY: within the table; the caller's promise.
-        unsafe {
-            let slot = slots.cast::<R>().add(i);
-            if (*slot).is_used() {
-                if write_back(&*slot) {
-                    clear(slot);
-                } else {
-                    answer = FLUSH_RING_FULL;
-                }
+        let slot = unsafe { &mut *slots.add(i) };
+        if *slot.cgroup() != 0 {
+            if RECORDS.output::<R>(&*slot, u64::from(BPF_RB_NO_WAKEUP)).is_ok() {
+                *slot.cgroup() = 0;
+            } else {
+                answer = FLUSH_RING_FULL;
             }
         }
     }
     answer
 }
 
-/// [`flush`] of one level of this CPU. Returns [`FLUSH_LEVEL_BUSY`] when a program is at work in it.
+/// Writes a table of a CPU back by `flush`, unless its mark says that there is no row.
+///
+/// # Safety
+/// `cpu` is this CPU's entry of `CPUS`, and `part` is a whole table.
 #[inline(always)]
-pub(super) fn flush_level<R: Row, const SLOTS: usize, const PREEMPTIBLE: bool>(
-    levels: &PerCpuArray<Level<R, SLOTS>>,
-    level: u32,
-) -> u32 {
-    let Some(level) = levels.get_ptr_mut(level) else { return 0 };
-    if !claim::<R, SLOTS, PREEMPTIBLE>(level) {
-        return FLUSH_LEVEL_BUSY;
-    }
-    // SAFETY: claimed above.
+pub(super) unsafe fn flush_part(cpu: *mut Cpu, part: Part, flush: impl FnOnce() -> u32) -> u32 {
+    // SAFETY: the caller's promise; the mark of a table is a whole word.
     unsafe {
-        let answer = flush(addr_of_mut!((*level).slots));
-        release(level);
+        let mark = part.mark(cpu).cast::<u64>();
+        if mark.read_volatile() == 0 {
+            return 0;
+        }
+        // First: whoever takes a slot over while this is under way marks it again.
+        mark.write_volatile(0);
+        let answer = flush();
+        say_again(mark, answer);
         answer
     }
+}
+
+/// Marks what stayed. In one instruction, since an interrupt may mark it too, and without a branch: the verifier would tell all
+/// states before it apart by the answer.
+///
+/// # Safety
+/// As of [`add`].
+#[inline(always)]
+pub(super) unsafe fn say_again(mark: *mut u64, answer: u32) {
+    // SAFETY: the caller's promise.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(mark, u64::from(answer)) };
+}
+
+/// [`flush`] of the rows of CPU time in the parts that have any.
+///
+/// # Safety
+/// As of [`flush`]: `cpu` is this CPU's entry of `CPUS`.
+#[inline(always)]
+pub(super) unsafe fn flush_cpu(cpu: *mut Cpu) -> u32 {
+    let mut answer = 0;
+    for part in 0..CPU_PARTS {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mark = Part(part).mark(cpu);
+            if mark.read_volatile() != 0 {
+                let rows = addr_of_mut!((*cpu).rows).cast::<CpuRow>().add(part * CPU_PART_SLOTS);
+                let refused = flush::<_, CPU_PART_SLOTS>(rows);
+                mark.write_volatile(refused as u8);
+                answer |= refused;
+            }
+        }
+    }
+    answer
+}
+
+/// [`flush`] of all levels of this CPU that have rows. Returns [`FLUSH_LEVEL_BUSY`] when a program is at work in one.
+///
+/// By the plain flag, whatever the programs claim a level by: nothing preempts a write-back, and what interrupts it is done,
+/// flag and all, before it goes on.
+#[inline(always)]
+pub(super) fn flush_levels<R: Row, const SLOTS: usize>(table: &Array<Levels<R, SLOTS>>) -> u32 {
+    let Some(levels) = of_this_cpu(table) else { return 0 };
+    let mut answer = 0;
+    for level in 0..LEVELS as usize {
+        // SAFETY: within the table.
+        let level = unsafe { addr_of_mut!((*levels).levels).cast::<Level<R, SLOTS>>().add(level) };
+        if !claim::<R, SLOTS, false>(level) {
+            answer |= FLUSH_LEVEL_BUSY;
+            continue;
+        }
+        // SAFETY: claimed above.
+        unsafe {
+            let waiting = addr_of_mut!((*level).waiting);
+            if waiting.read_volatile() != 0 {
+                let refused = flush::<R, SLOTS>(addr_of_mut!((*level).slots).cast());
+                waiting.write_volatile(u64::from(refused));
+                answer |= refused;
+            }
+            release(level);
+        }
+    }
+    answer
 }

@@ -5,23 +5,20 @@
 //! `se.sum_exec_runtime` between switch-in and switch-out: no clock, and to the nanosecond what the kernel adds
 //! to the cgroup (`update_curr()` in `kernel/sched/fair.c`). Cost: see docs/overhead.md.
 
-use core::ffi::c_void;
 use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{
     EbpfContext as _, Global,
     helpers::{bpf_get_current_task, bpf_ktime_get_ns},
-    macros::{btf_tracepoint, map},
-    maps::PerCpuArray,
+    macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use seismograf_ebpf::abi::{ABSENT, CPU_SLOTS, CpuRow, Kind};
+use seismograf_ebpf::abi::{ABSENT, CPU_SLOTS, Cpu, CpuRow, CpuState, Kind};
 
-use super::cache::{Row, add, cpu, flush, index, overflow, write_back};
+use super::cache::{CPUS, Part, Row, add, cpu, index, of_this_cpu, overflow, take_over, write_back};
 use super::kernel::{
     CSS_CGROUP, CSS_SET_MEMBER, TASK_FLAGS, TASK_NIVCSW, TASK_NVCSW, TASK_PID, TASK_PREV_SUM_EXEC_RUNTIME,
-    TASK_PRIO, TASK_SCX_FLAGS, TASK_SUM_EXEC_RUNTIME, field, may_flush, probe, probe_task_cgroup,
-    task_cgroup,
+    TASK_PRIO, TASK_SCX_FLAGS, TASK_SUM_EXEC_RUNTIME, field, probe, probe_task_cgroup, task_cgroup,
 };
 
 /// The priorities from here on are the fair class (`MAX_RT_PRIO`, `include/linux/sched/prio.h`).
@@ -40,27 +37,10 @@ const EXITING: u32 = 4;
 #[unsafe(no_mangle)]
 static START_NS: Global<u64> = Global::new(0);
 
-#[repr(C)]
-struct Cpu {
-    /// The task that was switched in, as an address that is only compared.
-    task: u64,
-    /// Its run time then.
-    task_in_ns: u64,
-    /// The task that was switched out last, likewise.
-    out: u64,
-    /// Its run time then.
-    out_ns: u64,
-    slots: [CpuRow; CPU_SLOTS],
-}
-
-/// Per CPU and one entry: one lookup reaches the running task and every slot.
-#[map]
-static CPUS: PerCpuArray<Cpu> = PerCpuArray::with_max_entries(1, 0);
-
 impl Row for CpuRow {
     #[inline(always)]
-    fn is_used(&self) -> bool {
-        self.cgroup != 0
+    fn cgroup(&mut self) -> &mut u64 {
+        &mut self.cgroup
     }
 }
 
@@ -74,10 +54,11 @@ fn cpu_sched_switch(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 unsafe fn try_cpu_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
-    let state = CPUS.get_ptr_mut(0)?;
+    let this_cpu = of_this_cpu(&CPUS)?;
     let args = ctx.as_ptr() as *const *const u8;
     // SAFETY: arguments 1 and 2 are task_structs on every kernel; the state is this CPU's, interrupts are off.
     unsafe {
+        let state = addr_of_mut!((*this_cpu).state);
         let (prev, next) = (args.add(1).read_volatile(), args.add(2).read_volatile());
         let run: u64 = field(prev, &TASK_SUM_EXEC_RUNTIME);
         let mut run_in = addr_of!((*state).task_in_ns).read_volatile();
@@ -89,9 +70,10 @@ unsafe fn try_cpu_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
         (*state).task = next as u64;
         (*state).task_in_ns = field(next, &TASK_SUM_EXEC_RUNTIME);
         if field::<i32>(prev, &TASK_PID) == 0 {
+            (*state).idle = prev as u64;
             return None;
         }
-        charge(state, task_cgroup(prev), run.wrapping_sub(run_in), 1);
+        charge(this_cpu, task_cgroup(prev), run.wrapping_sub(run_in), 1);
     }
     Some(())
 }
@@ -105,7 +87,7 @@ unsafe fn try_cpu_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
 /// # Safety
 /// As of [`charge`]; `task` is a typed `task_struct`.
 #[inline(always)]
-unsafe fn run_before_unseen(state: *const Cpu, task: *const u8, run: u64) -> u64 {
+unsafe fn run_before_unseen(state: *const CpuState, task: *const u8, run: u64) -> u64 {
     // SAFETY: the caller's promise.
     unsafe {
         if field::<i32>(task, &TASK_PRIO) < FAIR_PRIO {
@@ -134,7 +116,7 @@ unsafe fn run_before_unseen(state: *const Cpu, task: *const u8, run: u64) -> u64
 /// # Safety
 /// As of [`run_before_unseen`].
 #[inline(always)]
-unsafe fn run_before_exit(state: *const Cpu, task: *const u8, picked: u64) -> u64 {
+unsafe fn run_before_exit(state: *const CpuState, task: *const u8, picked: u64) -> u64 {
     // SAFETY: the caller's promise.
     unsafe {
         // The switch that is under way is among them.
@@ -150,61 +132,61 @@ unsafe fn run_before_exit(state: *const Cpu, task: *const u8, picked: u64) -> u6
 }
 
 /// # Safety
-/// `state` is this CPU's, and nothing else on this CPU uses it meanwhile.
+/// The entry is this CPU's, and nothing else on this CPU uses it meanwhile.
 #[inline(always)]
-unsafe fn charge(state: *mut Cpu, cgroup: u64, run_ns: u64, switches: u64) {
+unsafe fn charge(this_cpu: *mut Cpu, cgroup: u64, run_ns: u64, switches: u64) {
     // A task_struct that was freed and handed out again at the same address can make the difference negative.
     let run_ns = if (run_ns as i64) < 0 { 0 } else { run_ns };
     // SAFETY: the index is within the table; the caller's promise.
     unsafe {
-        let slot = &mut *addr_of_mut!((*state).slots).cast::<CpuRow>().add(index::<CPU_SLOTS>(cgroup));
+        let at = index::<CPU_SLOTS>(cgroup);
+        let slot = &mut *addr_of_mut!((*this_cpu).rows).cast::<CpuRow>().add(at);
         if slot.cgroup != cgroup {
-            if slot.is_used() && !write_back(slot) {
+            if slot.cgroup != 0 && !write_back(slot) {
                 overflow(|o| {
                     add(addr_of_mut!((*o).run_ns), run_ns);
                     add(addr_of_mut!((*o).switches), switches);
                 });
                 return;
             }
-            *slot = CpuRow { kind: Kind::Cpu as u32, cpu: cpu(), cgroup, run_ns: 0, switches: 0 };
+            take_over(slot, Part::of_cpu(at));
+            slot.kind = Kind::Cpu as u32;
+            slot.cpu = cpu();
+            slot.cgroup = cgroup;
         }
         slot.run_ns += run_ns;
         slot.switches += switches;
     }
 }
 
-/// Charges the running task for its time so far, and writes the cache of this CPU back.
+/// Charges the task that is running now for its time so far.
 ///
-/// Run by the agent with preemption off, on another CPU in an interrupt, and by a CPU on its way down with interrupts
-/// off: no `sched_switch` can come between.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "raw_tp")]
-extern "C" fn cpu_flush(ctx: *mut c_void) -> u32 {
-    // SAFETY: the context of a raw tracepoint.
-    if !unsafe { may_flush(ctx) } {
-        return 0;
-    }
-    let Some(state) = CPUS.get_ptr_mut(0) else { return 0 };
+/// # Safety
+/// The entry is this CPU's, and no `sched_switch` can come between.
+#[inline(always)]
+pub(super) unsafe fn charge_running(this_cpu: *mut Cpu) -> Option<()> {
     // SAFETY: a helper without arguments.
     let task = unsafe { bpf_get_current_task() } as *const u8;
-    // SAFETY: this CPU's state, see above.
+    // By helper, because only Linux 5.11 and later hand out a typed `current`. Where helpers may not read kernel memory
+    // (lockdown), the running task is charged at its next switch.
+    let run: u64 = probe(task, &TASK_SUM_EXEC_RUNTIME)?;
+    let pid: i32 = probe(task, &TASK_PID)?;
+    let cgroup = probe_task_cgroup(task, &CSS_SET_MEMBER, &CSS_CGROUP)?;
+    // SAFETY: the caller's promise.
     unsafe {
-        // By helper, because only Linux 5.11 and later hand out a typed `current`. Where helpers may not read
-        // kernel memory (lockdown), the running task is charged at its next switch.
-        if let Some(run) = probe::<u64>(task, &TASK_SUM_EXEC_RUNTIME)
-            && let Some(pid) = probe::<i32>(task, &TASK_PID)
-            && let Some(cgroup) = probe_task_cgroup(task, &CSS_SET_MEMBER, &CSS_CGROUP)
-        {
-            let run_in = (*state).task_in_ns;
-            if (*state).task == 0 {
-                // The first run on this CPU, before the probe is attached: what this task ran until now does not count.
-                (*state).task = task as u64;
-                (*state).task_in_ns = run;
-            } else if (*state).task == task as u64 && pid != 0 {
-                (*state).task_in_ns = run;
-                charge(state, cgroup, run.wrapping_sub(run_in), 0);
-            }
+        let state = addr_of_mut!((*this_cpu).state);
+        if pid == 0 {
+            (*state).idle = task as u64;
         }
-        flush(addr_of_mut!((*state).slots))
+        let run_in = (*state).task_in_ns;
+        if (*state).task == 0 {
+            // The first run on this CPU, before the probe is attached: what this task ran until now does not count.
+            (*state).task = task as u64;
+            (*state).task_in_ns = run;
+        } else if (*state).task == task as u64 && pid != 0 {
+            (*state).task_in_ns = run;
+            charge(this_cpu, cgroup, run.wrapping_sub(run_in), 0);
+        }
     }
+    Some(())
 }

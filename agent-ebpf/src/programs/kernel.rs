@@ -5,8 +5,6 @@
 //! pointer plus an offset is a plain, checked load. A field that a kernel lacks is [`ABSENT`]: the branch that
 //! would use it is dead code to the verifier.
 
-use core::ffi::c_void;
-
 use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
 use seismograf_ebpf::abi::ABSENT;
 use seismograf_ebpf::kernel_fields;
@@ -35,28 +33,6 @@ pub(super) static RQF_FLUSH_SEQ: Global<u64> = Global::new(0);
 /// (`enum skb_drop_reason`).
 #[unsafe(no_mangle)]
 pub(super) static DROPPED_BY_CGROUP: Global<u64> = Global::new(ABSENT);
-
-/// The steps in this range are those that a CPU itself takes on its way down, and up, while it is online (`enum cpuhp_state`).
-/// Later ones, with interrupts off, no tracepoint tells of.
-#[unsafe(no_mangle)]
-static CPU_STEPS_FROM: Global<u64> = Global::new(ABSENT);
-#[unsafe(no_mangle)]
-static CPU_STEPS_TO: Global<u64> = Global::new(ABSENT);
-
-/// Whether a write-back program is to do its work: the agent runs it, without arguments, or it is `cpuhp_exit` on a CPU
-/// on its way down, which no write-back would reach any more.
-///
-/// # Safety
-/// `args` is the context of a raw tracepoint.
-#[inline(always)]
-pub(super) unsafe fn may_flush(args: *const c_void) -> bool {
-    // SAFETY: the caller's promise; `cpuhp_exit(cpu, state, step, result)`.
-    let step = i64::from(unsafe { args.cast::<u64>().add(2).read_volatile() } as u32);
-    // By sign bits, and so one branch: the verifier would go through all that follows once for each.
-    let is_no_step = (step - 1) >> 63;
-    let is_outside = (step - CPU_STEPS_FROM.load() as i64 | CPU_STEPS_TO.load() as i64 - step) >> 63;
-    is_no_step | !is_outside != 0
-}
 
 /// Whether the programs may read kernel memory by helper; 0 under lockdown=confidentiality, where the verifier
 /// refuses the helper unless the branch is dead.

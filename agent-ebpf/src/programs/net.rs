@@ -9,7 +9,7 @@
 //! refused is a `kfree_skb` with that reason, since Linux 5.18, and is counted there once more, as dropped.
 
 use core::ffi::c_void;
-use core::mem::MaybeUninit;
+use core::mem::{MaybeUninit, transmute};
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::{
@@ -20,17 +20,20 @@ use aya_ebpf::{
         generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock},
     },
     macros::{btf_tracepoint, cgroup_skb, map},
-    maps::PerCpuArray,
+    maps::{Array, PerCpuArray},
     programs::{BtfTracePointContext, SkBuffContext},
 };
-use seismograf_ebpf::abi::{HostBytes, Kind, LEVELS, NET_SLOTS, NetAmounts, NetRow, ROOT_CGROUP};
+use seismograf_ebpf::abi::{
+    CAST_TO_KERNEL_CONTEXT, HostBytes, Kind, NET_SLOTS, NetAmounts, NetRow, ROOT_CGROUP,
+};
 
 use super::cache::{
-    Level, Row, add, claim_level, clear, cpu, flush_level, overflow, release, slot, write_back,
+    Levels, Part, Row, add, claim_level, cpu, flush_levels, overflow, release, slot, table, take_over_in,
+    write_back,
 };
 use super::kernel::{
-    DROPPED_BY_CGROUP, NET_INUM, SKB_SK, SOCK_LISTENER, SOCK_NET, SOCK_STATE, field, may_flush, probe,
-    socket_cgroup,
+    DROPPED_BY_CGROUP, NET_INUM, SKB_SK, SOCK_CGROUP_DATA, SOCK_LISTENER, SOCK_NET, SOCK_STATE, cgroup_id,
+    field, probe, socket_cgroup,
 };
 use super::packet::{Packet as _, TracedPacket, Wire, on_the_wire};
 
@@ -41,9 +44,8 @@ const TCP_NEW_SYN_RECV: u8 = 12;
 /// A socket's namespace is within its first bytes, in whole words.
 const SOCK_WORDS: usize = 8;
 
-/// Per CPU; one entry per level, as `BLKIOS`.
 #[map]
-static NETS: PerCpuArray<Level<NetRow, NET_SLOTS>> = PerCpuArray::with_max_entries(LEVELS, 0);
+static NETS: Array<Levels<NetRow, NET_SLOTS>> = table();
 
 /// The inode number of the host's network namespace, which the agent sets; 0 where it cannot be told.
 #[unsafe(no_mangle)]
@@ -65,36 +67,50 @@ const NOTHING: NetAmounts = NetAmounts {
 
 impl Row for NetRow {
     #[inline(always)]
-    fn is_used(&self) -> bool {
-        self.cgroup != 0
+    fn cgroup(&mut self) -> &mut u64 {
+        &mut self.cgroup
     }
 }
 
 /// Packets that come in.
 #[cgroup_skb]
 fn net_ingress(ctx: SkBuffContext) -> i32 {
-    account::<true>(&ctx, false);
+    account::<true>(&ctx, &HelperSocket::of(&ctx), false);
     PASS
 }
 
 /// Packets that go out.
 #[cgroup_skb]
 fn net_egress(ctx: SkBuffContext) -> i32 {
-    account::<true>(&ctx, true);
+    account::<true>(&ctx, &HelperSocket::of(&ctx), true);
+    PASS
+}
+
+/// `net_ingress` with plain loads from the kernel's own structures, where programs at a cgroup can have these (Linux 6.2).
+#[cgroup_skb]
+fn net_ingress_typed(ctx: SkBuffContext) -> i32 {
+    account::<true>(&ctx, &TypedSocket::of(&ctx), false);
+    PASS
+}
+
+/// `net_egress`, likewise.
+#[cgroup_skb]
+fn net_egress_typed(ctx: SkBuffContext) -> i32 {
+    account::<true>(&ctx, &TypedSocket::of(&ctx), true);
     PASS
 }
 
 /// `net_ingress` for kernels before 5.12, which have no atomic exchange, and do not preempt such programs.
 #[cgroup_skb]
 fn net_ingress_nested(ctx: SkBuffContext) -> i32 {
-    account::<false>(&ctx, false);
+    account::<false>(&ctx, &HelperSocket::of(&ctx), false);
     PASS
 }
 
 /// `net_egress`, likewise.
 #[cgroup_skb]
 fn net_egress_nested(ctx: SkBuffContext) -> i32 {
-    account::<false>(&ctx, true);
+    account::<false>(&ctx, &HelperSocket::of(&ctx), true);
     PASS
 }
 
@@ -109,10 +125,107 @@ fn net_kfree_skb(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// What is needed of a packet's socket. Programs at a cgroup are called for whole sockets alone: of a request for a connection,
+/// for its listener's (`BPF_CGROUP_RUN_PROG_INET_INGRESS`, `include/linux/bpf-cgroup.h`).
+trait Socket {
+    /// The id of its cgroup, 0 where it has none.
+    fn cgroup(&self) -> u64;
+    /// Its address, which is only compared; 0 where there is no socket.
+    fn address(&self) -> u64;
+    /// The address of its network namespace.
+    fn net(&self) -> u64;
+}
+
+/// A socket whose fields helpers read.
+struct HelperSocket {
+    cgroup: u64,
+    socket: *mut bpf_sock,
+}
+
+impl HelperSocket {
+    #[inline(always)]
+    fn of(ctx: &SkBuffContext) -> Self {
+        // SAFETY: the context is a `__sk_buff`; the helper is there for this program type.
+        unsafe { Self { cgroup: bpf_skb_cgroup_id(ctx.skb.skb), socket: (*ctx.skb.skb).__bindgen_anon_2.sk } }
+    }
+}
+
+impl Socket for HelperSocket {
+    #[inline(always)]
+    fn cgroup(&self) -> u64 {
+        self.cgroup
+    }
+
+    #[inline(always)]
+    fn address(&self) -> u64 {
+        self.socket as u64
+    }
+
+    #[inline(always)]
+    fn net(&self) -> u64 {
+        if self.socket.is_null() {
+            return 0;
+        }
+        // SAFETY: the verifier checks that the socket is one, and the pointer that is loaded from; a helper writes the
+        // array, also where it fails.
+        unsafe {
+            let tcp = bpf_skc_to_tcp_sock(self.socket.cast());
+            if !tcp.is_null() {
+                return field(tcp.cast_const().cast(), &SOCK_NET);
+            }
+            // Other sockets have no such helper. From the start, since the verifier allows no arithmetic here.
+            let mut words = MaybeUninit::<[u64; SOCK_WORDS]>::uninit();
+            bpf_probe_read_kernel(words.as_mut_ptr().cast(), size_of_val(&words) as u32, self.socket.cast());
+            let word = (SOCK_NET.load() / 8) as usize & (SOCK_WORDS - 1);
+            words.as_ptr().cast::<u64>().add(word).read_volatile()
+        }
+    }
+}
+
+/// A socket that the verifier has typed.
+struct TypedSocket(*const u8);
+
+impl TypedSocket {
+    #[inline(always)]
+    fn of(ctx: &SkBuffContext) -> Self {
+        // SAFETY: before the program is loaded, the call is made one of the kernel's function, which takes the context and
+        // gives the kernel's own, a typed `sk_buff`.
+        unsafe {
+            let cast: unsafe extern "C" fn(*mut c_void) -> *const u8 =
+                transmute(CAST_TO_KERNEL_CONTEXT as usize);
+            Self(field(cast(ctx.skb.skb.cast()), &SKB_SK))
+        }
+    }
+}
+
+impl Socket for TypedSocket {
+    #[inline(always)]
+    fn cgroup(&self) -> u64 {
+        if self.0.is_null() {
+            return 0;
+        }
+        // SAFETY: a typed pointer. Since Linux 5.17 `sock_cgroup_data` is one to the cgroup, and nothing else.
+        unsafe { cgroup_id(field(self.0, &SOCK_CGROUP_DATA)) }
+    }
+
+    #[inline(always)]
+    fn address(&self) -> u64 {
+        self.0 as u64
+    }
+
+    #[inline(always)]
+    fn net(&self) -> u64 {
+        if self.0.is_null() {
+            return 0;
+        }
+        // SAFETY: as above.
+        unsafe { field(self.0, &SOCK_NET) }
+    }
+}
+
 #[inline(always)]
-fn account<const PREEMPTIBLE: bool>(ctx: &SkBuffContext, out: bool) {
-    // SAFETY: the context is a `__sk_buff`; the helper is there for this program type.
-    let (cgroup, socket) = unsafe { (bpf_skb_cgroup_id(ctx.skb.skb), (*ctx.skb.skb).__bindgen_anon_2.sk) };
+fn account<const PREEMPTIBLE: bool>(ctx: &SkBuffContext, socket: &impl Socket, out: bool) {
+    let cgroup = socket.cgroup();
     let Wire { bytes, packets } = on_the_wire(ctx, out);
     let (bytes, packets) = (u64::from(bytes), u64::from(packets));
     add_to_row::<PREEMPTIBLE>(
@@ -138,38 +251,21 @@ fn account<const PREEMPTIBLE: bool>(ctx: &SkBuffContext, out: bool) {
 /// To look that up costs more than all the rest, so a row remembers its latest socket. An address that is handed out again
 /// is a mistake only when both sockets are of one cgroup and one interval, and in different namespaces.
 #[inline(always)]
-fn is_of_host(socket: *mut bpf_sock, slot: Option<&mut NetRow>) -> bool {
+fn is_of_host(socket: &impl Socket, slot: Option<&mut NetRow>) -> bool {
     let inum = HOST_NET_INUM.load();
-    if inum == 0 || socket.is_null() {
+    let address = socket.address();
+    if inum == 0 || address == 0 {
         return false;
     }
     match slot {
         Some(slot) => {
-            if slot.socket != socket as u64 {
-                slot.socket = socket as u64;
-                slot.socket_is_of_host = u64::from(is_host_net(net_of(socket), inum));
+            if slot.socket != address {
+                slot.socket = address;
+                slot.socket_is_of_host = u64::from(is_host_net(socket.net(), inum));
             }
             slot.socket_is_of_host != 0
         }
-        None => is_host_net(net_of(socket), inum),
-    }
-}
-
-/// The address of a socket's network namespace.
-#[inline(always)]
-fn net_of(socket: *mut bpf_sock) -> u64 {
-    // SAFETY: the verifier checks that the socket is one, and the pointer that is loaded from; a helper writes the array,
-    // also where it fails.
-    unsafe {
-        let tcp = bpf_skc_to_tcp_sock(socket.cast());
-        if !tcp.is_null() {
-            return field(tcp.cast_const().cast(), &SOCK_NET);
-        }
-        // Other sockets have no such helper. From the start, since the verifier allows no arithmetic here.
-        let mut words = MaybeUninit::<[u64; SOCK_WORDS]>::uninit();
-        bpf_probe_read_kernel(words.as_mut_ptr().cast(), size_of_val(&words) as u32, socket.cast());
-        let word = (SOCK_NET.load() / 8) as usize & (SOCK_WORDS - 1);
-        words.as_ptr().cast::<u64>().add(word).read_volatile()
+        None => is_host_net(socket.net(), inum),
     }
 }
 
@@ -228,9 +324,9 @@ fn add_to_row<const PREEMPTIBLE: bool>(
         if !level.is_null() {
             let slot: &mut NetRow = slot(level, cgroup);
             let ours = slot.cgroup == cgroup;
-            if ours || !slot.is_used() || write_back(slot) {
+            if ours || slot.cgroup == 0 || write_back(slot) {
                 if !ours {
-                    clear(slot);
+                    take_over_in(level, slot, Part::NET);
                     slot.kind = Kind::Net as u32;
                     slot.cpu = cpu();
                     slot.cgroup = cgroup;
@@ -265,29 +361,8 @@ fn add_to_row<const PREEMPTIBLE: bool>(
     }
 }
 
-/// Writes the cache of this CPU back: run by the agent, and by a CPU on its way down.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "raw_tp")]
-extern "C" fn net_flush(ctx: *mut c_void) -> u32 {
-    flush_all::<true>(ctx)
-}
-
-/// `net_flush` beside the `_nested` programs.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "raw_tp")]
-extern "C" fn net_flush_nested(ctx: *mut c_void) -> u32 {
-    flush_all::<false>(ctx)
-}
-
+/// Writes the rows of this CPU back.
 #[inline(always)]
-fn flush_all<const PREEMPTIBLE: bool>(ctx: *mut c_void) -> u32 {
-    // SAFETY: the context of a raw tracepoint.
-    if !unsafe { may_flush(ctx) } {
-        return 0;
-    }
-    let mut answer = 0;
-    for level in 0..LEVELS {
-        answer |= flush_level::<_, NET_SLOTS, PREEMPTIBLE>(&NETS, level);
-    }
-    answer
+pub(super) fn flush_net() -> u32 {
+    flush_levels(&NETS)
 }

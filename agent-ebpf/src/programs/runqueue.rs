@@ -5,21 +5,20 @@
 //! `kernel/sched/stats.h`), right after this hook has seen the task come in; so the difference between the value
 //! at switch-in and that at switch-out is the one wait in between, without a clock and without a wake-up probe.
 
-use core::ffi::c_void;
 use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{
     EbpfContext as _,
     macros::{btf_tracepoint, map},
-    maps::PerCpuArray,
+    maps::Array,
     programs::BtfTracePointContext,
 };
 use seismograf_ebpf::abi::{Kind, RUNQUEUE_SLOTS, RunqueueRow, bucket};
 
-use super::cache::{Row, add, clear, cpu, flush, index, overflow, write_back};
-use super::kernel::{TASK_PID, TASK_RUN_DELAY, field, may_flush, task_cgroup};
+use super::cache::{Part, Row, add, cpu, flush, index, of_this_cpu, overflow, table, take_over, write_back};
+use super::kernel::{TASK_PID, TASK_RUN_DELAY, field, task_cgroup};
 
-#[repr(C)]
+#[repr(C, align(64))]
 struct Runqueue {
     /// The task that was switched in, as an address that is only compared.
     task: u64,
@@ -28,14 +27,14 @@ struct Runqueue {
     slots: [RunqueueRow; RUNQUEUE_SLOTS],
 }
 
-/// Per CPU and one entry, as `CPUS`; `sched_switch` runs with interrupts off.
+/// `sched_switch` runs with interrupts off, so it needs no levels.
 #[map]
-static RUNQUEUES: PerCpuArray<Runqueue> = PerCpuArray::with_max_entries(1, 0);
+static RUNQUEUES: Array<Runqueue> = table();
 
 impl Row for RunqueueRow {
     #[inline(always)]
-    fn is_used(&self) -> bool {
-        self.cgroup != 0
+    fn cgroup(&mut self) -> &mut u64 {
+        &mut self.cgroup
     }
 }
 
@@ -49,7 +48,7 @@ fn runqueue_sched_switch(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 unsafe fn try_runqueue_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
-    let state = RUNQUEUES.get_ptr_mut(0)?;
+    let state = of_this_cpu(&RUNQUEUES)?;
     let args = ctx.as_ptr() as *const *const u8;
     // SAFETY: arguments 1 and 2 are task_structs on every kernel; the state is this CPU's, interrupts are off.
     unsafe {
@@ -67,14 +66,14 @@ unsafe fn try_runqueue_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
         let slot =
             &mut *addr_of_mut!((*state).slots).cast::<RunqueueRow>().add(index::<RUNQUEUE_SLOTS>(cgroup));
         if slot.cgroup != cgroup {
-            if slot.is_used() && !write_back(slot) {
+            if slot.cgroup != 0 && !write_back(slot) {
                 overflow(|o| {
                     add(addr_of_mut!((*o).wait_ns), wait_ns);
                     add(addr_of_mut!((*o).waits), 1);
                 });
                 return None;
             }
-            clear(slot);
+            take_over(slot, Part::RUNQUEUE);
             slot.kind = Kind::Runqueue as u32;
             slot.cpu = cpu();
             slot.cgroup = cgroup;
@@ -86,15 +85,13 @@ unsafe fn try_runqueue_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
     Some(())
 }
 
-/// Writes the cache of this CPU back; see `cpu_flush`.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "raw_tp")]
-extern "C" fn runqueue_flush(ctx: *mut c_void) -> u32 {
-    // SAFETY: the context of a raw tracepoint.
-    if !unsafe { may_flush(ctx) } {
-        return 0;
-    }
-    let Some(state) = RUNQUEUES.get_ptr_mut(0) else { return 0 };
-    // SAFETY: this CPU's state, and no `sched_switch` can come between.
-    unsafe { flush(addr_of_mut!((*state).slots)) }
+/// Writes the rows of this CPU back.
+///
+/// # Safety
+/// No `sched_switch` can come between.
+#[inline(always)]
+pub(super) unsafe fn flush_runqueue() -> u32 {
+    let Some(state) = of_this_cpu(&RUNQUEUES) else { return 0 };
+    // SAFETY: the caller's promise.
+    unsafe { flush::<RunqueueRow, RUNQUEUE_SLOTS>(addr_of_mut!((*state).slots).cast()) }
 }

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use aya::maps::Map;
 use aya::programs::{Program, ProgramInfo};
 
+use crate::host::file::KernelFile;
+
 /// What one program did so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Activity {
@@ -31,24 +33,33 @@ const NESTING_AREAS: [&str; 3] = ["blkio_", "net_", "tcp_"];
 /// What a map takes of kernel memory, in proc(5) `PID/fdinfo`.
 const MEMORY_KEY: &str = "memlock:";
 
-/// What a program did, and what it cost where `with_cost`.
-pub(super) fn activity(name: &'static str, program: Option<&Program>, with_cost: bool) -> Activity {
-    let cost = with_cost.then(|| info(program?)).flatten().map(|info| {
-        let run_time_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
-        Cost { run_time_ns, runs: info.run_count() }
-    });
-    Activity { program: name, missed_runs: program.and_then(|program| missed_runs(name, program)), cost }
+/// A program, and the file that says which of its calls were left out.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) name: &'static str,
+    misses: Option<KernelFile>,
 }
 
-fn missed_runs(name: &str, program: &Program) -> Option<u64> {
-    if !NESTING_AREAS.iter().any(|area| name.starts_with(area)) {
-        return None;
+impl Watched {
+    pub(super) fn new(name: &'static str, program: Option<&Program>) -> Self {
+        let nests = NESTING_AREAS.iter().any(|area| name.starts_with(area));
+        let misses = match program {
+            Some(Program::BtfTracePoint(program)) if nests => {
+                program.fd().ok().map(|fd| fdinfo(fd.as_fd().as_raw_fd()))
+            }
+            _ => None,
+        };
+        Self { name, misses }
     }
-    match program {
-        Program::BtfTracePoint(program) => {
-            Some(fd_value(program.fd().ok()?.as_fd().as_raw_fd(), "recursion_misses:"))
-        }
-        _ => None,
+
+    /// What it did, and what it cost where `with_cost`.
+    pub(super) fn activity(&mut self, program: Option<&Program>, with_cost: bool) -> Activity {
+        let cost = with_cost.then(|| info(program?)).flatten().map(|info| {
+            let run_time_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
+            Cost { run_time_ns, runs: info.run_count() }
+        });
+        let missed_runs = self.misses.as_mut().map(|file| value(file, "recursion_misses:"));
+        Activity { program: self.name, missed_runs, cost }
     }
 }
 
@@ -66,12 +77,18 @@ pub(super) fn map_bytes(map: &Map) -> u64 {
         Map::Array(data) | Map::PerCpuArray(data) | Map::RingBuf(data) | Map::PerCpuHashMap(data) => data,
         _ => return 0,
     };
-    fd_value(data.fd().as_fd().as_raw_fd(), MEMORY_KEY)
+    value(&mut fdinfo(data.fd().as_fd().as_raw_fd()), MEMORY_KEY)
 }
 
-/// A value of what the kernel itself says of a map or program (proc(5) `PID/fdinfo`); 0 where it does not.
-fn fd_value(fd: i32, key: &str) -> u64 {
-    std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))
+/// What the kernel itself says of a map or program (proc(5) `PID/fdinfo`).
+fn fdinfo(fd: i32) -> KernelFile {
+    KernelFile::new(format!("/proc/self/fdinfo/{fd}").into())
+}
+
+/// A value of it; 0 where it does not say.
+fn value(fdinfo: &mut KernelFile, key: &str) -> u64 {
+    fdinfo
+        .read()
         .ok()
         .and_then(|info| info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok()))
         .unwrap_or(0)

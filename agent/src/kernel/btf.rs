@@ -3,8 +3,6 @@
 //! Pure: bytes in, offsets out. aya has a BTF type, but keeps its look-ups to itself.
 //! Source of the format: <https://docs.kernel.org/bpf/btf.html>.
 
-use std::collections::HashMap;
-
 /// What is wrong with a BTF blob.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BtfError {
@@ -54,19 +52,21 @@ const KIND_ENUM64: u32 = 19;
 pub(super) const TRACEPOINTS: &str = "btf_trace_";
 /// Bytes of a type before what its kind adds.
 const TYPE_BYTES: usize = 12;
+/// Bytes of a type with what its kind adds: somewhat less than the mean of a kernel.
+const BYTES_OF_MOST: usize = 24;
 /// Nested types are followed this deep; the kernel's own are far below.
 const DEPTH: u32 = 16;
 
-/// A parsed BTF blob.
+/// A parsed BTF blob. A few dozen of a kernel's 100,000 types are looked up, once: what finds them is small rather than fast.
 pub struct Btf<'a> {
     data: &'a [u8],
     strings: &'a [u8],
     /// Where each type starts in `data`; type 0 is void and has no entry.
     types: Vec<u32>,
-    /// Structs and unions by name; several can share one.
-    structs: HashMap<&'a [u8], Vec<u32>>,
-    /// Enumerators by name.
-    enumerators: HashMap<&'a [u8], u64>,
+    /// Structs and unions that have a name; several can share one.
+    structs: Vec<u32>,
+    /// Where the enums of 32 bits start in `data`.
+    enums: Vec<u32>,
 }
 
 /// A member: where it starts, and its type.
@@ -96,9 +96,9 @@ impl<'a> Btf<'a> {
         let mut btf = Self {
             data: types,
             strings,
-            types: Vec::new(),
-            structs: HashMap::new(),
-            enumerators: HashMap::new(),
+            types: Vec::with_capacity(types.len() / BYTES_OF_MOST),
+            structs: Vec::new(),
+            enums: Vec::new(),
         };
         let mut at = 0;
         while at < types.len() {
@@ -129,20 +129,9 @@ impl<'a> Btf<'a> {
             return Err(truncated);
         }
         self.types.push(at as u32);
-        let name = self.string(name);
         match kind {
-            KIND_STRUCT | KIND_UNION if !name.is_empty() => self.structs.entry(name).or_default().push(id),
-            KIND_ENUM => {
-                for i in 0..n {
-                    let entry = at + TYPE_BYTES + i * 8;
-                    if let (Some(name), Some(value)) =
-                        (u32_at(self.data, entry), u32_at(self.data, entry + 4))
-                    {
-                        let name = self.string(name);
-                        self.enumerators.entry(name).or_insert(u64::from(value));
-                    }
-                }
-            }
+            KIND_STRUCT | KIND_UNION if name != 0 => self.structs.push(id),
+            KIND_ENUM => self.enums.push(at as u32),
             _ => {}
         }
         Ok(next)
@@ -155,7 +144,8 @@ impl<'a> Btf<'a> {
     /// that does not start at a byte.
     #[must_use]
     pub fn offset(&self, name: &str, path: &str) -> Option<u64> {
-        self.structs.get(name.as_bytes())?.iter().find_map(|&id| {
+        let is_named = |id: &&u32| self.name_of(**id).is_some_and(|at| self.is(at, name));
+        self.structs.iter().filter(is_named).find_map(|&id| {
             let mut member = Member { bits: 0, type_id: id };
             for part in path.split('.') {
                 let inner = self.member(member.type_id, part.as_bytes(), DEPTH)?;
@@ -168,14 +158,26 @@ impl<'a> Btf<'a> {
     /// The value of an enumerator, whichever enum it is in.
     #[must_use]
     pub fn enumerator(&self, name: &str) -> Option<u64> {
-        self.enumerators.get(name.as_bytes()).copied()
+        self.enums.iter().find_map(|&at| {
+            let n = u32_at(self.data, at as usize + 4)? & 0xffff;
+            let entries = self.data.get(at as usize + TYPE_BYTES..)?.chunks_exact(8).take(n as usize);
+            let mut entries = entries.filter_map(|entry| Some((u32_at(entry, 0)?, u32_at(entry, 4)?)));
+            entries.find_map(|(entry, value)| self.is(entry, name).then_some(u64::from(value)))
+        })
+    }
+
+    /// The number of a function's type; `None` when this kernel has no such function, or does not tell.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<u32> {
+        let is_it = |at: &u32| self.named(*at, KIND_FUNC).is_some_and(|at| self.is(at, name));
+        Some(self.types.iter().position(is_it)? as u32 + 1)
     }
 
     /// How many arguments the programs of a tracepoint get; `None` when this kernel has none of that name.
     #[must_use]
     pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<u32> {
         let name = format!("{TRACEPOINTS}{tracepoint}");
-        let is_it = |at: &&u32| self.typedef(**at) == Some(name.as_bytes());
+        let is_it = |at: &&u32| self.named(**at, KIND_TYPEDEF).is_some_and(|at| self.is(at, &name));
         let typedef = *self.types.iter().find(is_it)? as usize;
         let pointer = self.resolved(u32_at(self.data, typedef + 8)?)?;
         let function = self.resolved(u32_at(self.data, pointer + 8)?)?;
@@ -188,25 +190,34 @@ impl<'a> Btf<'a> {
     /// name and no members, and takes a tenth of the memory of a kernel's types when it is parsed.
     #[must_use]
     pub fn typedefs(&self, prefix: &str) -> Vec<u8> {
-        let (mut types, mut strings, mut end) = (Vec::new(), vec![0], 0);
-        for &at in &self.types {
-            if let Some(name) = self.typedef(at).filter(|name| name.starts_with(prefix.as_bytes())) {
+        let typedef = |at: u32| {
+            let name = self.string(self.named(at, KIND_TYPEDEF)?);
+            name.starts_with(prefix.as_bytes()).then_some(name)
+        };
+        let n = self.types.iter().rposition(|&at| typedef(at).is_some()).map_or(0, |last| last + 1);
+        let (mut types, mut strings) = (Vec::with_capacity(3 * n), vec![0]);
+        for &at in &self.types[..n] {
+            if let Some(name) = typedef(at) {
                 let target = u32_at(self.data, at as usize + 8).unwrap_or(0);
                 types.extend([strings.len() as u32, KIND_TYPEDEF << 24, target]);
                 strings.extend_from_slice(name);
                 strings.push(0);
-                end = types.len();
             } else {
                 types.extend([0, KIND_FWD << 24, 0]);
             }
         }
-        blob(&types[..end], &strings)
+        blob(&types, &strings)
     }
 
-    /// The name of the type at `at`, where it is a typedef.
-    fn typedef(&self, at: u32) -> Option<&'a [u8]> {
+    /// Where the name of the type at `at` is, where it is of a kind.
+    fn named(&self, at: u32, kind: u32) -> Option<u32> {
         let (name, info) = (u32_at(self.data, at as usize)?, u32_at(self.data, at as usize + 4)?);
-        (info >> 24 & 0x1f == KIND_TYPEDEF).then(|| self.string(name))
+        (info >> 24 & 0x1f == kind).then_some(name)
+    }
+
+    /// Where the name of a type is.
+    fn name_of(&self, type_id: u32) -> Option<u32> {
+        u32_at(self.data, *self.types.get(type_id.checked_sub(1)? as usize)? as usize)
     }
 
     fn member(&self, type_id: u32, name: &[u8], depth: u32) -> Option<Member> {
@@ -245,6 +256,12 @@ impl<'a> Btf<'a> {
             }
         }
         None
+    }
+
+    /// Whether that is the string at an offset.
+    fn is(&self, offset: u32, name: &str) -> bool {
+        let rest = self.strings.get(offset as usize..).and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        rest.is_some_and(|rest| matches!(rest, [] | [0, ..]))
     }
 
     fn string(&self, offset: u32) -> &'a [u8] {
@@ -306,11 +323,13 @@ mod tests {
             0, KIND_FUNC_PROTO << 24 | 3, 0, 0, 8, 0, 1, 0, 1, // 7: void (void *, u64, u64)
             0, KIND_PTR << 24, 7,                              // 8: pointer to 7
             25, KIND_TYPEDEF << 24, 8,                         // 9: typedef 8 btf_trace_x
+            6, KIND_FUNC << 24, 7,                             // 10: function se, as 7
         ]);
         let data = blob(&types, b"\0task\0se\0sum\0pid\0RED\0u64\0btf_trace_x\0");
         let btf = Btf::parse(&data).unwrap();
         assert_eq!(btf.tracepoint_arguments("x"), Some(2));
         assert_eq!(btf.tracepoint_arguments("y"), None);
+        assert_eq!((btf.function("se"), btf.function("task")), (Some(10), None));
     }
 
     #[test]

@@ -50,7 +50,16 @@ impl Drain {
 
     /// Hands every record in the ring to `take`. They stay there until they are given back.
     pub fn read(&mut self, mut take: impl FnMut(Record<'_>)) {
-        while let Some(item) = self.ring.get_mut().next() {
+        loop {
+            let item = match self.ring.get_mut().next() {
+                Ok(Some(item)) => item,
+                Ok(None) => return,
+                // What cannot be mapped now stays there, and counts where it overflows.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot map the ring buffer: its records wait for the next gather");
+                    return;
+                }
+            };
             self.counts.records += 1;
             self.counts.bytes += item.len() as u64;
             match Record::decode(item) {

@@ -1,12 +1,13 @@
-//! The write-back: has every CPU hand its cache to the ring buffer, by programs that are run on demand.
+//! The write-back: has every CPU that has something to say hand its caches to the ring buffer, by a program that is run on
+//! demand.
 
 use std::io;
 
 use aya::programs::links::FdLink;
 use aya::programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
-use seismograf_ebpf::abi::{FLUSH_LEVEL_BUSY, FLUSH_RING_FULL};
+use seismograf_ebpf::abi::{FLUSH_ARGUMENT, FLUSH_CHARGES, FLUSH_LEVEL_BUSY, FLUSH_RING_FULL};
 
-use super::held::Held;
+use super::tables::{CpuStates, OnlineCpus};
 
 /// A full ring is emptied and the program run again; each time at least one row gets through.
 const RING_FULL_TRIES: usize = 10_000;
@@ -14,6 +15,8 @@ const RING_FULL_TRIES: usize = 10_000;
 const BUSY_TRIES: usize = 8;
 /// The tracepoint that tells of each step of a CPU on its way down, on that CPU (`include/trace/events/cpuhp.h`).
 const CPU_IS_LEAVING: &str = "cpuhp_exit";
+/// The program.
+pub(super) const PROGRAM: &str = "flush";
 
 /// Why the cache could not be written back.
 #[derive(Debug, thiserror::Error)]
@@ -26,11 +29,9 @@ pub enum FlushError {
         /// The system's error.
         error: io::Error,
     },
-    /// A program was not run.
-    #[error("cannot run {program} on CPU {cpu}: {error}")]
+    /// The program was not run.
+    #[error("cannot run the write-back on CPU {cpu}: {error}")]
     Run {
-        /// The program.
-        program: &'static str,
         /// The CPU.
         cpu: u32,
         /// The kernel's error.
@@ -38,26 +39,30 @@ pub enum FlushError {
     },
 }
 
-/// Has a program run on each CPU that goes offline, too; `None` where the kernel does not take it. Without it nothing is lost.
-pub(super) fn attach(name: &'static str, program: &mut RawTracePoint) -> Option<FdLink> {
+/// Has the program run on each CPU that goes offline, too; `None` where the kernel does not take it. Without it nothing is lost.
+pub(super) fn attach(program: &mut RawTracePoint) -> Option<FdLink> {
     let attached = program.attach(CPU_IS_LEAVING).and_then(|link| program.take_link(link));
     if let Err(error) = &attached {
-        tracing::warn!(%error, name, "what a CPU has counted when it goes offline waits until it is back");
+        tracing::warn!(%error, "what a CPU has counted when it goes offline waits until it is back");
     }
     Some(attached.ok()?.into())
 }
 
-/// Runs each of `programs` on every CPU, and calls `drain` whenever the ring is full, and at the end.
+/// Runs the program where it is needed, and calls `drain` whenever the ring is full, and at the end. Without `states`, that is
+/// on every CPU. `charges` says that the CPU probe is on.
 pub(super) fn flush(
-    held: &Held,
-    programs: &[&'static str],
+    program: &Program,
+    online: &mut OnlineCpus,
+    states: Option<&CpuStates>,
+    charges: bool,
     mut drain: impl FnMut(),
 ) -> Result<(), FlushError> {
-    let cpus = aya::util::online_cpus().map_err(|(path, error)| FlushError::Cpus { path, error })?;
+    let cpus = online.read().map_err(|error| FlushError::Cpus { path: OnlineCpus::PATH, error })?;
     let mut result = Ok(());
-    for name in programs {
-        for &cpu in &cpus {
-            if let Err(error) = run_until_empty(held, name, cpu, &mut drain) {
+    if let Program::RawTracePoint(program) = program {
+        for cpu in cpus {
+            let has_news = states.is_none_or(|states| states.has_news(cpu, charges));
+            if has_news && let Err(error) = run_until_empty(program, cpu, charges, &mut drain) {
                 result = Err(error);
             }
         }
@@ -66,17 +71,18 @@ pub(super) fn flush(
     result
 }
 
-/// Runs one program on one CPU until its cache is written back.
+/// Runs the program on one CPU until its caches are written back.
 fn run_until_empty(
-    held: &Held,
-    name: &'static str,
+    program: &RawTracePoint,
     cpu: u32,
+    charges: bool,
     drain: &mut impl FnMut(),
 ) -> Result<(), FlushError> {
-    let Some(Program::RawTracePoint(program)) = held.program(name) else { return Ok(()) };
+    let mut args = [0; 12];
+    args[FLUSH_ARGUMENT] = if charges { FLUSH_CHARGES } else { 0 };
     let (mut full, mut busy) = (0, 0);
     loop {
-        match program.test_run(RawTracePointRunOptions { cpu: Some(cpu), ..Default::default() }) {
+        match program.test_run(RawTracePointRunOptions { args, cpu: Some(cpu) }) {
             Ok(answer) if answer.return_value & FLUSH_RING_FULL != 0 && full < RING_FULL_TRIES => {
                 full += 1;
                 drain();
@@ -85,7 +91,7 @@ fn run_until_empty(
             Ok(_) => return Ok(()),
             // A CPU that went offline in the meantime keeps its cache until it is back.
             Err(error) if is_offline(&error) => return Ok(()),
-            Err(error) => return Err(FlushError::Run { program: name, cpu, error }),
+            Err(error) => return Err(FlushError::Run { cpu, error }),
         }
     }
 }

@@ -112,11 +112,6 @@ impl Held {
         self.pinned_links.remove(name).is_some_and(|link| self.links.insert(name, link).is_none())
     }
 
-    /// Whether a program is attached.
-    pub(super) fn is_attached(&self, name: &str) -> bool {
-        self.links.contains_key(name)
-    }
-
     /// Keeps what attaches a program.
     pub(super) fn attached(&mut self, name: &'static str, link: FdLink) {
         self.links.insert(name, link);

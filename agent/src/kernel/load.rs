@@ -12,16 +12,17 @@ use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError
 use aya_log::EbpfLogger;
 use seismograf_ebpf::abi;
 
-use super::activity::{Activity, activity, map_bytes};
+use super::activity::{Activity, Watched, map_bytes};
 use super::flush::{self, FlushError};
 use super::held::{Held, Origin};
-use super::loader::{self, Loaded, PinsAndRing};
+use super::loader::{self, Form, Loaded, PinsAndRing};
 use super::offsets::Offsets;
 use super::pins::{PinsError, RING};
-use super::plan::{Group, GroupState, Hook, PLANS, Plan, ProbeOptions, Programs, Report};
+use super::plan::{Group, GroupState, Hook, PLANS, Plan, Probe, ProbeOptions, Programs, Report};
 use super::query;
 use super::refusal::{off, refused};
 use super::ring::Ring;
+use super::tables::{self, CpuStates, OnlineCpus};
 use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
 use crate::service::memory;
@@ -53,10 +54,13 @@ pub struct Probes {
     held: Held,
     overflows: PerCpuArray<MapData, Overflow>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
-    /// The flush programs of the groups that are on.
-    flushes: Vec<&'static str>,
+    /// What each CPU is doing; `None` where it cannot be mapped.
+    states: Option<CpuStates>,
+    online: OnlineCpus,
+    /// The write-back program.
+    flush: Option<&'static str>,
     /// Every loaded program that runs on its own, for [`Probes::costs`].
-    programs: Vec<&'static str>,
+    programs: Vec<Watched>,
     stats: Option<std::os::fd::OwnedFd>,
     n_cpus: usize,
     /// The sets that are attached.
@@ -64,6 +68,8 @@ pub struct Probes {
     /// Those that are loaded and not attached, since somebody else is in the way; with their place in the report.
     blocked: Vec<(usize, Programs)>,
     origin: Origin,
+    /// The kernel refused a program.
+    is_refused: bool,
     report: Report,
 }
 
@@ -96,22 +102,37 @@ impl Probes {
         let host_net = host.network_namespace().filter(|_| !loader::is_confidential(host));
         // Of those that are at work already.
         let others = query::n_loaded(OF_EVERY_AGENT).saturating_sub(N_OWN.load(Ordering::Relaxed));
-        let mut report = Report {
+        let report = Report {
             others,
             groups: Vec::new(),
             hierarchies: hierarchies.clone(),
             map_bytes: 0,
             sees_host_net: host_net.is_some(),
         };
-        let loaded = loader::load(options, host, &report.hierarchies, host_net, pins);
-        let opened = loaded.and_then(|Loaded { held, origin, offsets, btf }| {
-            // What was pinned is nobody's.
-            report.others -= usize::from(origin != Origin::New).min(report.others);
+        let load = |form| {
+            let loaded = loader::load(options, host, &report.hierarchies, host_net, pins, form)?;
+            let Loaded { held, origin, offsets, btf } = loaded;
             let (mut probes, ring) = Self::of_object(held, origin, report.clone())?;
-            probes.load_and_attach(options, host, (&offsets, &btf), before);
-            Ok((probes, ring))
+            let sets = probes.load_all(options, host, (&offsets, &btf));
+            Ok((probes, ring, sets))
+        };
+        let first = if options.fold { Form::Folded } else { Form::Plain };
+        let loaded = load(first).and_then(|loaded| {
+            // It may be for the form that this kernel refuses a program.
+            if loaded.0.is_refused && first == Form::Folded {
+                drop(loaded);
+                return load(Form::Plain);
+            }
+            Ok(loaded)
         });
-        // Reading the kernel's type information took some 15 MB in small pieces.
+        let opened = loaded.map(|(mut probes, ring, sets)| {
+            // What was pinned is nobody's.
+            let n_pinned = usize::from(probes.origin != Origin::New);
+            probes.report.others -= n_pinned.min(probes.report.others);
+            probes.attach_all(sets, before);
+            (probes, ring)
+        });
+        // What reading the kernel's types and the object took in small pieces.
         memory::give_back();
         match opened {
             Ok((probes, ring)) => {
@@ -131,13 +152,20 @@ impl Probes {
         let ring = Ring::new(ring).map_err(|error| off(error.to_string(), ""))?;
         let overflows = held.ebpf.take_map("OVERFLOWS").ok_or_else(|| lost("OVERFLOWS"))?;
         let overflows = PerCpuArray::try_from(overflows).map_err(|error| off(error.to_string(), ""))?;
-        let logger = EbpfLogger::init(&mut held.ebpf).ok();
+        let logger = loader::logs().then(|| EbpfLogger::init(&mut held.ebpf).ok()).flatten();
+        let states = held.ebpf.map("CPUS").and_then(|map| match map {
+            Map::Array(map) => CpuStates::map(map.fd(), tables::entries().ok()?).ok(),
+            _ => None,
+        });
         let probes = Self {
             _own: Own::new(),
             held,
             overflows,
             logger,
-            flushes: Vec::new(),
+            states,
+            online: OnlineCpus::new(),
+            flush: None,
+            is_refused: false,
             programs: Vec::new(),
             stats: None,
             n_cpus: possible_cpus(),
@@ -149,39 +177,56 @@ impl Probes {
         Ok((probes, ring))
     }
 
-    /// Loads all groups before the first is attached: verifying takes long, and they are to start together.
-    fn load_and_attach(
+    /// Loads all groups before the first is attached: verifying takes long, and they are to start together. Returns those that
+    /// were loaded, with their place in the report.
+    fn load_all(
         &mut self,
         options: &ProbeOptions,
         host: &Host,
         (offsets, btf): (&Offsets, &AyaBtf),
-        before: impl FnOnce(),
-    ) {
+    ) -> Vec<(usize, Programs)> {
         if options.probe_costs {
             self.stats = aya::sys::enable_stats(aya::sys::Stats::RunTime).ok();
         }
         let is_confidential = loader::is_confidential(host);
+        let flush = self.load_program(flush::PROGRAM, Hook::Flush, None);
+        self.flush = flush.is_ok().then_some(flush::PROGRAM);
         let mut loaded = Vec::new();
         for plan in PLANS {
             let state = match obstacle(plan, options, offsets, is_confidential) {
                 Some(state) => state,
-                None => match self.load_group(plan, btf) {
+                None => match flush.clone().and_then(|()| self.load_group(plan, btf)) {
                     Ok(set) => {
                         loaded.push((self.report.groups.len(), set));
                         GroupState::On
                     }
-                    Err(state) => state,
+                    Err(state) => {
+                        self.is_refused = true;
+                        state
+                    }
                 },
             };
             self.report.groups.push((plan.group, state));
         }
-        // The first flush tells the CPU probe which task is running, so that its past is not charged.
+        loaded
+    }
+
+    /// Attaches what was loaded.
+    fn attach_all(&mut self, loaded: Vec<(usize, Programs)>, before: impl FnOnce()) {
+        // The first write-back tells the CPU probe which task is running, so that its past is not charged.
         if self.origin != Origin::TakenOver
             && let Err(error) = self.flush(|| ())
         {
-            tracing::warn!(%error, "cannot run the write-back programs: figures will lag behind");
+            tracing::warn!(%error, "cannot run the write-back program: figures will lag behind");
         }
         before();
+        if let Some(name) = self.flush
+            && !self.held.take_over_link(name)
+            && let Some(Program::RawTracePoint(program)) = self.held.program_mut(name)
+            && let Some(link) = flush::attach(program)
+        {
+            self.held.attached(name, link);
+        }
         for (at, set) in loaded {
             match self.attach_set(set) {
                 Ok(()) => self.attached.push(set),
@@ -216,14 +261,11 @@ impl Probes {
         let mut attached = Vec::new();
         for &(name, hook) in set {
             match self.attach_program(name, hook) {
-                Ok(()) => attached.push((name, hook)),
+                Ok(()) => attached.push(name),
                 Err(error) => {
-                    for (name, hook) in attached {
-                        // A write-back program may be another group's too.
-                        if !matches!(hook, Hook::Flush) {
-                            self.held.detach(name);
-                            self.programs.retain(|known| *known != name);
-                        }
+                    for name in attached {
+                        self.held.detach(name);
+                        self.programs.retain(|known| known.name != name);
                     }
                     return Err(error);
                 }
@@ -232,10 +274,15 @@ impl Probes {
         Ok(())
     }
 
-    /// Unloads what no set has that is attached or may still be: a write-back program can be several groups'.
+    /// What is attached or may still be.
+    fn used(&self) -> Vec<&'static str> {
+        let sets = self.attached.iter().chain(self.blocked.iter().map(|(_, set)| set));
+        sets.flat_map(|set| *set).map(|(name, _)| *name).chain(self.flush).collect()
+    }
+
+    /// Unloads what is not used.
     fn unload_unused(&mut self) {
-        let used = self.attached.iter().chain(self.blocked.iter().map(|(_, set)| set));
-        let used: Vec<&str> = used.flat_map(|set| *set).map(|(name, _)| *name).collect();
+        let used = self.used();
         let all = PLANS.iter().flat_map(|plan| plan.sets).flat_map(|set| *set);
         for (name, _) in all.filter(|(name, _)| !used.contains(name)) {
             self.unload(name);
@@ -246,7 +293,7 @@ impl Probes {
     fn load_group(&mut self, plan: &Plan, btf: &AyaBtf) -> Result<Programs, GroupState> {
         let mut first = None;
         for set in plan.sets {
-            match set.iter().try_for_each(|&(name, hook)| self.load_program(name, hook, btf)) {
+            match set.iter().try_for_each(|&(name, hook)| self.load_program(name, hook, Some(btf))) {
                 Ok(()) => return Ok(set),
                 // What did load of this set is of no use without the rest, and is unloaded at the end.
                 Err(state) => {
@@ -257,26 +304,25 @@ impl Probes {
         Err(first.unwrap_or(GroupState::NotAsked))
     }
 
-    fn load_program(&mut self, name: &'static str, hook: Hook, btf: &AyaBtf) -> Result<(), GroupState> {
-        if self.flushes.contains(&name) {
-            return Ok(());
-        }
+    fn load_program(
+        &mut self,
+        name: &'static str,
+        hook: Hook,
+        btf: Option<&AyaBtf>,
+    ) -> Result<(), GroupState> {
         if !self.held.take_over(name, hook).map_err(|error| refused(name, &error))? {
             let program = self.held.program_mut(name).ok_or_else(|| {
                 off(format!("the BPF object has no program {name}"), "build it anew: cargo xtask build")
             })?;
-            match (hook, program) {
-                (Hook::TracePoint(tracepoint), Program::BtfTracePoint(program)) => {
+            match (hook, program, btf) {
+                (Hook::TracePoint(tracepoint), Program::BtfTracePoint(program), Some(btf)) => {
                     program.load(tracepoint, btf)
                 }
-                (Hook::Skb(_), Program::CgroupSkb(program)) => program.load(),
-                (Hook::Flush, Program::RawTracePoint(program)) => program.load(),
+                (Hook::Skb(_), Program::CgroupSkb(program), _) => program.load(),
+                (Hook::Flush, Program::RawTracePoint(program), _) => program.load(),
                 _ => Err(ProgramError::UnexpectedProgramType),
             }
             .map_err(|error| refused(name, &error))?;
-        }
-        if matches!(hook, Hook::Flush) {
-            self.flushes.push(name);
         }
         Ok(())
     }
@@ -288,16 +334,13 @@ impl Probes {
         {
             self.held.attached(name, link);
         }
-        if !matches!(hook, Hook::Flush) {
-            self.programs.push(name);
-        }
+        self.programs.push(Watched::new(name, self.held.program(name)));
         Ok(())
     }
 
     /// Attaches a program; `None` where that is not needed.
     fn attach_anew(&mut self, name: &'static str, hook: Hook) -> Result<Option<FdLink>, AttachError> {
         let refused = |error: ProgramError| AttachError::Refused(refused(name, &error));
-        let is_attached = self.held.is_attached(name);
         match (hook, self.held.program_mut(name)) {
             (Hook::TracePoint(_), Some(Program::BtfTracePoint(program))) => {
                 let link = program.attach().and_then(|link| program.take_link(link)).map_err(refused)?;
@@ -311,18 +354,13 @@ impl Probes {
                 let link = program.take_link(link).map_err(refused)?;
                 Ok(FdLink::try_from(link).ok())
             }
-            // Once, though it may be in several sets.
-            (Hook::Flush, Some(Program::RawTracePoint(program))) if !is_attached => {
-                Ok(flush::attach(name, program))
-            }
             _ => Ok(None),
         }
     }
 
     fn unload(&mut self, name: &str) {
         self.held.unload(name);
-        self.programs.retain(|known| *known != name);
-        self.flushes.retain(|known| *known != name);
+        self.programs.retain(|known| known.name != name);
     }
 
     /// Where this began.
@@ -336,9 +374,7 @@ impl Probes {
     /// # Errors
     /// What the kernel does not pin; what was pinned so far is no layout that another agent takes over.
     pub fn pin(&mut self) -> Result<(), PinsError> {
-        let used = self.attached.iter().chain(self.blocked.iter().map(|(_, set)| set));
-        let used: Vec<&'static str> = used.flat_map(|set| *set).map(|(name, _)| *name).collect();
-        self.held.pin(&used)
+        self.held.pin(&self.used())
     }
 
     /// Whether all goes on when the agent ends.
@@ -354,8 +390,11 @@ impl Probes {
     ///
     /// # Errors
     /// When the kernel refuses to run a program; the other CPUs are written back all the same.
-    pub fn flush(&self, drain: impl FnMut()) -> Result<(), FlushError> {
-        flush::flush(&self.held, &self.flushes, drain)
+    pub fn flush(&mut self, drain: impl FnMut()) -> Result<(), FlushError> {
+        let program = self.flush.and_then(|name| self.held.program(name));
+        let Some(program) = program else { return Ok(()) };
+        let charges = self.report.is_on(Probe::Cpu);
+        flush::flush(program, &mut self.online, self.states.as_ref(), charges, drain)
     }
 
     /// What lost its row so far, of all CPUs.
@@ -379,8 +418,9 @@ impl Probes {
 
     /// What each program did so far, and what it cost where `with_cost`.
     #[must_use]
-    pub fn activity(&self, with_cost: bool) -> Vec<Activity> {
-        self.programs.iter().map(|name| activity(name, self.held.program(name), with_cost)).collect()
+    pub fn activity(&mut self, with_cost: bool) -> Vec<Activity> {
+        let Self { programs, held, .. } = self;
+        programs.iter_mut().map(|watched| watched.activity(held.program(watched.name), with_cost)).collect()
     }
 
     /// CPUs that there can be.

@@ -1,18 +1,24 @@
 //! Opens the BPF object for this kernel: its globals, its maps, and what of it an agent before this one has pinned.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use aya::{Btf as AyaBtf, EbpfLoader};
+use landlock::{AccessFs, RulesetAttr as _};
+use seismograf_ebpf::abi::TABLES;
 
 use super::btf::{Btf, TRACEPOINTS};
+use super::fold::{Values, fold};
 use super::held::{Held, Origin, Pinning};
 use super::object::OBJECT;
 use super::offsets::Offsets;
 use super::pins::{self, Found, Pinned, Pins, PinsError, RING};
 use super::plan::{GroupState, ProbeOptions};
 use super::refusal::{off, refused};
+use super::tables;
 use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
+use crate::service::memory;
 
 /// The value that aya-log-ebpf's level global takes for "nothing".
 const LOG_NOTHING: u8 = 0;
@@ -21,6 +27,15 @@ const LOG_DEBUG: u8 = aya_log::Level::Debug as u8;
 
 /// Where to pin, and the number of the ring buffer whose records are remembered.
 pub type PinsAndRing<'a> = (&'a Arc<Pins>, Option<u32>);
+
+/// How the programs have the offsets of this kernel's fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// In their instructions.
+    Folded,
+    /// In globals, as they were built.
+    Plain,
+}
 
 /// The object with its maps.
 pub(super) struct Loaded {
@@ -37,6 +52,7 @@ pub(super) fn load(
     hierarchies: &Hierarchies,
     host_net: Option<u64>,
     pins: Option<PinsAndRing<'_>>,
+    form: Form,
 ) -> Result<Loaded, GroupState> {
     if OBJECT.is_empty() {
         return Err(off("this agent was built without its BPF object", "build it with: cargo xtask build"));
@@ -44,11 +60,7 @@ pub(super) fn load(
     let (offsets, btf) = types(host, hierarchies)?;
     raise_memlock();
 
-    let log_level = if tracing::enabled!(target: "seismograf_ebpf", tracing::Level::DEBUG) {
-        LOG_DEBUG
-    } else {
-        LOG_NOTHING
-    };
+    let log_level = if logs() { LOG_DEBUG } else { LOG_NOTHING };
     let ring_bytes = ring_bytes(options.ring_bytes);
     let mut globals = vec![
         ("WAKEUP_BYTES", u64::from(ring_bytes / 2)),
@@ -57,8 +69,12 @@ pub(super) fn load(
     ];
     globals.extend(offsets.globals());
     let start_ns = monotonic_ns();
-    let mut loader = EbpfLoader::new();
+    let mut loader = new_loader();
     loader.btf(Some(&btf)).map_max_entries(RING, ring_bytes);
+    let n_cpus = tables::entries().map_err(|error| refused("list of CPUs", &error))?;
+    for table in TABLES {
+        loader.map_max_entries(table, n_cpus);
+    }
     loader.override_global("AYA_LOG_LEVEL", &log_level, true);
     loader.override_global("START_NS", &start_ns, true);
     for (global, value) in &globals {
@@ -69,7 +85,11 @@ pub(super) fn load(
     for (map, path) in &pinned.maps {
         loader.map_pin_path(map, path);
     }
-    let ebpf = loader.load(OBJECT).map_err(|error| refused("maps", &error))?;
+    let object = match form {
+        Form::Folded => folded(&Values { globals: &globals, functions: offsets.functions() }),
+        Form::Plain => Cow::Borrowed(OBJECT),
+    };
+    let ebpf = loader.load(&object).map_err(|error| refused("maps", &error))?;
     drop(loader);
     let pinning = match &origin {
         Origin::TakenOver => pins.map(|(pins, _)| Pinning::taken_over(pins, version, &pinned)),
@@ -80,9 +100,40 @@ pub(super) fn load(
     Ok(Loaded { held: Held::new(ebpf, pinned, pinning), origin, offsets, btf })
 }
 
+/// A loader that is to be given the types. aya's reads all of the kernel's as it is made, which takes 15 MB for nothing: here a
+/// thread that can open no file makes it, which Landlock has for a thread alone. Where it is not there, memory is all that this
+/// costs.
+fn new_loader<'a>() -> EbpfLoader<'a> {
+    let open_nothing = || -> Result<_, landlock::RulesetError> {
+        let reads = AccessFs::from_read(landlock::ABI::V1);
+        landlock::Ruleset::default().handle_access(reads)?.create()?.restrict_self()
+    };
+    let made = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let _ = open_nothing();
+            EbpfLoader::new()
+        });
+        thread.join()
+    });
+    made.unwrap_or_else(|_| EbpfLoader::new())
+}
+
+/// The object with all that is known in its instructions.
+fn folded(values: &Values<'_>) -> Cow<'static, [u8]> {
+    match fold(OBJECT, values) {
+        Ok(folded) => Cow::Owned(folded),
+        Err(error) => {
+            tracing::debug!(%error, "the programs are loaded as they were built, and cost somewhat more");
+            Cow::Borrowed(OBJECT)
+        }
+    }
+}
+
 /// Where this kernel has each field, and the types of its tracepoints: all of its types would take 30 MB.
 fn types(host: &Host, hierarchies: &Hierarchies) -> Result<(Offsets, AyaBtf), GroupState> {
     let path = host.sys("kernel/btf/vmlinux");
+    // The start takes most of its memory here, where the code that has read the configuration is needed no more.
+    memory::unmap_code();
     let data = std::fs::read(&path).map_err(|error| {
         off(
             format!("cannot read the kernel's type information {}: {error}", path.display()),
@@ -100,6 +151,11 @@ fn types(host: &Host, hierarchies: &Hierarchies) -> Result<(Offsets, AyaBtf), Gr
     drop(data);
     let btf = AyaBtf::parse(&tracepoints, aya::Endianness::default()).map_err(|error| unreadable(&error))?;
     Ok((offsets, btf))
+}
+
+/// Whether the programs are to log, to which end a ring of their own is read.
+pub(super) fn logs() -> bool {
+    tracing::enabled!(target: "seismograf_ebpf", tracing::Level::DEBUG)
 }
 
 /// What is pinned and can be taken over. What another input of this process has goes on without this one.

@@ -1,6 +1,7 @@
 //! The BPF object, as `cargo xtask build` made it and `build.rs` embedded it.
 
 use aya_obj::{Map, Object};
+use seismograf_ebpf::abi::TABLES;
 
 /// Kinds of maps (`enum bpf_map_type` of `include/uapi/linux/bpf.h`).
 const ARRAY: u32 = 2;
@@ -16,9 +17,12 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_
 #[must_use]
 pub fn map_bytes(ring_bytes: u32, cpus: u64) -> u64 {
     let Ok(object) = Object::parse(OBJECT) else { return 0 };
-    let bytes = |map: &Map| {
-        let (entries, value) =
+    let bytes = |(name, map): (&String, &Map)| {
+        let (mut entries, value) =
             (u64::from(map.max_entries()), u64::from(map.value_size()).next_multiple_of(8));
+        if TABLES.contains(&name.as_str()) {
+            entries = cpus;
+        }
         match map.map_type() {
             ARRAY => (entries * value).next_multiple_of(PAGE),
             PERCPU_ARRAY => entries * value * cpus,
@@ -26,5 +30,5 @@ pub fn map_bytes(ring_bytes: u32, cpus: u64) -> u64 {
             _ => 0,
         }
     };
-    object.maps.values().map(bytes).sum()
+    object.maps.iter().map(bytes).sum()
 }

@@ -3,7 +3,7 @@
 //! Which fields there are, and who needs them, is `seismograf_ebpf::fields`. Presence is tested in the running kernel's BTF,
 //! never a version.
 
-use seismograf_ebpf::abi::ABSENT;
+use seismograf_ebpf::abi::{ABSENT, CAST_TO_KERNEL_CONTEXT};
 use seismograf_ebpf::fields::{Area, FIELDS, Field, When};
 
 use super::btf::Btf;
@@ -13,6 +13,7 @@ use crate::host::hierarchies::CpuController;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offsets {
     globals: Vec<(&'static str, u64)>,
+    functions: Vec<(i32, u32)>,
 }
 
 /// Bit of `RQF_FLUSH_SEQ` where it is a macro and not an enumerator: Linux before 6.12.
@@ -24,6 +25,8 @@ const ENUMERATORS: [(&str, &str); 3] = [
     ("CPU_STEPS_FROM", "CPUHP_AP_ONLINE_IDLE"),
     ("CPU_STEPS_TO", "CPUHP_ONLINE"),
 ];
+/// Functions of the kernel that programs call, by the number that stands for each.
+const FUNCTIONS: [(i32, &str); 1] = [(CAST_TO_KERNEL_CONTEXT, "bpf_cast_to_kern_ctx")];
 /// Of `tcp_retransmit_skb` where the last one is an error: since Linux 6.17 it is also called when nothing was sent.
 const RETRANSMIT_ARGUMENTS: u32 = 3;
 /// Bytes of a pointer: BPF programs run on 64-bit machines only.
@@ -62,7 +65,14 @@ impl Offsets {
         }
         let arguments = btf.tracepoint_arguments("tcp_retransmit_skb").unwrap_or(0);
         globals.push(("RETRANSMITS_CAN_FAIL", u64::from(arguments >= RETRANSMIT_ARGUMENTS)));
-        Self { globals }
+        let functions = FUNCTIONS.iter().filter_map(|(call, name)| Some((*call, btf.function(name)?)));
+        Self { globals, functions: functions.collect() }
+    }
+
+    /// Numbers that stand for the kernel's functions in the object, and the numbers of those that this kernel has.
+    #[must_use]
+    pub fn functions(&self) -> &[(i32, u32)] {
+        &self.functions
     }
 
     /// Each global and its value, for the loader.
@@ -108,7 +118,8 @@ mod tests {
     /// Everything is there but these.
     fn without(absent: &[&str]) -> Offsets {
         let offset = |field: &Field| if absent.contains(&field.global) { ABSENT } else { 8 };
-        Offsets { globals: FIELDS.iter().map(|field| (field.global, offset(field))).collect() }
+        let globals = FIELDS.iter().map(|field| (field.global, offset(field))).collect();
+        Offsets { globals, functions: Vec::new() }
     }
 
     #[test]

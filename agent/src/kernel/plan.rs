@@ -50,6 +50,8 @@ pub struct ProbeOptions {
     pub ring_bytes: u32,
     /// Have the kernel measure what each program costs.
     pub probe_costs: bool,
+    /// Put offsets into the instructions, where the kernel takes them so.
+    pub fold: bool,
 }
 
 /// Whether a group of programs is at work.
@@ -194,34 +196,34 @@ pub(super) const PLANS: &[Plan] = &[
     Plan {
         group: Group::Probe(Probe::Cpu),
         reads_kernel: false,
-        sets: &[&[("cpu_flush", Hook::Flush), ("cpu_sched_switch", Hook::TracePoint("sched_switch"))]],
+        sets: &[&[("cpu_sched_switch", Hook::TracePoint("sched_switch"))]],
     },
     Plan {
         group: Group::Probe(Probe::Blkio),
         reads_kernel: false,
-        sets: &[&[
-            ("blkio_flush", Hook::Flush),
-            ("blkio_block_rq_complete", Hook::TracePoint("block_rq_complete")),
-        ]],
+        sets: &[&[("blkio_block_rq_complete", Hook::TracePoint("block_rq_complete"))]],
     },
     Plan {
         group: Group::Probe(Probe::Net),
         reads_kernel: false,
         sets: &[
+            // Before Linux 6.2, programs at a cgroup have no typed packets.
+            &[
+                ("net_kfree_skb", Hook::TracePoint("kfree_skb")),
+                ("net_ingress_typed", Hook::Skb(CgroupSkbAttachType::Ingress)),
+                ("net_egress_typed", Hook::Skb(CgroupSkbAttachType::Egress)),
+            ],
             // Before Linux 5.17, the kernel does not say why a packet was dropped.
             &[
-                ("net_flush", Hook::Flush),
                 ("net_kfree_skb", Hook::TracePoint("kfree_skb")),
                 ("net_ingress", Hook::Skb(CgroupSkbAttachType::Ingress)),
                 ("net_egress", Hook::Skb(CgroupSkbAttachType::Egress)),
             ],
             &[
-                ("net_flush", Hook::Flush),
                 ("net_ingress", Hook::Skb(CgroupSkbAttachType::Ingress)),
                 ("net_egress", Hook::Skb(CgroupSkbAttachType::Egress)),
             ],
             &[
-                ("net_flush_nested", Hook::Flush),
                 ("net_ingress_nested", Hook::Skb(CgroupSkbAttachType::Ingress)),
                 ("net_egress_nested", Hook::Skb(CgroupSkbAttachType::Egress)),
             ],
@@ -230,22 +232,17 @@ pub(super) const PLANS: &[Plan] = &[
     Plan {
         group: Group::Probe(Probe::Runqueue),
         reads_kernel: false,
-        sets: &[&[
-            ("runqueue_flush", Hook::Flush),
-            ("runqueue_sched_switch", Hook::TracePoint("sched_switch")),
-        ]],
+        sets: &[&[("runqueue_sched_switch", Hook::TracePoint("sched_switch"))]],
     },
     Plan {
         group: Group::Probe(Probe::Tcp),
         reads_kernel: true,
         sets: &[
             &[
-                ("net_flush", Hook::Flush),
                 ("tcp_retransmit_skb", Hook::TracePoint("tcp_retransmit_skb")),
                 ("tcp_retransmit_synack", Hook::TracePoint("tcp_retransmit_synack")),
             ],
             &[
-                ("net_flush_nested", Hook::Flush),
                 ("tcp_retransmit_skb_nested", Hook::TracePoint("tcp_retransmit_skb")),
                 ("tcp_retransmit_synack_nested", Hook::TracePoint("tcp_retransmit_synack")),
             ],

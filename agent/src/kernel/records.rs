@@ -13,11 +13,11 @@ pub enum Record<'a> {
     /// CPU time.
     Cpu(CpuRow),
     /// Block I/O.
-    Blkio(Box<BlkioRow>),
+    Blkio(BlkioRow),
     /// IP traffic.
     Net(NetRow),
     /// Waiting for a CPU.
-    Runqueue(Box<RunqueueRow>),
+    Runqueue(RunqueueRow),
     /// A process was OOM-killed.
     OomKill(OomKill),
     /// A cgroup was made, removed or released.
@@ -41,11 +41,11 @@ impl<'a> Record<'a> {
         if kind == Kind::Cpu as u32 {
             Some(Self::Cpu(row(bytes)?))
         } else if kind == Kind::Blkio as u32 {
-            Some(Self::Blkio(Box::new(row(bytes)?)))
+            Some(Self::Blkio(row(bytes)?))
         } else if kind == Kind::Net as u32 {
             Some(Self::Net(row(bytes)?))
         } else if kind == Kind::Runqueue as u32 {
-            Some(Self::Runqueue(Box::new(row(bytes)?)))
+            Some(Self::Runqueue(row(bytes)?))
         } else if kind == Kind::OomKill as u32 {
             Some(Self::OomKill(row(bytes)?))
         } else if kind == Kind::Cgroup as u32 {

@@ -34,7 +34,12 @@ flush_interval = "1s"
 [[outputs.file]]
 files = ["/tmp/points"]
 C
-touch /tmp/points
+# A second one, whose programs read the kernel's offsets from memory: both count the same.
+sed 's/^probes = .*/&\nfold = false/; s|/tmp/points|/tmp/points_plain|' /tmp/agent.conf > /tmp/plain.conf
+touch /tmp/points /tmp/points_plain
+seismograf --config /tmp/plain.conf 2> /tmp/log_plain &
+plain=$!
+while ! grep -q part=ring /tmp/points_plain; do kill -0 $plain || { cat /tmp/log_plain; fail "the second agent did not start"; break; }; sleep 0.1; done
 seismograf --config /tmp/agent.conf 2> /tmp/log &
 agent=$!
 # It has attached everything when its first gather is there.
@@ -130,6 +135,22 @@ elif [ $has_network = yes ]; then
   # IP counts fragments one by one since Linux 6.6.
   [ "$unseen" -ge 0 ] && [ "$unseen" -le $((fragments * 20)) ] || fail "the balance of the network"
 fi
+
+# The other form has the same of all that has ended; of CPU time, what came while the two were not yet both there is apart.
+target=$(($(grep -c part=ring /tmp/points_plain) + 2))
+while [ "$(grep -c part=ring /tmp/points_plain)" -lt $target ]; do kill -0 $plain || break; sleep 0.1; done
+same() {
+  for of in $3; do
+    folded=$(field $1 $2 $of)
+    plainly=$(grep "^$1,cgroup=/$2," /tmp/points_plain | tail -n 1 | sed "s/.*[ ,]$of=\([0-9]*\)i.*/\1/")
+    exact "$2: $of in both forms" "$plainly" "$folded"
+  done
+}
+for name in spinner forker writer; do same cgroup_cpu $name "usage_ns context_switches"; done
+same cgroup_blkio writer "writes write_bytes"
+[ $has_network = no ] || same cgroup_net sender "tx_packets tx_bytes"
+kill $plain
+wait $plain
 
 # It ends with a CPU that goes, so this is before that.
 if is_booted_with sched_ext; then

@@ -1,10 +1,11 @@
 //! Where this host's files are: `/proc`, `/sys` and the rest, or where the `HOST_*` variables point.
 //!
-//! Owns the variables that Telegraf knows and their rules; reads no file. In a container the host's file systems are
+//! Owns the variables that Telegraf knows and their rules; reads no file itself. In a container the host's file systems are
 //! mounted somewhere else, and these variables say where. They are resolved once, from values that are passed in, so
 //! that nothing else looks at the environment and a test can have a host of its own.
 
 pub mod cgroupfs;
+pub(crate) mod file;
 pub mod hierarchies;
 pub(crate) mod proc;
 

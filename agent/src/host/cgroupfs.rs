@@ -20,6 +20,9 @@ use crate::point::Timestamp;
 const V1_NO_LIMIT: u64 = 0x7fff_ffff_ffff_f000;
 /// A cgroup's figures are forgotten when they were not used for this long.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// How long after a stall has begun its averages are not 0 any more: the kernel takes them every two seconds (`PSI_FREQ` in
+/// `kernel/sched/psi.c`).
+const STALL_SHOWS: Duration = Duration::from_secs(4);
 /// All memory figures of an idle cgroup are read this often.
 pub(crate) const IDLE_PERIOD: Duration = Duration::from_secs(60);
 
@@ -59,6 +62,10 @@ struct KnownMemory {
 #[derive(Debug, Default)]
 struct KnownPressure {
     kinds: [Option<Vec<(&'static str, Pressure)>>; RESOURCES.len()],
+    /// Since when it has been idle.
+    idle_since: Option<Instant>,
+    /// Whether all that came of what it did before it was idle is in `kinds`.
+    is_settled: bool,
     is_used: bool,
 }
 
@@ -294,18 +301,28 @@ impl Cgroupfs {
     /// Pressure stall information of a cgroup in cgroup2: resource and kinds, where anything ever stalled. Since Linux 4.20;
     /// empty without `CONFIG_PSI`.
     ///
-    /// If the cgroup `is_idle`, only `io` is read again once its averages are 0: what does not run waits neither for a CPU nor
-    /// for memory, but can hang in a request.
+    /// If the cgroup `is_idle`, which means that nothing in it has run since the reading before, files whose averages are 0 are
+    /// not read again: what does not run waits neither for a CPU nor for memory. It can hang in a request, but not begin one, so
+    /// `io` is read until such a hang would show.
     #[must_use]
-    pub fn pressure(&self, path: &str, is_idle: bool) -> Vec<(&'static str, Vec<(&'static str, Pressure)>)> {
+    pub fn pressure(
+        &self,
+        path: &str,
+        is_idle: bool,
+        now: Instant,
+    ) -> Vec<(&'static str, Vec<(&'static str, Pressure)>)> {
         let mut state = self.state();
-        state.sweep(Instant::now());
+        state.sweep(now);
         let known = state.pressure.remove_entry(path);
         let (key, mut known) = known.unwrap_or_else(|| (path.to_owned(), KnownPressure::default()));
+        let was_settled = known.is_settled;
+        known.idle_since = known.idle_since.filter(|_| is_idle).or(is_idle.then_some(now));
+        known.is_settled = known.idle_since.is_some_and(|since| now.duration_since(since) >= STALL_SHOWS);
         let mut pressures = Vec::new();
         for (known, (resource, file)) in known.kinds.iter_mut().zip(RESOURCES) {
             let is_zero = |kinds: &Vec<(_, Pressure)>| kinds.iter().all(|(_, pressure)| pressure.is_zero());
-            if !(is_idle && resource != "io" && known.as_ref().is_some_and(is_zero)) {
+            let is_over = is_idle && (resource != "io" || was_settled);
+            if !(is_over && known.as_ref().is_some_and(is_zero)) {
                 let files = state.files(&self.hierarchies, HierarchyId::UNIFIED, path);
                 *known = files.and_then(|mut files| files.text(file).map(Pressure::parse));
             }

@@ -42,3 +42,42 @@ pub(crate) const USER_HZ: u64 = 100;
 
 /// Nanoseconds in a clock tick.
 pub(crate) const NS_PER_TICK: u64 = 1_000_000_000 / USER_HZ;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::pressure::Pressure;
+    use super::*;
+    use crate::allocations::allocations;
+
+    /// Looks at each line of a file of this machine. Returns how many there are, and what was allocated for them.
+    fn each_line(path: &str, parse: impl Fn(&str)) -> (usize, u64) {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        (text.lines().count(), allocations(|| text.lines().for_each(parse)))
+    }
+
+    #[test]
+    fn a_line_allocates_nothing() {
+        fn parsed<T>(value: T) {
+            std::hint::black_box(value);
+        }
+        let files = [
+            each_line("/proc/stat", |line| parsed(stat::parse_cpu_line(line))),
+            each_line("/proc/stat", |line| {
+                if let Some((_, values)) = stat::parse_counters(line) {
+                    values.for_each(parsed);
+                }
+            }),
+            each_line("/proc/diskstats", |line| parsed(diskstats::parse_line(line))),
+            each_line("/proc/net/dev", |line| parsed(net_dev::parse_line(line))),
+            each_line("/proc/self/mountinfo", |line| parsed(pid_mountinfo::parse_line(line.as_bytes()))),
+            each_line("/proc/self/stat", |line| parsed(pid_stat::parse(line.as_bytes()))),
+            each_line("/proc/self/cgroup", |line| pid_cgroup::lines(line).for_each(parsed)),
+            each_line("/proc/loadavg", |line| parsed(loadavg::parse(line))),
+            each_line("/proc/pressure/cpu", |line| parsed(Pressure::parse_line(line))),
+        ];
+        assert!(files.iter().filter(|(lines, _)| *lines > 0).count() >= 7, "{files:?}");
+        assert!(files.iter().all(|(_, allocations)| *allocations == 0), "{files:?}");
+    }
+}

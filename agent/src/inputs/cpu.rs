@@ -4,13 +4,13 @@
 //! Telegraf's, in its order, down to the last bit: a dashboard must not show a step when the agent is replaced.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_again, read_text};
 use crate::host::Host;
+use crate::host::file::KernelFile;
 use crate::host::proc::stat::{self, CpuTicks};
 use crate::host::proc::{USER_HZ, cpuinfo};
 use crate::point::Point;
@@ -41,7 +41,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub(super) struct Cpu {
     options: Options,
-    stat: PathBuf,
+    stat: KernelFile,
     topology: HashMap<String, Topology>,
     last: HashMap<String, Times>,
 }
@@ -112,7 +112,7 @@ impl Cpu {
     #[must_use]
     pub(super) fn new(options: Options, host: &Host) -> Self {
         let topology = if options.core_tags { topology(host) } else { HashMap::new() };
-        Self { options, stat: host.proc("stat"), topology, last: HashMap::new() }
+        Self { options, stat: KernelFile::new(host.proc("stat")), topology, last: HashMap::new() }
     }
 
     /// The times of the CPUs, then those of the machine; and the first line that is malformed.
@@ -257,13 +257,13 @@ impl Input for Cpu {
     ///
     /// A `stat` that cannot be read is an error here, where Telegraf silently gathers nothing.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
-        let stat = read_text(&self.stat)?;
+        let stat = read_again(&mut self.stat)?;
         let (times, malformed) = self.parse(&stat);
         let result = self.add_points(&times, gathered);
         self.last = times.into_iter().collect();
         result?;
         match malformed {
-            Some(what) => Err(GatherError::Malformed { path: self.stat.clone(), what }),
+            Some(what) => Err(GatherError::Malformed { path: self.stat.path().to_owned(), what }),
             None => Ok(()),
         }
     }
@@ -406,7 +406,7 @@ mod tests {
     async fn core_tags_come_from_cpuinfo_and_sysfs() {
         let root = machine("cpu  2 0 0 2 0 0 0 0\ncpu0 1 0 0 1 0 0 0 0\ncpu2 1 0 0 1 0 0 0 0\n");
         let tags = |input: &Cpu| {
-            let (times, _) = input.parse(&read_text(&input.stat).unwrap());
+            let (times, _) = input.parse(&read_text(input.stat.path()).unwrap());
             let points = times.iter().map(|(cpu, _)| input.add_tags(cpu, Point::new("cpu", Timestamp(0))));
             let tags = points.map(|point| {
                 point.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")

@@ -9,11 +9,12 @@ mod mounts;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use self::ask::{Asker, Space};
-use self::mounts::Mount;
+use self::mounts::{Mount, Places, Table};
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 use crate::options::OptionError;
@@ -58,14 +59,31 @@ const WITHOUT_SPACE: &[&str] = &[
 pub(super) struct Disk {
     options: Options,
     host: Host,
+    places: Places,
+    known: Option<Known>,
     asker: Asker,
 }
+
+/// What is known of the mounts: for as long as the table stays as it is, and not for ever, since a label can be changed.
+#[derive(Debug)]
+struct Known {
+    since: Instant,
+    table: Table,
+    /// Those to ask, each with the path where the agent finds it.
+    mounts: Vec<(Mount, PathBuf)>,
+    labels: Vec<Option<String>>,
+    /// The first line that is none.
+    malformed: Option<String>,
+}
+
+/// How long a label is not looked for again.
+const LABELS_KEPT: Duration = Duration::from_secs(60);
 
 impl Disk {
     /// An input for the mounts of this host. It gathers on a tokio runtime that has a blocking pool.
     #[must_use]
     pub(super) fn new(options: Options, host: &Host) -> Self {
-        Self { options, host: host.clone(), asker: Asker::default() }
+        Self { options, host: host.clone(), places: Places::new(host), known: None, asker: Asker::default() }
     }
 
     /// Whether the options select this mount.
@@ -91,7 +109,21 @@ impl Disk {
         found.filter(|(mount, here)| *here == mount.point || !points.contains(here)).collect()
     }
 
-    fn add_point(&self, mount: &Mount, space: &Space, gathered: &mut Gathered) {
+    /// Takes note of the mounts, unless they are known.
+    fn know(&mut self) -> Result<(), GatherError> {
+        let table = self.places.read()?;
+        let is_known = |known: &Known| known.table == table && known.since.elapsed() < LABELS_KEPT;
+        if self.known.as_ref().is_some_and(is_known) {
+            return Ok(());
+        }
+        let (mounts, malformed) = table.parse(&self.host);
+        let mounts = self.select(mounts);
+        let labels = mounts.iter().map(|(mount, _)| self.label(mount)).collect();
+        self.known = Some(Known { since: Instant::now(), table, mounts, labels, malformed });
+        Ok(())
+    }
+
+    fn add_point(&self, mount: &Mount, label: Option<&str>, space: &Space, gathered: &mut Gathered) {
         if space.total() == 0 {
             return; // No storage behind it, as with procfs.
         }
@@ -100,7 +132,7 @@ impl Disk {
         point.set_tag("device", mount.device_tag());
         point.set_tag("fstype", &mount.fstype);
         point.set_tag("mode", mount.mode());
-        if let Some(label) = self.label(mount) {
+        if let Some(label) = label {
             point.set_tag("label", label);
         }
         point.set_field("total", space.total());
@@ -146,7 +178,9 @@ fn percent(used: u64, free: u64) -> f64 {
 
 impl InputPlugin for Options {
     fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
-        let Some(Ok((mounts, _))) = host.map(mounts::read) else { return Vec::new() };
+        let Some(host) = host else { return Vec::new() };
+        let Ok(table) = Places::new(host).read() else { return Vec::new() };
+        let (mounts, _) = table.parse(host);
         let is_mounted = |point: &&String| mounts.iter().any(|mount| mount.point == Path::new(point));
         let idle = self.mount_points.iter().filter(|point| !is_mounted(point));
         idle.map(|point| OptionError::local("mount_points", format!("nothing is mounted at `{point}`")))
@@ -166,16 +200,16 @@ impl Input for Disk {
 
     /// Adds a point for each mount that responds. One that does not is logged and skipped.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
-        let (mounts, malformed) = mounts::read(&self.host)?;
-        let mounts = self.select(mounts);
-        let answers = self.asker.ask(&mounts).await;
-        for ((mount, _), space) in mounts.iter().zip(answers) {
+        self.know()?;
+        let Some(Known { table, mounts, labels, malformed, .. }) = &self.known else { return Ok(()) };
+        let answers = self.asker.ask(mounts).await;
+        for (((mount, _), label), space) in mounts.iter().zip(labels).zip(answers) {
             if let Some(space) = space {
-                self.add_point(mount, &space, gathered);
+                self.add_point(mount, label.as_deref(), &space, gathered);
             }
         }
-        match malformed {
-            Some(error) => Err(error),
+        match malformed.clone() {
+            Some(what) => Err(GatherError::Malformed { path: table.path().to_owned(), what }),
             None => Ok(()),
         }
     }
@@ -210,7 +244,7 @@ mod tests {
             }
             Ok(if path.starts_with("/none") { Space::default() } else { SPACE })
         };
-        Disk { asker: Asker::with(statfs, std::time::Duration::from_secs(60)), ..Disk::new(options, host) }
+        Disk { asker: Asker::with(statfs, Duration::from_secs(60)), ..Disk::new(options, host) }
     }
 
     fn tags(points: &[Point]) -> Vec<String> {
@@ -251,7 +285,7 @@ mod tests {
             }
         };
         let host = Host::at(root.path());
-        let asker = Asker::with(statfs, std::time::Duration::from_secs(60));
+        let asker = Asker::with(statfs, Duration::from_secs(60));
         let mut disk = Disk { asker, ..Disk::new(Options::default(), &host) };
         assert_eq!(gather(&mut disk).await.unwrap().len(), 2);
         assert_eq!(*asked.lock().unwrap(), ["/", "/dev/shm"].map(PathBuf::from));
@@ -309,7 +343,7 @@ mod tests {
         );
         let host = Host::with(root.path(), &[("HOST_MOUNT_PREFIX", "/host")]);
         let mut input = disk(Options::default(), &host);
-        let (mounts, _) = mounts::read(&host).unwrap();
+        let (mounts, _) = Places::new(&host).read().unwrap().parse(&host);
         let asked: Vec<_> = input.select(mounts).into_iter().map(|(_, here)| here).collect();
         assert_eq!(asked, ["/host", "/host/data", "/host/none"].map(PathBuf::from));
         let points = gather(&mut input).await.unwrap();

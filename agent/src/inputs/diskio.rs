@@ -13,8 +13,9 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use self::udev::Properties;
-use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_again, read_text};
 use crate::host::Host;
+use crate::host::file::KernelFile;
 use crate::host::proc::diskstats::{self, DiskCounters, DiskLine, SECTOR_BYTES};
 use crate::options::OptionError;
 use crate::options::filter::{GlobList, Patterns};
@@ -51,6 +52,7 @@ impl Default for Options {
 pub(super) struct Diskio {
     options: Options,
     host: Host,
+    diskstats: KernelFile,
     /// The counters of the previous gather, by name, and when that was.
     last: (Instant, HashMap<String, DiskCounters>),
     /// Devices without udev data, each of which was logged once.
@@ -62,7 +64,8 @@ impl Diskio {
     #[must_use]
     pub(super) fn new(options: Options, host: &Host) -> Self {
         let last = (Instant::now(), HashMap::new());
-        Self { options, host: host.clone(), last, without_udev: HashSet::new() }
+        let diskstats = KernelFile::new(host.proc("diskstats"));
+        Self { options, host: host.clone(), diskstats, last, without_udev: HashSet::new() }
     }
 
     /// The names of the devices to take, links resolved; `None` when there is no such list.
@@ -199,8 +202,7 @@ impl Input for Diskio {
 
     /// Adds a point for each device that has ever done anything; a malformed line costs only itself.
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
-        let path = self.host.proc("diskstats");
-        let text = read_text(&path)?;
+        let text = read_again(&mut self.diskstats)?;
         let now = Instant::now();
         let interval = now - self.last.0;
         let (names, asks_udev) = (self.names(), self.asks_udev());
@@ -232,7 +234,7 @@ impl Input for Diskio {
         }
         self.last = (now, counters);
         match malformed {
-            Some(what) => Err(GatherError::Malformed { path, what }),
+            Some(what) => Err(GatherError::Malformed { path: self.diskstats.path().to_owned(), what }),
             None => Ok(()),
         }
     }

@@ -43,7 +43,7 @@ use self::keeping::Keeping;
 use self::naming::{Naming, NamingContext, Waiting};
 pub use self::options::EbpfOptions as Options;
 use self::options::Selection;
-use self::reader::{CgroupReader, read_host_totals, read_kernel_sums};
+use self::reader::{CgroupReader, HostFiles, read_kernel_sums};
 use self::snapshot::Snapshot;
 use self::state::State;
 use self::totals::Totals;
@@ -58,6 +58,7 @@ use crate::kernel::plan::{Group, GroupState, ProbeOptions, Report};
 use crate::kernel::records::Record;
 use crate::options::OptionError;
 use crate::service::budget::Budget;
+use crate::service::origin;
 use crate::service::privilege;
 use crate::service::statefile::Safety;
 use crate::service::{memory, off_thread};
@@ -83,6 +84,7 @@ struct Attached {
     accounts: Accounts,
     waiting: Waiting,
     keeping: Keeping,
+    host_files: HostFiles,
     shared: Arc<Shared>,
 }
 
@@ -113,15 +115,14 @@ impl Ebpf {
         let selection = Selection::new(&options)?;
         let pins = keeping::pins(&options, shared)?;
         let state = remembered(shared);
+        let mut host_files = HostFiles::new(host, hierarchies);
         let mut host_at_start = HostTotals::default();
         let (opened, report) = Probes::open(
             &options.kernel(),
             host,
             hierarchies,
             pins.as_ref().map(|pins| (pins, state.ring())),
-            || {
-                host_at_start = read_host_totals(host, hierarchies);
-            },
+            || host_at_start = host_files.read(),
         );
         log(&report);
         let attached = opened
@@ -129,8 +130,15 @@ impl Ebpf {
                 let (drain, shared) = (Drain::new(ring)?, Arc::clone(shared));
                 let accounts = Accounts::new(Areas::of(&report.hierarchies));
                 let keeping = Keeping::new(&shared, pins.is_some(), host_at_start);
-                let mut attached =
-                    Attached { probes, drain, accounts, waiting: Waiting::default(), keeping, shared };
+                let mut attached = Attached {
+                    probes,
+                    drain,
+                    accounts,
+                    waiting: Waiting::default(),
+                    keeping,
+                    host_files,
+                    shared,
+                };
                 attached.start(state, &report);
                 Ok::<_, std::io::Error>(attached)
             })
@@ -328,6 +336,9 @@ impl Attached {
             ),
             _ => {}
         }
+        if let Some(began) = state.began {
+            origin::goes_on_from(began);
+        }
         state.restore(accounts, &keeping.host_at_start, &keeping.boot, now);
         goes_on
     }
@@ -431,8 +442,7 @@ impl Input for Ebpf {
         {
             self.report.clone_from(report);
             // The balance of the network counts from here.
-            attached.keeping.host_at_start.ip =
-                read_host_totals(&self.shared.host, &self.report.hierarchies).ip;
+            attached.keeping.host_at_start.ip = attached.host_files.read().ip;
         }
         if attached.keeping.is_kept() {
             attached.forget(now);
@@ -445,7 +455,7 @@ impl Input for Ebpf {
             attached.accounts.take_over(left);
             attached.walk(&self.report, now);
             attached.keeping.take_over(&self.shared.handover);
-            attached.keeping.host_at_start = read_host_totals(&self.shared.host, &self.report.hierarchies);
+            attached.keeping.host_at_start = attached.host_files.read();
         }
         let overflow = attached.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
         let lifecycle_is_on = self.report.is_group_on(Group::Lifecycle);
@@ -503,9 +513,9 @@ impl Ebpf {
     ) {
         let Self { options, shared, attached, report, selection, .. } = self;
         let Some(attached) = attached else { return };
-        let Attached { probes, drain, accounts, waiting, keeping, .. } = attached;
+        let Attached { probes, drain, accounts, waiting, keeping, host_files, .. } = attached;
         let (now, names, has_sources) = (self.last_gather, &*shared.names, shared.names.has_sources());
-        let host = read_host_totals(&shared.host, &report.hierarchies);
+        let host = host_files.read();
         for device in accounts.forget_disks(&keeping.host_before, &host) {
             keeping.host_at_start.disks.remove(&device);
         }

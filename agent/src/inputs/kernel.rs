@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_again, read_text};
 use crate::host::Host;
+use crate::host::file::KernelFile;
 use crate::host::proc::pressure::Pressure;
 use crate::host::proc::stat;
 use crate::options::{OptionError, nearest};
@@ -83,8 +84,8 @@ const KSM_PROFIT: (&str, &str) = ("general_profit", "ksm_general_profit");
 /// The input.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    stat: PathBuf,
-    entropy: PathBuf,
+    stat: KernelFile,
+    entropy: KernelFile,
     ksm: Option<PathBuf>,
     pressure: Option<PathBuf>,
 }
@@ -100,20 +101,20 @@ impl Kernel {
             path.filter(|path| path.is_dir())
         };
         Self {
-            stat: host.proc("stat"),
-            entropy: host.proc("sys/kernel/random/entropy_avail"),
+            stat: KernelFile::new(host.proc("stat")),
+            entropy: KernelFile::new(host.proc("sys/kernel/random/entropy_avail")),
             ksm: folder(&KSM_EXTRA),
             pressure: folder(&PSI_EXTRA),
         }
     }
 
-    fn add_stat(&self, point: &mut Point) -> Result<(), GatherError> {
-        for line in read_text(&self.stat)?.lines() {
+    fn add_stat(&mut self, point: &mut Point) -> Result<(), GatherError> {
+        for line in read_again(&mut self.stat)?.lines() {
             let Some((name, mut numbers)) = stat::parse_counters(line) else { continue };
             let fields = STAT.iter().find(|(line, _)| *line == name).map_or(&[][..], |(_, fields)| fields);
             for field in fields {
                 let number = numbers.next().flatten().ok_or_else(|| GatherError::Malformed {
-                    path: self.stat.clone(),
+                    path: self.stat.path().to_owned(),
                     // The line of interrupts can have thousands of numbers.
                     what: line.chars().take(80).collect(),
                 })?;
@@ -121,6 +122,11 @@ impl Kernel {
             }
         }
         Ok(())
+    }
+
+    fn add_entropy(&mut self, point: &mut Point) -> Result<(), GatherError> {
+        let text = read_again(&mut self.entropy)?;
+        set_number(&text, self.entropy.path(), "entropy_avail", point)
     }
 
     /// Adds what it can; the error is about the first file that gave nothing.
@@ -158,8 +164,11 @@ impl Kernel {
 
 /// A file that has one number.
 fn add_number(path: &Path, field: &'static str, point: &mut Point) -> Result<(), GatherError> {
-    let text = read_text(path)?;
-    let malformed = || GatherError::Malformed { path: path.to_owned(), what: text.clone() };
+    set_number(&read_text(path)?, path, field, point)
+}
+
+fn set_number(text: &str, path: &Path, field: &'static str, point: &mut Point) -> Result<(), GatherError> {
+    let malformed = || GatherError::Malformed { path: path.to_owned(), what: text.to_owned() };
     point.set_field(field, text.trim().parse::<i64>().map_err(|_| malformed())?);
     Ok(())
 }
@@ -213,7 +222,7 @@ impl Input for Kernel {
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let mut point = gathered.point("kernel");
         let mut result = self.add_stat(&mut point);
-        result = result.and(add_number(&self.entropy, "entropy_avail", &mut point));
+        result = result.and(self.add_entropy(&mut point));
         if let Some(folder) = &self.ksm {
             result = result.and(Self::add_ksm(folder, &mut point));
         }

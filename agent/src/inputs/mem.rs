@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_again, read_text};
 use crate::host::Host;
+use crate::host::file::KernelFile;
 use crate::host::proc::meminfo::{self, Meminfo};
 use crate::host::proc::zoneinfo;
 
@@ -67,7 +68,7 @@ const EXTENDED: [(&str, &str); 6] = [
 #[derive(Debug)]
 pub(super) struct Mem {
     options: Options,
-    meminfo: PathBuf,
+    meminfo: KernelFile,
     zoneinfo: PathBuf,
 }
 
@@ -75,7 +76,7 @@ impl Mem {
     /// An input that reads `meminfo` of this host.
     #[must_use]
     pub(super) fn new(options: Options, host: &Host) -> Self {
-        Self { options, meminfo: host.proc("meminfo"), zoneinfo: host.proc("zoneinfo") }
+        Self { options, meminfo: KernelFile::new(host.proc("meminfo")), zoneinfo: host.proc("zoneinfo") }
     }
 
     /// What the kernel calls available since Linux 3.14, for older ones.
@@ -123,9 +124,9 @@ impl Input for Mem {
     }
 
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
-        let text = read_text(&self.meminfo)?;
+        let text = read_again(&mut self.meminfo)?;
         let meminfo = Meminfo::parse(&text, is_read)
-            .map_err(|what| GatherError::Malformed { path: self.meminfo.clone(), what })?;
+            .map_err(|what| GatherError::Malformed { path: self.meminfo.path().to_owned(), what })?;
         let total = meminfo.bytes("MemTotal");
         let available = match meminfo.get("MemAvailable") {
             Some(available) => meminfo::bytes(available),

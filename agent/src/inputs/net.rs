@@ -12,8 +12,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use self::flags::InterfaceFlags;
-use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_again, read_text};
 use crate::host::Host;
+use crate::host::file::KernelFile;
 use crate::host::proc::net_dev::{self, InterfaceLine};
 use crate::options::OptionError;
 use crate::options::filter::GlobList;
@@ -34,6 +35,9 @@ pub struct Options {
 pub(super) struct Net {
     options: Options,
     host: Host,
+    /// The host's `net/dev`, where that is another than the agent's own.
+    of_host: Option<KernelFile>,
+    own: KernelFile,
     /// Whether it was logged that these are the agent's own interfaces and not the host's.
     has_warned: bool,
 }
@@ -42,19 +46,20 @@ impl Net {
     /// An input for the interfaces of this host.
     #[must_use]
     pub(super) fn new(options: Options, host: &Host) -> Self {
-        Self { options, host: host.clone(), has_warned: false }
+        let of_host = host.proc_net("dev").map(KernelFile::new);
+        let own = KernelFile::new(host.proc("net/dev"));
+        Self { options, host: host.clone(), of_host, own, has_warned: false }
     }
 
     /// The host's `net/dev`, or else the agent's own; and where it is.
     fn read(&mut self) -> Result<(PathBuf, String), GatherError> {
-        if let Some(path) = self.host.proc_net("dev") {
-            match read_text(&path) {
-                Ok(text) => return Ok((path, text)),
+        if let Some(file) = &mut self.of_host {
+            match read_again(file) {
+                Ok(text) => return Ok((file.path().to_owned(), text)),
                 Err(error) => self.warn_once(&error),
             }
         }
-        let path = self.host.proc("net/dev");
-        read_text(&path).map(|text| (path, text))
+        read_again(&mut self.own).map(|text| (self.own.path().to_owned(), text))
     }
 
     /// Warns that these are not the host's interfaces. Where there is no process 1, `HOST_PROC` is a part of `/proc` on purpose.

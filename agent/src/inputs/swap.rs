@@ -2,13 +2,13 @@
 //!
 //! sysinfo(2) is about the machine, in a container too, whatever `HOST_PROC` says.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_again};
 use crate::host::Host;
+use crate::host::file::KernelFile;
 use crate::host::proc::vmstat;
 
 /// The section `[[inputs.swap]]`.
@@ -22,21 +22,23 @@ const PAGE_BYTES: u64 = 4096;
 /// The input.
 #[derive(Debug)]
 pub(super) struct Swap {
-    vmstat: PathBuf,
+    vmstat: KernelFile,
 }
 
 impl Swap {
     /// An input that reads `vmstat` of this host.
     #[must_use]
     pub(super) fn new(_: Options, host: &Host) -> Self {
-        Self { vmstat: host.proc("vmstat") }
+        Self { vmstat: KernelFile::new(host.proc("vmstat")) }
     }
 
     /// Bytes swapped in and out since boot; 0 where the kernel has no such line, as one without swap.
-    fn read_traffic(&self) -> Result<(u64, u64), GatherError> {
-        let text = read_text(&self.vmstat)?;
-        let swapped = vmstat::swapped(&text)
-            .map_err(|line| GatherError::Malformed { path: self.vmstat.clone(), what: line.to_owned() })?;
+    fn read_traffic(&mut self) -> Result<(u64, u64), GatherError> {
+        let text = read_again(&mut self.vmstat)?;
+        let swapped = vmstat::swapped(&text).map_err(|line| GatherError::Malformed {
+            path: self.vmstat.path().to_owned(),
+            what: line.to_owned(),
+        })?;
         let bytes = |pages: u64| pages.saturating_mul(PAGE_BYTES);
         Ok((bytes(swapped.pages_in), bytes(swapped.pages_out)))
     }

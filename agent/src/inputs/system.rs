@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use self::cpus::Cpus;
-use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
+use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
+use crate::host::file::KernelFile;
 use crate::host::proc::loadavg;
 use crate::point::Point;
 
@@ -66,6 +67,7 @@ pub(super) enum Group {
 pub(super) struct System {
     options: Options,
     host: Host,
+    loadavg: KernelFile,
     cpus: Cpus,
     os: Kept,
     dmi: Kept,
@@ -101,15 +103,15 @@ impl System {
             options.include = Options::default().include;
         }
         let (os, dmi) = (Kept::new(options.os_cache_ttl), Kept::new(options.dmi_cache_ttl));
-        Self { options, host: host.clone(), cpus: Cpus::default(), os, dmi }
+        let loadavg = KernelFile::new(host.proc("loadavg"));
+        Self { options, host: host.clone(), loadavg, cpus: Cpus::new(host), os, dmi }
     }
 
     /// Load averages from `loadavg`, or else from sysinfo(2).
-    fn add_load(&self, point: &mut Point) {
-        let path = self.host.proc("loadavg");
-        let parsed = read_text(&path).ok().and_then(|text| loadavg::parse(&text));
+    fn add_load(&mut self, point: &mut Point) {
+        let parsed = self.loadavg.read().ok().and_then(|text| loadavg::parse(&text));
         let loads = parsed.unwrap_or_else(|| {
-            tracing::debug!(path = %path.display(), "no load averages there, taken from sysinfo(2)");
+            tracing::debug!(path = %self.loadavg.path().display(), "no load averages there, taken from sysinfo(2)");
             // 16 bits of fraction, sysinfo(2).
             rustix::system::sysinfo().loads.map(|load| load as f64 / 65536.0)
         });

@@ -1,9 +1,8 @@
 //! Reads the small files of proc(5) and cgroupfs, thousands of them in a gather, as cheaply as possible.
 //!
-//! Opening a file costs more than reading it. So directories that are read again and again are kept open, and in cgroupfs
-//! the files too: there a file is usually one `pread` into a buffer that is reused. (The kernel holds a page for each of
-//! them. Reading one of a removed cgroup fails. One of `/proc/PID/net` would keep the network of an ended container alive,
-//! and is closed again.)
+//! Opening a file costs more than reading it. So what is read again and again is kept open: in cgroupfs the file, which is then
+//! one `pread` into a buffer that is reused, elsewhere the directory. (The kernel holds a page for each file that is open. Reading
+//! one of a removed cgroup fails. One of `/proc/PID/net` would keep the network of an ended container alive, and is closed again.)
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -15,14 +14,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::host::file::{self, fill, is_on};
 use crate::host::{CGROUP_MAGIC, CGROUP2_MAGIC};
 
-/// The buffer's initial size, which is nearly always enough; a larger file makes it grow for good.
-const BUFFER_BYTES: usize = 8 << 10;
-/// A read of fewer bytes has the whole file, so there is no need to read up to its end: the kernel's `seq_file` fills a page
-/// before it returns, and no single line of these files is as long as half a page.
-const WHOLE_BYTES: usize = 2 << 10;
-/// A directory that was not read for this long is closed.
+/// What was not read for this long is closed.
 const IDLE_TIME: Duration = Duration::from_secs(60);
 /// The most open files of this process, if the system allows them: some fifteen for each of 2,000 containers.
 const MAX_OPEN: u64 = 32 << 10;
@@ -62,32 +57,57 @@ impl Drop for Kept {
     }
 }
 
+/// What is kept of a directory.
 #[derive(Debug)]
-struct Directory {
+enum Directory {
+    /// Of cgroupfs: its files. It need not be open itself.
+    Files(Vec<File>),
+    /// Of any other file system: the directory.
+    Opened { fd: Kept, is_used: bool },
+}
+
+#[derive(Debug)]
+struct File {
+    name: Box<str>,
     fd: Kept,
-    /// Whether its files are kept open.
-    keeps_files: bool,
-    files: Vec<(Box<str>, Kept)>,
     is_used: bool,
 }
 
 impl Directory {
-    /// Reads a file; returns the number of bytes, which are at the buffer's start.
-    fn fill(&mut self, file: &str, buffer: &mut Vec<u8>) -> Option<usize> {
-        if let Some((_, fd)) = self.files.iter().find(|(name, _)| **name == *file) {
-            return fill(&fd.0, buffer);
+    /// Reads a file that is open, or can be opened here; returns the number of bytes, which are at the buffer's start.
+    fn fill(&mut self, name: &str, buffer: &mut Vec<u8>) -> Option<usize> {
+        match self {
+            Self::Files(files) => {
+                let file = files.iter_mut().find(|file| *file.name == *name)?;
+                file.is_used = true;
+                fill(&file.fd.0, buffer).ok()
+            }
+            Self::Opened { fd, is_used } => {
+                *is_used = true;
+                fill(&rustix::fs::openat(&fd.0, name, file::FLAGS, Mode::empty()).ok()?, buffer).ok()
+            }
         }
-        let fd = rustix::fs::openat(&self.fd.0, file, FILE, Mode::empty()).ok()?;
-        let filled = fill(&fd, buffer);
-        if self.keeps_files && filled.is_some() && Kept::has_room() {
-            self.files.push((file.into(), Kept::new(fd)));
+    }
+
+    /// Whether a file that cannot be read shows that another directory has taken the place of this one.
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Files(files) => files.iter().any(|file| *file.name == *name),
+            Self::Opened { .. } => true,
         }
-        filled
+    }
+
+    /// Closes what was not read since the last time. Returns whether anything is left.
+    fn sweep(&mut self) -> bool {
+        match self {
+            Self::Files(files) => {
+                files.retain_mut(|file| std::mem::replace(&mut file.is_used, false));
+                !files.is_empty()
+            }
+            Self::Opened { is_used, .. } => std::mem::replace(is_used, false),
+        }
     }
 }
-
-/// How files are opened.
-const FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
 
 impl Reader {
     /// A reader below `root`; nothing is opened yet.
@@ -103,36 +123,42 @@ impl Reader {
             self.sweep();
         }
         let filled = match self.kept.get_mut(directory) {
-            Some(kept) => {
-                kept.is_used = true;
-                match kept.fill(file, &mut self.buffer) {
-                    Some(filled) => filled,
-                    // Another directory may have taken its place.
-                    None => {
+            Some(kept) => match kept.fill(file, &mut self.buffer) {
+                Some(filled) => filled,
+                None => {
+                    if kept.has(file) {
+                        // Another directory may have taken its place.
                         self.kept.remove(directory);
-                        self.open(directory, file)?
                     }
+                    self.open(directory, file)?
                 }
-            }
+            },
             None => self.open(directory, file)?,
         };
         std::str::from_utf8(&self.buffer[..filled]).ok()
     }
 
-    fn open(&mut self, directory: &str, file: &str) -> Option<usize> {
+    /// Opens a file by its path, reads it, and keeps what will be of use.
+    fn open(&mut self, directory: &str, name: &str) -> Option<usize> {
         let path = self.root.join(directory.trim_start_matches('/'));
+        let fd = rustix::fs::openat(CWD, path.join(name), file::FLAGS, Mode::empty()).ok()?;
+        let filled = fill(&fd, &mut self.buffer).ok()?;
         if !Kept::has_room() {
-            let file = rustix::fs::openat(CWD, path.join(file), FILE, Mode::empty()).ok()?;
-            return fill(&file, &mut self.buffer);
+            return Some(filled);
         }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = Kept::new(rustix::fs::openat(CWD, &path, flags, Mode::empty()).ok()?);
-        let keeps_files =
-            rustix::fs::fstatfs(&fd.0).is_ok_and(|stat| [CGROUP_MAGIC, CGROUP2_MAGIC].contains(&stat.f_type));
-        let mut opened = Directory { fd, keeps_files, files: Vec::new(), is_used: true };
-        let filled = opened.fill(file, &mut self.buffer);
-        self.kept.insert(directory.into(), opened);
-        filled
+        if is_on(&fd, &[CGROUP_MAGIC, CGROUP2_MAGIC]) {
+            let file = File { name: name.into(), fd: Kept::new(fd), is_used: true };
+            match self.kept.get_mut(directory) {
+                Some(Directory::Files(files)) => files.push(file),
+                _ => drop(self.kept.insert(directory.into(), Directory::Files(vec![file]))),
+            }
+        } else {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            if let Ok(fd) = rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
+                self.kept.insert(directory.into(), Directory::Opened { fd: Kept::new(fd), is_used: true });
+            }
+        }
+        Some(filled)
     }
 
     /// Closes a directory and its files.
@@ -142,22 +168,7 @@ impl Reader {
 
     fn sweep(&mut self) {
         self.swept = Instant::now();
-        self.kept.retain(|_, directory| std::mem::replace(&mut directory.is_used, false));
-    }
-}
-
-/// Reads an open file from its start.
-fn fill(file: &OwnedFd, buffer: &mut Vec<u8>) -> Option<usize> {
-    let mut filled = 0;
-    loop {
-        if filled == buffer.len() {
-            buffer.resize((2 * filled).max(BUFFER_BYTES), 0);
-        }
-        let n = rustix::io::pread(file, &mut buffer[filled..], filled as u64).ok()?;
-        filled += n;
-        if n < WHOLE_BYTES {
-            return Some(filled);
-        }
+        self.kept.retain(|_, directory| directory.sweep());
     }
 }
 
@@ -184,6 +195,7 @@ fn max_kept() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::file::{BUFFER_BYTES, WHOLE_BYTES};
 
     #[test]
     fn reads_files_of_any_size_and_no_others() {
@@ -227,7 +239,13 @@ mod tests {
             while reader.read("", file) == first.as_deref() {
                 assert!(start.elapsed() < Duration::from_secs(10), "{root}/{file} stands still");
             }
-            assert_eq!(reader.kept.values().map(|kept| kept.files.len()).sum::<usize>(), 1);
+            let is_one_file = |kept: &Directory| matches!(kept, Directory::Files(files) if files.len() == 1);
+            assert!(reader.kept.values().all(is_one_file), "{reader:?}");
+            reader.sweep();
+            assert!(reader.read("", file).is_some() && reader.kept.len() == 1);
+            reader.sweep();
+            reader.sweep();
+            assert!(reader.kept.is_empty());
             n_compared += 1;
         }
         if n_compared == 0 {

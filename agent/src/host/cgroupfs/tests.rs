@@ -105,8 +105,8 @@ fn v2() {
     assert_eq!(cgroupfs.throttling("/c"), Some(throttling));
     let pressure = Pressure { avg10: 1.5, avg60: 0.25, avg300: 0.0, total_us: 1 };
     let kinds = vec![("some", pressure), ("full", Pressure::default())];
-    assert_eq!(cgroupfs.pressure("/c", true), [("cpu", kinds)]);
-    assert_eq!(cgroupfs.pressure("/d", true), []);
+    assert_eq!(cgroupfs.pressure("/c", true, Instant::now()), [("cpu", kinds)]);
+    assert_eq!(cgroupfs.pressure("/d", true, Instant::now()), []);
     assert_eq!(cgroupfs.processes("/c"), [12, 13]);
 }
 
@@ -242,10 +242,13 @@ fn an_idle_cgroup_can_still_hang_in_a_request() {
         |total: u64, avg300: &str| format!("some avg10=0.00 avg60=0.00 avg300={avg300} total={total}\n");
     let (root, cgroupfs) =
         tree(false, &[("c/cpu.pressure", &line(1, "0.01")), ("c/io.pressure", &line(1, "0.00"))]);
-    let totals = |is_idle| {
-        let pressures = cgroupfs.pressure("/c", is_idle).into_iter();
+    let start = Instant::now();
+    let totals_at = |is_idle, seconds| {
+        let now = start + Duration::from_secs(seconds);
+        let pressures = cgroupfs.pressure("/c", is_idle, now).into_iter();
         pressures.map(|(resource, kinds)| (resource, kinds[0].1.total_us)).collect::<Vec<_>>()
     };
+    let totals = |is_idle| totals_at(is_idle, 0);
     let set = |file: &str, text: String| std::fs::write(root.path().join("c").join(file), text).unwrap();
     assert_eq!(totals(true), [("cpu", 1), ("io", 1)]);
     set("cpu.pressure", line(2, "0.00"));
@@ -254,4 +257,20 @@ fn an_idle_cgroup_can_still_hang_in_a_request() {
     set("io.pressure", line(3, "0.00"));
     assert_eq!(totals(true), [("cpu", 2), ("io", 3)]);
     assert_eq!(totals(false), [("cpu", 3), ("io", 3)]);
+
+    // A request that it has begun shows within four seconds; it begins no other.
+    assert_eq!(totals_at(true, 10), [("cpu", 3), ("io", 3)]);
+    set("io.pressure", line(4, "0.00"));
+    assert_eq!(totals_at(true, 13), [("cpu", 3), ("io", 4)], "not yet");
+    set("io.pressure", line(5, "0.00"));
+    assert_eq!(totals_at(true, 14), [("cpu", 3), ("io", 5)], "the last look");
+    set("io.pressure", line(6, "0.00"));
+    assert_eq!(totals_at(true, 24), [("cpu", 3), ("io", 5)]);
+    assert_eq!(totals_at(false, 34), [("cpu", 3), ("io", 6)]);
+    assert_eq!(totals_at(true, 44), [("cpu", 3), ("io", 6)]);
+    // One that hangs is looked at until that has long been over.
+    set("io.pressure", line(7, "0.01"));
+    assert_eq!([54, 64].map(|at| totals_at(true, at)), [[("cpu", 3), ("io", 7)]; 2]);
+    set("io.pressure", line(8, "0.00"));
+    assert_eq!(totals_at(true, 74), [("cpu", 3), ("io", 8)]);
 }

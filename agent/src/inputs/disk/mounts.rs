@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
+use crate::host::file::KernelFile;
 use crate::host::proc::pid_mountinfo::{self, FstabLine, MountLine, unescape};
 use crate::inputs::GatherError;
 
@@ -43,26 +44,65 @@ impl Mount {
     }
 }
 
-/// Reads the first table that can be read; with the first malformed line, which is skipped.
-///
-/// # Errors
-/// When there is no table: about the first place where one should be.
-pub(super) fn read(host: &Host) -> Result<(Vec<Mount>, Option<GatherError>), GatherError> {
-    let mut first_error = None;
-    for folder in host.mount_tables() {
+/// Where the table may be, the best place first.
+#[derive(Debug)]
+pub(super) struct Places(Vec<TableFile>);
+
+#[derive(Debug)]
+struct TableFile {
+    file: KernelFile,
+    is_mountinfo: bool,
+}
+
+/// The text of a table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    path: PathBuf,
+    is_mountinfo: bool,
+    text: Vec<u8>,
+}
+
+impl Places {
+    /// Those of this host.
+    pub(super) fn new(host: &Host) -> Self {
         // `mountinfo` came with Linux 2.6.26.
-        for (name, is_mountinfo) in [("mountinfo", true), ("mounts", false)] {
-            let path = folder.join(name);
-            match std::fs::read(&path) {
-                Ok(table) => {
-                    let (mounts, malformed) = parse(&table, is_mountinfo, host);
-                    return Ok((mounts, malformed.map(|what| GatherError::Malformed { path, what })));
-                }
+        let names = [("mountinfo", true), ("mounts", false)];
+        let in_folder = |folder: PathBuf| {
+            names.map(|(name, is_mountinfo)| TableFile {
+                file: KernelFile::new(folder.join(name)),
+                is_mountinfo,
+            })
+        };
+        Self(host.mount_tables().into_iter().flat_map(in_folder).collect())
+    }
+
+    /// The first table that can be read.
+    ///
+    /// # Errors
+    /// When there is none: about the first place where one should be.
+    pub(super) fn read(&mut self) -> Result<Table, GatherError> {
+        let mut first_error = None;
+        for TableFile { file, is_mountinfo } in &mut self.0 {
+            let (read, path) = (file.read_bytes(), file.path().to_owned());
+            match read {
+                Ok(text) => return Ok(Table { path, is_mountinfo: *is_mountinfo, text }),
                 Err(error) => first_error = first_error.or(Some(GatherError::Read { path, error })),
             }
         }
+        Err(first_error.unwrap_or_else(|| GatherError::Other("no mount table to read".to_owned())))
     }
-    Err(first_error.unwrap_or_else(|| GatherError::Other("no mount table to read".to_owned())))
+}
+
+impl Table {
+    /// Its mounts, and the first malformed line, which is skipped.
+    pub(super) fn parse(&self, host: &Host) -> (Vec<Mount>, Option<String>) {
+        parse(&self.text, self.is_mountinfo, host)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 fn parse(table: &[u8], is_mountinfo: bool, host: &Host) -> (Vec<Mount>, Option<String>) {
@@ -348,7 +388,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let host = Host::at(root.path());
         let points = |host: &Host| {
-            read(host).map(|(mounts, _)| mounts.into_iter().map(|mount| mount.point).collect::<Vec<_>>())
+            let table = Places::new(host).read();
+            table.map(|table| table.parse(host).0.into_iter().map(|mount| mount.point).collect::<Vec<_>>())
         };
         assert!(points(&host).is_err());
         write(root.path(), "proc/self/mounts", "/dev/sda1 /d ext4 rw,noatime 0 0\n");

@@ -50,6 +50,9 @@ pub struct EbpfOptions {
     pub cgroup_exclude: Vec<String>,
     /// Have the kernel measure what each probe costs, and publish it (measurement `seismograf`, part `probe`).
     pub probe_costs: bool,
+    /// Put the places of the kernel's fields into the programs' instructions, which makes them faster. To compare: where the
+    /// kernel refuses a program in that form, all are loaded as they were built anyway.
+    pub fold: bool,
     /// Pin probes, tables and ring buffer, so that the kernel goes on counting while the agent is replaced. Needs a
     /// `statefile` below `[agent]`.
     pub pin: bool,
@@ -77,8 +80,9 @@ impl EbpfOptions {
     /// The part that concerns the probes.
     #[must_use]
     pub fn kernel(&self) -> ProbeOptions {
-        let Self { probes, ring_bytes, probe_costs, .. } = self;
-        ProbeOptions { probes: probes.clone(), ring_bytes: *ring_bytes, probe_costs: *probe_costs }
+        let Self { probes, ring_bytes, probe_costs, fold, .. } = self;
+        let (ring_bytes, probe_costs, fold) = (*ring_bytes, *probe_costs, *fold);
+        ProbeOptions { probes: probes.clone(), ring_bytes, probe_costs, fold }
     }
 
     /// How rows are told apart.
@@ -123,6 +127,7 @@ impl Default for EbpfOptions {
             cgroup_include: Vec::new(),
             cgroup_exclude: Vec::new(),
             probe_costs: false,
+            fold: true,
             pin: false,
             pin_path: PIN_PATH.to_owned(),
             tag_include: Vec::new(),

@@ -4,7 +4,6 @@
 //! [`Readings`] and [`HostTotals`].
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +16,7 @@ use super::options::{CgroupfsReading, EbpfOptions};
 use super::readings::{MemoryReading, Readings};
 use crate::host::Host;
 use crate::host::cgroupfs::{self, Cgroupfs};
+use crate::host::file::KernelFile;
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
 use crate::host::proc::{net_ip, stat};
 use crate::identity::cgroup::Owner;
@@ -181,7 +181,7 @@ impl<'a> CgroupReader<'a> {
             let path = &owner.identity.path;
             // The root's is the machine's.
             if path != "/" && self.naming.row(owner).is_some() {
-                let pressures = self.cgroupfs.pressure(path, rests(busy, &owner.identity));
+                let pressures = self.cgroupfs.pressure(path, rests(busy, &owner.identity), self.now);
                 if !pressures.is_empty() {
                     readings.pressure.insert(id, pressures);
                 }
@@ -217,33 +217,75 @@ pub(super) fn read_kernel_sums(
     sums
 }
 
-/// Reads the totals of the host now. What cannot be read is `None` or empty.
-pub(super) fn read_host_totals(host: &Host, hierarchies: &Hierarchies) -> HostTotals {
-    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
-    HostTotals {
-        cpu_ns: cpu_ns(host, hierarchies),
-        disks: host_totals::disks(&read(&host.proc("diskstats"))),
-        // Of process 1: the agent may be in a namespace of its own.
-        ip: net_ip::parse(&read(&host.proc("1/net/netstat")), &read(&host.proc("1/net/snmp6"))),
+/// The files that have the totals of the host.
+#[derive(Debug)]
+pub(super) struct HostFiles {
+    cpu: Option<CpuFile>,
+    stat: KernelFile,
+    diskstats: KernelFile,
+    netstat: KernelFile,
+    snmp6: KernelFile,
+}
+
+/// Run time of all tasks: the root cgroup's, which the scheduler adds up in the same place as the probe's amounts.
+#[derive(Debug)]
+enum CpuFile {
+    /// `cpuacct.usage`.
+    Usage(KernelFile),
+    /// `cpu.stat`.
+    Stat(KernelFile),
+}
+
+impl CpuFile {
+    fn of(hierarchies: &Hierarchies) -> Option<Self> {
+        let (controller, hierarchy) = hierarchies.cpu();
+        let root = hierarchies.mount(hierarchy)?;
+        let file = |name: &str| KernelFile::new(root.join(name));
+        match controller {
+            CpuController::Cpuacct => Some(Self::Usage(file("cpuacct.usage"))),
+            CpuController::Unified => Some(Self::Stat(file("cpu.stat"))),
+            CpuController::Cpu => None,
+        }
+    }
+
+    fn read(&mut self) -> Option<u64> {
+        match self {
+            Self::Usage(file) => file.read().ok()?.trim().parse().ok(),
+            Self::Stat(file) => {
+                let text = file.read().ok()?;
+                let usec: u64 =
+                    text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.parse().ok()?;
+                Some(usec * 1_000)
+            }
+        }
     }
 }
 
-/// Run time of all tasks: the root cgroup's, which the scheduler adds up in the same place as the probe's amounts;
-/// else busy time in ticks.
-fn cpu_ns(host: &Host, hierarchies: &Hierarchies) -> Option<u64> {
-    let (controller, hierarchy) = hierarchies.cpu();
-    let root = hierarchies.mount(hierarchy);
-    let file = |name: &str| std::fs::read_to_string(root?.join(name)).ok();
-    match controller {
-        CpuController::Cpuacct => file("cpuacct.usage").and_then(|text| text.trim().parse().ok()),
-        CpuController::Unified => file("cpu.stat").and_then(|text| {
-            let usec: u64 = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.parse().ok()?;
-            Some(usec * 1_000)
-        }),
-        CpuController::Cpu => None,
+impl HostFiles {
+    pub(super) fn new(host: &Host, hierarchies: &Hierarchies) -> Self {
+        let file = |path: &str| KernelFile::new(host.proc(path));
+        Self {
+            cpu: CpuFile::of(hierarchies),
+            stat: file("stat"),
+            diskstats: file("diskstats"),
+            // Of process 1: the agent may be in a namespace of its own.
+            netstat: file("1/net/netstat"),
+            snmp6: file("1/net/snmp6"),
+        }
     }
-    .or_else(|| {
-        let text = std::fs::read_to_string(host.proc("stat")).ok()?;
-        Some(stat::machine(&text)?.tasks_ns())
-    })
+
+    /// Reads the totals of the host now. What cannot be read is `None` or empty.
+    pub(super) fn read(&mut self) -> HostTotals {
+        let text = |file: &mut KernelFile| file.read().unwrap_or_default();
+        HostTotals {
+            // Else busy time in ticks.
+            cpu_ns: self.cpu.as_mut().and_then(CpuFile::read).or_else(|| self.busy_ns()),
+            disks: host_totals::disks(&text(&mut self.diskstats)),
+            ip: net_ip::parse(&text(&mut self.netstat), &text(&mut self.snmp6)),
+        }
+    }
+
+    fn busy_ns(&mut self) -> Option<u64> {
+        Some(stat::machine(&self.stat.read().ok()?)?.tasks_ns())
+    }
 }

@@ -25,6 +25,7 @@ use crate::ledger::blkio::BlkioTotals;
 use crate::ledger::cpu::CpuTotals;
 use crate::ledger::memory::PageFaults;
 use crate::ledger::runqueue::RunqueueTotals;
+use crate::service::origin::{self, Origin};
 
 /// The state of the input.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ pub(super) struct State {
     /// Likewise, of pods.
     pods: Vec<SeriesState>,
     owners: Vec<OwnerState>,
+    /// When these totals were 0; `None` of an older version.
+    pub(super) began: Option<Origin>,
     pub(super) pinned: Option<PinnedState>,
 }
 
@@ -199,6 +202,7 @@ impl State {
             cgroups: written(&accounts.ended),
             pods: written(&accounts.ended_pods),
             owners: owners.into_values().collect(),
+            began: Some(origin::of_kept()),
             pinned: None,
         }
     }

@@ -32,6 +32,7 @@ use super::points;
 use super::reader::CgroupReader;
 use super::snapshot::Snapshot;
 use super::totals::Totals;
+use crate::allocations::allocations;
 use crate::host::cgroupfs::Cgroupfs;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
 use crate::host::proc::net_ip::IpBytes;
@@ -42,6 +43,7 @@ use crate::kernel::activity::{Activity, Cost};
 use crate::kernel::drain::Counts;
 use crate::kernel::plan::{Group, GroupState, Probe, Report};
 use crate::kernel::records::Record;
+use crate::ledger::Ledger;
 use crate::ledger::blkio::Device;
 use crate::line_protocol;
 use crate::point::{FieldValue, Timestamp};
@@ -247,6 +249,25 @@ impl Case {
     }
 }
 
+#[test]
+fn a_record_of_a_known_cgroup_allocates_nothing() {
+    let amounts = (
+        BlkioAmounts { reads: 1, ..BlkioAmounts::default() },
+        NetAmounts { rx_bytes: 1, ..NetAmounts::default() },
+    );
+    let records = [
+        cpu(7, 1, 1),
+        runqueue(7, 1, &[1]),
+        blkio(7, SDA, amounts.0, [&[1], &[]]),
+        net(7, amounts.1),
+        oom(7),
+    ];
+    let mut ledger = Ledger::default();
+    let mut apply = || records.iter().for_each(|record| ledger.apply(record));
+    assert_ne!(allocations(&mut apply), 0, "the first row of a cgroup makes its totals");
+    assert_eq!(allocations(apply), 0);
+}
+
 fn on(probe: Probe) -> Group {
     Group::Probe(probe)
 }
@@ -257,7 +278,7 @@ fn cpu(cgroup: u64, run_ns: u64, switches: u64) -> Record<'static> {
 
 fn runqueue(cgroup: u64, wait_ns: u64, waits: &[u64]) -> Record<'static> {
     let (histogram, n) = (histogram(waits), waits.len() as u64);
-    Record::Runqueue(Box::new(RunqueueRow { kind: 4, cpu: 0, cgroup, wait_ns, waits: n, histogram }))
+    Record::Runqueue(RunqueueRow { kind: 4, cpu: 0, cgroup, wait_ns, waits: n, histogram })
 }
 
 fn net(cgroup: u64, amounts: NetAmounts) -> Record<'static> {
@@ -272,7 +293,7 @@ fn oom(cgroup: u64) -> Record<'static> {
 fn blkio(cgroup: u64, disk: Device, amounts: BlkioAmounts, times: [&[u64]; 2]) -> Record<'static> {
     let [read_histogram, write_histogram] = times.map(histogram);
     let Device { major, minor } = disk;
-    Record::Blkio(Box::new(BlkioRow {
+    Record::Blkio(BlkioRow {
         kind: 2,
         cpu: 0,
         cgroup,
@@ -281,7 +302,7 @@ fn blkio(cgroup: u64, disk: Device, amounts: BlkioAmounts, times: [&[u64]; 2]) -
         amounts,
         read_histogram,
         write_histogram,
-    }))
+    })
 }
 
 fn histogram(times: &[u64]) -> [u32; BUCKETS] {

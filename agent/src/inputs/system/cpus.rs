@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::host::Host;
+use crate::host::file::KernelFile;
 use crate::host::proc::{cpuinfo, stat};
 use crate::inputs::{GatherError, read_text};
 
@@ -14,18 +15,23 @@ pub(super) struct CpuCounts {
 }
 
 /// The counts, kept for as long as the same CPUs are online.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cpus {
+    online: KernelFile,
     /// sysfs's list of the CPUs that are online, and what was counted when it was read.
     kept: Option<(String, CpuCounts)>,
 }
 
 impl Cpus {
+    pub(super) fn new(host: &Host) -> Self {
+        Self { online: KernelFile::new(host.sys("devices/system/cpu/online")), kept: None }
+    }
+
     /// Counts them, unless the same are online as before.
     ///
     /// Reading `cpuinfo` is expensive: the kernel asks each CPU for its frequency.
     pub(super) fn count(&mut self, host: &Host) -> Result<CpuCounts, GatherError> {
-        let online = read_text(&host.sys("devices/system/cpu/online")).ok();
+        let online = self.online.read().ok();
         match (&self.kept, &online) {
             (Some((then, counts)), Some(online)) if then == online => return Ok(*counts),
             _ => {}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::host::Host;
-use crate::inputs::ebpf::reader::read_host_totals;
+use crate::inputs::ebpf::reader::HostFiles;
 
 /// A container and a service in every hierarchy, with memory and pressure.
 fn case(groups: &[Group]) -> (Case, String) {
@@ -141,13 +141,13 @@ fn the_totals_of_the_host_are_read() {
         disks: [sda([3, 5 * 512], [7, 11 * 512], [13, 17 * 512])].into(),
         ip: Some(IpBytes { rx: 1_110, tx: 2_214 }),
     };
-    assert_eq!(read_host_totals(&host, &case.report.hierarchies), expected);
+    assert_eq!(HostFiles::new(&host, &case.report.hierarchies).read(), expected);
     std::fs::remove_file(case.folder.path().join("cpu/cpuacct.usage")).unwrap();
     let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
     expected.cpu_ns = Some(7 * tick);
-    assert_eq!(read_host_totals(&host, &case.report.hierarchies), expected);
+    assert_eq!(HostFiles::new(&host, &case.report.hierarchies).read(), expected);
     let case = Case::unified(&[]);
     case.write(&[("unified/cpu.stat", "user_usec 1\nusage_usec 2003\n")]);
     expected.cpu_ns = Some(2_003_000);
-    assert_eq!(read_host_totals(&host, &case.report.hierarchies), expected);
+    assert_eq!(HostFiles::new(&host, &case.report.hierarchies).read(), expected);
 }

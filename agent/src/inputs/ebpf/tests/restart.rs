@@ -49,6 +49,14 @@ fn ran() -> Case {
 }
 
 #[test]
+fn when_the_totals_were_0_is_remembered_with_them() {
+    let case = ran();
+    assert_eq!(state(&case).began, Some(crate::service::origin::of_kept()));
+    let of_an_older_version: State = serde_json::from_str("{\"boot\": \"this boot\"}").unwrap();
+    assert_eq!(of_an_older_version.began, None);
+}
+
+#[test]
 fn within_a_boot_every_cgroup_goes_on_with_its_number() {
     let mut case = ran();
     let mut next = next(state(&case));

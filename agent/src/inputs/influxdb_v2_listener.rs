@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::listener::connections::Admission;
+use super::listener;
 use super::listener::http::{Api, Auth, Dialect, MAX_BODY, READ_TIMEOUT, TagNames, admission, listen};
-use super::listener::{self, listened_on};
 use super::{Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
+use crate::listen::connections::Admission;
+use crate::listen::listened_on;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::ServerTls;

@@ -1,24 +1,19 @@
-//! What all inputs have in common that others send to: sockets, a bounded queue, line protocol.
+//! What all inputs have in common that others send to: a bounded queue, line protocol.
 //!
-//! What is received is text, and waits as text in one queue of an input, bounded in bytes. The pipeline takes points from it
+//! How they are reached is `listen`'s. What is received is text, and waits as text in one queue of an input, bounded in bytes. The pipeline takes points from it
 //! whenever an output has room for them; so what an output cannot take is held back here, and from here by the sender:
 //! a stream is not read, a request is answered 503, and datagrams wait in the kernel, which counts those that it drops.
 //!
 //! Nothing is accepted before the pipeline runs the input: one that was only built, for a configuration that is not used in the
 //! end, takes nothing from the one that runs.
 
-pub(super) mod address;
-pub(super) mod bind;
 pub(super) mod budget;
-pub(super) mod connections;
 pub(crate) mod http;
 pub(super) mod inflate;
 pub(super) mod intake;
 pub(crate) mod queue;
-pub(crate) mod sockets;
 #[cfg(test)]
 pub(super) mod testing;
-pub(super) mod tls;
 
 use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
@@ -28,22 +23,31 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use self::address::Address;
 use self::queue::Queue;
-use self::sockets::Bound;
-use super::{GatherError, Gathered, Input};
-use crate::options::tls::ServerTls;
-use crate::service::privilege::Files;
+use super::{GatherError, Gathered, Input, Shared};
+use crate::listen::Gate;
+use crate::listen::address::Address;
+use crate::listen::bind::{self, Wishes};
+use crate::listen::sockets::Bound;
+use crate::options::OptionError;
 
-/// The files of what listens at an address: its certificates, and its socket, which is removed at the end.
-pub(super) fn listened_on(address: &str, tls: &ServerTls) -> Files {
-    let mut files = Files::read_all(tls.files());
-    if let Ok(Address::Unix { path, .. }) = Address::parse(address)
-        && let Some(directory) = path.parent()
-    {
-        files.write_below(directory);
-    }
-    files
+/// The option that says where an input listens.
+const OPTION: &str = "service_address";
+
+/// Reads the option.
+pub(super) fn address(text: &str) -> Result<Address, OptionError> {
+    Address::parse(text).map_err(|what| OptionError::new(OPTION, what))
+}
+
+/// The socket of an input.
+pub(super) fn bind(
+    plugin: &'static str,
+    text: &str,
+    wishes: &Wishes,
+    shared: &Shared,
+) -> Result<Arc<Bound>, OptionError> {
+    let bound = bind::bind(plugin, text, wishes, (&shared.sockets, &shared.telemetry));
+    bound.map_err(|what| OptionError::local(OPTION, what))
 }
 
 /// What accepts and receives, once it runs.
@@ -64,6 +68,16 @@ impl Inlet {
     pub(super) fn new(socket: Arc<Bound>) -> Self {
         let (queue, unfinished, logged) = (Arc::default(), AtomicUsize::new(0), Mutex::default());
         Self { socket, queue, unfinished, logged }
+    }
+}
+
+impl Gate for Inlet {
+    fn socket(&self) -> &Arc<Bound> {
+        &self.socket
+    }
+
+    fn closed(&self) -> impl Future<Output = ()> + Send {
+        self.queue.closed()
     }
 }
 

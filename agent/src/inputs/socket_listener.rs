@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 pub use self::options::SocketListenerOptions as Options;
 use self::options::SocketSetup;
-use super::listener::bind::bind;
-use super::listener::{self, Listener, listened_on};
+use super::listener::{self, Listener, bind};
 use super::{Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
+use crate::listen::listened_on;
 use crate::options::OptionError;
 use crate::service::budget::Budget;
 use crate::service::privilege::Files;

@@ -4,19 +4,16 @@
 
 mod answer;
 mod auth;
-mod endpoint;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod influxql;
 mod listen;
 mod params;
 mod routes;
-pub(super) mod serve;
 mod write;
 
 pub(in super::super) use self::answer::Dialect;
 pub(in super::super) use self::auth::{Auth, Jwt};
-pub(crate) use self::endpoint::Endpoint;
 pub(in super::super) use self::listen::{admission, listen};
 pub(in super::super) use self::routes::{Api, MAX_BODY, READ_TIMEOUT, TagNames};
 

@@ -1,7 +1,7 @@
 //! Text as it comes in, in pieces of any size: to whole lines, checked and counted, and into the queue.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::Inlet;
 use super::queue::{Parcel, Refusal, Tags};
+use crate::listen::Gate as _;
 use crate::parsers::line_protocol::{self, Outline, Precision};
 use crate::point::Timestamp;
 use crate::service::receipt::Receipt;
-use crate::service::telemetry::ListenerCounts;
 
 /// Bytes of an unfinished line. One has at most 64 KiB of tags, but its text values may be long.
 pub(in super::super) const MAX_LINE: usize = 1 << 20;
@@ -152,11 +152,6 @@ pub(in super::super) struct Manner {
 }
 
 impl Inlet {
-    /// Counts at the socket.
-    pub(in super::super) fn count(&self, of: impl Fn(&ListenerCounts) -> &AtomicU64, n: u64) {
-        of(self.socket.counts()).fetch_add(n, Ordering::Relaxed);
-    }
-
     /// Says what is wrong with lines whose sender gets no answer, from time to time.
     pub(in super::super) fn log_malformed(&self, outcome: &Outcome) {
         let Some((_, error)) = outcome.errors.first() else { return };

@@ -32,7 +32,7 @@ pub struct PrometheusOptions {
     /// The pages: `http`, `https`, `unix:///socket?path=/metrics`. Without a path, `/metrics`.
     pub urls: Vec<String>,
     /// 1: a measurement for each family; 2: one for all.
-    #[serde(deserialize_with = "number_or::<_, _, 1>")]
+    #[serde(deserialize_with = "crate::options::value::number_or::<_, _, 1>")]
     pub metric_version: u8,
     /// The tag with the target's URL; empty means none.
     #[serde(deserialize_with = "tag_key")]
@@ -89,7 +89,7 @@ pub struct PrometheusOptions {
     /// The kubelet's address, where it is not port 10250 of the node with any certificate.
     pub kubelet_url: String,
     /// From one listing of pods to the next, in seconds.
-    #[serde(deserialize_with = "number_or::<_, _, DEFAULT_POD_SCRAPE_INTERVAL>")]
+    #[serde(deserialize_with = "crate::options::value::number_or::<_, _, DEFAULT_POD_SCRAPE_INTERVAL>")]
     pub pod_scrape_interval: u64,
     /// The tag with the pod's namespace.
     pub pod_namespace_label_name: String,
@@ -144,14 +144,6 @@ impl Default for PrometheusOptions {
             tls: Tls::default(),
         }
     }
-}
-
-/// A number for which Telegraf takes its default when it is 0.
-fn number_or<'de, D: Deserializer<'de>, T: Deserialize<'de> + From<u8> + PartialEq, const DEFAULT: u8>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    let number = T::deserialize(deserializer)?;
-    Ok(if number == T::from(0) { T::from(DEFAULT) } else { number })
 }
 
 /// A tag's name. Since not every text is one, an empty one is taken as it is: no tag.

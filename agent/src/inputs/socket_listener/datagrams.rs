@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::inputs::listener::Inlet;
 use crate::inputs::listener::inflate::{Inflate, Packing};
 use crate::inputs::listener::intake::{Lines, Manner, Outcome};
-use crate::inputs::listener::sockets::Socket;
+use crate::listen::Gate as _;
+use crate::listen::sockets::Socket;
 use crate::parsers::line_protocol::Precision;
 
 /// The largest datagram.

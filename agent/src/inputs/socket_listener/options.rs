@@ -8,11 +8,12 @@ use serde::Deserialize;
 use super::datagrams::Datagrams;
 use super::framing::{Framing, LengthField};
 use super::streams::Streams;
-use crate::inputs::listener::address::{Address, Transport};
-use crate::inputs::listener::bind::Wishes;
-use crate::inputs::listener::connections::Admission;
+use crate::inputs::listener::address;
 use crate::inputs::listener::inflate::Packing;
-use crate::inputs::listener::tls::acceptor;
+use crate::listen::address::{Address, Transport};
+use crate::listen::bind::Wishes;
+use crate::listen::connections::Admission;
+use crate::listen::tls::acceptor;
 use crate::options::OptionError;
 use crate::options::tls::ServerTls;
 use crate::parsers::line_protocol::Precision;
@@ -92,7 +93,7 @@ impl SocketListenerOptions {
         if self.service_address.is_empty() {
             return Err(OptionError::new("service_address", "is missing: write it as \"udp://:8094\""));
         }
-        let address = Address::parse(&self.service_address)?;
+        let address = address(&self.service_address)?;
         if !matches!(self.data_format.as_str(), "" | "influx") {
             let what = format!("`{}`: line protocol is read, which is \"influx\"", self.data_format);
             return Err(OptionError::new("data_format", what));

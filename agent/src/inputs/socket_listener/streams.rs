@@ -7,9 +7,9 @@ use tokio::io::AsyncReadExt as _;
 
 use super::framing::Framing;
 use crate::inputs::listener::Inlet;
-use crate::inputs::listener::connections::{Admission, Connection, accept};
 use crate::inputs::listener::inflate::{Inflate, Packing};
 use crate::inputs::listener::intake::{Lines, Manner, Outcome, Unfinished};
+use crate::listen::connections::{Admission, Connection, accept};
 use crate::parsers::line_protocol::Precision;
 
 /// Bytes that are read at once.

@@ -175,7 +175,7 @@ async fn a_successor_gets_the_same_socket_and_a_second_one_is_refused() {
     let mut started = Started::new(&options("tcp://127.0.0.1:0"));
     let same = options("tcp://127.0.0.1:0");
     let error = build(&same, &started.shared).err().unwrap();
-    assert!(error.contains("is listened on by another input"), "{error}");
+    assert!(error.contains("is listened on by another plugin"), "{error}");
     started.points(0).await;
     started.input.gather(&mut Gathered::at(Timestamp(0))).await.unwrap();
     let address = started.address();

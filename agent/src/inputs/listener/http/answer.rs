@@ -1,15 +1,12 @@
 //! Answers in the words and headers of InfluxDB 1 and 2.
 
-use bytes::Bytes;
 use http_body_util::Full;
+use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
+pub(super) use crate::listen::serve::{Answer, empty};
 use crate::uuid::uuid;
-
-/// An answer.
-pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Seconds after which a sender is to try again. Outputs write every 10 s by default, and sooner when they have a whole batch.
 const RETRY_SECONDS: &str = "5";
@@ -99,13 +96,6 @@ impl Dialect {
         headers.insert(HeaderName::from_static("request-id"), header(&id));
         headers.insert(HeaderName::from_static("x-request-id"), header(&id));
     }
-}
-
-/// An answer without a body.
-pub(super) fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::default());
-    *answer.status_mut() = status;
-    answer
 }
 
 pub(super) fn json_answer(status: StatusCode, body: &Value) -> Answer {

@@ -8,13 +8,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
 
 use super::auth::{Auth, Jwt};
-use super::serve::serve_stream;
 use super::{Api, Dialect, MAX_BODY, READ_TIMEOUT, TagNames};
 use crate::host::Host;
 use crate::inputs::Shared;
-use crate::inputs::listener::Inlet;
-use crate::inputs::listener::bind::{Wishes, bind};
-use crate::inputs::listener::sockets::Bound;
+use crate::inputs::listener::{Inlet, bind};
+use crate::listen::bind::Wishes;
+use crate::listen::serve::{Peer, serve_stream};
+use crate::listen::sockets::Bound;
 use crate::options::secret::Secret;
 
 /// Turns of the connection's task before its client hangs up: more than it needs to come to an answer.
@@ -68,7 +68,7 @@ pub(crate) fn serve_any(bytes: &[u8]) {
                 client.read_to_end(&mut answers).await.unwrap();
                 answers
             };
-            let ((), answers) = tokio::join!(serve_stream(&inlet, &api, server, || {}), talk);
+            let ((), answers) = tokio::join!(serve_stream(&inlet, &api, server, Peer(None), || {}), talk);
             answers
         });
         let status = answers.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5));

@@ -3,23 +3,22 @@
 use std::sync::Arc;
 
 use super::routes::Api;
-use super::serve::receive;
-use crate::inputs::listener::address::{Address, Transport};
-use crate::inputs::listener::bind::{Wishes, bind};
-use crate::inputs::listener::connections::Admission;
-use crate::inputs::listener::tls::acceptor;
-use crate::inputs::listener::{Listener, Receive};
+use crate::inputs::listener::{Listener, OPTION, Receive, address, bind};
 use crate::inputs::{Input, Shared, StartError};
+use crate::listen::address::Transport;
+use crate::listen::bind::Wishes;
+use crate::listen::connections::Admission;
+use crate::listen::serve::receive;
+use crate::listen::tls::acceptor;
 use crate::options::OptionError;
 use crate::options::tls::ServerTls;
 
 /// Who may connect to an address.
-pub(in super::super::super) fn admission(address: &str, tls: &ServerTls) -> Result<Admission, OptionError> {
-    if Address::parse(address)?.transport() == Transport::Datagram {
-        let what = format!(
-            "`{address}`: requests come by TCP or a unix socket; for datagrams there is socket_listener"
-        );
-        return Err(OptionError::new("service_address", what));
+pub(in super::super::super) fn admission(at: &str, tls: &ServerTls) -> Result<Admission, OptionError> {
+    if address(at)?.transport() == Transport::Datagram {
+        let what =
+            format!("`{at}`: requests come by TCP or a unix socket; for datagrams there is socket_listener");
+        return Err(OptionError::new(OPTION, what));
     }
     Ok(Admission { tls: acceptor(tls)?, ..Admission::default() })
 }
@@ -27,11 +26,11 @@ pub(in super::super::super) fn admission(address: &str, tls: &ServerTls) -> Resu
 /// An input that serves requests.
 pub(in super::super::super) fn listen(
     name: &'static str,
-    address: &str,
+    at: &str,
     (admission, api): (Admission, Api),
     shared: &Shared,
 ) -> Result<Box<dyn Input>, StartError> {
-    let socket = bind(name, address, &Wishes::default(), shared)?;
+    let socket = bind(name, at, &Wishes::default(), shared)?;
     let api = Arc::new(api);
     let receive: Receive = Box::new(|inlet| Box::pin(receive(inlet, admission, api)));
     Ok(Box::new(Listener::new(name, socket, receive)))

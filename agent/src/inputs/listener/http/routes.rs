@@ -13,12 +13,13 @@ use super::answer::{Answer, Dialect, empty, json_answer};
 use super::auth::Auth;
 use super::influxql::Databases;
 use super::params::Params;
-use super::serve::Answers;
 use super::write::{Write, WriteError, discard};
 use crate::inputs::listener::Inlet;
 use crate::inputs::listener::inflate::Packing;
 use crate::inputs::listener::intake::{Lines, Manner, Outcome};
 use crate::inputs::listener::queue::Tags;
+use crate::listen::Gate as _;
+use crate::listen::serve::Answers;
 use crate::parsers::line_protocol::Precision;
 
 /// Telegraf's, for a body; also what its 0 means.
@@ -110,6 +111,8 @@ impl Api {
 }
 
 impl Answers for Api {
+    type Gate = Inlet;
+
     fn idle_limit(&self) -> Duration {
         IDLE_LIMIT.max(self.read_timeout)
     }

@@ -10,63 +10,62 @@ use std::sync::Arc;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::address::{Address, Family, Transport, candidates};
-use super::sockets::{Bound, Found, Socket};
-use crate::inputs::Shared;
-use crate::options::OptionError;
+use super::sockets::{Bound, Found, Socket, Sockets};
 use crate::service::privilege::{self, ADVICE};
+use crate::service::telemetry::Telemetry;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 1_024;
 
 /// What a socket is to be like.
 #[derive(Clone, Debug, Default)]
-pub(in super::super) struct Wishes {
+pub(crate) struct Wishes {
     /// Bytes of the kernel's buffer for what nobody took yet; 0 means the system's default.
-    pub(in super::super) buffer: usize,
+    pub(crate) buffer: usize,
     /// The mode of a socket's file.
-    pub(in super::super) mode: Option<u32>,
+    pub(crate) mode: Option<u32>,
 }
 
-/// The socket for a `service_address`: a new one, or that of the input that this one succeeds.
+/// The socket for an address: a new one, or that of the plugin that this one succeeds. Its counts have the plugin's name. Must be
+/// called within the runtime.
 ///
 /// # Errors
 /// Why it cannot be bound, and what to do.
-pub(in super::super) fn bind(
+pub(crate) fn bind(
     plugin: &'static str,
     text: &str,
     wishes: &Wishes,
-    shared: &Shared,
-) -> Result<Arc<Bound>, OptionError> {
-    let problem = |what: String| OptionError::local("service_address", what);
+    (sockets, telemetry): (&Sockets, &Telemetry),
+) -> Result<Arc<Bound>, String> {
     let address = Address::parse(text)?;
-    match shared.sockets.find(text) {
+    match sockets.find(text) {
         Found::Of(bound) => {
-            prepare(&bound.socket, wishes).map_err(|error| problem(format!("{text}: {error}")))?;
+            prepare(&bound.socket, wishes).map_err(|error| format!("{text}: {error}"))?;
             return Ok(bound);
         }
-        Found::Taken => return Err(problem(format!("{text} is listened on by another input: remove one"))),
+        Found::Taken => return Err(format!("{text} is listened on by another plugin: remove one")),
         Found::None => {}
     }
     let (socket, name, file) = match &address {
         Address::Network { transport, family, host, port } => {
-            let (socket, at) = network(*transport, *family, host, *port)
-                .map_err(|error| problem(in_words(text, *port, &error)))?;
+            let (socket, at) =
+                network(*transport, *family, host, *port).map_err(|error| in_words(text, *port, &error))?;
             let scheme = if *transport == Transport::Stream { "tcp" } else { "udp" };
             (socket, format!("{scheme}://{at}"), None)
         }
         Address::Unix { transport, path } => {
-            let socket = unix(*transport, path).map_err(problem)?;
+            let socket = unix(*transport, path)?;
             (socket, text.to_owned(), Some(path.clone()))
         }
     };
     if let (Some(mode), Some(file)) = (wishes.mode, &file) {
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode))
-            .map_err(|error| problem(format!("cannot set the mode of {}: {error}", file.display())))?;
+            .map_err(|error| format!("cannot set the mode of {}: {error}", file.display()))?;
     }
-    prepare(&socket, wishes).map_err(|error| problem(format!("{text}: {error}")))?;
-    let entry = shared.telemetry.listener(plugin, &name);
+    prepare(&socket, wishes).map_err(|error| format!("{text}: {error}"))?;
+    let entry = telemetry.listener(plugin, &name);
     let bound = Arc::new(Bound::new(name, socket, file, entry));
-    shared.sockets.add(text, &bound);
+    sockets.add(text, &bound);
     Ok(bound)
 }
 

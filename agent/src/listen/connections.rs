@@ -13,38 +13,40 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::Instrument as _;
 
-use super::Inlet;
+use super::Gate;
 use super::sockets::Socket;
 
 /// Connections at one socket where the options name no number; each has its buffers.
-pub(super) const DEFAULT_LIMIT: usize = 1_024;
+pub(crate) const DEFAULT_LIMIT: usize = 1_024;
 /// How long a TLS handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// How long connections have to end by themselves when their input ends.
+/// How long connections have to end by themselves when nothing more is accepted.
 const END_LIMIT: Duration = Duration::from_secs(2);
 /// After an accept that failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection's bytes.
-pub(in super::super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// An accepted connection.
-pub(in super::super) struct Connection {
-    pub(in super::super) stream: Box<dyn ByteStream>,
-    pub(in super::super) activity: Activity,
+pub(crate) struct Connection {
+    pub(crate) stream: Box<dyn ByteStream>,
+    /// Where it comes from; a unix socket has no address.
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) activity: Activity,
 }
 
-/// When a connection did something last, in milliseconds since the socket's input began.
+/// When a connection did something last, in milliseconds since its socket was served.
 #[derive(Clone)]
-pub(in super::super) struct Activity {
+pub(crate) struct Activity {
     last: Arc<AtomicU64>,
     start: Instant,
 }
 
 impl Activity {
     /// It does something now.
-    pub(in super::super) fn now(&self) {
+    pub(crate) fn now(&self) {
         let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(millis, Ordering::Relaxed);
     }
@@ -52,22 +54,22 @@ impl Activity {
 
 /// Who may connect, and how.
 #[derive(Clone, Default)]
-pub(in super::super) struct Admission {
+pub(crate) struct Admission {
     /// More are refused. 0 means [`DEFAULT_LIMIT`], above which the one that did nothing for longest gives up its place.
-    pub(in super::super) max_connections: usize,
+    pub(crate) max_connections: usize,
     /// Empty means everybody.
-    pub(in super::super) sources: Vec<IpAddr>,
-    pub(in super::super) tls: Option<TlsAcceptor>,
+    pub(crate) sources: Vec<IpAddr>,
+    pub(crate) tls: Option<TlsAcceptor>,
     /// `SO_KEEPALIVE`, and after how long; zero means none, `None` what Telegraf has.
-    pub(in super::super) keep_alive: Option<Duration>,
+    pub(crate) keep_alive: Option<Duration>,
 }
 
 /// Telegraf's, which is Go's.
 const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Accepts connections and has each `serve`d by a task of its own, until the queue is closed.
-pub(in super::super) async fn accept<F: Future<Output = ()> + Send + 'static>(
-    inlet: Arc<Inlet>,
+/// Accepts connections and has each `serve`d by a task of its own, until the gate is closed.
+pub(crate) async fn accept<F: Future<Output = ()> + Send + 'static>(
+    gate: Arc<impl Gate>,
     admission: Admission,
     serve: impl Fn(Connection) -> F + Clone + Send + Sync + 'static,
 ) {
@@ -75,12 +77,12 @@ pub(in super::super) async fn accept<F: Future<Output = ()> + Send + 'static>(
     let mut slots = Slots { places: HashMap::new(), start: Instant::now() };
     loop {
         let (stream, peer) = tokio::select! {
-            () = inlet.queue.closed() => break,
+            () = gate.closed() => break,
             Some(ended) = tasks.join_next_with_id() => {
                 slots.free(ended.map_or_else(|error| error.id(), |(id, ())| id));
                 continue;
             }
-            accepted = accept_one(&inlet.socket.socket, admission.keep_alive) => match accepted {
+            accepted = accept_one(&gate.socket().socket, admission.keep_alive) => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::error!(%error, "cannot accept a connection");
@@ -89,24 +91,24 @@ pub(in super::super) async fn accept<F: Future<Output = ()> + Send + 'static>(
                 }
             },
         };
-        let is_welcome =
-            |ip: IpAddr| admission.sources.is_empty() || admission.sources.contains(&ip.to_canonical());
-        if !peer.is_none_or(is_welcome) || !slots.make_room(admission.max_connections, &inlet) {
-            inlet.count(|counts| &counts.refused, 1);
+        let is_welcome = |ip: IpAddr| admission.sources.is_empty() || admission.sources.contains(&ip);
+        let peer = peer.map(|ip| ip.to_canonical());
+        if !peer.is_none_or(is_welcome) || !slots.make_room(admission.max_connections, &*gate) {
+            gate.count(|counts| &counts.refused, 1);
             continue;
         }
-        inlet.count(|counts| &counts.connections, 1);
+        gate.count(|counts| &counts.connections, 1);
         let activity = slots.activity();
         let (tls, serve, last) = (admission.tls.clone(), serve.clone(), activity.last.clone());
         let task = async move {
             if let Some(stream) = secured(stream, tls).await {
-                serve(Connection { stream, activity }).await;
+                serve(Connection { stream, peer, activity }).await;
             }
         };
         let handle = tasks.spawn(task.in_current_span());
         slots.places.insert(handle.id(), (last, handle));
     }
-    // Those that are in the middle of something see that the queue is closed.
+    // Those that are in the middle of something see that it is closed.
     let all = async { while tasks.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(END_LIMIT, all).await;
 }
@@ -169,7 +171,7 @@ impl Slots {
     }
 
     /// Makes room for one more; `false` when there is none.
-    fn make_room(&mut self, max: usize, inlet: &Inlet) -> bool {
+    fn make_room(&mut self, max: usize, gate: &impl Gate) -> bool {
         if max > 0 {
             return self.places.len() < max;
         }
@@ -179,7 +181,7 @@ impl Slots {
                 && let Some((_, handle)) = self.places.remove(&id)
             {
                 handle.abort();
-                inlet.count(|counts| &counts.refused, 1);
+                gate.count(|counts| &counts.refused, 1);
             }
         }
         true

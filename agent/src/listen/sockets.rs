@@ -1,8 +1,9 @@
-//! The sockets that inputs listen on, by address.
+//! The sockets that are listened on, by address.
 //!
-//! A socket outlives its input when a reload changes the input's options: the successor gets the very same one, so that no
-//! connection is refused and no datagram is lost in between. Its counts stay with it.
+//! A socket outlives its plugin when a reload changes the plugin's options: the successor gets the very same one, so that no
+//! connection is refused and no datagram is lost in between. Its counts stay with it, and what the plugin leaves there.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use crate::service::telemetry::{Entry, ListenerCounts};
 
 /// A socket of one of the four kinds.
 #[derive(Debug)]
-pub(in super::super) enum Socket {
+pub(crate) enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
     Udp(UdpSocket),
@@ -32,51 +33,66 @@ impl Socket {
         }
     }
 
-    pub(super) fn borrowed(&self) -> BorrowedFd<'_> {
+    pub(crate) fn borrowed(&self) -> BorrowedFd<'_> {
         // SAFETY: `self` owns the descriptor, and is borrowed for as long.
         unsafe { BorrowedFd::borrow_raw(self.fd()) }
     }
 }
 
+/// What the plugin at a socket leaves to the one that comes after it.
+type Left = Option<Arc<dyn Any + Send + Sync>>;
+
 /// A bound socket.
 #[derive(Debug)]
 pub(crate) struct Bound {
     name: String,
-    pub(in super::super) socket: Socket,
+    pub(crate) socket: Socket,
     entry: Arc<Entry<ListenerCounts>>,
-    /// An input that runs has it. One that was only built did not begin yet.
+    /// One that runs has it. One that was only built did not begin yet.
     has_begun: AtomicBool,
+    /// For the successor.
+    left: Mutex<Left>,
     /// The file to be removed at the end.
     file: Option<PathBuf>,
 }
 
 impl Bound {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: String,
         socket: Socket,
         file: Option<PathBuf>,
         entry: Arc<Entry<ListenerCounts>>,
     ) -> Self {
-        Self { name, socket, entry, has_begun: AtomicBool::new(false), file }
+        Self { name, socket, entry, has_begun: AtomicBool::new(false), left: Mutex::default(), file }
     }
 
     /// Its address, for the log.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// What was counted at it.
-    pub(in super::super) fn counts(&self) -> &ListenerCounts {
+    pub(crate) fn counts(&self) -> &ListenerCounts {
         &self.entry.counts
     }
 
-    /// An input that runs has it from now on.
-    pub(super) fn begin(&self) {
+    /// One that runs has it from now on.
+    pub(crate) fn begin(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
     }
 
+    /// Keeps something for as long as the socket is there.
+    pub(crate) fn leave(&self, left: Arc<dyn Any + Send + Sync>) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+    }
+
+    /// What was left there, if it is of this type.
+    pub(crate) fn left<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()?.downcast().ok()
+    }
+
     /// Reads how many datagrams the kernel has dropped because nobody took them.
-    pub(super) fn read_drops(&self) {
+    pub(crate) fn read_drops(&self) {
         if let Socket::Udp(socket) = &self.socket
             && let Some(drops) = drops(socket.as_raw_fd())
         {
@@ -116,20 +132,20 @@ fn drops(socket: RawFd) -> Option<u32> {
 
 /// All sockets of the process.
 #[derive(Debug, Default)]
-pub(crate) struct Sockets(Mutex<HashMap<String, Weak<Bound>>>);
+pub struct Sockets(Mutex<HashMap<String, Weak<Bound>>>);
 
 /// What there is of a socket.
-pub(super) enum Found {
+pub(crate) enum Found {
     None,
-    /// Of an input that runs; the one that asks is its successor.
+    /// Of one that runs; who asks is its successor.
     Of(Arc<Bound>),
-    /// Of an input that is about to run, too.
+    /// Of one that is about to run, too.
     Taken,
 }
 
 impl Sockets {
     /// The socket that was bound for `address`, as the option has it.
-    pub(super) fn find(&self, address: &str) -> Found {
+    pub(crate) fn find(&self, address: &str) -> Found {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match sockets.get(address).and_then(Weak::upgrade) {
             None => Found::None,
@@ -139,7 +155,7 @@ impl Sockets {
     }
 
     /// Remembers a socket for as long as somebody has it.
-    pub(super) fn add(&self, address: &str, bound: &Arc<Bound>) {
+    pub(crate) fn add(&self, address: &str, bound: &Arc<Bound>) {
         let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sockets.retain(|_, bound| bound.strong_count() > 0);
         sockets.insert(address.to_owned(), Arc::downgrade(bound));

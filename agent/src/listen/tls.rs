@@ -17,7 +17,7 @@ use crate::options::tls::ServerTls;
 ///
 /// # Errors
 /// The option that cannot be used; the message names the file.
-pub(in super::super) fn acceptor(tls: &ServerTls) -> Result<Option<TlsAcceptor>, OptionError> {
+pub(crate) fn acceptor(tls: &ServerTls) -> Result<Option<TlsAcceptor>, OptionError> {
     if !tls.tls_key_pwd.is_empty() {
         let what = "encrypted keys are not supported: decrypt the key (openssl pkey) and remove this option";
         return Err(OptionError::new("tls_key_pwd", what));

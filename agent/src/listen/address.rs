@@ -1,31 +1,26 @@
-//! Where an input listens: from Telegraf's `service_address` to what can be bound.
+//! Where to listen: from Telegraf's `service_address` to what can be bound.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
-use crate::options::OptionError;
-
-/// What is spoken of in messages.
-const OPTION: &str = "service_address";
-
 /// How bytes come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Transport {
+pub(crate) enum Transport {
     Stream,
     Datagram,
 }
 
 /// Which addresses a name or nothing stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Family {
+pub(crate) enum Family {
     Any,
     V4,
     V6,
 }
 
-/// A parsed `service_address`.
+/// A parsed address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) enum Address {
+pub(crate) enum Address {
     /// The host may be empty, which is every address of the machine.
     Network {
         transport: Transport,
@@ -44,7 +39,7 @@ impl Address {
     ///
     /// # Errors
     /// What is wrong with it, and how it is written.
-    pub(in super::super) fn parse(text: &str) -> Result<Self, OptionError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("tcp", text));
         let (transport, family) = match scheme {
             "tcp" => (Transport::Stream, Family::Any),
@@ -56,37 +51,35 @@ impl Address {
             "unix" => return Self::unix(Transport::Stream, rest),
             "unixgram" => return Self::unix(Transport::Datagram, rest),
             "unixpacket" | "vsock" | "ip" | "ip4" | "ip6" => {
-                let what =
-                    format!("`{scheme}` is not listened on here: use tcp://, udp://, unix:// or unixgram://");
-                return Err(OptionError::new(OPTION, what));
+                return Err(format!(
+                    "`{scheme}` is not listened on here: use tcp://, udp://, unix:// or unixgram://"
+                ));
             }
             _ => {
-                let what = format!(
+                return Err(format!(
                     "`{text}`: write it as udp://:8094, tcp://127.0.0.1:8094 or unix:///run/app.sock"
-                );
-                return Err(OptionError::new(OPTION, what));
+                ));
             }
         };
-        let no_port = || OptionError::new(OPTION, format!("`{text}` needs a port at its end, such as :8094"));
+        let no_port = || format!("`{text}` needs a port at its end, such as :8094");
         let (host, port) = rest.rsplit_once(':').ok_or_else(no_port)?;
         let port = port.parse().map_err(|_| no_port())?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if host.contains('%') {
-            let what = format!("`{text}`: an interface cannot be named here: leave out what follows the %");
-            return Err(OptionError::new(OPTION, what));
+            return Err(format!("`{text}`: an interface cannot be named here: leave out what follows the %"));
         }
         Ok(Self::Network { transport, family, host: host.to_owned(), port })
     }
 
-    fn unix(transport: Transport, path: &str) -> Result<Self, OptionError> {
+    fn unix(transport: Transport, path: &str) -> Result<Self, String> {
         if path.is_empty() {
-            return Err(OptionError::new(OPTION, "needs a path, such as unix:///run/app.sock"));
+            return Err("needs a path, such as unix:///run/app.sock".into());
         }
         Ok(Self::Unix { transport, path: path.into() })
     }
 
     /// How bytes come.
-    pub(in super::super) fn transport(&self) -> Transport {
+    pub(crate) fn transport(&self) -> Transport {
         match self {
             Self::Network { transport, .. } | Self::Unix { transport, .. } => *transport,
         }
@@ -97,7 +90,7 @@ impl Address {
 ///
 /// # Errors
 /// The system's, for a name that is not known.
-pub(super) fn candidates(family: Family, host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+pub(crate) fn candidates(family: Family, host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
     let is_of = |address: &SocketAddr| match family {
         Family::Any => true,
         Family::V4 => address.is_ipv4(),
@@ -149,7 +142,7 @@ mod tests {
     #[case("udp6://[ff02::1%eth0]:1", "an interface cannot be named")]
     fn says_what_is_wrong(#[case] text: &str, #[case] expected: &str) {
         let error = Address::parse(text).unwrap_err();
-        assert!(error.option == OPTION && error.what.contains(expected), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 
     #[test]

@@ -15,6 +15,16 @@ use crate::options::tls::Tls;
 /// The agent's own `User-Agent`.
 pub(crate) const USER_AGENT: &str = concat!("Seismograf/", env!("CARGO_PKG_VERSION"));
 
+/// The version of HTTP that a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// HTTP/1.1
+    One,
+    /// HTTP/2, also without TLS: what gRPC is spoken over.
+    #[cfg(feature = "opentelemetry")]
+    Two,
+}
+
 /// A client that trusts the authorities that the options name. Redirects are not followed: a POST would become a GET, which
 /// looks like success, and a token could be sent to a foreign server.
 ///
@@ -23,13 +33,43 @@ pub(crate) const USER_AGENT: &str = concat!("Seismograf/", env!("CARGO_PKG_VERSI
 /// # Errors
 /// The option that cannot be used; the message names the file.
 pub(crate) fn client(tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionError> {
+    client_of(Version::One, tls, is_tls)
+}
+
+/// The same for a version of HTTP.
+///
+/// # Errors
+/// As of [`client`].
+pub(crate) fn client_of(version: Version, tls: &Tls, is_tls: bool) -> Result<ClientBuilder, OptionError> {
     // In tests it may be installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client =
-        ClientBuilder::new().user_agent(USER_AGENT).redirect(reqwest::redirect::Policy::none()).http1_only();
+    let client = ClientBuilder::new().user_agent(USER_AGENT).redirect(reqwest::redirect::Policy::none());
+    let (client, protocols) = match version {
+        Version::One => (client.http1_only(), vec![]),
+        #[cfg(feature = "opentelemetry")]
+        Version::Two => (client.http2_prior_knowledge(), vec![b"h2".to_vec()]),
+    };
     // A version that does not exist is a mistake also where it is not used.
     trust::versions(tls)?;
-    Ok(if is_tls { client.tls_backend_preconfigured(trust::config(tls)?) } else { client.tls_certs_only([]) })
+    if !is_tls {
+        return Ok(client.tls_certs_only([]));
+    }
+    let mut config = trust::config(tls)?;
+    config.alpn_protocols = protocols;
+    Ok(client.tls_backend_preconfigured(config))
+}
+
+/// The TLS of a client that speaks another protocol than HTTP, by the same options; may block.
+///
+/// # Errors
+/// The option that cannot be used; the message names the file.
+pub(crate) fn tls_config(tls: &Tls) -> Result<std::sync::Arc<rustls::ClientConfig>, OptionError> {
+    trust::config(tls).map(std::sync::Arc::new)
+}
+
+/// The words of an error of TLS alone.
+pub(crate) fn without_prefix(error: &str) -> String {
+    error.strip_prefix(verifier::PREFIX).unwrap_or(error).to_owned()
 }
 
 /// Builds a client.

@@ -35,12 +35,13 @@ use std::sync::Arc;
 use self::handover::Handover;
 use self::latencies::Latencies;
 use self::listener::queue::Queue;
-use self::listener::sockets::Sockets;
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
+use crate::host::file::{KernelFile, lossy};
 use crate::host::hierarchies::Hierarchies;
 use crate::identity::containers::Containers;
 use crate::identity::names::Names;
+use crate::listen::sockets::Sockets;
 use crate::options::OptionError;
 use crate::options::common::InputCommon;
 use crate::point::{Point, Timestamp};
@@ -227,9 +228,15 @@ pub(crate) type Given = (Gathered, Result<(), GatherError>);
 /// # Errors
 /// [`GatherError::Read`] names the file. Bytes that are not UTF-8 are replaced.
 pub(crate) fn read_text(path: &std::path::Path) -> Result<String, GatherError> {
-    let bytes = std::fs::read(path).map_err(|error| GatherError::Read { path: path.to_owned(), error })?;
-    Ok(String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    std::fs::read(path).map(lossy).map_err(|error| GatherError::Read { path: path.to_owned(), error })
+}
+
+/// As [`read_text`], of a file that is read at each gather.
+///
+/// # Errors
+/// As [`read_text`].
+pub(crate) fn read_again(file: &mut KernelFile) -> Result<String, GatherError> {
+    file.read().map_err(|error| GatherError::Read { path: file.path().to_owned(), error })
 }
 
 /// Telegraf's delay between the two gathers of a run that gathers once, for the inputs whose figures are differences.

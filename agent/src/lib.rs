@@ -8,6 +8,16 @@
 //!
 //! Each stage knows the types of the stage before it and nothing of the one after; only `pipeline` knows all of them.
 
+#![cfg_attr(
+    not(feature = "default"),
+    allow(
+        dead_code,
+        reason = "what only an output that is left out would use; the linker leaves it out too"
+    )
+)]
+
+#[cfg(test)]
+mod allocations;
 pub mod cli;
 mod clock;
 pub mod commands;
@@ -23,6 +33,7 @@ pub mod inputs;
 pub mod kernel;
 mod ledger;
 mod line_protocol;
+mod listen;
 pub mod options;
 pub mod outputs;
 pub mod parsers;
@@ -30,7 +41,9 @@ mod pipeline;
 mod plugins;
 pub mod point;
 pub mod schema;
+mod serializers;
 pub mod service;
 pub mod spool;
+pub mod stages;
 mod uuid;
 pub mod views;

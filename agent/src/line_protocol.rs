@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
+use smallvec::SmallVec;
+
 use crate::point::{FieldValue, Name, Point};
 
 /// The longest name from outside that becomes a tag: Kubernetes allows 253 bytes and an image reference has up to 4,096, but
@@ -13,6 +15,8 @@ use crate::point::{FieldValue, Name, Point};
 pub(crate) const MAX_TAG_BYTES: usize = 1024;
 /// A blank, the longest time and a line feed.
 const MAX_TAIL: usize = 22;
+/// So many tags are put in order without an allocation.
+const MAX_TAGS: usize = 16;
 /// What ends a measurement's name.
 const NAME: &[u8] = b", ";
 /// What ends a key or a tag's value.
@@ -120,21 +124,24 @@ impl Format {
         if self.omit_timestamp {
             return b"\n";
         }
-        let mut rest = &mut tail[..];
+        let mut buffer = itoa::Buffer::new();
+        let time = buffer.format(point.time.0).as_bytes();
         // It is long enough for every time.
-        let _ = writeln!(rest, " {}", point.time.0);
-        let n = MAX_TAIL - rest.len();
-        &tail[..n]
+        let end = time.len() + 1;
+        tail[0] = b' ';
+        tail[1..end].copy_from_slice(time);
+        tail[end] = b'\n';
+        &tail[..=end]
     }
 
     fn encode_value(&self, value: &FieldValue, out: &mut Vec<u8>) -> bool {
-        let _ = match value {
-            FieldValue::Int(value) => write!(out, "{value}i"),
-            FieldValue::UInt(value) if self.uint_support => write!(out, "{value}u"),
-            FieldValue::UInt(value) => write!(out, "{}i", i64::try_from(*value).unwrap_or(i64::MAX)),
-            FieldValue::Float(value) if value.is_finite() => write!(out, "{value}"),
+        match value {
+            FieldValue::Int(value) => encode_integer(*value, b'i', out),
+            FieldValue::UInt(value) if self.uint_support => encode_integer(*value, b'u', out),
+            FieldValue::UInt(value) => encode_integer(i64::try_from(*value).unwrap_or(i64::MAX), b'i', out),
+            FieldValue::Float(value) if value.is_finite() => encode_float(*value, out),
             FieldValue::Float(_) => return false,
-            FieldValue::Bool(value) => write!(out, "{value}"),
+            FieldValue::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
             FieldValue::Text(text) => {
                 out.push(b'"');
                 for byte in text.bytes() {
@@ -144,12 +151,31 @@ impl Format {
                     out.push(byte);
                 }
                 out.push(b'"');
-                Ok(())
             }
-        };
+        }
         true
     }
 }
+
+fn encode_integer(value: impl itoa::Integer, kind: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    out.push(kind);
+}
+
+/// The shortest form that reads back as the same number, without an exponent, as Telegraf has it.
+fn encode_float(value: f64, out: &mut Vec<u8>) {
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(value);
+    if text.contains('e') {
+        // Very large or very small; writing to a vector does not fail.
+        let _ = write!(out, "{value}");
+    } else {
+        out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
+    }
+}
+
+/// A tag whose key is escaped, and its value.
+type EscapedTag<'a> = (Cow<'a, [u8]>, &'a str);
 
 /// The measurement and its tags.
 fn encode_head(point: &Point, out: &mut Vec<u8>) {
@@ -162,7 +188,7 @@ fn encode_head(point: &Point, out: &mut Vec<u8>) {
         }
         return;
     }
-    let mut tags: Vec<(Cow<'_, [u8]>, &str)> = point
+    let mut tags: SmallVec<[EscapedTag<'_>; MAX_TAGS]> = point
         .tags
         .iter()
         .filter(can_be_written)
@@ -228,9 +254,17 @@ fn escape(text: &str, special: &[u8], out: &mut Vec<u8>) {
 
 /// Whether a text needs no escaping, as is nearly always the case.
 fn is_plain(text: &str) -> bool {
-    let is_special =
-        |byte| matches!(byte, b'\\' | b',' | b'=' | b' ' | b'"' | b'\n' | b'\r' | b'\t' | b'\x0c');
-    !text.bytes().any(is_special)
+    // A look for each byte: every name and value passes here.
+    const IS_SPECIAL: [bool; 256] = {
+        let (mut is_special, special) = ([false; 256], b"\\,= \"\n\r\t\x0c");
+        let mut i = 0;
+        while i < special.len() {
+            is_special[special[i] as usize] = true;
+            i += 1;
+        }
+        is_special
+    };
+    !text.bytes().any(|byte| IS_SPECIAL[usize::from(byte)])
 }
 
 /// Whether nothing of a name or tag value can be written.
@@ -253,6 +287,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::allocations::allocations;
     use crate::point::Timestamp;
 
     fn line(point: &Point) -> String {
@@ -263,6 +298,42 @@ mod tests {
 
     fn point(measurement: &'static str) -> Point {
         Point::new(measurement, Timestamp(7)).field("f", 1_i64)
+    }
+
+    #[test]
+    fn a_point_is_encoded_without_an_allocation() {
+        let point = point("m").tag("b", "2").tag("a", "x y").field("e", 2.5).field("t", true).field("s", "x");
+        let (mut out, mut ends) = (Vec::new(), Vec::new());
+        let mut encode = || {
+            out.clear();
+            ends.clear();
+            Format::default().encode(&point, &mut out, &mut ends)
+        };
+        assert_ne!(allocations(&mut encode), 0, "the buffers");
+        assert_eq!(allocations(encode), 0);
+    }
+
+    #[test]
+    fn numbers_are_short_and_read_back_as_they_were() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let typical =
+            [0.0, -0.0, 1.0, 100.0, 12.5, 0.1, 1e15, 1e16, 1e17, 1e-5, 1e-7, f64::MAX, f64::MIN_POSITIVE];
+        let shares = (0..20_000).map(|i| f64::from(i) / 7.0);
+        let any: Vec<f64> = (0..100_000).map(|_| f64::from_bits(random.u64(..))).collect();
+        for value in typical.into_iter().chain(shares).chain(any).filter(|value| value.is_finite()) {
+            let mut out = Vec::new();
+            encode_float(value, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            // Of two that are as short and as near, each may be taken.
+            assert_eq!((text.parse(), text.len()), (Ok(value), value.to_string().len()), "{text}");
+            assert!(!text.contains(['e', 'E']), "{text}");
+        }
+        for value in [0, -1, 7, i64::MIN, i64::MAX] {
+            assert_eq!(
+                line(&Point::new("m", Timestamp(value)).field("f", value)),
+                format!("m f={value}i {value}\n")
+            );
+        }
     }
 
     #[test]

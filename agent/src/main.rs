@@ -12,6 +12,7 @@ use seismograf::exit::Exit;
 use seismograf::service::{logging, memory};
 
 fn main() -> ExitCode {
+    memory::keep_together();
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
@@ -82,7 +83,6 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         return commands::config::check(&config);
     }
     let log = logging::start(config.log_settings(debug, quiet))?;
-    memory::keep_together();
     finished(runtime()?, async {
         match command {
             Some(Command::Dump(args)) => commands::dump::run(config, &args).await,

@@ -10,20 +10,33 @@ pub mod budget;
 mod buffer;
 mod credentials;
 mod delivery;
+mod endpoint;
 pub(crate) mod file;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod influxdb;
 pub mod influxdb_v2;
 pub mod influxdb_v3;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+mod local_address;
 mod memory;
+#[cfg(feature = "opentelemetry")]
+pub mod opentelemetry;
+mod parsed;
+#[cfg(feature = "prometheus_client")]
+pub mod prometheus_client;
 mod rate_limit;
 pub mod sender;
 mod servers;
+mod shards;
 pub(crate) mod spooler;
 mod udp;
 mod write_api;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,9 +44,11 @@ use flate2::Compression;
 use flate2::bufread::GzEncoder;
 
 use self::batch::Encoding;
+use crate::listen::sockets::Sockets;
 use crate::options::OptionError;
 use crate::service::budget::Budget;
 use crate::service::privilege::Files;
+use crate::service::telemetry::Telemetry;
 
 /// The options of an output, from which it is built.
 pub trait OutputPlugin {
@@ -75,6 +90,17 @@ pub enum Answer {
         reason: String,
         /// Which lines it is about, as far as the answer says.
         blame: Blame,
+    },
+    /// All lines are stored but these, which the other side tells apart.
+    Partly {
+        /// Lines that are to be written again, by their number among those that were sent.
+        left: BTreeSet<usize>,
+        /// Lines that it will never take, each with the reason.
+        rejected: BTreeMap<usize, String>,
+        /// Why some are left, and what to do.
+        reason: String,
+        /// Only the lines' route is affected.
+        route_only: bool,
     },
     /// Not now, whatever the lines are: they are to be written again.
     Retry {
@@ -131,9 +157,21 @@ pub trait Output: Send + Sync {
         self.place()
     }
 
+    /// Binds the address at which others ask for what it has, for an output that is asked. Called once, before anything runs and
+    /// within the runtime; it may block.
+    ///
+    /// # Errors
+    /// Why it cannot be bound, and what to do.
+    fn bind(&mut self, _sockets: &Sockets, _telemetry: &Telemetry) -> Result<(), OptionError> {
+        Ok(())
+    }
+
     /// Prepares the other side, such as by creating a database. Called once, before the first write; a failure is logged,
     /// and retried when a write shows that it is needed.
     async fn connect(&self) {}
+
+    /// A directory in which it can keep what the next agent should know: that of its spool. Called before the first write.
+    fn keep_state(&mut self, _directory: &Path) {}
 
     /// How its lines are encoded.
     fn encoding(&self) -> Encoding {
@@ -143,6 +181,16 @@ pub trait Output: Send + Sync {
     /// How many writes it takes at one time.
     fn max_in_flight(&self) -> usize {
         1
+    }
+
+    /// Whether lines of which the answer says that some were dropped may be sent again, to find out which.
+    fn may_repeat(&self) -> bool {
+        true
+    }
+
+    /// How many of those may be of one route, so that one that hangs leaves room for the others.
+    fn max_in_flight_of_route(&self) -> usize {
+        self.max_in_flight()
     }
 
     /// Writes lines of line protocol, each with its newline, to a `Route`. May be called again with the same

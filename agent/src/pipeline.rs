@@ -37,9 +37,10 @@ use self::own::OwnTelemetry;
 use self::spools::Spool;
 use self::start::start;
 use crate::config::{Agent, Config, InputSection, OutputSection, Place};
-use crate::inputs::listener::http::Endpoint;
 use crate::inputs::offloaded::Offloaded;
 use crate::inputs::{Input, Shared};
+use crate::listen::endpoint::Endpoint;
+use crate::options::OptionError;
 use crate::options::common::OutputCommon;
 use crate::outputs::Output;
 use crate::outputs::sender::{Message, Sender};
@@ -347,8 +348,15 @@ impl Pipeline {
         let mut outputs = Vec::new();
         for OutputSection { options, common, place } in sections {
             let (name, of) = (options.name(), options.clone());
-            let built = build(place, "output", name, move || of.build()).await?;
-            for output in built.with_context(|| format!("{place}: output `{name}`"))? {
+            let shared = Arc::clone(&self.shared);
+            let built = build(place, "output", name, move || {
+                let mut outputs = of.build()?;
+                for output in &mut outputs {
+                    output.bind(&shared.sockets, &shared.telemetry)?;
+                }
+                Ok::<_, OptionError>(outputs)
+            });
+            for output in built.await?.with_context(|| format!("{place}: output `{name}`"))? {
                 let destination = output.destination();
                 let taken = outputs.iter().filter_map(|other: &PreparedOutput| other.spool.as_ref());
                 let directory = spools::directory(common, name, &destination, taken);
@@ -445,7 +453,10 @@ impl Pipeline {
     ) -> Fan {
         let mut running: Vec<Option<RunningOutput>> = self.outputs.drain(..).map(Some).collect();
         let keeps = outputs.iter().any(|output| output.spool.is_some());
-        for PreparedOutput { options, common, output, predecessor, spool } in outputs {
+        for PreparedOutput { options, common, mut output, predecessor, spool } in outputs {
+            if let Some(spool) = &spool {
+                output.keep_state(&spool.directory);
+            }
             let Some(mut running) = predecessor.and_then(|i| running[i].take()) else {
                 self.spawn_output(output, options, common, spool);
                 continue;

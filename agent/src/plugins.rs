@@ -43,46 +43,51 @@ pub(crate) trait PluginTable: Clone {
     fn budget(&self, cpus: u64) -> Budget;
 }
 
-/// Makes the table of one kind of plugins; each is listed by its module, which has the plugin's name.
+/// Makes the table of one kind of plugins; each is listed by its module, which has the plugin's name. One that can be left out
+/// has that name as its feature.
 macro_rules! plugins {
     (
         $(#[$doc:meta])*
         $table:ident: $kind:ident, $plugin:ident;
-        $($module:ident => $variant:ident),* $(,)?
+        $($module:ident => $variant:ident $(if $feature:literal)?),* $(,)?
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
         #[allow(clippy::large_enum_variant, reason = "there are a few, from one reading of a file to the next")]
         pub enum $table {
             $(
+                $(#[cfg(feature = $feature)])?
                 #[doc = concat!("`[[", stringify!($kind), ".", stringify!($module), "]]`")]
                 $variant($kind::$module::Options),
             )*
         }
 
         impl $table {
-            /// The names of all plugins, sorted.
-            pub const NAMES: &'static [&'static str] = &[$(stringify!($module)),*];
+            /// The names of all plugins that are built in, sorted.
+            pub const NAMES: &'static [&'static str] =
+                &[$($(#[cfg(feature = $feature)])? stringify!($module)),*];
+            /// The names of those that can be left out, which are also the features that have them built in.
+            pub const FEATURES: &'static [&'static str] = &[$($($feature,)?)*];
 
             /// The plugin's name.
             #[must_use]
             pub fn name(&self) -> &'static str {
-                match self { $(Self::$variant(_) => stringify!($module)),* }
+                match self { $($(#[cfg(feature = $feature)])? Self::$variant(_) => stringify!($module)),* }
             }
 
             fn of_section(name: &str, section: &mut impl Section) -> Option<Self> {
                 match name {
-                    $(stringify!($module) => section.read().map(Self::$variant),)*
+                    $($(#[cfg(feature = $feature)])? stringify!($module) => section.read().map(Self::$variant),)*
                     _ => None,
                 }
             }
 
             fn plugin(self) -> Box<dyn $plugin> {
-                match self { $(Self::$variant(options) => Box::new(options)),* }
+                match self { $($(#[cfg(feature = $feature)])? Self::$variant(options) => Box::new(options)),* }
             }
 
             fn as_plugin(&self) -> &dyn $plugin {
-                match self { $(Self::$variant(options) => options),* }
+                match self { $($(#[cfg(feature = $feature)])? Self::$variant(options) => options),* }
             }
         }
     };
@@ -115,9 +120,13 @@ plugins! {
     /// The options of any output.
     OutputOptions: outputs, OutputPlugin;
     file => File,
+    http => Http if "http",
     influxdb => Influxdb,
     influxdb_v2 => InfluxdbV2,
     influxdb_v3 => InfluxdbV3,
+    kafka => Kafka if "kafka",
+    opentelemetry => Opentelemetry if "opentelemetry",
+    prometheus_client => PrometheusClient if "prometheus_client",
 }
 
 impl InputOptions {

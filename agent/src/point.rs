@@ -162,6 +162,19 @@ impl Point {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allocations::allocations;
+
+    #[test]
+    fn a_point_is_two_allocations() {
+        let names = ["container_name", "namespace", "pod_name", "node_name"];
+        let make = || {
+            let mut point = Point::new("cgroup_cpu", Timestamp(7));
+            names.iter().for_each(|name| point.set_tag(*name, "something-of-23-letters"));
+            names.iter().for_each(|name| point.set_field(*name, 1_i64));
+            point
+        };
+        assert_eq!(allocations(make), 2, "one for the tags, one for the fields");
+    }
 
     #[test]
     fn rounds_to_the_nearest_multiple() {

@@ -6,6 +6,7 @@
 
 mod agent;
 mod cgroup;
+mod counters;
 mod docker;
 mod exposed;
 mod host;
@@ -13,12 +14,16 @@ mod kinds;
 mod kubernetes;
 pub mod losses;
 mod prometheus;
+mod value_types;
 pub mod views;
 
 use std::fmt::Write;
 
+#[cfg(feature = "opentelemetry")]
+pub(crate) use self::counters::{Since, counter};
 pub(crate) use self::exposed::{Exposed, exposed};
 pub use self::kinds::{Field, Kind, Measurement, Tag};
+pub(crate) use self::value_types::ValueType;
 use crate::point::Point;
 
 /// Every measurement, in the order of the documentation.
@@ -73,9 +78,19 @@ pub const MEASUREMENTS: &[Measurement] = &[
 /// The name of the measurement that the agent writes about itself.
 pub(crate) const SELF: &str = agent::SEISMOGRAF.name;
 
+/// Whether a measurement of this name is described here.
+pub(crate) fn is_known(name: &str) -> bool {
+    measurement(name).is_some()
+}
+
 /// The measurement of this name.
 fn measurement(name: &str) -> Option<&'static Measurement> {
     MEASUREMENTS.iter().find(|measurement| measurement.name == name)
+}
+
+/// The type of a field; nobody says where the measurement is not described.
+pub(crate) fn value_type(name: &str, field: &str) -> ValueType {
+    value_types::of(name, measurement(name), field)
 }
 
 /// Checks that a point has a name, tags and fields that are described here, with their types.

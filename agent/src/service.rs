@@ -6,6 +6,7 @@ mod journal;
 pub mod logging;
 pub mod memory;
 pub(crate) mod off_thread;
+pub(crate) mod origin;
 pub(crate) mod pidfile;
 pub mod privilege;
 pub mod pulse;

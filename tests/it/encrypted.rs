@@ -24,7 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A certificate authority of the test.
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+pub(crate) fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -32,7 +32,7 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
 }
 
 /// Writes a certificate for a name or address, and its key, as `FILE.pem` and `FILE.key`.
-fn certify(directory: &Path, file: &str, name: &str, issuer: &CertifiedIssuer<'static, KeyPair>) {
+pub(crate) fn certify(directory: &Path, file: &str, name: &str, issuer: &CertifiedIssuer<'static, KeyPair>) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, issuer).unwrap();
     std::fs::write(directory.join(format!("{file}.pem")), certificate.pem()).unwrap();

@@ -1,6 +1,5 @@
-//! From points to a real InfluxDB, and back: equal, and none lost whatever happens to the server.
+//! From points to a real InfluxDB: none lost, whatever happens to the server.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,19 +9,17 @@ use seismograf::options::common::OutputCommon;
 use seismograf::outputs::influxdb::{Influxdb, Options};
 use seismograf::outputs::sender::{Message, Sender};
 use seismograf::outputs::{Answer, Output as _};
-use seismograf::point::{FieldValue, Point, Timestamp};
+use seismograf::point::{Point, Timestamp};
 use seismograf::service::logging::LogSettings;
 use seismograf::service::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::running::{OUTPUT, Running};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{number, trial, wait_for};
-use serde_json::Value;
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("influx::each_point_is_read_back_equal", each_point_is_read_back_equal),
         trial("influx::nothing_is_lost_while_the_server_is_down", server_down),
         trial("influx::a_wrong_password_is_said_and_counted", wrong_password),
         trial("influx::a_missing_database_is_said_where_it_may_not_be_created", missing_database),
@@ -55,132 +52,6 @@ fn write(server: &Influxd, points: Vec<Point>) -> (usize, Arc<OutputCounts>) {
         sender.run(receive).await
     });
     (left, counts)
-}
-
-/// What can stand in a name or a value, the worst of it often.
-fn hostile(random: &mut fastrand::Rng) -> String {
-    const PIECES: &[&str] = &[
-        ",",
-        " ",
-        "=",
-        "\"",
-        "\\",
-        "\n",
-        "\r",
-        "\t",
-        "'",
-        "#",
-        "ü",
-        "東京",
-        "🦀",
-        "a",
-        "b",
-        "0",
-        "i",
-        "\u{7f}",
-        ",x=y f=1i 1\n",
-        "\\,",
-        "\\ ",
-        "\\=",
-        "\\\"",
-    ];
-    (0..1 + random.usize(..6)).map(|_| PIECES[random.usize(..PIECES.len())]).collect()
-}
-
-/// A name as the agent promises to send it: line ends in letters, and no backslash before a special character or the end.
-fn sanitized(name: &str) -> String {
-    let mut name = name.to_owned();
-    for special in [",", "=", " ", "\""] {
-        while name.contains(&format!("\\{special}")) {
-            name = name.replace(&format!("\\{special}"), special);
-        }
-    }
-    let name = name.trim_end_matches('\\');
-    name.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t")
-}
-
-fn each_point_is_read_back_equal() -> Outcome {
-    const N: usize = 4_000;
-    let server = Influxd::start(Setup::default())?;
-    let seed = u64::from(std::process::id());
-    let mut random = fastrand::Rng::with_seed(seed);
-    let mut expected: BTreeMap<i64, Point> = BTreeMap::new();
-    for i in 0..N {
-        let time = Timestamp(1_700_000_000_000_000_000 + i as i64);
-        // One of a few measurements, so that the fields' types are settled: the name of a field tells its type.
-        let mut point =
-            Point::new(format!("m{}{}", i % 7, ["", " x", ",y", "=z", "\n", "\"q", "ü"][i % 7]), time);
-        for _ in 0..random.usize(..4) {
-            point.set_tag(format!("t{}", hostile(&mut random)), hostile(&mut random));
-        }
-        point.set_field("i", random.i64(..));
-        point.set_field("f", (random.f64() - 0.5) * 10_f64.powi(random.i32(-200..200)));
-        point.set_field("b", random.bool());
-        point.set_field(
-            format!("s{}", ["", ",", " ", "=", "\"", "\n"][random.usize(..6)]),
-            hostile(&mut random),
-        );
-        expected.insert(time.0, point);
-    }
-    let (left, counts) = write(&server, expected.values().cloned().collect());
-    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    println!(
-        "influx: seed {seed}: {} written, {} rejected",
-        value(&counts.written),
-        value(&counts.losses.rejected)
-    );
-    assert_eq!((left, value(&counts.written), value(&counts.losses.rejected)), (0, N as u64, 0));
-
-    let mut seen = 0;
-    let mut names = 0;
-    for measurement in &server.series(DATABASE, "SHOW MEASUREMENTS")[0]["values"].as_array().unwrap().clone()
-    {
-        names += 1;
-        let name = measurement[0].as_str().unwrap();
-        let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
-        let keys = |what: &str| -> Vec<String> {
-            let rows = server.series(DATABASE, &format!("SHOW {what} KEYS FROM \"{quoted}\""));
-            let rows = rows.first().and_then(|row| row["values"].as_array().cloned()).unwrap_or_default();
-            rows.iter().map(|row| row[0].as_str().unwrap().to_owned()).collect()
-        };
-        let (tags, fields) = (keys("TAG"), keys("FIELD"));
-        let rows = server.series(DATABASE, &format!("SELECT * FROM \"{quoted}\""));
-        let columns: Vec<&str> =
-            rows[0]["columns"].as_array().unwrap().iter().map(|column| column.as_str().unwrap()).collect();
-        for row in rows[0]["values"].as_array().unwrap() {
-            let point = &expected[&row[0].as_i64().unwrap()];
-            assert_eq!(sanitized(&point.measurement), name);
-            let value = |key: &str| columns.iter().position(|c| *c == key).map(|i| row[i].clone());
-            let read: BTreeMap<String, Value> = tags
-                .iter()
-                .chain(&fields)
-                .filter_map(|key| Some((key.clone(), value(key).filter(|value| !value.is_null())?)))
-                // The server prints a fraction without one, where it has none, as a whole number.
-                .map(
-                    |(key, value)| if key == "f" { (key, Value::from(value.as_f64())) } else { (key, value) },
-                )
-                .collect();
-            let tags = point.tags.iter().filter(|(_, value)| !sanitized(value).is_empty());
-            let mut written: BTreeMap<String, Value> =
-                tags.rev().map(|(key, value)| (sanitized(key), Value::from(sanitized(value)))).collect();
-            written.extend(point.fields.iter().map(|(key, value)| (sanitized(key), json(value))));
-            assert_eq!(read, written, "{point:?}");
-            seen += 1;
-        }
-    }
-    println!("influx: {seen} of {N} points read back equal, in {names} measurements");
-    assert_eq!((seen, names), (N, 7), "points or series that nobody wrote");
-    Ok(())
-}
-
-fn json(value: &FieldValue) -> Value {
-    match value {
-        FieldValue::Int(value) => Value::from(*value),
-        FieldValue::UInt(value) => Value::from(*value),
-        FieldValue::Float(value) => Value::from(*value),
-        FieldValue::Bool(value) => Value::from(*value),
-        FieldValue::Text(value) => Value::from(value.as_str()),
-    }
 }
 
 /// A configuration that gathers every `interval`, into the server and into a file.

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use seismograf::options::common::OutputCommon;
@@ -24,10 +24,6 @@ use seismograf_tests::{trial, wait_for};
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial(
-            "outputs::victoria_metrics_gives_the_values_of_both_apis_back",
-            victoria_metrics_gives_values_back,
-        ),
         trial("outputs::each_has_its_own_filters_and_names", each_has_its_own_filters),
         trial("outputs::points_go_to_the_database_and_policy_of_their_tags", databases_and_policies_by_tag),
         trial("outputs::a_database_that_is_missing_holds_no_other_up", missing_database_holds_no_other_up),
@@ -49,17 +45,20 @@ pub(crate) fn value(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-/// Now, in whole milliseconds, as nanoseconds.
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    i64::try_from(now.as_millis()).unwrap() * 1_000_000
-}
-
 /// Writes points through an output of the agent, without the agent around it. Returns how many lines are left over.
 pub(crate) fn write(output: impl Output + 'static, points: Vec<Point>) -> (usize, Arc<OutputCounts>) {
+    write_with(OutputCommon::default(), output, points)
+}
+
+/// [`write`], with the options that all outputs have.
+pub(crate) fn write_with(
+    common: OutputCommon,
+    output: impl Output + 'static,
+    points: Vec<Point>,
+) -> (usize, Arc<OutputCounts>) {
     let _ = seismograf::service::logging::start(seismograf::service::logging::LogSettings::default());
     let counts = Arc::new(OutputCounts::default());
-    let common = OutputCommon { metric_buffer_limit: 1_000_000, ..OutputCommon::default() };
+    let common = OutputCommon { metric_buffer_limit: 1_000_000, ..common };
     let sender = Sender::new(Box::new(output), common, Arc::clone(&counts));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let left = runtime.block_on(async {
@@ -71,13 +70,13 @@ pub(crate) fn write(output: impl Output + 'static, points: Vec<Point>) -> (usize
     (left, counts)
 }
 
-fn v1(url: &str, set: impl FnOnce(&mut influxdb::Options)) -> influxdb::Influxdb {
+pub(crate) fn v1(url: &str, set: impl FnOnce(&mut influxdb::Options)) -> influxdb::Influxdb {
     let mut options = influxdb::Options { urls: vec![url.into()], ..influxdb::Options::default() };
     set(&mut options);
     influxdb::Influxdb::new(options).unwrap()
 }
 
-fn v2(url: &str, set: impl FnOnce(&mut influxdb_v2::Options)) -> influxdb_v2::InfluxdbV2 {
+pub(crate) fn v2(url: &str, set: impl FnOnce(&mut influxdb_v2::Options)) -> influxdb_v2::InfluxdbV2 {
     let mut options = influxdb_v2::Options {
         urls: vec![url.into()],
         token: "a token".into(),
@@ -87,54 +86,6 @@ fn v2(url: &str, set: impl FnOnce(&mut influxdb_v2::Options)) -> influxdb_v2::In
     };
     set(&mut options);
     influxdb_v2::InfluxdbV2::new(options).unwrap()
-}
-
-/// The server keeps numbers alone, as fractions of up to 15 digits or so, with times in milliseconds and labels of any text.
-fn victoria_metrics_gives_values_back() -> Outcome {
-    const N: i64 = 2_000;
-    const TAGS: &[&str] = &["plain", "with space", "a,b=c", "\"quoted\"", "zürich 東京", "back\\slash"];
-    let server = Victoria::start()?;
-    let mut random = fastrand::Rng::with_seed(7);
-    let start = now_ms() - N * 1_000_000;
-    let mut expected: BTreeMap<(String, i64), BTreeMap<&str, f64>> = BTreeMap::new();
-    let mut points = |measurement: &str| -> Vec<Point> {
-        let point = |i: i64| {
-            let tag = TAGS[i as usize % TAGS.len()];
-            let (int, uint) = (random.i64(-1_000_000_000..1_000_000_000), random.u64(..1 << 40));
-            let (fraction, is_set) = (random.i64(-1_000_000..1_000_000) as f64 / 1_000.0, random.bool());
-            let values = BTreeMap::from([
-                ("i", int as f64),
-                ("u", uint as f64),
-                ("f", fraction),
-                ("b", f64::from(u8::from(is_set))),
-            ]);
-            let series = format!("{measurement} {tag}");
-            expected.insert((series, start / 1_000_000 + i), values);
-            Point::new(measurement.to_owned(), Timestamp(start + i * 1_000_000))
-                .tag("t", tag)
-                .field("i", int)
-                .field("u", uint)
-                .field("f", fraction)
-                .field("b", is_set)
-        };
-        (0..N).map(point).collect()
-    };
-    let (of_v1, of_v2) = (points("v1"), points("v2"));
-    for (left, counts) in [write(v1(&server.url(), |_| ()), of_v1), write(v2(&server.url(), |_| ()), of_v2)] {
-        assert_eq!((left, value(&counts.written), value(&counts.losses.rejected)), (0, N as u64, 0));
-    }
-    let mut read: BTreeMap<(String, i64), BTreeMap<&str, f64>> = BTreeMap::new();
-    for (labels, values) in server.series("v[12]_.") {
-        let (measurement, field) = labels["__name__"].split_once('_').unwrap();
-        let field = ["i", "u", "f", "b"].into_iter().find(|name| *name == field).unwrap();
-        for (time, value) in values {
-            read.entry((format!("{measurement} {}", labels["t"]), time)).or_default().insert(field, value);
-        }
-    }
-    println!("outputs: {} of {} points read back from VictoriaMetrics", read.len(), expected.len());
-    assert_eq!(read.len(), 2 * N as usize);
-    assert!(read == expected, "another value or label than was written");
-    Ok(())
 }
 
 fn each_has_its_own_filters() -> Outcome {

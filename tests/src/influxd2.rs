@@ -73,13 +73,24 @@ impl Influxd2 {
     /// When the server refuses the query.
     #[must_use]
     pub fn count(&self, measurement: &str, field: &str) -> u64 {
-        let query = percent_encoded(&format!("SELECT count(\"{field}\") FROM \"{measurement}\""));
-        let path = format!("/query?db={BUCKET}&u=admin&p={TOKEN}&q={query}");
+        let rows = self.series(&format!("SELECT count(\"{field}\") FROM \"{measurement}\""));
+        rows.first().map_or(0, |series| series["values"][0][1].as_u64().unwrap_or(0))
+    }
+
+    /// The rows of a query of one statement in InfluxQL: the series of its result, as InfluxDB 1 gives them.
+    ///
+    /// # Panics
+    /// When the server refuses the query.
+    #[must_use]
+    pub fn series(&self, query: &str) -> Vec<Value> {
+        let path = format!("/query?db={BUCKET}&epoch=ns&u=admin&p={TOKEN}&q={}", percent_encoded(query));
         let answer = request(self.address, "GET", &path, None, "");
         let answer = answer.unwrap_or_else(|error| panic!("cannot query InfluxDB 2: {error}"));
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let body: Value = serde_json::from_str(&answer.body).expect("InfluxDB 2 answers no JSON");
-        body["results"][0]["series"][0]["values"][0][1].as_u64().unwrap_or(0)
+        assert_eq!(answer.status, 200, "{query}: {answer:?}");
+        let mut body: Value = serde_json::from_str(&answer.body).expect("InfluxDB 2 answers no JSON");
+        let result = body["results"][0].take();
+        assert!(result.get("error").is_none(), "{query}: {result}");
+        result.get("series").and_then(Value::as_array).cloned().unwrap_or_default()
     }
 
     /// The rows of a Flux query as lines of CSV, without its heads.

@@ -170,6 +170,11 @@ impl Standin {
         Self::serve(Arc::new(move |request| Response::Bytes(reply(request).bytes())))
     }
 
+    /// Answers each request with these bytes, whatever it stands for.
+    pub fn answering(bytes: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::serve(Arc::new(move |request| Response::Bytes(bytes(request))))
+    }
+
     /// Hands each request on to a server, whatever name it is for.
     pub fn proxy(server: SocketAddr) -> Self {
         Self::faulty_proxy(server, |_| None)

@@ -20,7 +20,7 @@ use crate::pipeline::{Order, Pipeline};
 use crate::service::privilege::Files;
 use crate::service::sd_notify::Notifier;
 use crate::service::statefile::Statefile;
-use crate::service::{logging, memory, off_thread, pidfile};
+use crate::service::{logging, memory, off_thread, origin, pidfile};
 
 /// The key of the statefile.
 const STATE: &str = "inputs.ebpf";
@@ -41,6 +41,8 @@ pub async fn run(
         dump::print::test(request, wait, &mut std::io::stdout().lock()).await?;
         return Ok(Exit::Ok);
     }
+    // What the agent counts itself was 0 before this.
+    origin::of_process();
     // Before anything that takes time: by default, these signals kill the process.
     let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
     let _pidfile = args.pidfile.as_deref().map(pidfile::Pidfile::write).transpose()?;

@@ -10,7 +10,7 @@ use super::entry::Entry;
 use super::notes::Notes;
 use super::section::{Owner, read_options};
 use super::{Agent, Place, telegraf};
-use crate::inputs::listener::http::Endpoint;
+use crate::listen::endpoint::Endpoint;
 use crate::options::common::{Buffering, auto_precision};
 use crate::options::duration;
 use crate::service::logging::{self, LogFormat, LogOptions};

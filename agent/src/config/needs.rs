@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Config;
 use super::loader::{DEFAULT, STDIN};
 use crate::host::Host;
-use crate::inputs::listener::http::Endpoint;
+use crate::listen::endpoint::Endpoint;
 use crate::plugins::PluginTable as _;
 use crate::service::privilege::Files;
 

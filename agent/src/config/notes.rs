@@ -9,6 +9,7 @@ use super::reading::Source;
 use super::telegraf::is_secret;
 use super::{Place, telegraf};
 use crate::options::nearest;
+use crate::plugins::{OutputOptions, PluginTable as _};
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -133,6 +134,11 @@ fn unset(key: &str, names: &[String]) -> Option<String> {
 
 /// The message about a plugin that does not exist here; `own` are the names of those that do.
 pub(super) fn unknown_plugin(kind: &str, name: &str, own: &[&str]) -> String {
+    if kind == OutputOptions::KIND && OutputOptions::FEATURES.contains(&name) {
+        return format!(
+            "this agent was built without the feature `{name}`, which has `{kind}.{name}`: use one that was built with it"
+        );
+    }
     let telegrafs = telegraf::plugins(kind).unwrap_or_default();
     if telegrafs.contains(&name) {
         return format!("Telegraf's `{kind}.{name}` is not part of this agent");
@@ -144,4 +150,26 @@ pub(super) fn unknown_plugin(kind: &str, name: &str, own: &[&str]) -> String {
         return format!("unknown {kind} `{name}`{near}");
     }
     format!("unknown {kind} `{name}`{near}; there are: {}", own.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_that_was_left_out_is_told_from_one_that_is_not_here() {
+        for name in OutputOptions::FEATURES {
+            assert_eq!(
+                unknown_plugin("outputs", name, &["file"]),
+                format!(
+                    "this agent was built without the feature `{name}`, which has `outputs.{name}`: use one that was built with it"
+                )
+            );
+        }
+        assert_eq!(
+            unknown_plugin("outputs", "loki", &["file"]),
+            "Telegraf's `outputs.loki` is not part of this agent"
+        );
+        assert_eq!(unknown_plugin("inputs", "kafka", &["mem"]), "unknown input `kafka`; there are: mem");
+    }
 }

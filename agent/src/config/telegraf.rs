@@ -28,6 +28,13 @@ const NO_DISCOVERY: &str =
     "targets are not found that way here: name them in `urls` or `kubernetes_services`";
 const SHORT_ANSWERS: &str = "answers are a few bytes, which are written at once";
 const HTTP1: &str = "it is about HTTP/2, and requests are made by HTTP/1.1";
+const GRPC_PROXY: &str =
+    "gRPC goes through no proxy here: use an `http` address with http_proxy_url, or remove it";
+const NO_LOGIN: &str = "logging in by OAuth2 or a cookie is not part of this agent: use username and password, or a token in `headers`";
+const NO_CLOUD: &str = "requests are not signed for a cloud here: put a gateway between, and remove it";
+const AGREED: &str = "a broker and this agent agree on versions when they connect";
+const NO_SOCKS: &str = "brokers are reached without a proxy here: remove it";
+const NO_MECHANISM: &str = "there are the mechanisms PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512: remove it";
 const NO_GO: &str = "it is about the Go runtime, which is not here";
 
 #[rustfmt::skip]
@@ -61,6 +68,25 @@ const OPTIONS: &[(Key, Legacy)] = &[
     (("inputs", "socket_listener", "udp_packet_size"), Legacy::Ignored("Telegraf has ignored it since 1.3")),
     (("outputs", "influxdb", "url"), Legacy::Renamed("urls")),
     (("outputs", "influxdb", "precision"), Legacy::Ignored("Telegraf has ignored it since 1.0: timestamps are in nanoseconds")),
+    (("outputs", "opentelemetry", "coralogix"), Legacy::Rejected("write `ApplicationName`, `ApiName` and `Authorization` into `headers`, and tls_enable = true")),
+    (("outputs", "opentelemetry", "use_proxy"), Legacy::IgnoredUnless("false", GRPC_PROXY)),
+    (("outputs", "opentelemetry", "proxy_url"), Legacy::Rejected(GRPC_PROXY)),
+    (("outputs", "http", "idle_conn_timeout"), Legacy::IgnoredUnless("\"0s\"", CONNECTIONS)),
+    (("outputs", "http", "max_idle_conn"), Legacy::IgnoredUnless("0", CONNECTIONS)),
+    (("outputs", "http", "max_idle_conn_per_host"), Legacy::IgnoredUnless("0", CONNECTIONS)),
+    (("outputs", "http", "response_timeout"), Legacy::IgnoredUnless("\"0s\"", "`timeout` is for the whole request")),
+    (("outputs", "http", "google_application_credentials"), Legacy::Rejected(NO_CLOUD)),
+    (("outputs", "http", "aws_service"), Legacy::Rejected(NO_CLOUD)),
+    (("outputs", "http", "client_id"), Legacy::Rejected(NO_LOGIN)),
+    (("outputs", "http", "client_secret"), Legacy::Rejected(NO_LOGIN)),
+    (("outputs", "http", "token_url"), Legacy::Rejected(NO_LOGIN)),
+    (("outputs", "http", "audience"), Legacy::Rejected(NO_LOGIN)),
+    (("outputs", "http", "scopes"), Legacy::Rejected(NO_LOGIN)),
+    (("outputs", "http", "cookie_auth_url"), Legacy::Rejected(NO_LOGIN)),
+    (("outputs", "http", "json_timestamp_format"), Legacy::Rejected("times are numbers here: use json_timestamp_units")),
+    (("outputs", "http", "json_transformation"), Legacy::Rejected("JSONata is not part of this agent: have the receiver do it, and remove it")),
+    (("outputs", "http", "json_nested_fields_include"), Legacy::Rejected("texts stay texts: remove it")),
+    (("outputs", "http", "json_nested_fields_exclude"), Legacy::Rejected("texts stay texts: remove it")),
     (("outputs", "file", "use_batch_format"), Legacy::IgnoredUnless("false", "lines are the same either way")),
     (("inputs", "processes", "use_sudo"), Legacy::IgnoredUnless("false", "it is for BSD: here processes are read from /proc")),
     (("inputs", "docker", "podman_cache_ttl"), Legacy::Ignored("podman's figures come from the kernel, as docker's do")),
@@ -69,6 +95,25 @@ const OPTIONS: &[(Key, Legacy)] = &[
     (("outputs", "influxdb_v3", "ping_timeout"), Legacy::IgnoredUnless("\"0s\"", HTTP1)),
     (("outputs", "influxdb_v3", "read_idle_timeout"), Legacy::IgnoredUnless("\"0s\"", HTTP1)),
     (("outputs", "influxdb_v2", "concurrent_writes"), Legacy::IgnoredUnless("1", "one request is under way at a time, so that the order is kept")),
+    (("outputs", "kafka", "version"), Legacy::Ignored(AGREED)),
+    (("outputs", "kafka", "metadata_full"), Legacy::Ignored("brokers are asked about the topics that are written to")),
+    (("outputs", "kafka", "sasl_version"), Legacy::IgnoredUnless("1", AGREED)),
+    (("outputs", "kafka", "sasl_extensions"), Legacy::Rejected(NO_MECHANISM)),
+    (("outputs", "kafka", "sasl_access_token"), Legacy::Rejected(NO_MECHANISM)),
+    (("outputs", "kafka", "sasl_gssapi_service_name"), Legacy::Rejected(NO_MECHANISM)),
+    (("outputs", "kafka", "sasl_gssapi_auth_type"), Legacy::Rejected(NO_MECHANISM)),
+    (("outputs", "kafka", "sasl_gssapi_kerberos_config_path"), Legacy::Rejected(NO_MECHANISM)),
+    (("outputs", "kafka", "sasl_gssapi_realm"), Legacy::Rejected(NO_MECHANISM)),
+    (("outputs", "kafka", "sasl_gssapi_key_tab_path"), Legacy::Rejected(NO_MECHANISM)),
+    (("outputs", "kafka", "sasl_gssapi_disable_pafxfast"), Legacy::Rejected(NO_MECHANISM)),
+    (("outputs", "kafka", "sasl_aws_msk_iam_region"), Legacy::Rejected(NO_MECHANISM)),
+    (("outputs", "kafka", "socks5_enabled"), Legacy::IgnoredUnless("false", NO_SOCKS)),
+    (("outputs", "kafka", "socks5_address"), Legacy::Rejected(NO_SOCKS)),
+    (("outputs", "kafka", "socks5_username"), Legacy::Rejected(NO_SOCKS)),
+    (("outputs", "kafka", "socks5_password"), Legacy::Rejected(NO_SOCKS)),
+    (("outputs", "kafka", "certificate"), Legacy::Renamed("tls_cert")),
+    (("outputs", "kafka", "key"), Legacy::Renamed("tls_key")),
+    (("outputs", "kafka", "ca"), Legacy::Renamed("tls_ca")),
     (("", "", "ssl_ca"), Legacy::Renamed("tls_ca")),
     (("", "", "ssl_cert"), Legacy::Renamed("tls_cert")),
     (("", "", "ssl_key"), Legacy::Renamed("tls_key")),
@@ -117,6 +162,8 @@ pub(super) const SECRETS: &[&str] = &[
     "basic_username",
     "bearer_token_string",
     "password",
+    "sasl_password",
+    "sasl_username",
     "token",
     "token_shared_secret",
     "token_username",
@@ -124,7 +171,7 @@ pub(super) const SECRETS: &[&str] = &[
 ];
 
 /// Options whose values are not shown, besides [`SECRETS`].
-const OTHER_SECRETS: &[&str] = &["http_headers", "tls_key_pwd"];
+const OTHER_SECRETS: &[&str] = &["headers", "http_headers", "tls_key_pwd"];
 
 /// Whether nothing of an option's value may be shown.
 pub(super) fn is_secret(key: &str) -> bool {

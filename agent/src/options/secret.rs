@@ -52,6 +52,12 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Compares what somebody said in a time that says nothing about where the difference is.
+pub(crate) fn same(said: &str, expected: &str) -> bool {
+    let differences = said.bytes().zip(expected.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    said.len() == expected.len() && std::hint::black_box(differences) == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

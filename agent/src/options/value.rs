@@ -129,6 +129,19 @@ impl<'de> Deserializer<'de> for Written<'de> {
     }
 }
 
+/// A number for which Telegraf takes its default when it is 0.
+pub(crate) fn number_or<
+    'de,
+    D: Deserializer<'de>,
+    T: serde::Deserialize<'de> + From<u8> + PartialEq,
+    const DEFAULT: u8,
+>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let number = T::deserialize(deserializer)?;
+    Ok(if number == T::from(0) { T::from(DEFAULT) } else { number })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -273,7 +273,7 @@ fn unparsable(error: &str, lines: &[Bytes]) -> impl Iterator<Item = usize> {
 }
 
 /// The delay that `Retry-After` asks for: seconds, or a date; 10 s where it is neither.
-fn retry_delay(retry_after: &str) -> Duration {
+pub(super) fn retry_delay(retry_after: &str) -> Duration {
     let text = retry_after.trim();
     let seconds = text.parse().ok().map(Duration::from_secs);
     let until = |date: Zoned| {
@@ -379,6 +379,7 @@ mod tests {
             Meaning::Answer(Answer::Rejected { .. }) => "rejected".to_owned(),
             Meaning::Answer(Answer::Retry { route_only: true, .. }) => "retry route".to_owned(),
             Meaning::Answer(Answer::Retry { .. }) => "retry".to_owned(),
+            Meaning::Answer(Answer::Partly { .. }) => "partly".to_owned(),
         }
     }
 

@@ -59,11 +59,13 @@ pub(super) struct Backlog {
     rejected: Vec<Rejected>,
     /// The disk fails, or hangs: what is fresh is written to the other side without it.
     is_down: bool,
+    /// The newest wait for all that is on the disk alone.
+    in_order: bool,
 }
 
 impl Backlog {
     /// Of a spool with lines of earlier runs.
-    pub(super) fn new(pending: Range<u64>) -> Self {
+    pub(super) fn new(pending: Range<u64>, in_order: bool) -> Self {
         Self {
             done_until: pending.start,
             pending: pending.end - pending.start,
@@ -76,6 +78,7 @@ impl Backlog {
             bytes: 0,
             rejected: Vec::new(),
             is_down: false,
+            in_order,
         }
     }
 
@@ -129,20 +132,26 @@ impl Backlog {
         n
     }
 
-    /// Lines that can be written to the other side besides those that are ready: the newest, or what the disk does not take.
-    pub(super) fn newest(&mut self) -> &mut VecDeque<Queued> {
-        &mut self.newest
+    /// Lines that can be written to the other side besides those that are ready; `None` where it is not their turn.
+    pub(super) fn newest(&mut self) -> Option<&mut VecDeque<Queued>> {
+        if self.is_newest_open() { Some(&mut self.newest) } else { None }
+    }
+
+    fn is_newest_open(&self) -> bool {
+        !self.in_order || self.on_disk.is_empty()
     }
 
     /// Lines of the newest that can be counted, and of the fresh where the disk is down.
     pub(super) fn open(&self) -> impl Iterator<Item = &Queued> {
+        let newest = self.is_newest_open().then(|| self.newest.iter());
         let fresh = self.is_down.then(|| self.fresh.iter().map(|fresh| &fresh.line));
-        self.newest.iter().chain(fresh.into_iter().flatten())
+        newest.into_iter().flatten().chain(fresh.into_iter().flatten())
     }
 
     /// How many those are.
     pub(super) fn n_open(&self) -> usize {
-        self.newest.len() + if self.is_down { self.fresh.len() } else { 0 }
+        let newest = if self.is_newest_open() { self.newest.len() } else { 0 };
+        newest + if self.is_down { self.fresh.len() } else { 0 }
     }
 
     /// A batch of fresh lines, where the disk does not take them.

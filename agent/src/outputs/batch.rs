@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::shards::Shards;
 use crate::line_protocol::Format;
 use crate::point::Point;
 
-/// Where a line goes within an output: the values of the tags that its [`Encoding`] names, such as a database. `None` for a
-/// tag that the point does not have; empty for an output without routing tags.
+/// Where a line goes within an output: the values of the tags that its [`Encoding`] names, such as a database, its measurement
+/// where that counts, and where servers share the lines, the server's URL. `None` for a tag that the point does not have; empty for an output without either.
 pub(super) type Route = Arc<[Option<String>]>;
 
 /// A tag that says where a point goes.
@@ -29,19 +30,39 @@ pub struct Encoding {
     pub format: Format,
     /// The tags that say where a line goes.
     pub route: Vec<RouteTag>,
+    /// The measurement says where a line goes, too.
+    pub by_measurement: bool,
+    /// The servers that share the lines, where they do.
+    pub shards: Option<Shards>,
+    /// The oldest lines go first, whatever waits: the other side refuses what is older than what it has of a series.
+    pub in_order: bool,
 }
 
 impl Encoding {
-    /// Lines are routed by one tag, if it has a key.
-    pub(super) fn by_tag(format: Format, key: &str, exclude: bool) -> Self {
-        let tag = || RouteTag { key: key.to_owned(), exclude };
-        Self { format, route: (!key.is_empty()).then(tag).into_iter().collect() }
+    /// Lines are routed by these tags, where one has a key, and by their server, where servers share them.
+    pub(super) fn by_tags(format: Format, tags: &[RouteTag], shards: Option<&Shards>) -> Self {
+        // With a server, a route has its other parts in the same places.
+        let is_routed = shards.is_some() || tags.iter().any(|tag| !tag.key.is_empty());
+        let route = if is_routed { tags.into() } else { Vec::new() };
+        Self { format, route, shards: shards.cloned(), ..Self::default() }
+    }
+
+    /// Whether there is more than one route.
+    pub(super) fn has_routes(&self) -> bool {
+        !self.route.is_empty() || self.by_measurement || self.shards.is_some()
     }
 
     /// Takes the route out of a point's tags.
     pub(super) fn route(&self, point: &mut Cow<'_, Point>) -> Vec<Option<String>> {
-        let value = |tag: &RouteTag| point.tag_value(&tag.key).filter(|value| !value.is_empty());
-        let route = self.route.iter().map(|tag| value(tag).map(str::to_owned)).collect();
+        let value = |key: &str| point.tag_value(key).filter(|value| !value.is_empty());
+        let mut route: Vec<Option<String>> =
+            self.route.iter().map(|tag| value(&tag.key).map(str::to_owned)).collect();
+        if self.by_measurement {
+            route.push(Some(point.measurement.to_string()));
+        }
+        if let Some(shards) = &self.shards {
+            route.push(shards.server(value(shards.tag()).unwrap_or_default()).map(str::to_owned));
+        }
         for tag in self.route.iter().filter(|tag| tag.exclude) {
             if point.tag_value(&tag.key).is_some() {
                 point.to_mut().tags.retain(|(key, _)| *key != *tag.key);
@@ -49,6 +70,12 @@ impl Encoding {
         }
         route
     }
+}
+
+/// Whether no point of one route can be a point of the other: a part that both have differs. Without a tag, a line goes where
+/// the options say, which another's tag may say too.
+pub(super) fn lead_apart(a: &Route, b: &Route) -> bool {
+    a.iter().zip(b.iter()).any(|(a, b)| a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| a != b))
 }
 
 /// Lines of one route.
@@ -101,8 +128,8 @@ pub(super) fn measurement(line: &Bytes) -> Bytes {
     line.slice(..end.unwrap_or(line.len()))
 }
 
-/// What is not written now, because it failed; lines that it has wait, and hold no others up.
-#[derive(Debug, Default)]
+/// What is not written now, because it failed or enough of it is under way; lines that it has wait, and hold no others up.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Blocked {
     routes: BTreeSet<Route>,
     measurements: BTreeSet<(Route, Bytes)>,
@@ -151,6 +178,35 @@ impl Blocked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_ends_with_the_server_of_a_tags_value() {
+        let servers = ["http://a/", "http://b/"].map(str::to_owned);
+        let shards = Shards::new("host", servers.into_iter()).unwrap();
+        let tag = RouteTag { key: "db".into(), exclude: true };
+        let none = RouteTag::default();
+        let encoding = Encoding::by_tags(Format::default(), &[tag, none.clone()], shards.as_ref());
+        let route = |tags: &[(&str, &str)]| {
+            let point = Point::new("m", crate::point::Timestamp(0));
+            let point = tags.iter().fold(point, |point, (key, value)| point.tag(*key, *value));
+            encoding.route(&mut Cow::Owned(point))
+        };
+        let server = |value: &str| shards.as_ref().unwrap().server(value).map(str::to_owned);
+        assert_eq!(route(&[("db", "d"), ("host", "h")]), [Some("d".into()), None, server("h")]);
+        assert_eq!(route(&[("host", "")]), [None, None, server("")], "as without the tag");
+        assert_ne!(server("h"), server("j"));
+        assert!(!Encoding::by_tags(Format::default(), &[none], None).has_routes());
+    }
+
+    #[test]
+    fn routes_lead_apart_where_both_say_so() {
+        let route = |parts: [Option<&str>; 2]| Route::from(parts.map(|part| part.map(str::to_owned)));
+        let plain = route([None, Some("a")]);
+        assert!(lead_apart(&plain, &route([None, Some("b")])));
+        assert!(lead_apart(&plain, &route([Some("d"), Some("b")])));
+        assert!(!lead_apart(&plain, &route([Some("d"), Some("a")])), "`d` may be the default");
+        assert!(!lead_apart(&plain, &plain));
+    }
 
     #[rstest::rstest]
     #[case("m f=1i 1\n", "m")]

@@ -69,7 +69,7 @@ impl Buffer {
 
     /// From now on it is lines in memory that are limited, and all are in a spool, which has `pending` ones of earlier runs.
     pub(super) fn add_spool(&mut self, pending: Range<u64>) {
-        self.backlog = Some(Backlog::new(pending));
+        self.backlog = Some(Backlog::new(pending, self.encoding.in_order));
     }
 
     /// How points are encoded now.
@@ -132,16 +132,16 @@ impl Buffer {
     pub(super) fn take_batch(&mut self, blocked: &Blocked) -> Option<Batch> {
         self.n_batches += 1;
         let wants_newest = self.n_batches.is_multiple_of(NEWEST_EVERY);
-        let (size, routes) = (self.batch_size, !self.encoding.route.is_empty());
+        let (size, routes) = (self.batch_size, self.encoding.has_routes());
         let take = |lines: &mut VecDeque<Queued>| take_from(lines, blocked, size, routes);
         let batch = match &mut self.backlog {
             None => take(&mut self.lines),
             Some(backlog) => {
-                let mut lines = [&mut self.lines, backlog.newest()];
-                if wants_newest {
+                let mut lines = [Some(&mut self.lines), backlog.newest()];
+                if wants_newest && !self.encoding.in_order {
                     lines.reverse();
                 }
-                let batch = lines.into_iter().find_map(take);
+                let batch = lines.into_iter().flatten().find_map(take);
                 batch.or_else(|| backlog.take_fresh(blocked, size))
             }
         }?;
@@ -411,6 +411,32 @@ mod tests {
         let batch = take(&mut buffer);
         buffer.put_back(batch);
         assert_eq!(times(&take(&mut buffer)), [0, 1, 2]);
+    }
+
+    #[test]
+    fn where_the_order_counts_the_newest_wait_for_what_is_on_the_disk() {
+        let outcome = |appended: Option<u64>, read: &[i64]| {
+            let line = |n: &i64| Queued {
+                line: Line { text: format!("m f={n}i {n}\n").into(), number: Some(*n as u64) },
+                route: Route::from([]),
+            };
+            let read = (!read.is_empty()).then(|| Ok((read.iter().map(line).collect(), 4)));
+            let (lost, failed) = (Vec::new(), None);
+            Outcome { appended: appended.map(Ok), read, lost, failed, done_until: 0, pending: 6, bytes: 0 }
+        };
+        for in_order in [false, true] {
+            let mut buffer = Buffer::new(Encoding { in_order, ..Encoding::default() }, 100, 2);
+            buffer.add_spool(0..4);
+            add(&mut buffer, points(4..6));
+            let job = buffer.job().unwrap();
+            assert_eq!((job.append.len(), job.read.is_some()), (2, true));
+            buffer.apply(outcome(Some(4), &[]));
+            let waits = (buffer.len(), buffer.has_batch(&Blocked::default()), times(&take(&mut buffer)));
+            assert_eq!(waits, if in_order { (0, false, vec![]) } else { (2, true, vec![4, 5]) });
+            buffer.apply(outcome(None, &[0, 1, 2, 3]));
+            assert_eq!((times(&take(&mut buffer)), times(&take(&mut buffer))), (vec![0, 1], vec![2, 3]));
+            assert_eq!(times(&take(&mut buffer)), if in_order { vec![4, 5] } else { vec![] });
+        }
     }
 
     #[test]

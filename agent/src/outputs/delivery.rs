@@ -85,6 +85,12 @@ pub(super) async fn deliver(
                 }
             }
             Answer::Rejected { reason, blame } => course.reject(part, reason, blame),
+            Answer::Partly { left, rejected, reason, route_only } => {
+                if course.store_but(&part, &left, rejected) {
+                    let scope = if route_only { Scope::Route } else { Scope::Output };
+                    return course.end(counts, Some(Failure { reason, after: None, scope }));
+                }
+            }
             Answer::Retry { reason, after, route_only } => {
                 course.pending.push(part);
                 let scope = if route_only { Scope::Route } else { Scope::Output };
@@ -148,6 +154,23 @@ impl Course {
         let why = &self.why;
         self.rejected.extend(self.doubted.drain(..).map(|i| (i, why.clone())));
         self.pending.push(std::mem::take(&mut self.aside));
+    }
+
+    /// The other side stored a part but for these lines. Returns whether some are left.
+    fn store_but(
+        &mut self,
+        part: &[usize],
+        left: &BTreeSet<usize>,
+        rejected: BTreeMap<usize, String>,
+    ) -> bool {
+        let n_stored = part.len().saturating_sub(left.len() + rejected.len());
+        if n_stored > 0 {
+            self.store(n_stored as u64);
+        }
+        let named = rejected.into_iter().filter_map(|(n, why)| Some((*part.get(n)?, why)));
+        self.rejected.extend(named);
+        self.pending.push(left.iter().filter_map(|n| part.get(*n).copied()).collect());
+        !left.is_empty()
     }
 
     /// The server stored a part but for so many lines.

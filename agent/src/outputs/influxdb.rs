@@ -11,7 +11,9 @@ use serde::Deserialize;
 
 use super::answer::{Api, Meaning};
 use super::credentials::Credentials;
-use super::servers::{self, LocalAddress, Reach, Server, Servers};
+use super::local_address::LocalAddress;
+use super::servers::{self, Reach, Server, Servers};
+use super::shards::{self, Shards};
 use super::udp::Udp;
 use super::{Answer, Output, OutputPlugin, shortened};
 use crate::line_protocol::Format;
@@ -31,8 +33,11 @@ const DEFAULT_PAYLOAD: u32 = 512;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Servers that hold the same data; one of them is written to: `http`, `https`, `unix`, `udp`, `udp4`, `udp6`.
+    /// Servers: `http`, `https`, `unix`, `udp`, `udp4`, `udp6`. They hold the same data, and one of them is written to; see
+    /// `shard_by`.
     pub urls: Vec<String>,
+    /// A tag by whose value the servers share the series among them; empty means that they do not.
+    pub shard_by: String,
     /// The database to write to.
     pub database: String,
     /// A tag whose value is the database of its point, in place of `database`; empty means none.
@@ -81,6 +86,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             urls: vec![DEFAULT_URL.into()],
+            shard_by: String::new(),
             database: "telegraf".into(),
             database_tag: String::new(),
             exclude_database_tag: false,
@@ -105,7 +111,7 @@ impl Default for Options {
     }
 }
 
-/// A client of one or more servers that hold the same databases.
+/// A client of one or more servers that hold the same databases, or share them.
 pub struct Influxdb {
     options: Options,
     encoding: Encoding,
@@ -166,17 +172,15 @@ impl Influxdb {
                 exclude: options.exclude_retention_policy_tag,
             },
         ];
-        let is_routed = route.iter().any(|tag| !tag.key.is_empty());
-        let encoding = Encoding {
-            format: Format {
-                uint_support: options.influx_uint_support,
-                omit_timestamp: options.influx_omit_timestamp,
-                max_line_bytes,
-                ..Format::default()
-            },
-            route: if is_routed { route.into() } else { Vec::new() },
+        let shards = Shards::new(&options.shard_by, peers.iter().map(|peer| peer.shown().to_owned()))?;
+        let format = Format {
+            uint_support: options.influx_uint_support,
+            omit_timestamp: options.influx_omit_timestamp,
+            max_line_bytes,
+            ..Format::default()
         };
-        Ok(Self { options, encoding, peers: Servers::new(peers) })
+        let encoding = Encoding::by_tags(format, &route, shards.as_ref());
+        Ok(Self { options, encoding, peers: Servers::new(peers, shards) })
     }
 }
 
@@ -280,6 +284,7 @@ impl OutputPlugin for Options {
                 format!("there is no `{}`{near}; there are: any, one, quorum, all", self.write_consistency);
             remarks.push(OptionError::new("write_consistency", what));
         }
+        remarks.extend(shards::remark(&self.shard_by, &self.urls));
         // Values are not shown: a password may be one.
         if self.urls.iter().any(|url| !Udp::is_for(url) && url.contains('?')) {
             let what = "has a URL with a query, which is not sent: write `database`, `username`, `password` and the like";
@@ -305,7 +310,7 @@ impl Output for Influxdb {
 
     fn destination(&self) -> String {
         let Options { database, retention_policy, database_tag, retention_policy_tag, .. } = &self.options;
-        let urls = self.options.urls.join(" ");
+        let urls = servers::destination(&self.options.urls, &self.options.shard_by);
         format!("{urls} {database} {retention_policy} {database_tag} {retention_policy_tag}")
     }
 
@@ -325,13 +330,17 @@ impl Output for Influxdb {
     }
 
     fn max_in_flight(&self) -> usize {
+        self.peers.max_in_flight(servers::MAX_IN_FLIGHT)
+    }
+
+    fn max_in_flight_of_route(&self) -> usize {
         servers::MAX_IN_FLIGHT
     }
 
     async fn write(&self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
         let target = Target::new(&self.options, route);
         let body = servers::body(lines, self.options.content_encoding == "gzip");
-        let mut round = self.peers.round();
+        let mut round = self.peers.round(route);
         while let Some(peer) = round.next() {
             let answer = match peer {
                 Peer::Http(server) => target.write(server, &body, lines).await,
@@ -377,6 +386,29 @@ mod tests {
     }
 
     #[test]
+    fn servers_that_share_series_are_a_part_of_the_route() {
+        let options = Options {
+            urls: vec!["http://u:secret@a:1".into(), "udp://b:2".into()],
+            shard_by: "host".into(),
+            ..Options::default()
+        };
+        let encoding = influxdb(options.clone()).encoding();
+        let mut point = std::borrow::Cow::Owned(crate::point::Point::new("m", crate::point::Timestamp(0)));
+        let route = encoding.route(&mut point);
+        assert_eq!(
+            (&route[..2], route.len()),
+            (&[None, None][..], 3),
+            "database and policy stay where they are"
+        );
+        let server = route[2].as_deref().unwrap();
+        assert!(["http://a:1/", "udp://b:2"].contains(&server), "{server}");
+        assert_eq!(Target::new(&options, &route).query(), [("db", "telegraf")]);
+        assert!(options.remarks().is_empty());
+        let one = Options { shard_by: "host".into(), ..Options::default() };
+        assert!(one.remarks()[0].to_string().starts_with("`shard_by`: has no effect with one server"));
+    }
+
+    #[test]
     fn parses_sizes_and_durations() {
         let text = "udp_payload = '1KiB'\ntimeout = 7";
         let options: Options = toml::from_str(text).unwrap();
@@ -408,6 +440,7 @@ mod tests {
             Options { retention_policy: "p".into(), ..Options::default() },
             Options { database_tag: "t".into(), ..Options::default() },
             Options { retention_policy_tag: "t".into(), ..Options::default() },
+            Options { shard_by: "t".into(), ..Options::default() },
         ] {
             assert_ne!(destination(other.clone()), plain, "{other:?}");
         }
@@ -429,6 +462,6 @@ mod tests {
         let format =
             Format { uint_support: true, omit_timestamp: true, max_line_bytes: 512, ..Format::default() };
         let route = vec![RouteTag::default(), RouteTag { key: "rp".into(), exclude: true }];
-        assert_eq!(influxdb(options).encoding(), Encoding { format, route });
+        assert_eq!(influxdb(options).encoding(), Encoding { format, route, ..Encoding::default() });
     }
 }

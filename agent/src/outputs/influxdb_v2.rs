@@ -13,13 +13,14 @@ use super::answer::Api;
 use super::credentials::Credentials;
 use super::rate_limit::RateLimit;
 use super::servers::{self, Reach};
+use super::shards;
 use super::write_api::{WriteClient, WriteRequest};
 use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
-use crate::outputs::batch::Encoding;
+use crate::outputs::batch::{Encoding, RouteTag};
 use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
@@ -27,8 +28,10 @@ use crate::service::privilege::Files;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Servers that hold the same data; one of them is written to: `http`, `https`, `unix`.
+    /// Servers: `http`, `https`, `unix`. They hold the same data, and one of them is written to; see `shard_by`.
     pub urls: Vec<String>,
+    /// A tag by whose value the servers share the series among them; empty means that they do not.
+    pub shard_by: String,
     /// The token that may write.
     pub token: Secret,
     /// The organization that owns the bucket.
@@ -70,6 +73,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             urls: vec!["http://localhost:8086".into()],
+            shard_by: String::new(),
             token: Secret::default(),
             organization: String::new(),
             bucket: String::new(),
@@ -121,7 +125,7 @@ impl InfluxdbV2 {
             is_gzip: options.content_encoding == "gzip",
             keeps_query: true,
         };
-        let client = WriteClient::new(reach, &options.urls, rate_limit)?;
+        let client = WriteClient::new(reach, &options.urls, &options.shard_by, rate_limit)?;
         Ok(Self { options, client })
     }
 }
@@ -136,7 +140,9 @@ impl OutputPlugin for Options {
     }
 
     fn remarks(&self) -> Vec<OptionError> {
-        self.tls.remarks(self.urls.iter().any(|url| url.starts_with("https")))
+        let mut remarks = self.tls.remarks(self.urls.iter().any(|url| url.starts_with("https")));
+        remarks.extend(shards::remark(&self.shard_by, &self.urls));
+        remarks
     }
 
     fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError> {
@@ -151,8 +157,9 @@ impl Output for InfluxdbV2 {
     }
 
     fn destination(&self) -> String {
-        let Options { urls, organization, bucket, bucket_tag, .. } = &self.options;
-        format!("{} {organization} {bucket} {bucket_tag}", urls.join(" "))
+        let Options { urls, organization, bucket, bucket_tag, shard_by, .. } = &self.options;
+        let shared = servers::destination(urls, shard_by);
+        format!("{shared} {organization} {bucket} {bucket_tag}")
     }
 
     fn encoding(&self) -> Encoding {
@@ -162,10 +169,15 @@ impl Output for InfluxdbV2 {
             omit_timestamp: self.options.influx_omit_timestamp,
             ..Format::default()
         };
-        Encoding::by_tag(format, bucket_tag, *exclude_bucket_tag)
+        let tag = RouteTag { key: bucket_tag.clone(), exclude: *exclude_bucket_tag };
+        Encoding::by_tags(format, &[tag], self.client.shards())
     }
 
     fn max_in_flight(&self) -> usize {
+        self.client.max_in_flight(servers::MAX_IN_FLIGHT)
+    }
+
+    fn max_in_flight_of_route(&self) -> usize {
         servers::MAX_IN_FLIGHT
     }
 
@@ -179,7 +191,7 @@ impl Output for InfluxdbV2 {
             query: &query,
             place: "`bucket` and `organization`",
         };
-        self.client.write(request, lines).await
+        self.client.write(request, route, lines).await
     }
 
     async fn check(&self) -> Vec<(String, Result<String, String>)> {
@@ -192,7 +204,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::outputs::batch::RouteTag;
 
     #[rstest]
     #[case(Options { content_encoding: "deflate".into(), ..Options::default() }, "`content_encoding`: `deflate`: it is gzip")]
@@ -213,6 +224,7 @@ mod tests {
             Options { organization: "o".into(), ..Options::default() },
             Options { bucket: "b".into(), ..Options::default() },
             Options { bucket_tag: "t".into(), ..Options::default() },
+            Options { shard_by: "t".into(), ..Options::default() },
         ] {
             assert_ne!(destination(other.clone()), plain, "{other:?}");
         }
@@ -233,6 +245,6 @@ mod tests {
         };
         let format = Format { uint_support: true, omit_timestamp: true, ..Format::default() };
         let route = vec![RouteTag { key: "b".into(), exclude: true }];
-        assert_eq!(encoding(options), Encoding { format, route });
+        assert_eq!(encoding(options), Encoding { format, route, ..Encoding::default() });
     }
 }

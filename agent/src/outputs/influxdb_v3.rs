@@ -14,13 +14,14 @@ use super::answer::Api;
 use super::credentials::Credentials;
 use super::rate_limit::RateLimit;
 use super::servers::{self, Reach};
+use super::shards;
 use super::write_api::{WriteClient, WriteRequest};
 use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
-use crate::outputs::batch::Encoding;
+use crate::outputs::batch::{Encoding, RouteTag};
 use crate::service::budget::Budget;
 use crate::service::privilege::Files;
 
@@ -28,8 +29,10 @@ use crate::service::privilege::Files;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Servers that hold the same data; one of them is written to: `http`, `https`, `unix`.
+    /// Servers: `http`, `https`, `unix`. They hold the same data, and one of them is written to; see `shard_by`.
     pub urls: Vec<String>,
+    /// A tag by whose value the servers share the series among them; empty means that they do not.
+    pub shard_by: String,
     /// The token that may write.
     pub token: Secret,
     /// The database to write to, which the first write makes.
@@ -71,6 +74,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             urls: vec!["http://localhost:8181".into()],
+            shard_by: String::new(),
             token: Secret::default(),
             database: String::new(),
             database_tag: String::new(),
@@ -122,7 +126,7 @@ impl InfluxdbV3 {
             is_gzip: options.content_encoding == "gzip",
             keeps_query: true,
         };
-        let client = WriteClient::new(reach, &options.urls, rate_limit)?;
+        let client = WriteClient::new(reach, &options.urls, &options.shard_by, rate_limit)?;
         Ok(Self { options, client })
     }
 }
@@ -138,6 +142,7 @@ impl OutputPlugin for Options {
 
     fn remarks(&self) -> Vec<OptionError> {
         let mut remarks = self.tls.remarks(self.urls.iter().any(|url| url.starts_with("https")));
+        remarks.extend(shards::remark(&self.shard_by, &self.urls));
         if self.database.is_empty() && self.database_tag.is_empty() {
             remarks.push(OptionError::new(
                 "database",
@@ -163,8 +168,8 @@ impl Output for InfluxdbV3 {
     }
 
     fn destination(&self) -> String {
-        let Options { urls, database, database_tag, .. } = &self.options;
-        format!("{} {database} {database_tag}", urls.join(" "))
+        let Options { urls, database, database_tag, shard_by, .. } = &self.options;
+        format!("{} {database} {database_tag}", servers::destination(urls, shard_by))
     }
 
     fn encoding(&self) -> Encoding {
@@ -174,10 +179,15 @@ impl Output for InfluxdbV3 {
             omit_timestamp: self.options.influx_omit_timestamp,
             ..Format::default()
         };
-        Encoding::by_tag(format, database_tag, *exclude_database_tag)
+        let tag = RouteTag { key: database_tag.clone(), exclude: *exclude_database_tag };
+        Encoding::by_tags(format, &[tag], self.client.shards())
     }
 
     fn max_in_flight(&self) -> usize {
+        self.client.max_in_flight(servers::MAX_IN_FLIGHT_OF_V3)
+    }
+
+    fn max_in_flight_of_route(&self) -> usize {
         servers::MAX_IN_FLIGHT_OF_V3
     }
 
@@ -193,7 +203,7 @@ impl Output for InfluxdbV3 {
         ];
         let request =
             WriteRequest { api: Api::V3, endpoint: "api/v3/write_lp", query: &query, place: "`database`" };
-        self.client.write(request, lines).await
+        self.client.write(request, route, lines).await
     }
 
     async fn check(&self) -> Vec<(String, Result<String, String>)> {
@@ -229,6 +239,7 @@ mod tests {
             Options { urls: vec!["http://localhost:8181/?tenant=1".into()], ..options() },
             Options { database: "other".into(), ..options() },
             Options { database_tag: "t".into(), ..options() },
+            Options { shard_by: "t".into(), ..options() },
         ] {
             assert_ne!(destination(other.clone()), plain, "{other:?}");
         }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::Output;
-use super::batch::{Batch, Blocked, Route};
+use super::batch::{Batch, Blocked, Route, lead_apart};
 use super::buffer::Buffer;
 use super::delivery::{Delivery, Failure, Rejected, Scope, deliver};
 use super::spooler::{Spooler, event};
@@ -62,11 +62,11 @@ enum Due {
 }
 
 /// How much a flush writes.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Extent {
     /// Whole batches, as long as there are any.
     Batches,
-    /// What there is at the start.
+    /// What there is at the start, and then whole batches.
     #[default]
     All,
 }
@@ -80,10 +80,12 @@ struct Flushing {
     /// The output failed: nothing more is begun.
     is_over: bool,
     n: usize,
-    /// Those that are being written, with their times.
-    under_way: BTreeMap<usize, Times>,
+    /// Those that are being written.
+    under_way: BTreeMap<usize, UnderWay>,
     /// The next one, which waits for those.
     ready: Option<Taken>,
+    /// Routes whose next batch waits for one of those.
+    waiting: BTreeSet<Route>,
     unfinished: BTreeMap<usize, Batch>,
     /// Routes of which something was stored.
     trusted: BTreeSet<Route>,
@@ -92,6 +94,12 @@ struct Flushing {
 
 /// The earliest and the latest time of a batch, where they are known.
 type Times = Option<(i64, i64)>;
+
+/// Of a batch that is being written.
+struct UnderWay {
+    route: Route,
+    times: Times,
+}
 
 /// A batch that was taken out of the buffer.
 struct Taken {
@@ -220,12 +228,12 @@ impl Sender {
                 }
             };
             self.retry_at = None;
-            self.flush(extent, &mut messages).await;
+            self.flush(extent, &mut messages, &mut flush_at).await;
         }
         // On the disk before anything else: the other side can take longer than there is time.
         self.keep().await;
         self.blocked = Blocked::default();
-        self.flush(Extent::All, &mut messages).await;
+        self.flush(Extent::All, &mut messages, &mut flush_at).await;
         self.keep().await;
         if let Some(spooler) = self.spooler {
             spooler.close().await;
@@ -311,17 +319,19 @@ impl Sender {
 
     /// Writes what is in the buffer at the start, or whole batches as long as there are any, oldest first. Stops at the first
     /// failure of the whole output; one that only affects a route or a measurement blocks that one until the next flush.
-    async fn flush(&mut self, extent: Extent, messages: &mut Receiver<Message>) {
+    async fn flush(&mut self, extent: Extent, messages: &mut Receiver<Message>, flush_at: &mut Instant) {
         let mut flushing = Flushing { extent, left: self.buffer.len(), ..Flushing::default() };
         let mut writes = JoinSet::new();
         let mut is_open = true;
         loop {
             self.spool();
             while let Some(taken) = self.next(&mut flushing) {
-                flushing.under_way.insert(taken.n, taken.times);
+                let route = Arc::clone(&taken.batch.route);
+                flushing.under_way.insert(taken.n, UnderWay { route, times: taken.times });
                 let is_trusted = flushing.trusted.contains(&taken.batch.route);
                 let (output, counts) = (Arc::clone(&self.output), Arc::clone(&self.counts));
-                let seeks = self.spooler.is_some() && !self.buffer.encoding().format.omit_timestamp;
+                let has_times = !self.buffer.encoding().format.omit_timestamp;
+                let seeks = self.spooler.is_some() && has_times && self.output.may_repeat();
                 let write = write(taken, output, (is_trusted, seeks), counts);
                 writes.spawn(write.in_current_span());
             }
@@ -342,6 +352,10 @@ impl Sender {
                     None => is_open = false,
                 },
                 event = event(&mut self.spooler) => self.spooled(event),
+                () = tokio::time::sleep_until(*flush_at), if is_open && !flushing.is_over => {
+                    *flush_at = Instant::now() + self.flush_period();
+                    self.go_on(&mut flushing);
+                }
             }
         }
         self.put_back(&mut flushing);
@@ -360,37 +374,77 @@ impl Sender {
         }
     }
 
+    /// It is time for another flush while one route holds this one up: what came meanwhile is written, and what failed is tried.
+    fn go_on(&mut self, flushing: &mut Flushing) {
+        self.put_back(flushing);
+        flushing.failure.take().into_iter().for_each(|failure| self.failed(failure));
+        self.blocked = Blocked::default();
+        (flushing.extent, flushing.left) = (Extent::All, self.buffer.len());
+    }
+
     /// The next batch that can be written now, beside those that are.
     fn next(&mut self, flushing: &mut Flushing) -> Option<Taken> {
-        let max_in_flight = self.output.max_in_flight();
-        if flushing.under_way.len() >= max_in_flight {
-            return None;
+        let has_routes = self.buffer.encoding().has_routes();
+        while flushing.under_way.len() < self.output.max_in_flight() {
+            if flushing.ready.is_none() {
+                self.make_ready(flushing);
+            }
+            let ready = flushing.ready.take()?;
+            // Of two points of one series and time the later one counts: where there can be any, their order is kept.
+            let is_apart = |other: &UnderWay| {
+                lead_apart(&ready.batch.route, &other.route) || are_apart(ready.times, other.times)
+            };
+            if flushing.under_way.values().all(is_apart) {
+                return Some(ready);
+            }
+            if !has_routes {
+                flushing.ready = Some(ready);
+                return None;
+            }
+            // Others need not wait for what it waits for.
+            flushing.left += ready.batch.lines.len();
+            flushing.waiting.insert(Arc::clone(&ready.batch.route));
+            self.buffer.put_back(ready.batch);
         }
-        if flushing.ready.is_none() && self.has_more(flushing) {
-            let batch = self.buffer.take_batch(&self.blocked);
-            let n = batch.as_ref().map_or(flushing.left, |batch| batch.lines.len());
-            flushing.left = flushing.left.saturating_sub(n);
-            flushing.n += 1;
-            flushing.ready = batch.map(|batch| {
-                // Where nothing is written beside it, nobody asks.
-                let times = if max_in_flight > 1 { batch.times() } else { None };
-                Taken { n: flushing.n, batch, times }
-            });
+        None
+    }
+
+    /// Takes the next batch out of the buffer, if there is one.
+    fn make_ready(&mut self, flushing: &mut Flushing) {
+        let (blocked, is_busy) = self.blocked_beside(flushing);
+        if !self.has_more(flushing, &blocked) {
+            return;
         }
-        // Of two points of one series and time the later one counts: where there can be any, their order is kept.
-        let under_way = &flushing.under_way;
-        flushing.ready.take_if(|ready| under_way.values().all(|other| are_apart(ready.times, *other)))
+        let batch = self.buffer.take_batch(&blocked);
+        // What is left may be of routes that have enough under way.
+        let rest = if is_busy { 0 } else { flushing.left };
+        let n = batch.as_ref().map_or(rest, |batch| batch.lines.len());
+        flushing.left = flushing.left.saturating_sub(n);
+        flushing.n += 1;
+        flushing.ready = batch.map(|batch| {
+            // Where nothing is written beside it, nobody asks.
+            let times = if self.output.max_in_flight() > 1 { batch.times() } else { None };
+            Taken { n: flushing.n, batch, times }
+        });
+    }
+
+    /// What cannot be written now, with the routes that have enough under way; and whether there are such.
+    fn blocked_beside(&self, flushing: &Flushing) -> (Blocked, bool) {
+        let max = self.output.max_in_flight_of_route();
+        let routes = || flushing.under_way.values().map(|other| &other.route);
+        let full = routes().filter(|route| routes().filter(|other| other == route).count() >= max);
+        let busy: BTreeSet<&Route> = full.chain(&flushing.waiting).collect();
+        let mut blocked = self.blocked.clone();
+        busy.iter().for_each(|route| blocked.block_route(route));
+        (blocked, !busy.is_empty())
     }
 
     /// Whether a flush takes another batch.
-    fn has_more(&self, flushing: &Flushing) -> bool {
-        let has_more = match flushing.extent {
-            // What is requested meanwhile does not wait until there are no more of them.
-            Extent::Batches => {
-                !self.is_flush_requested && !self.is_new && self.buffer.has_batch(&self.blocked)
-            }
-            Extent::All => flushing.left > 0,
-        };
+    fn has_more(&self, flushing: &Flushing, blocked: &Blocked) -> bool {
+        let is_left = flushing.extent == Extent::All && flushing.left > 0;
+        // What is requested meanwhile does not wait until there are no more of them.
+        let is_free = !self.is_flush_requested && !self.is_new;
+        let has_more = is_left || (is_free && self.buffer.has_batch(blocked));
         has_more && !flushing.is_over
     }
 
@@ -398,6 +452,7 @@ impl Sender {
         let Written { n, n_lines, mut numbers, route, delivery, rejected, output } = written;
         self.buffer.set_aside(rejected);
         flushing.under_way.remove(&n);
+        flushing.waiting.clear();
         match delivery {
             Delivery::Done { stored } => {
                 self.buffer.settle(n_lines, numbers);
@@ -462,7 +517,7 @@ impl Sender {
         self.counts.add(&self.counts.failed_writes, 1);
         let now = Instant::now();
         // Other routes, where there are any, keep the flush interval, and the blocked ones are retried with them.
-        let has_others = !self.buffer.encoding().route.is_empty();
+        let has_others = self.buffer.encoding().has_routes();
         if scope == Scope::Output || !has_others || after.is_some() {
             let wait = clock::backoff(self.failures, MIN_BACKOFF, MAX_BACKOFF);
             self.retry_at = Some(now + wait.max(after.unwrap_or_default().min(MAX_RETRY_AFTER)));

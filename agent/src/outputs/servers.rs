@@ -3,7 +3,6 @@
 //! Owns clients, URLs and request bodies. The requests themselves are the output's, and the meaning of a response is `answer`'s.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -16,6 +15,8 @@ use reqwest::{Proxy, RequestBuilder, Response, StatusCode, Url};
 
 use super::answer::Reply;
 use super::credentials::Credentials;
+use super::local_address::LocalAddress;
+use super::shards::Shards;
 use super::{Answer, gzip};
 use crate::http;
 use crate::http::renewed::RenewedClient;
@@ -212,29 +213,53 @@ pub(super) const MAX_IN_FLIGHT: usize = 2;
 /// The same where a server takes up to a second to answer.
 pub(super) const MAX_IN_FLIGHT_OF_V3: usize = 4;
 
-/// Servers that hold the same data; it is enough when one of them responds.
+/// Servers and how they share lines, for an output's destination: what waits for one server never goes to another.
+pub(super) fn destination(urls: &[String], shard_by: &str) -> String {
+    let shared = if shard_by.is_empty() { String::new() } else { format!(" by {shard_by}") };
+    format!("{}{shared}", urls.join(" "))
+}
+
+/// Several servers: they hold the same data, and it is enough when one of them responds; or they share it, and a route says
+/// which one has a line.
 ///
-/// The first one is picked at random, so that a fleet spreads its load. From then on it is the one that took the last lines,
-/// so that lines that are sent twice overwrite themselves. Telegraf shuffles the servers for each write.
+/// Of those with the same data, the first one is picked at random, so that a fleet spreads its load. From then on it is the one
+/// that took the last lines, so that lines that are sent twice overwrite themselves. Telegraf shuffles the servers for each write.
 pub(super) struct Servers<S> {
     list: Vec<S>,
     first: AtomicUsize,
+    shards: Option<Shards>,
 }
 
 impl<S> Servers<S> {
-    pub(super) fn new(list: Vec<S>) -> Self {
+    pub(super) fn new(list: Vec<S>, shards: Option<Shards>) -> Self {
         let first = if list.is_empty() { 0 } else { fastrand::usize(..list.len()) };
-        Self { list, first: first.into() }
+        Self { list, first: first.into(), shards }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
         self.list.iter()
     }
 
-    /// Goes through the servers once, the preferred one first.
-    pub(super) fn round(&self) -> Round<'_, S> {
-        let first = self.first.load(Ordering::Relaxed);
-        Round { servers: self, first, tried: 0, reasons: Vec::new(), after: None, route_only: true }
+    /// How they share lines, where they do.
+    pub(super) fn shards(&self) -> Option<&Shards> {
+        self.shards.as_ref()
+    }
+
+    /// How many writes there are at one time, where one server takes so many.
+    pub(super) fn max_in_flight(&self, of_one: usize) -> usize {
+        of_one * self.shards.as_ref().map_or(1, Shards::len)
+    }
+
+    /// Goes through the servers of a route once, the preferred one first.
+    pub(super) fn round(&self, route: &[Option<String>]) -> Round<'_, S> {
+        let (first, n) = match &self.shards {
+            None => (self.first.load(Ordering::Relaxed), self.list.len()),
+            Some(shards) => {
+                let server = route.last().and_then(Option::as_ref);
+                server.and_then(|server| shards.position(server)).map_or((0, 0), |position| (position, 1))
+            }
+        };
+        Round { servers: self, first, n, tried: 0, reasons: Vec::new(), after: None, route_only: true }
     }
 }
 
@@ -242,6 +267,8 @@ impl<S> Servers<S> {
 pub(super) struct Round<'a, S> {
     servers: &'a Servers<S>,
     first: usize,
+    /// How many there are to try.
+    n: usize,
     tried: usize,
     reasons: Vec<String>,
     after: Option<Duration>,
@@ -251,19 +278,22 @@ pub(super) struct Round<'a, S> {
 impl<'a, S> Round<'a, S> {
     /// The server to try now.
     pub(super) fn next(&mut self) -> Option<&'a S> {
-        let n = self.servers.list.len();
-        if self.tried == n {
+        if self.tried == self.n {
             return None;
         }
         self.tried += 1;
-        self.servers.list.get((self.first + self.tried - 1) % n)
+        self.servers.list.get(self.current())
+    }
+
+    /// The place of the server that was tried last.
+    fn current(&self) -> usize {
+        (self.first + self.tried - 1) % self.servers.list.len()
     }
 
     /// Takes the answer of the server that was tried. `Some` when it is final; that server is the preferred one from now on.
     pub(super) fn settle(&mut self, answer: Answer) -> Option<Answer> {
         let Answer::Retry { reason, after, route_only } = answer else {
-            let first = (self.first + self.tried - 1) % self.servers.list.len();
-            self.servers.first.store(first, Ordering::Relaxed);
+            self.servers.first.store(self.current(), Ordering::Relaxed);
             return Some(answer);
         };
         self.reasons.push(reason);
@@ -272,69 +302,16 @@ impl<'a, S> Round<'a, S> {
         None
     }
 
-    /// The answer when no server had a final one.
+    /// The answer when no server had a final one. Where one has its share, the others go on.
     pub(super) fn failed(self) -> Answer {
-        Answer::Retry { reason: self.reasons.join("; "), after: self.after, route_only: self.route_only }
-    }
-}
-
-/// The address to send from: an address or a name, with or without a port.
-#[derive(Clone, Debug)]
-pub(super) enum LocalAddress {
-    /// The system's choice.
-    Any,
-    Address(SocketAddr),
-    /// Looked up when it is needed, which can take long.
-    Name(String),
-}
-
-impl LocalAddress {
-    /// # Errors
-    /// It can be neither.
-    pub(super) fn new(text: &str) -> Result<Self, OptionError> {
-        if text.is_empty() {
-            return Ok(Self::Any);
-        }
-        let address = text.parse().map(|ip: IpAddr| SocketAddr::from((ip, 0))).or_else(|_| text.parse());
-        if let Ok(address) = address {
-            return Ok(Self::Address(address));
-        }
-        let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
-        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        // What ends in a number is a mistyped address.
-        let is_number = host.rsplit('.').next().is_none_or(|last| last.bytes().all(|c| c.is_ascii_digit()));
-        if is_number || !host.chars().all(is_name) {
-            return Err(Self::wrong(text));
-        }
-        Ok(Self::Name(text.to_owned()))
-    }
-
-    fn wrong(text: &str) -> OptionError {
-        let what = format!("`{text}` is not an address of this host: write it as 192.0.2.1");
-        OptionError::new("local_address", what)
-    }
-
-    fn is_name(&self) -> bool {
-        matches!(self, Self::Name(_))
-    }
-
-    /// With its port, which is 0 where none is given; may block.
-    ///
-    /// # Errors
-    /// The name has no address.
-    pub(super) fn resolve_socket(&self) -> Result<Option<SocketAddr>, OptionError> {
-        let text = match self {
-            Self::Any => return Ok(None),
-            Self::Address(address) => return Ok(Some(*address)),
-            Self::Name(text) => text,
+        let is_share = self.servers.shards.is_some();
+        let reason = match self.reasons.as_slice() {
+            [] => "these points are for a server that is not in `urls`".to_owned(),
+            reasons => reasons.join("; "),
         };
-        let found = text.to_socket_addrs().or_else(|_| (text.as_str(), 0).to_socket_addrs());
-        let found = found.ok().and_then(|mut all| all.next());
-        found.map(Some).ok_or_else(|| Self::wrong(text))
-    }
-
-    fn resolve(&self) -> Result<Option<IpAddr>, OptionError> {
-        Ok(self.resolve_socket()?.map(|address| address.ip()))
+        // A wait that one server asks for is none of the others'.
+        let after = self.after.filter(|_| !is_share);
+        Answer::Retry { reason, after, route_only: self.route_only || is_share }
     }
 }
 
@@ -359,20 +336,20 @@ pub(super) fn no_url(text: &str, error: &dyn std::fmt::Display) -> OptionError {
     OptionError::new("urls", what)
 }
 
-fn anonymous(mut url: Url) -> Url {
+pub(super) fn anonymous(mut url: Url) -> Url {
     // Fails for URLs that cannot have a user.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
     url
 }
 
-fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     let mut url = anonymous(url.clone());
     url.set_query(None);
     url.to_string()
 }
 
 /// A URL that does not parse, as it may stand in a message.
-fn without_secrets(text: &str) -> String {
+pub(super) fn without_secrets(text: &str) -> String {
     match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => format!("{}://…{}", &text[..scheme], &text[at..]),
         _ => text.to_owned(),
@@ -380,7 +357,7 @@ fn without_secrets(text: &str) -> String {
 }
 
 /// The parts of a response that matter; bounded in size.
-async fn reply(mut response: Response) -> Result<Reply, String> {
+pub(super) async fn reply(mut response: Response) -> Result<Reply, String> {
     let mut body = Vec::new();
     while body.len() < MAX_BODY_BYTES {
         match response.chunk().await {
@@ -476,17 +453,6 @@ mod tests {
         }
     }
 
-    #[rstest]
-    #[case("127.0.0.1", Some("127.0.0.1:0"))]
-    #[case("127.0.0.1:9", Some("127.0.0.1:9"))]
-    #[case("::1", Some("[::1]:0"))]
-    #[case("", None)]
-    fn reads_local_addresses(#[case] text: &str, #[case] expected: Option<&str>) {
-        let local = LocalAddress::new(text).unwrap();
-        let expected = expected.map(|address| address.parse().unwrap());
-        assert_eq!((local.is_name(), local.resolve_socket().unwrap()), (false, expected));
-    }
-
     /// Looking it up can take long: that is for the first request to wait for.
     #[rstest]
     #[case("no-such-host.invalid")]
@@ -523,7 +489,7 @@ mod tests {
         answer: impl Fn(&str) -> Answer,
     ) -> (Answer, Vec<&'static str>) {
         let mut tried = Vec::new();
-        let mut round = servers.round();
+        let mut round = servers.round(&[]);
         while let Some(server) = round.next() {
             tried.push(*server);
             let answer = answer(server);
@@ -536,7 +502,7 @@ mod tests {
 
     #[test]
     fn the_next_server_is_tried_when_one_fails_and_stays_the_first() {
-        let mut servers = Servers { list: vec!["a", "b", "c"], first: 1.into() };
+        let mut servers = Servers { list: vec!["a", "b", "c"], first: 1.into(), shards: None };
         let only_a = |server: &str| if server == "a" { Answer::STORED } else { Answer::retry(server) };
         assert_eq!(write(&mut servers, only_a), (Answer::STORED, vec!["b", "c", "a"]));
         assert_eq!(write(&mut servers, only_a), (Answer::STORED, vec!["a"]));
@@ -551,9 +517,31 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_has_a_share_is_the_only_one_that_gets_it() {
+        let names = ["a", "b", "c"];
+        let shards = Shards::new("host", names.iter().map(|name| (*name).to_owned())).unwrap();
+        let servers = Servers::new(names.to_vec(), shards);
+        assert_eq!(servers.max_in_flight(2), 6);
+        let busy = |name: &str| Answer::Retry {
+            reason: name.to_owned(),
+            after: Some(Duration::from_secs(7)),
+            route_only: false,
+        };
+        for name in names {
+            let mut round = servers.round(&[None, Some(name.to_owned())]);
+            assert_eq!((round.next(), round.settle(busy(name)), round.next()), (Some(&name), None, None));
+            let expected = Answer::Retry { reason: name.to_owned(), after: None, route_only: true };
+            assert_eq!(round.failed(), expected);
+        }
+        let mut round = servers.round(&[None, Some("d".to_owned())]);
+        assert_eq!(round.next(), None);
+        assert!(matches!(round.failed(), Answer::Retry { reason, .. } if reason.contains("not in `urls`")));
+    }
+
+    #[test]
     fn any_server_can_be_the_first() {
         let firsts: std::collections::BTreeSet<usize> =
-            (0..1_000).map(|_| Servers::new(vec!["a", "b", "c"]).first.into_inner()).collect();
+            (0..1_000).map(|_| Servers::new(vec!["a", "b", "c"], None).first.into_inner()).collect();
         assert_eq!(firsts.len(), 3);
     }
 

@@ -13,7 +13,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::Mutex;
 
 use super::Answer;
-use super::servers::{LocalAddress, no_url};
+use super::local_address::LocalAddress;
+use super::servers::no_url;
 use crate::options::OptionError;
 use crate::service::off_thread;
 

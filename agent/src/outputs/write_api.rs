@@ -7,9 +7,10 @@ use super::Answer;
 use super::answer::{Api, Meaning};
 use super::rate_limit::RateLimit;
 use super::servers::{self, Reach, Server, Servers};
+use super::shards::Shards;
 use crate::options::OptionError;
 
-/// A client of one or more servers that hold the same data.
+/// A client of one or more servers that hold the same data, or share it.
 pub(super) struct WriteClient {
     servers: Servers<Server>,
     rate_limit: RateLimit,
@@ -33,13 +34,26 @@ impl WriteClient {
     pub(super) fn new(
         mut reach: Reach<'_>,
         urls: &[String],
+        shard_by: &str,
         rate_limit: RateLimit,
     ) -> Result<Self, OptionError> {
         // Unlike in v1, a header overrides the option.
         if reach.http_headers.keys().any(|name| name.eq_ignore_ascii_case(USER_AGENT.as_str())) {
             reach.user_agent = "";
         }
-        Ok(Self { servers: Servers::new(reach.servers(urls)?), rate_limit, is_gzip: reach.is_gzip })
+        let servers = reach.servers(urls)?;
+        let shards = Shards::new(shard_by, servers.iter().map(|server| server.shown().to_owned()))?;
+        Ok(Self { servers: Servers::new(servers, shards), rate_limit, is_gzip: reach.is_gzip })
+    }
+
+    /// How the servers share lines, where they do.
+    pub(super) fn shards(&self) -> Option<&Shards> {
+        self.servers.shards()
+    }
+
+    /// How many writes there are at one time, where one server takes so many.
+    pub(super) fn max_in_flight(&self, of_one: usize) -> usize {
+        self.servers.max_in_flight(of_one)
     }
 
     /// The servers' URLs without secrets.
@@ -47,14 +61,19 @@ impl WriteClient {
         self.servers.iter().map(Server::shown).collect::<Vec<_>>().join(", ")
     }
 
-    /// Has one of the servers take the lines.
-    pub(super) async fn write(&self, request: WriteRequest<'_>, lines: &[Bytes]) -> Answer {
+    /// Has a server of the route take the lines.
+    pub(super) async fn write(
+        &self,
+        request: WriteRequest<'_>,
+        route: &[Option<String>],
+        lines: &[Bytes],
+    ) -> Answer {
         let WriteRequest { api, endpoint, query, place } = request;
         if let Err(answer) = self.rate_limit.admit(lines).await {
             return answer;
         }
         let body = servers::body(lines, self.is_gzip);
-        let mut round = self.servers.round();
+        let mut round = self.servers.round(route);
         while let Some(server) = round.next() {
             let url = server.shown();
             let reply = server.write(endpoint, query, &body).await;

@@ -18,7 +18,7 @@ use hyper::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::inputs::Shared;
-use crate::inputs::listener::http::Endpoint;
+use crate::listen::endpoint::Endpoint;
 use crate::point::Timestamp;
 use crate::service::off_thread;
 use crate::service::telemetry::Telemetry;
@@ -36,7 +36,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) async fn bind(address: Option<String>, shared: &Arc<Shared>) -> anyhow::Result<Option<Endpoint>> {
     let Some(address) = address else { return Ok(None) };
     let shared = Arc::clone(shared);
-    let bind = move || Endpoint::bind(NAME, &address, &shared);
+    let bind = move || Endpoint::bind(NAME, &address, (&shared.sockets, &shared.telemetry));
     let bound = tokio::time::timeout(BIND_LIMIT, off_thread::run(bind)).await;
     let bound = bound.context("`health_address` of [agent]: no answer to what its name is")?;
     bound.map(Some).map_err(|problem| anyhow::anyhow!("`health_address` of [agent]: {problem}"))
@@ -45,7 +45,7 @@ pub(super) async fn bind(address: Option<String>, shared: &Arc<Shared>) -> anyho
 /// Serves an endpoint.
 pub(super) fn serve(endpoint: &Endpoint, telemetry: Arc<Telemetry>) {
     tracing::info!(address = endpoint.name(), "answer /healthz, /readyz and /metrics");
-    endpoint.serve(Box::new(move |path| answer(path, &telemetry)));
+    endpoint.show(Box::new(move |path| answer(path, &telemetry)));
 }
 
 fn answer(path: &str, telemetry: &Telemetry) -> Response<Full<Bytes>> {

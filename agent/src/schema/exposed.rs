@@ -42,6 +42,11 @@ const GAUGES: &[&str] = &[
     "series_limit",
 ];
 
+/// Whether a field of `seismograf` is of this moment, and does not count.
+pub(super) fn is_of_this_moment(field: &str) -> bool {
+    GAUGES.contains(&field)
+}
+
 /// The metric of a field of a part of `seismograf`; `None` where there is no such field.
 pub(crate) fn exposed(part: &str, field: &str) -> Option<Exposed> {
     let described = SEISMOGRAF.fields.iter().find(|known| known.name == field)?;
@@ -51,7 +56,7 @@ pub(crate) fn exposed(part: &str, field: &str) -> Option<Exposed> {
         let name = format!("seismograf_{unit}s_dropped_total");
         return Some(Exposed { name, help, is_total: true, divisor: 1.0, reason: Some(loss.reason) });
     }
-    let is_total = !GAUGES.contains(&field);
+    let is_total = !is_of_this_moment(field);
     let total = if is_total { "_total" } else { "" };
     let (base, unit, divisor) = match field.strip_suffix("_ns") {
         Some(base) => (base, "_seconds", 1e9),

@@ -6,12 +6,19 @@ use std::time::Duration;
 /// So long after the start all that belongs to it is over: inputs have gathered, outputs have written.
 const START: Duration = Duration::from_secs(30);
 
+/// What is at least so large gets pages of its own, which the system has back when it is freed: glibc's own choice at the start.
+/// Left to itself, it raises that to the size of what was freed last.
+#[cfg(target_env = "gnu")]
+const OWN_PAGES_BYTES: libc::c_int = 128 << 10;
+
 /// Has all threads use the same memory. The agent's hardly ever run at the same time, and glibc would keep free memory for each.
+/// Call it before there is a second thread.
 pub fn keep_together() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: sets a parameter of the allocator, before there is a second thread.
+    // SAFETY: sets parameters of the allocator.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_PAGES_BYTES);
     }
 }
 
@@ -36,7 +43,7 @@ pub async fn settle() -> Infallible {
 /// Takes the pages of the program's own file out of this process's memory. Most of them were read once, at the start:
 /// configuration, BTF, ELF, the set-up of TLS. What is used again comes back from the page cache, 16 pages at a time, without a
 /// read.
-fn unmap_code() {
+pub(crate) fn unmap_code() {
     /// Called for each object that is loaded, the program first; ends there.
     unsafe extern "C" fn unmap(
         info: *mut libc::dl_phdr_info,

@@ -82,8 +82,8 @@ fn a_file_is_split_with_its_comments_in_their_order() {
 #[case("[[processors.rename]]\n[processors.rename.tagpass]\ndevice = [\"*\"]\n", true)]
 #[case("[[processors.rename]]\n[processors.rename.tagpass]\nhost = [\"x\"]\n", false)]
 #[case("[[aggregators.minmax]]\n", false)]
-#[case("[[outputs.kafka]]\n", false)]
-#[case("[[outputs.kafka]]\nnamepass = [\"nginx\"]\n", true)]
+#[case("[[outputs.nats]]\n", false)]
+#[case("[[outputs.nats]]\nnamepass = [\"nginx\"]\n", true)]
 // It has the plugin, but not this option.
 #[case("[[outputs.influxdb_v2]]\nmetricpass = \"true\"\n", false)]
 #[case("[[outputs.discard]]\n", true)]
@@ -158,7 +158,7 @@ fn one_side_may_have_nothing() {
     );
     assert!(all.to_string().contains("0 stay with Telegraf: Telegraf can be stopped.\n"), "{all}");
     assert!(halves(&all)[1].is_none());
-    let none = migration("[agent]\n[[outputs.kafka]]\n[[inputs.mem]]\n");
+    let none = migration("[agent]\n[[outputs.nats]]\n[[inputs.mem]]\n");
     assert!(
         none.to_string().contains("0 of 1 inputs come here, 1 stay with Telegraf: nothing comes here.\n"),
         "{none}"

@@ -1,3 +1,4 @@
+mod routes;
 mod spooled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,7 +68,7 @@ impl Output for Shared {
     fn encoding(&self) -> Encoding {
         let omit_timestamp = self.with(|server| server.omits_time);
         let format = Format { max_line_bytes: 40, omit_timestamp, ..Format::default() };
-        Encoding { format, route: vec![RouteTag { key: "db".into(), exclude: true }] }
+        Encoding { format, route: vec![RouteTag { key: "db".into(), exclude: true }], ..Encoding::default() }
     }
 
     async fn connect(&self) {

@@ -66,5 +66,5 @@ fn every_file_of_a_host_starts_and_says_how() {
     }
     // A name that is being looked up is not waited for.
     runtime.shutdown_background();
-    assert_eq!((whole, in_part), (22, 39), "of 61");
+    assert_eq!((whole, in_part), (24, 37), "of 61");
 }

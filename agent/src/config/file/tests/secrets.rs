@@ -12,8 +12,9 @@ const SECRET: &str = "hunter2";
 fn no_secret_is_in_the_debug_output_of_a_configuration() {
     let kinds = [("inputs", InputOptions::NAMES), ("outputs", OutputOptions::NAMES)];
     let strings = telegraf::SECRETS.iter().map(|key| format!("{key} = \"{SECRET}\""));
-    let options: Vec<String> =
-        strings.chain([format!("http_headers = {{ Authorization = \"{SECRET}\" }}")]).collect();
+    let headers = ["headers", "http_headers"];
+    let headers = headers.map(|key| format!("{key} = {{ Authorization = \"{SECRET}\" }}"));
+    let options: Vec<String> = strings.chain(headers).collect();
     let mut accepted = Vec::new();
     for (kind, names) in kinds {
         for (name, option) in names.iter().flat_map(|name| options.iter().map(move |option| (name, option))) {
@@ -36,6 +37,9 @@ fn no_secret_is_in_the_debug_output_of_a_configuration() {
         "prometheus password",
         "prometheus username",
         "prometheus http_headers",
+        "http password",
+        "http username",
+        "http headers",
         "influxdb password",
         "influxdb username",
         "influxdb http_headers",
@@ -43,6 +47,14 @@ fn no_secret_is_in_the_debug_output_of_a_configuration() {
         "influxdb_v2 http_headers",
         "influxdb_v3 token",
         "influxdb_v3 http_headers",
+        "kafka sasl_password",
+        "kafka sasl_username",
+        "kafka headers",
+        "opentelemetry token",
+        "opentelemetry headers",
+        "prometheus_client basic_password",
+        "prometheus_client basic_username",
+        "prometheus_client http_headers",
     ];
     assert_eq!(accepted, expected);
     let config = read(&format!("[[outputs.influxdb]]\ntls_key_pwd = \"{SECRET}\"")).unwrap();

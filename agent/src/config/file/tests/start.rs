@@ -318,21 +318,21 @@ fn a_filter_that_takes_nothing_names_what_it_may_have_meant() {
 
 #[test]
 fn plugins_that_are_not_here_are_refused_with_the_way_past_it_or_left_out() {
-    let text = "[[inputs.mem]]\n[[inputs.nginx]]\nurls = [\"http://$NGINX\"]\n[[processors.rename]]\n[[outputs.kafka]]\n[[outputs.file]]";
+    let text = "[[inputs.mem]]\n[[inputs.nginx]]\nurls = [\"http://$NGINX\"]\n[[processors.rename]]\n[[outputs.nats]]\n[[outputs.file]]";
     let said = refused(text);
     assert_eq!(
         said,
         [
             "t.conf:2:1: Telegraf's `inputs.nginx` is not part of this agent",
             "t.conf:4:1: Telegraf's `processors.rename` is not part of this agent",
-            "t.conf:5:1: Telegraf's `outputs.kafka` is not part of this agent",
+            "t.conf:5:1: Telegraf's `outputs.nats` is not part of this agent",
             "to start the rest: …"
         ]
     );
     let left_out = [
         "t.conf:2:1: left out: Telegraf's `inputs.nginx` is not part of this agent",
         "t.conf:4:1: left out: Telegraf's `processors.rename` is not part of this agent",
-        "t.conf:5:1: left out: Telegraf's `outputs.kafka` is not part of this agent",
+        "t.conf:5:1: left out: Telegraf's `outputs.nats` is not part of this agent",
     ];
     let by_flag = start_on(Path::new("/"), text, |reading| reading.skips_unknown = true).unwrap();
     assert_eq!(by_flag.warnings, left_out);
@@ -343,7 +343,7 @@ fn plugins_that_are_not_here_are_refused_with_the_way_past_it_or_left_out() {
     assert_eq!(names(&by_flag), 2);
     // An output must be left, and an option of one that is here must be right.
     let without =
-        start_on(Path::new("/"), "[[inputs.mem]]\n[[outputs.kafka]]", |reading| reading.skips_unknown = true);
+        start_on(Path::new("/"), "[[inputs.mem]]\n[[outputs.nats]]", |reading| reading.skips_unknown = true);
     assert!(without.unwrap_err()[0].contains("there is no output to start with"));
     let wrong =
         start_on(Path::new("/"), &format!("{text}\nfile = 1"), |reading| reading.skips_unknown = true);

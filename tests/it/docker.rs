@@ -204,9 +204,11 @@ fn tag<'a>(line: &'a str, tag: &str) -> Option<&'a str> {
     line[start..].split([',', ' ']).next()
 }
 
-/// For each container a gather may take the CPU time of so many looks at a file, and for everything else of so many.
+/// For each container a gather may take the CPU time of so many looks at a file, and for everything else of so many. Looks are one
+/// after the other, a gather comes once in five seconds: on a machine with other work it finds caches cold, and takes up to half
+/// as much again.
 const CONTAINER_LOOKS: f64 = 35.0;
-const OTHER_LOOKS: f64 = 1_500.0;
+const OTHER_LOOKS: f64 = 2_500.0;
 /// A gather may take the CPU time of so many answers of the daemon to the agent's two questions.
 const DAEMON_ANSWERS: f64 = 2.0;
 /// How many containers, unless this variable says otherwise.

@@ -2,14 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 use seismograf_tests::http::{Answer, free_address, request};
 use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{Skip, extra, has, needs, run, trial, wait_for};
+use seismograf_tests::{Skip, extra, needs, prometheus, run, trial, wait_for};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -135,22 +134,10 @@ fn stands_still() -> Outcome {
 }
 
 fn promtool() -> Outcome {
-    if !has("promtool") {
-        return Err(Skip::because("promtool of the package prometheus is not installed"));
-    }
     let (_agent, address) = start(&[])?;
     let page = ask(address, "/metrics").body;
-    let mut tool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    tool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
-    let output = tool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.is_empty(), "{said}\n{page}");
+    let said = prometheus::promtool(&page)?;
+    assert!(said.is_empty(), "{said:?}\n{page}");
     println!("health: promtool accepts {} metrics", page.matches("# TYPE ").count());
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod answers;
 mod article;
+mod bench;
 mod blkio;
 mod budget;
 mod cardinality;
@@ -25,23 +26,33 @@ mod host;
 mod identity;
 mod influx;
 mod influxdb_v3;
+mod kafka;
 mod kubelet;
+#[cfg(target_arch = "x86_64")]
+mod layout;
 mod lifecycle;
 mod lines;
 mod listeners;
 mod loss;
 mod migrate;
 mod net;
+mod opentelemetry;
 mod outputs;
 mod pictures;
 mod privilege;
+mod profiles;
 mod programs;
+mod prometheus_client;
+mod read_back;
 mod refused;
 mod reload;
+mod remote_write;
 mod restart;
+mod scale;
 mod series;
 mod serve;
 mod service;
+mod shards;
 mod shipped;
 mod sidecar;
 mod spool;
@@ -54,6 +65,8 @@ mod wire;
 
 use std::process::ExitCode;
 
+use libtest_mimic::Trial;
+
 fn main() -> ExitCode {
     if seismograf_tests::work::main_if_worker().is_some() {
         return ExitCode::SUCCESS;
@@ -65,8 +78,13 @@ fn main() -> ExitCode {
     if seismograf_tests::gather::main_if_gatherer().is_some() {
         return ExitCode::SUCCESS;
     }
+    if seismograf_tests::stage::main_if_stage().is_some() {
+        return ExitCode::SUCCESS;
+    }
     let suites = [
         cpu::trials(),
+        #[cfg(target_arch = "x86_64")]
+        layout::trials(),
         lifecycle::trials(),
         identity::trials(),
         blkio::trials(),
@@ -76,6 +94,7 @@ fn main() -> ExitCode {
         programs::trials(),
         loss::trials(),
         cost::trials(),
+        bench::trials(),
         host::trials(),
         degraded::trials(),
         reload::trials(),
@@ -88,7 +107,10 @@ fn main() -> ExitCode {
         shipped::trials(),
         answers::trials(),
         influx::trials(),
+        read_back::trials(),
         influxdb_v3::trials(),
+        opentelemetry::trials(),
+        remote_write::trials(),
         lines::trials(),
         clients::trials(),
         listeners::trials(),
@@ -100,7 +122,12 @@ fn main() -> ExitCode {
         refused::trials(),
         hangs::trials(),
         health::trials(),
+        prometheus_client::trials(),
+        profiles::trials(),
         spool::trials(),
+        shards::trials(),
+        kafka::trials(),
+        scale::trials(),
         spool_speed::trials(),
         kubelet::trials(),
         deploy::trials(),
@@ -112,5 +139,59 @@ fn main() -> ExitCode {
         article::trials(),
         dashboards::trials(),
     ];
-    seismograf_tests::suite::run(suites.into_iter().flatten().collect())
+    let trials = suites.into_iter().flatten();
+    let part = std::env::var(PART).ok();
+    let is_wanted = |trial: &Trial| part.as_deref().is_none_or(|part| part == part_of(trial.name()));
+    seismograf_tests::suite::run(trials.filter(is_wanted).collect())
+}
+
+/// Names a part of the trials, which are all without it: [`ALONE`], or one of [`BESIDE`].
+const PART: &str = "SEISMOGRAF_PART";
+/// Trials whose figures are those of the machine, or that measure something.
+const ALONE: &str = "alone";
+/// Suites that mostly wait, for a server, an interval or a limit: the two parts can run at the same time.
+const BESIDE: [(&str, &[&str]); 2] = [
+    (
+        "first",
+        &[
+            "influx",
+            "influxdb_v3",
+            "kafka",
+            "opentelemetry",
+            "outputs",
+            "prometheus_client",
+            "read_back",
+            "refused",
+            "remote_write",
+            "scale",
+            "shards",
+            "spool",
+        ],
+    ),
+    (
+        "second",
+        &[
+            "answers",
+            "article",
+            "clients",
+            "dashboards",
+            "deploy",
+            "encrypted",
+            "health",
+            "kubelet",
+            "lines",
+            "listeners",
+            "migrate",
+            "shipped",
+            "sidecar",
+            "tasks",
+        ],
+    ),
+];
+
+/// The part that a trial belongs to.
+fn part_of(trial: &str) -> &'static str {
+    let (suite, what) = trial.split_once("::").unwrap_or((trial, ""));
+    let beside = BESIDE.iter().find(|(_, suites)| suites.contains(&suite));
+    beside.filter(|_| !what.contains("cost")).map_or(ALONE, |(part, _)| part)
 }

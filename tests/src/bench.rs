@@ -3,27 +3,72 @@
 //! Loads the object that has the empty and the rival programs beside the real ones (`SEISMOGRAF_BENCH_OBJECT`, which
 //! `cargo xtask` sets), with the offsets that the agent itself would find.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 
-use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Program};
+use aya::maps::{MapData, RingBuf};
+use aya::programs::{
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Program, ProgramInfo, RawTracePoint,
+    RawTracePointRunOptions, TestRun as _,
+};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use seismograf::host::Host;
 use seismograf::host::hierarchies::{Hierarchies, HierarchyId};
 use seismograf::kernel::btf::Btf;
+use seismograf::kernel::fold::{Values, fold};
 use seismograf::kernel::offsets::Offsets;
+use seismograf::kernel::tables;
+use seismograf_ebpf::abi::{FLUSH_ARGUMENT, FLUSH_CHARGES, TABLES};
 
 use crate::Skip;
 
-/// Programs by their hook; the first of each is the empty one.
-const SCHED_SWITCH: &[&str] =
-    &["bench_sched_switch_empty", "cpu_sched_switch", "runqueue_sched_switch", "bench_sched_switch_hash"];
+/// How the programs have the kernel's offsets: in their instructions, as the agent loads them, or as they were built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// In the instructions.
+    Folded,
+    /// In globals.
+    Plain,
+}
+
+/// A hook, and the programs there; the first of each is the empty one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// `sched_switch`
+    Switch,
+    /// `block_rq_complete`
+    Block,
+    /// Packets out, and in.
+    Packet,
+}
+
+const SCHED_SWITCH: &[&str] = &[
+    "bench_sched_switch_empty",
+    "cpu_sched_switch",
+    "runqueue_sched_switch",
+    "bench_sched_switch_hash",
+    "bench_sched_switch_record",
+];
 const BLOCK: &[&str] = &["bench_block_rq_complete_empty", "blkio_block_rq_complete"];
 const SKB: &[&str] = &["bench_skb_empty", "net_ingress", "net_egress"];
+
+impl Hook {
+    /// All programs there.
+    #[must_use]
+    pub fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Switch => SCHED_SWITCH,
+            Self::Block => BLOCK,
+            Self::Packet => SKB,
+        }
+    }
+}
 
 /// Attached programs, and statistics switched on.
 pub struct Bench {
     ebpf: Ebpf,
+    attached: Vec<&'static str>,
     _stats: std::os::fd::OwnedFd,
 }
 
@@ -36,63 +81,87 @@ impl Bench {
     /// # Errors
     /// Skips where there is no object to load.
     pub fn attach() -> Result<Self, Skip> {
-        let (mut ebpf, btf, hierarchies) = load()?;
-        for name in SCHED_SWITCH {
-            tracepoint(&mut ebpf, name, "sched_switch", &btf);
-        }
-        for name in BLOCK {
-            tracepoint(&mut ebpf, name, "block_rq_complete", &btf);
-        }
-        let mount = hierarchies.mount(HierarchyId::UNIFIED).expect("a cgroup2 mount");
-        for (name, direction) in SKB.iter().zip([
-            CgroupSkbAttachType::Egress,
-            CgroupSkbAttachType::Ingress,
-            CgroupSkbAttachType::Egress,
-        ]) {
-            let program: &mut CgroupSkb = ebpf.program_mut(name).unwrap().try_into().unwrap();
-            program.load().unwrap();
-            program.attach(fs::File::open(mount).unwrap(), direction, CgroupAttachMode::Single).unwrap();
+        let hooks = [Hook::Switch, Hook::Packet, Hook::Block];
+        let all: Vec<_> = hooks.into_iter().flat_map(Hook::programs).copied().collect();
+        Self::attach_only(Form::Folded, &all)
+    }
+
+    /// Attaches these programs, in an order that is new each time: the place in it moves a program by some nanoseconds.
+    ///
+    /// # Errors
+    /// Skips where there is no object to load.
+    pub fn attach_only(form: Form, programs: &[&'static str]) -> Result<Self, Skip> {
+        let (mut ebpf, btf, hierarchies) = load(form)?;
+        let mut attached = programs.to_vec();
+        fastrand::shuffle(&mut attached);
+        for name in &attached {
+            match name {
+                _ if SCHED_SWITCH.contains(name) => tracepoint(&mut ebpf, name, "sched_switch", &btf),
+                _ if BLOCK.contains(name) => tracepoint(&mut ebpf, name, "block_rq_complete", &btf),
+                _ => at_cgroup(&mut ebpf, name, &hierarchies),
+            }
         }
         let stats = aya::sys::enable_stats(aya::sys::Stats::RunTime).unwrap();
-        Ok(Self { ebpf, _stats: stats })
+        Ok(Self { ebpf, attached, _stats: stats })
+    }
+
+    /// Bytes of a program's instructions as the kernel has them, before its own compiler.
+    pub fn bytes(&self, name: &str) -> u32 {
+        info(&self.ebpf, name).size_translated().expect("a size")
     }
 
     /// What each program ran so far.
     pub fn sample(&self) -> Sample {
-        let names = SCHED_SWITCH.iter().chain(BLOCK).chain(SKB);
-        names
-            .map(|name| {
-                let info = match self.ebpf.program(name) {
-                    Some(Program::BtfTracePoint(program)) => program.info(),
-                    Some(Program::CgroupSkb(program)) => program.info(),
-                    _ => panic!("no program {name}"),
-                };
-                let info = info.unwrap();
-                (*name, (info.run_count(), info.run_time().as_nanos() as u64))
-            })
-            .collect()
+        self.attached.iter().map(|name| (*name, ran(&self.ebpf, name))).collect()
     }
+}
+
+/// Runs of a program and their time.
+fn ran(ebpf: &Ebpf, name: &str) -> (u64, u64) {
+    let info = info(ebpf, name);
+    (info.run_count(), info.run_time().as_nanos() as u64)
+}
+
+/// What the kernel knows of a program, or of the one that stands for it.
+fn info(ebpf: &Ebpf, name: &str) -> ProgramInfo {
+    let typed = format!("{name}_typed");
+    let both = [name, typed.as_str()].map(|name| match ebpf.program(name) {
+        Some(Program::BtfTracePoint(program)) => program.info().ok(),
+        Some(Program::CgroupSkb(program)) => program.info().ok(),
+        _ => None,
+    });
+    let info = both.into_iter().flatten().next();
+    info.unwrap_or_else(|| panic!("no program {name} is loaded"))
 }
 
 /// The object, with the globals that the agent itself would set; no program is loaded yet.
 ///
 /// # Errors
 /// Skips where there is no object.
-pub fn load() -> Result<(Ebpf, AyaBtf, Hierarchies), Skip> {
+pub fn load(form: Form) -> Result<(Ebpf, AyaBtf, Hierarchies), Skip> {
     let object = crate::program::object()?;
     let host = Host::default();
     let hierarchies = Hierarchies::read(&host);
     let data = fs::read(host.sys("kernel/btf/vmlinux")).unwrap();
     let offsets = Offsets::find(&Btf::parse(&data).unwrap(), hierarchies.cpu().0, true);
     let btf = AyaBtf::parse(&data, aya::Endianness::default()).unwrap();
+    let mut globals = offsets.globals().to_vec();
+    globals.push(("HOST_NET_INUM", host.network_namespace().unwrap_or(0)));
     let mut loader = EbpfLoader::new();
-    for (global, offset) in offsets.globals() {
-        loader.override_global(global, offset, true);
+    for (global, value) in &globals {
+        loader.override_global(global, value, true);
     }
-    let host_net = host.network_namespace().unwrap_or(0);
-    loader.override_global("HOST_NET_INUM", &host_net, true);
+    for table in TABLES {
+        loader.map_max_entries(table, tables::entries().unwrap());
+    }
     let nothing = 0_u8;
     loader.override_global("AYA_LOG_LEVEL", &nothing, true);
+    let object = match form {
+        Form::Folded => {
+            Cow::Owned(fold(&object, &Values { globals: &globals, functions: offsets.functions() }).unwrap())
+        }
+        Form::Plain => Cow::Borrowed(object.as_slice()),
+    };
     let ebpf = loader.load(&object).unwrap();
     Ok((ebpf, btf, hierarchies))
 }
@@ -103,10 +172,80 @@ fn tracepoint(ebpf: &mut Ebpf, name: &str, hook: &str, btf: &AyaBtf) {
     program.attach().unwrap();
 }
 
+/// Attaches a program to the root of cgroup2: the form of it that the agent would take.
+fn at_cgroup(ebpf: &mut Ebpf, name: &str, hierarchies: &Hierarchies) {
+    let direction =
+        if name == "net_ingress" { CgroupSkbAttachType::Ingress } else { CgroupSkbAttachType::Egress };
+    let root = fs::File::open(hierarchies.mount(HierarchyId::UNIFIED).expect("a cgroup2 mount")).unwrap();
+    let typed = format!("{name}_typed");
+    let names = [typed.as_str(), name];
+    let loaded = names.into_iter().find(|name| match ebpf.program_mut(name) {
+        Some(Program::CgroupSkb(program)) => program.load().is_ok(),
+        _ => false,
+    });
+    let loaded = loaded.unwrap_or_else(|| panic!("{name} is refused"));
+    let program: &mut CgroupSkb = ebpf.program_mut(loaded).unwrap().try_into().unwrap();
+    program.attach(root, direction, CgroupAttachMode::Single).unwrap();
+}
+
 /// Nanoseconds per run of a program between two samples, and the runs.
 pub fn ns(before: &Sample, after: &Sample, name: &str) -> (f64, u64) {
     let ((runs_before, time_before), (runs, time)) = (before[name], after[name]);
     let runs = runs - runs_before;
     assert!(runs > 0, "{name} did not run");
     ((time - time_before) as f64 / runs as f64, runs)
+}
+
+/// The agent's own programs, attached, and the write-back run by hand.
+pub struct WriteBack {
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    _stats: std::os::fd::OwnedFd,
+}
+
+/// One write-back of a CPU.
+pub struct Run {
+    /// In the program, by the kernel's statistics.
+    pub program_ns: f64,
+    /// From the call to its return.
+    pub call_ns: f64,
+    /// Rows that came.
+    pub rows: f64,
+}
+
+impl WriteBack {
+    /// Attaches what fills the caches: the probes that are on by default.
+    ///
+    /// # Errors
+    /// Skips where there is no object to load.
+    pub fn attach() -> Result<Self, Skip> {
+        let (mut ebpf, btf, hierarchies) = load(Form::Folded)?;
+        tracepoint(&mut ebpf, "cpu_sched_switch", "sched_switch", &btf);
+        tracepoint(&mut ebpf, "blkio_block_rq_complete", "block_rq_complete", &btf);
+        for name in ["net_ingress", "net_egress"] {
+            at_cgroup(&mut ebpf, name, &hierarchies);
+        }
+        let flush: &mut RawTracePoint = ebpf.program_mut("flush").unwrap().try_into().unwrap();
+        flush.load().unwrap();
+        let ring = RingBuf::try_from(ebpf.take_map("RECORDS").unwrap()).unwrap();
+        let stats = aya::sys::enable_stats(aya::sys::Stats::RunTime).unwrap();
+        Ok(Self { ebpf, ring, _stats: stats })
+    }
+
+    /// Writes a CPU's caches back.
+    pub fn run(&mut self, cpu: u32) -> Run {
+        let Some(Program::RawTracePoint(program)) = self.ebpf.program("flush") else { panic!("no flush") };
+        let time = || program.info().unwrap().run_time().as_nanos() as f64;
+        let mut options = RawTracePointRunOptions { cpu: Some(cpu), ..Default::default() };
+        options.args[FLUSH_ARGUMENT] = FLUSH_CHARGES;
+        let (before, start) = (time(), std::time::Instant::now());
+        program.test_run(options).unwrap();
+        let call_ns = start.elapsed().as_nanos() as f64;
+        let program_ns = time() - before;
+        let mut rows = 0.0;
+        while self.ring.next().is_some() {
+            rows += 1.0;
+        }
+        Run { program_ns, call_ns, rows }
+    }
 }

@@ -120,6 +120,13 @@ impl Cgroup {
         self.layout.roots().into_iter().map(join).collect()
     }
 
+    /// Puts a process into it.
+    pub fn add(&self, pid: u32) {
+        for file in self.joins() {
+            fs::write(&file, pid.to_string()).unwrap_or_else(|error| panic!("{file}: {error}"));
+        }
+    }
+
     /// CPU time in nanoseconds, as the kernel itself has it.
     pub fn cpu_ns(&self) -> u64 {
         self.layout.cpu_ns(&self.name)

@@ -25,6 +25,12 @@ impl Telegraf {
         Ok(Self { program })
     }
 
+    /// What starts it.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(&self.program)
+    }
+
     /// What `telegraf config check` says: it reads the files and initializes every plugin, short of starting it.
     ///
     /// # Errors
@@ -33,7 +39,7 @@ impl Telegraf {
     /// # Panics
     /// When it cannot be run.
     pub fn check(&self, files: &[PathBuf], environment: &[(&str, &str)]) -> Result<(), String> {
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command.args(["config", "check", "--non-strict-env-handling"]);
         command.args(files.iter().flat_map(|file| [Path::new("--config"), file]));
         command.envs(environment.iter().copied()).stdin(Stdio::null());

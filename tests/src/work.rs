@@ -161,6 +161,7 @@ fn work(kind: &str, args: &[&str]) {
             done(0);
         }
         ("switch", [ms, per_second]) => switch(Duration::from_millis(number(ms)), number(per_second)),
+        ("switch-cold", [n, mib]) => switch_cold(number(n), number(mib) as usize),
         ("fork", [ms]) => fork(Duration::from_millis(number(ms))),
         ("herd", [n]) => herd(number(n)),
         ("churn", [roots, n]) => churn(&roots.split(',').collect::<Vec<_>>(), number(n)),
@@ -262,6 +263,31 @@ fn switch(time: Duration, per_second: u64) {
     here.write_all(&[0]).unwrap();
     echo.join().unwrap();
     done(n);
+}
+
+/// The same, with so much memory walked through before each turn, which takes what else there is out of the caches.
+fn switch_cold(n: u64, mib: usize) {
+    stay_on_one_cpu();
+    let (mut here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
+    let echo = std::thread::spawn(move || {
+        let mut byte = [0];
+        while there.read_exact(&mut byte).is_ok() && byte[0] != 0 {
+            there.write_all(&byte).unwrap();
+        }
+    });
+    let mut memory = vec![1_u64; mib << 17];
+    ready();
+    for _ in 0..n {
+        for word in memory.iter_mut().step_by(8) {
+            *word = std::hint::black_box(*word + 1);
+        }
+        let mut byte = [1];
+        here.write_all(&byte).unwrap();
+        here.read_exact(&mut byte).unwrap();
+    }
+    here.write_all(&[0]).unwrap();
+    echo.join().unwrap();
+    done(2 * n);
 }
 
 /// Processes without end, one after the other, each as short as can be.

@@ -1,12 +1,16 @@
 //! `cargo xtask test`: everything, in the order of what fails soonest, and the end-to-end tests last.
 
+use std::ffi::OsStr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, bail};
+
 use crate::build::{self, Profile};
-use crate::command::{command, run, run_quietly};
+use crate::command::{command, run, run_quietly, workspace};
 use crate::packages;
 use crate::platform::Platform;
-use crate::{clients, cluster, fuzz, influxd2, telegraf, tidy, vm};
+use crate::{cadvisor, clients, cluster, fuzz, influxd2, kafka, otelcol, telegraf, tidy, victoria, vm};
 
 /// What the end-to-end tests use: program, Debian package.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -23,11 +27,14 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("etcd", "etcd-server"),
     ("victoria-metrics", "victoria-metrics"),
+    ("prometheus", "prometheus"),
+    ("prometheus-node-exporter", "prometheus-node-exporter"),
     ("dockerd", "docker.io"),
     ("iptables", "iptables"),
     ("busybox", "busybox-static"),
     ("perf", "linux-perf"),
     ("strace", "strace"),
+    ("valgrind", "valgrind"),
     ("tmux", "tmux"),
     ("chromium", "chromium"),
 ];
@@ -55,6 +62,11 @@ pub(crate) fn test() -> anyhow::Result<()> {
         ("tidy", &tidy::tidy),
         ("BPF object", &build::check_reproducible),
         ("lints", &|| run(command("cargo").args(clippy))),
+        // Outputs are left out by whoever builds without them.
+        ("lints without outputs", &|| {
+            let bare = ["clippy", "--quiet", "-p", "seismograf", "--no-default-features", "--"];
+            run(command("cargo").args(bare).args(["-D", "warnings"]))
+        }),
         ("docs", &|| {
             let mut doc = command("cargo");
             doc.args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
@@ -84,8 +96,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
         }
         None => false,
     };
-    eprintln!("== end to end");
-    e2e(&[])?;
+    timed("end to end", || parts(&e2e_test(Profile::Fast)?))?;
     if has_kubernetes {
         eprintln!("== cluster");
         cluster::test(false, cluster::SUITE, cluster::Extent::Short)?;
@@ -121,20 +132,97 @@ pub(crate) fn judge(n_lines: usize) -> anyhow::Result<()> {
     run(test.args(["--test-threads=1", "--nocapture", "lines"]).env(JUDGED_LINES, n_lines.to_string()))
 }
 
-/// Runs the end-to-end tests against the agent; their own last line is the last.
-pub(crate) fn e2e(args: &[String]) -> anyhow::Result<()> {
+/// The variable that names the file that the layout of the program is written to.
+const LAYOUT: &str = "SEISMOGRAF_LAYOUT";
+
+/// Writes it.
+pub(crate) fn layout() -> anyhow::Result<()> {
+    let file = workspace().join("agent/layout.ld").display().to_string();
+    e2e_of(Profile::Symbols, &["layout::".to_owned()], &[(LAYOUT, file)])
+}
+
+/// Runs the end-to-end tests against the agent, with these variables; their own last line is the last.
+pub(crate) fn e2e(args: &[String], variables: &[(&str, String)]) -> anyhow::Result<()> {
+    e2e_of(Profile::Fast, args, variables)
+}
+
+/// As [`e2e`], of the agent as that profile has it built.
+pub(crate) fn e2e_of(profile: Profile, args: &[String], variables: &[(&str, String)]) -> anyhow::Result<()> {
+    let mut test = e2e_test(profile)?(&[]);
+    test.args(args).envs(variables.iter().map(|(name, value)| (name, value)));
+    run_quietly(&mut test)
+}
+
+/// The variable that names a part of the end-to-end tests (`tests/it/main.rs`).
+const PART: &str = "SEISMOGRAF_PART";
+
+/// Has a program run in a network namespace of its own, with a loopback.
+const ALONE_ON_ITS_LOOPBACK: [&str; 6] =
+    ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
+
+/// Runs all parts of the end-to-end tests: first what is to have the machine for itself, then the two that mostly wait at the same
+/// time, one of them in a network namespace of its own, so that a port that is free for one is not taken by the other. What it
+/// prints is shown when it is over, and that of the other after it.
+fn parts(test: &impl Fn(&[&str]) -> Command) -> anyhow::Result<()> {
+    let mut failed = Vec::new();
+    if let Err(error) = run_quietly(test(&[]).env(PART, "alone")) {
+        failed.push(error.to_string());
+    }
+    let directory = workspace().join("target/e2e");
+    std::fs::create_dir_all(&directory)?;
+    let start = |part: &str, before: &[&str]| {
+        let path = directory.join(part);
+        let log =
+            std::fs::File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let child = test(before).env(PART, part).stdout(log.try_clone()?).stderr(log).spawn()?;
+        Ok::<_, anyhow::Error>((child, path))
+    };
+    let running = [start("first", &ALONE_ON_ITS_LOOPBACK)?, start("second", &[])?];
+    for (mut child, path) in running {
+        let status = child.wait()?;
+        std::io::copy(&mut std::fs::File::open(&path)?, &mut std::io::stdout())?;
+        if !status.success() {
+            failed.push(format!("{}: {status}", path.display()));
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("end to end: {}", failed.join(", ")) }
+}
+
+/// What makes the command that runs the end-to-end tests, one after the other, against the agent as that profile has it built. It
+/// is given the words of another command that runs this one, if any.
+fn e2e_test(profile: Profile) -> anyhow::Result<impl Fn(&[&str]) -> Command> {
     packages::install(PROGRAMS)?;
     clients::install();
-    let agent = build::agent(Profile::Fast, Platform::host())?;
-    let mut test = command(build::tests(Platform::host())?);
-    test.args(["--test-threads=1", "--nocapture"]).args(args);
-    test.env("SEISMOGRAF_BIN", agent).env("SEISMOGRAF_BENCH_OBJECT", build::bench_object()?);
-    if let Some(influxd2) = influxd2::built() {
-        test.env("SEISMOGRAF_INFLUXD2", influxd2);
-    }
-    // Somebody may want another one to be compared with.
-    if let Some(telegraf) = telegraf::built().filter(|_| std::env::var_os(TELEGRAF).is_none()) {
-        test.env(TELEGRAF, telegraf);
-    }
-    run_quietly(test.env("RUST_BACKTRACE", "0"))
+    let agent = build::agent(profile, Platform::host())?;
+    let tests = build::tests(Platform::host())?;
+    let bench_object = build::bench_object()?;
+    let kafka = kafka::install();
+    Ok(move |before: &[&str]| {
+        let mut words = before.iter().map(OsStr::new).chain([tests.as_os_str()]);
+        let mut test = command(words.next().unwrap_or_default());
+        test.args(words);
+        test.args(["--test-threads=1", "--nocapture"]);
+        test.env("SEISMOGRAF_BIN", &agent).env("SEISMOGRAF_BENCH_OBJECT", &bench_object);
+        if let Some(influxd2) = influxd2::built() {
+            test.env("SEISMOGRAF_INFLUXD2", influxd2);
+        }
+        if let Some(cadvisor) = cadvisor::built() {
+            test.env("SEISMOGRAF_CADVISOR", cadvisor);
+        }
+        if let Some(otelcol) = otelcol::built() {
+            test.env("SEISMOGRAF_OTELCOL", otelcol);
+        }
+        if let Some(victoria) = victoria::built() {
+            test.env("SEISMOGRAF_VICTORIA", victoria);
+        }
+        if let Some(kafka) = &kafka {
+            test.env("SEISMOGRAF_KAFKA", kafka);
+        }
+        // Somebody may want another one to be compared with.
+        if let Some(telegraf) = telegraf::built().filter(|_| std::env::var_os(TELEGRAF).is_none()) {
+            test.env(TELEGRAF, telegraf);
+        }
+        test.env("RUST_BACKTRACE", "0");
+        test
+    })
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod cadvisor;
 mod ci;
 mod clients;
 mod cluster;
@@ -9,14 +10,18 @@ mod codegen;
 mod command;
 mod dist;
 mod fuzz;
+mod go;
 mod helm;
 mod image;
 mod influxd2;
+mod kafka;
+mod otelcol;
 mod packages;
 mod platform;
 mod setup;
 mod telegraf;
 mod tidy;
+mod victoria;
 mod vm;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +50,10 @@ enum Task {
         /// What for, where it is not this machine: target/static/TARGET has it.
         #[arg(long)]
         platform: Option<Platform>,
+        /// Of the outputs that can be left out, only these: http, kafka, opentelemetry, prometheus_client; all by default, and
+        /// without a name none.
+        #[arg(long, value_delimiter = ',', num_args = 0..)]
+        outputs: Option<Vec<String>>,
     },
     /// Build, and run the agent with these arguments.
     Run {
@@ -73,11 +82,13 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Measure.
+    /// Measure; without a choice, everything of docs/overhead.md, which is written anew.
     Bench {
         #[command(subcommand)]
-        cost: bench::Cost,
+        cost: Option<bench::Cost>,
     },
+    /// Write agent/layout.ld anew: follow a gather, and put the functions that it runs side by side in the program.
+    Layout,
     /// Have a real influxd judge the parser of line protocol on generated lines.
     Judge {
         /// How many.
@@ -95,8 +106,16 @@ enum Task {
     },
     /// Build a real InfluxDB 2 with Go, once, for the tests that need one: target/influxd2/influxd.
     Influxd2,
+    /// Take a real Kafka from Maven's artifacts, once, for the tests that need one: target/kafka/lib.
+    Kafka,
     /// Build the real Telegraf with Go, once, for the test of `migrate`: target/telegraf/telegraf.
     Telegraf,
+    /// Build the real cAdvisor with Go, once, for the test that compares names: target/cadvisor/cadvisor.
+    Cadvisor,
+    /// Build a real OpenTelemetry collector with Go, once, for the tests that need one: target/otelcol/otelcol.
+    Otelcol,
+    /// Build a real cluster of VictoriaMetrics with Go, once, for the test that reads back: target/victoria has its programs.
+    Victoria,
     /// Build a container image `FROM scratch`: target/image/seismograf.tar.
     Image {
         /// What it is for; this machine's by default, and an image of several has a manifest for each.
@@ -122,18 +141,20 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Setup => setup::setup().map(|_| ()),
         Task::Build { check_reproducible: true, .. } => build::check_reproducible(),
-        Task::Build { release, platform, .. } => {
+        Task::Build { release, platform, outputs, .. } => {
             let profile = if release { build::Profile::Release } else { build::Profile::Fast };
-            println!("{}", build::agent(profile, platform.unwrap_or(Platform::host()))?.display());
+            let platform = platform.unwrap_or(Platform::host());
+            println!("{}", build::agent_with(outputs.as_deref(), profile, platform)?.display());
             Ok(())
         }
         Task::Run { args } => build::exec(&[], &args),
         Task::Dump { args } => build::exec(&["dump"], &args),
+        Task::Layout => ci::layout(),
         Task::Test | Task::Ci => ci::test(),
-        Task::E2e { args } => ci::e2e(&args),
+        Task::E2e { args } => ci::e2e(&args, &[]),
         Task::Tidy => tidy::tidy(),
         Task::Codegen { check } => codegen::codegen(check),
-        Task::Bench { cost } => bench::bench(&cost),
+        Task::Bench { cost } => bench::bench(cost.as_ref()),
         Task::Judge { lines } => ci::judge(lines),
         Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Vm(args) => vm::vm(&args),
@@ -142,8 +163,24 @@ fn run(task: Task) -> anyhow::Result<()> {
             println!("{}", influxd2::build()?.display());
             Ok(())
         }
+        Task::Kafka => {
+            println!("{}", kafka::build()?.display());
+            Ok(())
+        }
         Task::Telegraf => {
             println!("{}", telegraf::build()?.display());
+            Ok(())
+        }
+        Task::Cadvisor => {
+            println!("{}", cadvisor::build()?.display());
+            Ok(())
+        }
+        Task::Otelcol => {
+            println!("{}", otelcol::build()?.display());
+            Ok(())
+        }
+        Task::Victoria => {
+            println!("{}", victoria::build()?.display());
             Ok(())
         }
         Task::Image { platform } if platform.is_empty() => image::image(&[Platform::host()]),

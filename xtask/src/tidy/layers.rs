@@ -8,7 +8,7 @@ use super::tree::Tree;
 /// The agent's modules, from the top down. A module may use those of the rows below its own; modules of one row do not know
 /// each other. `main` is the program, all others are modules of the library.
 pub(super) const AGENT: &[&[&str]] = &[
-    &["main", "fuzzing"],
+    &["main", "fuzzing", "stages"],
     &["commands"],
     &["pipeline"],
     &["config"],
@@ -18,11 +18,11 @@ pub(super) const AGENT: &[&[&str]] = &[
     &["ledger"],
     &["kernel"],
     &["host"],
-    &["http", "spool"],
+    &["http", "listen", "spool"],
     &["service"],
     &["cli"],
     &["options"],
-    &["parsers", "views", "dashboards"],
+    &["parsers", "serializers", "views", "dashboards"],
     &["schema", "line_protocol", "clock"],
     &["point", "exit", "uuid"],
 ];

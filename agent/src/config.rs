@@ -22,7 +22,6 @@ mod secret_stores;
 mod section;
 mod telegraf;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ use crate::options::common::{
     InputCommon, OutputCommon, auto_precision,
 };
 use crate::plugins::{InputOptions, OutputOptions};
+use crate::point::Tags;
 use crate::service::logging::{LogOptions, LogSettings};
 
 /// Everything that is configured.
@@ -39,7 +39,7 @@ pub struct Config {
     /// `[agent]`
     pub agent: Agent,
     /// `[global_tags]`, and `host` unless it is omitted.
-    pub global_tags: BTreeMap<String, String>,
+    pub global_tags: Tags,
     /// `[[inputs.*]]`, in the order of the files.
     pub inputs: Vec<InputSection>,
     /// `[[outputs.*]]`, likewise.

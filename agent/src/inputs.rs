@@ -29,7 +29,6 @@ pub(crate) mod system;
 #[cfg(test)]
 mod testing;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::handover::Handover;
@@ -44,7 +43,7 @@ use crate::identity::names::Names;
 use crate::listen::sockets::Sockets;
 use crate::options::OptionError;
 use crate::options::common::InputCommon;
-use crate::point::{Point, Timestamp};
+use crate::point::{Point, Tags, Timestamp};
 use crate::service::budget::Budget;
 use crate::service::clock_watch::ClockWatch;
 use crate::service::logging;
@@ -252,7 +251,7 @@ pub(crate) fn begin(common: &InputCommon, is_end: bool) -> Gathered {
 pub(crate) fn finish(
     (gathered, result): Given,
     common: &InputCommon,
-    global_tags: &BTreeMap<String, String>,
+    global_tags: &Tags,
 ) -> (Vec<Point>, bool) {
     if let Err(error) = &result
         && !matches!(error, GatherError::Counted)
@@ -263,11 +262,7 @@ pub(crate) fn finish(
 }
 
 /// Applies the input's common options and the global tags to points.
-pub(crate) fn process(
-    points: Vec<Point>,
-    common: &InputCommon,
-    global_tags: &BTreeMap<String, String>,
-) -> Vec<Point> {
+pub(crate) fn process(points: Vec<Point>, common: &InputCommon, global_tags: &Tags) -> Vec<Point> {
     let points = points.into_iter().filter_map(|mut point| {
         // Some have a time of their own.
         point.time = point.time.rounded(common.precision);
@@ -329,7 +324,7 @@ mod tests {
         for time in [1_499_999_999, 1_500_000_000] {
             gathered.push(Point::new("m", Timestamp(time)).field("n", 1_i64));
         }
-        let (points, _) = finish((gathered, Ok(())), &common, &BTreeMap::new());
+        let (points, _) = finish((gathered, Ok(())), &common, &Tags::new());
         let times: Vec<i64> = points.iter().map(|point| point.time.0).collect();
         assert_eq!(times, [1_000_000_000, 2_000_000_000]);
     }

@@ -357,7 +357,7 @@ mod tests {
     #[case::form_feed("a\x0cb\rc\td", "a\\fb\\rc\\td")]
     #[case::unicode("zürich-東京-🦀", "zürich-東京-🦀")]
     fn escapes_tags(#[case] value: &str, #[case] expected: &str) {
-        assert_eq!(line(&point("m").tag("t", value)), format!("m,t={expected} f=1i 7\n"));
+        assert_eq!(line(&point("m").tag("t", Name::new(value))), format!("m,t={expected} f=1i 7\n"));
         let mut named = Point::new("m", Timestamp(7)).field("f", 1_i64);
         named.set_tag(value.to_owned(), "v");
         assert_eq!(line(&named), format!("m,{expected}=v f=1i 7\n"));

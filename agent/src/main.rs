@@ -13,6 +13,7 @@ use seismograf::service::{logging, memory};
 
 fn main() -> ExitCode {
     memory::keep_together();
+    end_by_a_panic();
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
@@ -27,6 +28,15 @@ fn main() -> ExitCode {
             if error.is::<Problems>() { Exit::Refused } else { Exit::Failed }.into()
         }
     }
+}
+
+/// Has a panic of any thread end the program, however it was compiled: what is left would go on with half of its state.
+fn end_by_a_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 /// How long a thread for work that can block is kept for the next.

@@ -19,7 +19,6 @@ mod own;
 mod spools;
 pub(crate) mod start;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -45,6 +44,7 @@ use crate::options::common::OutputCommon;
 use crate::outputs::Output;
 use crate::outputs::sender::{Message, Sender};
 use crate::plugins::{InputOptions, OutputOptions};
+use crate::point::Tags;
 use crate::service::telemetry::{Entry, InputCounts, OutputCounts};
 use crate::service::{logging, off_thread};
 
@@ -128,7 +128,7 @@ struct PreparedOutput {
 /// A configuration with everything built, and nothing running yet.
 struct Prepared {
     agent: Agent,
-    global_tags: BTreeMap<String, String>,
+    global_tags: Tags,
     inputs: Vec<(InputSection, Origin)>,
     outputs: Vec<PreparedOutput>,
     health: Option<Endpoint>,
@@ -446,11 +446,7 @@ impl Pipeline {
     }
 
     /// Applies the outputs of a configuration, and returns the channels to them.
-    async fn apply_outputs(
-        &mut self,
-        outputs: Vec<PreparedOutput>,
-        global_tags: BTreeMap<String, String>,
-    ) -> Fan {
+    async fn apply_outputs(&mut self, outputs: Vec<PreparedOutput>, global_tags: Tags) -> Fan {
         let mut running: Vec<Option<RunningOutput>> = self.outputs.drain(..).map(Some).collect();
         let keeps = outputs.iter().any(|output| output.spool.is_some());
         for PreparedOutput { options, common, mut output, predecessor, spool } in outputs {

@@ -3,14 +3,17 @@
 //! Owns the shape (measurement, tags, fields, time), not its text form (`line_protocol`) and not its
 //! vocabulary (`schema`). Built by the inputs, after ledger and identity; nothing here touches the system.
 
-use std::collections::BTreeSet;
+pub mod list;
+mod name;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use compact_str::CompactString;
+use self::list::List;
+pub use self::name::Name;
 
-/// A measurement, a key or a tag's value: nearly always short enough to stand in the point itself, so that a point is few
-/// allocations.
-pub type Name = CompactString;
+/// Tags that many points have: those of an input, and those of all.
+pub type Tags = BTreeMap<Name, Name>;
 
 /// Wall-clock time in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +61,7 @@ pub enum FieldValue {
     /// A floating-point number; the encoder drops those that are not finite.
     Float(f64),
     /// A string.
-    Text(String),
+    Text(Name),
     /// A boolean.
     Bool(bool),
 }
@@ -72,7 +75,13 @@ macro_rules! field_value_from {
         })*
     };
 }
-field_value_from!(i64 => Int, i32 => Int, u64 => UInt, u32 => UInt, f64 => Float, String => Text, &str => Text, bool => Bool);
+field_value_from!(i64 => Int, i32 => Int, u64 => UInt, u32 => UInt, f64 => Float, Name => Text, String => Text, bool => Bool);
+
+impl From<&str> for FieldValue {
+    fn from(text: &str) -> Self {
+        Self::Text(Name::new(text))
+    }
+}
 
 /// One point: a measurement, its identity (tags), what was measured (fields), and when.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,9 +89,9 @@ pub struct Point {
     /// The measurement's name.
     pub measurement: Name,
     /// Tags in the order they were added; keys are unique, the encoder sorts them.
-    pub tags: Vec<(Name, Name)>,
+    pub tags: List<(Name, Name)>,
     /// Fields in the order they were added; keys are unique.
-    pub fields: Vec<(Name, FieldValue)>,
+    pub fields: List<(Name, FieldValue)>,
     /// When it was measured.
     pub time: Timestamp,
 }
@@ -93,7 +102,7 @@ const MAX_FEW: usize = 8;
 impl Point {
     /// A point without tags and fields.
     pub fn new(measurement: impl Into<Name>, time: Timestamp) -> Self {
-        Self { measurement: measurement.into(), tags: Vec::new(), fields: Vec::new(), time }
+        Self { measurement: measurement.into(), tags: List::new(), fields: List::new(), time }
     }
 
     /// Sets a tag; one of the same key is replaced.
@@ -165,15 +174,19 @@ mod tests {
     use crate::allocations::allocations;
 
     #[test]
-    fn a_point_is_two_allocations() {
-        let names = ["container_name", "namespace", "pod_name", "node_name"];
+    fn a_point_allocates_nothing_once_another_was_dropped() {
+        let names =
+            ["container_name", "namespace", "pod_name", "a_key_that_is_longer_than_what_stands_in_a_name"];
+        let value = Name::new("a value that is longer than what stands in a name");
         let make = || {
             let mut point = Point::new("cgroup_cpu", Timestamp(7));
-            names.iter().for_each(|name| point.set_tag(*name, "something-of-23-letters"));
+            names.iter().for_each(|name| point.set_tag(*name, &value));
             names.iter().for_each(|name| point.set_field(*name, 1_i64));
             point
         };
-        assert_eq!(allocations(make), 2, "one for the tags, one for the fields");
+        // Other tests take of the same memory at the same time.
+        let mut rounds = (0..100).map(|_| allocations(make));
+        assert!(rounds.any(|n| n == 0));
     }
 
     #[test]

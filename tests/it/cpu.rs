@@ -9,9 +9,11 @@ use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
 use seismograf_tests::{needs, oracle, pause, trial, wait_for};
 
-/// A figure may be off by 0.1 % and 2 ms: the slice in which a task joined, and what ran between two readings.
+/// A figure may be off by 0.1 % and 4 ms: the slice in which a task joined, and what ran between two readings. And where a kernel
+/// calls no tracing program as some task is switched out, the begin of the next slice is not seen: of one in which a task
+/// ends, what came before it left its autogroup is missing.
 const RELATIVE: f64 = 0.001;
-const ABSOLUTE_NS: f64 = 2e6;
+const ABSOLUTE_NS: f64 = 4e6;
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {

@@ -2,7 +2,6 @@
 
 mod without_probes;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::kernel::plan::Probe;
 use crate::options::common::{InputCommon, auto_precision};
 use crate::pipeline::start::start;
 use crate::plugins::InputOptions;
-use crate::point::Point;
+use crate::point::{Point, Tags};
 use crate::schema;
 use crate::service::off_thread;
 
@@ -29,7 +28,7 @@ pub(crate) struct Looking {
     /// Each with its common options.
     pub(crate) inputs: Vec<(Offloaded, InputCommon)>,
     /// Tags of every point.
-    pub(crate) global_tags: BTreeMap<String, String>,
+    pub(crate) global_tags: Tags,
     /// The time from one gather to the next.
     pub(crate) interval: Duration,
     /// What stands in for probes that are off.
@@ -54,11 +53,7 @@ impl Looking {
     }
 
     /// Of inputs that are there.
-    pub(crate) fn new(
-        inputs: Vec<(Offloaded, InputCommon)>,
-        global_tags: BTreeMap<String, String>,
-        interval: Duration,
-    ) -> Self {
+    pub(crate) fn new(inputs: Vec<(Offloaded, InputCommon)>, global_tags: Tags, interval: Duration) -> Self {
         Self { inputs, global_tags, interval, without_probes: None }
     }
 

@@ -14,6 +14,7 @@ use super::{Agent, Place};
 use crate::options::common::{Buffering, InputCommon, Naming, OutputCommon, StartupErrorBehavior};
 use crate::options::duration;
 use crate::options::filter::{Filter, FilterLists, Patterns};
+use crate::point::{Name, Tags};
 use crate::schema::{self, MEASUREMENTS, Measurement};
 
 /// Options of both inputs and outputs.
@@ -79,7 +80,7 @@ struct RawCommon {
     buffer_disk_limit: Option<u64>,
     buffer_disk_max_age: Option<Duration>,
     naming: Naming,
-    tags: BTreeMap<String, String>,
+    tags: Tags,
     lists: FilterLists,
 }
 
@@ -379,17 +380,17 @@ impl Take<'_> {
         table.iter().map(|(key, value)| (key.clone(), self.globs(value))).collect()
     }
 
-    fn tags(&mut self) -> BTreeMap<String, String> {
+    fn tags(&mut self) -> Tags {
         let entry = self.entry;
         let Value::Table(table) = &entry.value else {
             self.problem("must be a table, such as { rack = \"7\" }");
-            return BTreeMap::new();
+            return Tags::new();
         };
-        let mut tags = BTreeMap::new();
+        let mut tags = Tags::new();
         for (key, value) in table {
             match value {
                 Value::String(text) => {
-                    tags.insert(key.clone(), text.clone());
+                    tags.insert(Name::from(key), Name::from(text));
                 }
                 _ => self.problem(format_args!("has `{key}`, whose value must be text in quotes")),
             }

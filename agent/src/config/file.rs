@@ -4,7 +4,6 @@
 //! of Telegraf that have no effect here are accepted with a warning. The files are passed in as text; what they name is looked at
 //! only as far as `reading` asks for it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::agent::{is_agent_key, merge_agent, resolve_agent};
@@ -17,6 +16,7 @@ use super::reading::{Depth, PluginFilter, Reading, Source};
 use super::{Agent, Config, InputSection, OutputSection, Place, secret_stores};
 use crate::options::nearest;
 use crate::plugins::{InputOptions, OutputOptions, PluginTable};
+use crate::point::{Name, Tags};
 
 /// What all files have together, before the plugins' options are read.
 pub(super) struct Merged {
@@ -25,7 +25,7 @@ pub(super) struct Merged {
     pub(super) agent: Agent,
     /// What it was made of.
     pub(super) agent_entries: Vec<Entry>,
-    pub(super) global_tags: BTreeMap<String, String>,
+    pub(super) global_tags: Tags,
     pub(super) inputs: Vec<Found>,
     pub(super) outputs: Vec<Found>,
     pub(super) others: Vec<Found>,
@@ -91,7 +91,7 @@ pub(super) fn merge(sources: &[Source], reading: &Reading<'_>, notes: &mut Notes
         agents: Vec::new(),
         agent: resolve_agent(&[], reading.hostname, notes),
         agent_entries: Vec::new(),
-        global_tags: BTreeMap::new(),
+        global_tags: Tags::new(),
         inputs: Vec::new(),
         outputs: Vec::new(),
         others: Vec::new(),
@@ -106,7 +106,7 @@ pub(super) fn merge(sources: &[Source], reading: &Reading<'_>, notes: &mut Notes
         merged.global_tags.extend(tags(written.global_tags, notes));
         // With each file, as Telegraf does: a later `omit_hostname` does not remove it again.
         if let Some(hostname) = &merged.agent.hostname {
-            merged.global_tags.insert("host".into(), hostname.clone());
+            merged.global_tags.insert("host".into(), Name::from(hostname));
         }
         let file = merged.agents.len();
         merged.inputs.extend(written.inputs.into_iter().map(|section| (section, file)));
@@ -148,7 +148,7 @@ fn choose(mut merged: Merged, sources: &[Source], reading: &Reading<'_>, notes: 
 }
 
 /// The global tags of a file.
-fn tags(entries: Vec<Entry>, notes: &mut Notes) -> Vec<(String, String)> {
+fn tags(entries: Vec<Entry>, notes: &mut Notes) -> Vec<(Name, Name)> {
     notes.warn_of_unset(&entries);
     let mut tags = Vec::new();
     for Entry { key, place, value, .. } in entries {
@@ -157,7 +157,7 @@ fn tags(entries: Vec<Entry>, notes: &mut Notes) -> Vec<(String, String)> {
             notes.warning(&place, text);
         }
         match value {
-            toml::Value::String(text) => tags.push((key, text)),
+            toml::Value::String(text) => tags.push((key.into(), text.into())),
             _ => notes.problem(&place, format!("global tag `{key}` must be text in quotes")),
         }
     }

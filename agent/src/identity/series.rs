@@ -3,11 +3,13 @@
 //! No tag carries an id unless it is requested. A row that has no name, or is a unit's, has the path of its cgroup, with
 //! `*` for what only one instance has.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
+use std::sync::LazyLock;
 
 use super::names::PodName;
 use super::{Identity, Named, units};
-use crate::point::Point;
+use crate::point::{Name, Point, Tags};
 
 /// The name of the container that only holds a pod's namespaces. No API lists it; docker and cAdvisor have always used
 /// this name.
@@ -29,9 +31,40 @@ impl SeriesOptions<'_> {
 }
 
 /// The identity's tags of a row.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default)]
 pub struct Series {
-    tags: Vec<(&'static str, String)>,
+    tags: Vec<(&'static str, Name)>,
+    /// Of the tags, so that each look for a row does not go over their texts again.
+    hash: u64,
+}
+
+/// The key of all hashes, so that nobody can choose names that are taken for one.
+static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl PartialEq for Series {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.tags == other.tags
+    }
+}
+
+impl Eq for Series {}
+
+impl Hash for Series {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialOrd for Series {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Series {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.tags.cmp(&other.tags)
+    }
 }
 
 /// Every tag that a series can have, in their order.
@@ -99,16 +132,21 @@ impl Series {
 
     /// From tags that were written out before, in any order; those that no series has are left out.
     #[must_use]
-    pub fn from_tags(tags: &BTreeMap<String, String>) -> Self {
-        let known = TAGS.into_iter().chain([POD_UID]);
-        Self { tags: known.filter_map(|tag| Some((tag, tags.get(tag)?.clone()))).collect() }
+    pub fn from_tags(tags: &Tags) -> Self {
+        let mut series = Self::default();
+        for tag in TAGS.into_iter().chain([POD_UID]) {
+            series.add(tag, tags.get(tag).map(Name::as_str));
+        }
+        series
     }
 
     /// The same with the id of the container, for as long as another one has its name.
     #[must_use]
     pub fn with_container_id(&self, id: &str) -> Self {
-        let mut series = self.clone();
-        series.tags.retain(|(tag, _)| *tag != "container_id");
+        let mut series = Self::default();
+        for (tag, value) in self.tags.iter().filter(|(tag, _)| *tag != "container_id") {
+            series.push(tag, value.clone());
+        }
         series.add("container_id", Some(id));
         series
     }
@@ -130,14 +168,14 @@ impl Series {
 
     /// Its tags, each key once.
     #[must_use]
-    pub fn tags(&self) -> &[(&'static str, String)] {
+    pub fn tags(&self) -> &[(&'static str, Name)] {
         &self.tags
     }
 
     /// Adds its tags to a point.
     pub fn add_to(&self, point: &mut Point) {
         for (tag, value) in &self.tags {
-            point.set_tag(*tag, value.as_str());
+            point.set_tag(*tag, value);
         }
     }
 
@@ -153,8 +191,13 @@ impl Series {
     /// A tag without a value is none.
     fn add(&mut self, tag: &'static str, value: Option<&str>) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            self.tags.push((tag, value.to_owned()));
+            self.push(tag, Name::new(value));
         }
+    }
+
+    fn push(&mut self, tag: &'static str, value: Name) {
+        self.hash = KEY.hash_one((self.hash, tag, &value));
+        self.tags.push((tag, value));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::host::file::KernelFile;
 use crate::host::proc::stat::{self, CpuTicks};
 use crate::host::proc::{USER_HZ, cpuinfo};
-use crate::point::Point;
+use crate::point::{Name, Point};
 
 /// The section `[[inputs.cpu]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -137,7 +137,7 @@ impl Cpu {
     }
 
     fn add_tags(&self, cpu: &str, mut point: Point) -> Point {
-        point.set_tag("cpu", cpu);
+        point.set_tag("cpu", Name::new(cpu));
         if let Some(topology) = self.topology.get(cpu) {
             for (key, value) in [("core_id", &topology.core_id), ("physical_id", &topology.physical_id)] {
                 if let Some(value) = value {

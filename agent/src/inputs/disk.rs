@@ -18,6 +18,7 @@ use self::mounts::{Mount, Places, Table};
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError, read_text};
 use crate::host::Host;
 use crate::options::OptionError;
+use crate::point::Name;
 
 /// The section `[[inputs.disk]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -133,7 +134,7 @@ impl Disk {
         point.set_tag("fstype", &mount.fstype);
         point.set_tag("mode", mount.mode());
         if let Some(label) = label {
-            point.set_tag("label", label);
+            point.set_tag("label", Name::new(label));
         }
         point.set_field("total", space.total());
         point.set_field("free", space.free());

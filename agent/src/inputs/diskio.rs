@@ -19,7 +19,7 @@ use crate::host::file::KernelFile;
 use crate::host::proc::diskstats::{self, DiskCounters, DiskLine, SECTOR_BYTES};
 use crate::options::OptionError;
 use crate::options::filter::{GlobList, Patterns};
-use crate::point::Point;
+use crate::point::{Name, Point};
 
 /// The section `[[inputs.diskio]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -112,12 +112,12 @@ impl Diskio {
         if let Ok(wwid) = read_text(&self.host.block_sys("block").join(device.name).join("wwid")) {
             let wwid = wwid.strip_suffix('\n').unwrap_or(&wwid);
             if !wwid.is_empty() {
-                point.set_tag("wwid", wwid);
+                point.set_tag("wwid", Name::new(wwid));
             }
         }
         for key in &self.options.device_tags {
             if let Some(value) = properties.get(key) {
-                point.set_tag(key.clone(), value);
+                point.set_tag(key, Name::new(value));
             }
         }
         if !self.options.skip_serial_number {

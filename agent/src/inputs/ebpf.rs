@@ -526,6 +526,7 @@ impl Ebpf {
             now,
             interval_began,
             remembered: &accounts.remembered,
+            before: &keeping.naming,
             may_wait: has_sources && !gathered.is_last,
         };
         let naming = Naming::new(&accounts.cgroups, waiting, context);

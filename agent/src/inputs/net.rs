@@ -18,6 +18,7 @@ use crate::host::file::KernelFile;
 use crate::host::proc::net_dev::{self, InterfaceLine};
 use crate::options::OptionError;
 use crate::options::filter::GlobList;
+use crate::point::Name;
 
 /// The section `[[inputs.net]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -133,7 +134,7 @@ impl Input for Net {
             if !is_wanted {
                 continue;
             }
-            let mut point = gathered.point("net").tag("interface", interface);
+            let mut point = gathered.point("net").tag("interface", Name::new(interface));
             point.set_field("bytes_recv", rx.bytes);
             point.set_field("packets_recv", rx.packets);
             point.set_field("err_in", rx.errors);

@@ -212,7 +212,7 @@ mod tests {
                 for (name, value) in fields {
                     match (name.as_str(), &value) {
                         ("uptime", FieldValue::Int(_)) => *value = FieldValue::Int(0),
-                        ("uptime_format", FieldValue::Text(_)) => *value = FieldValue::Text(String::new()),
+                        ("uptime_format", FieldValue::Text(_)) => *value = FieldValue::from(""),
                         _ => {}
                     }
                 }
@@ -223,7 +223,7 @@ mod tests {
             for round in &expected {
                 let FieldValue::Int(uptime) = round[1].1["uptime"] else { panic!("{round:?}") };
                 let text = format_uptime(uptime.cast_unsigned());
-                assert_eq!(round[2].1["uptime_format"], FieldValue::Text(text));
+                assert_eq!(round[2].1["uptime_format"], FieldValue::from(text));
             }
             let mut actual =
                 testing::replay(case, expected.len(), |host| System::new(Options::default(), host)).await;

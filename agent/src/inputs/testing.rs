@@ -52,7 +52,7 @@ pub(super) fn parse(line: &str) -> (&str, i64, Line) {
 
 fn field_value(text: &str) -> FieldValue {
     if let Some(text) = text.strip_prefix('"') {
-        return FieldValue::Text(text.strip_suffix('"').unwrap().into());
+        return text.strip_suffix('"').unwrap().into();
     }
     match text.strip_suffix('i') {
         Some(integer) => FieldValue::Int(integer.parse().unwrap()),

@@ -3,14 +3,11 @@
 //! Reading them from a file is `config`'s. Pure: a point goes in, and comes out named, tagged and filtered.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use compact_str::format_compact;
-
 use super::filter::Filter;
-use crate::point::{FieldValue, Name, Point};
+use crate::point::{FieldValue, Name, Point, Tags};
 
 /// From one gather to the next; Telegraf's default.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
@@ -75,7 +72,7 @@ pub struct InputCommon {
     /// How its measurements are named.
     pub naming: Naming,
     /// Tags added to its points.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// Which of its points pass.
     pub filter: Filter,
     /// Its tags are added again when the filter removed them.
@@ -96,7 +93,7 @@ impl Default for InputCommon {
             collection_offset: Duration::ZERO,
             metric_series_limit: 0,
             naming: Naming::default(),
-            tags: BTreeMap::new(),
+            tags: Tags::new(),
             filter: Filter::default(),
             always_include_local_tags: false,
             always_include_global_tags: false,
@@ -109,7 +106,7 @@ impl InputCommon {
     ///
     /// A tag of the point overrides one of the input, and that one a global tag.
     #[must_use]
-    pub fn process(&self, global_tags: &BTreeMap<String, String>, mut point: Point) -> Option<Point> {
+    pub fn process(&self, global_tags: &Tags, mut point: Point) -> Option<Point> {
         if !self.filter.selects(&point) {
             return None;
         }
@@ -128,10 +125,10 @@ impl InputCommon {
 }
 
 /// Adds the tags that a point does not have.
-fn add_tags(point: &mut Point, tags: &BTreeMap<String, String>) {
+fn add_tags(point: &mut Point, tags: &Tags) {
     for (key, value) in tags {
         if point.tag_value(key).is_none() {
-            point.tags.push((key.as_str().into(), value.as_str().into()));
+            point.tags.push((key.clone(), value.clone()));
         }
     }
 }
@@ -284,7 +281,7 @@ impl Naming {
     pub fn apply(&self, measurement: &mut Name) {
         if !self.is_plain() {
             let name = self.name_override.as_deref().unwrap_or(measurement);
-            *measurement = format_compact!("{}{name}{}", self.prefix, self.suffix);
+            *measurement = Name::of(format_args!("{}{name}{}", self.prefix, self.suffix));
         }
     }
 
@@ -301,10 +298,9 @@ mod tests {
 
     #[test]
     fn tags_of_the_point_override_the_inputs_and_those_override_global_ones() {
-        let tags = BTreeMap::from([("a".into(), "input".into()), ("b".into(), "input".into())]);
+        let tags = Tags::from([("a".into(), "input".into()), ("b".into(), "input".into())]);
         let common = InputCommon { tags, ..InputCommon::default() };
-        let global =
-            BTreeMap::from([("b".to_owned(), "global".to_owned()), ("c".to_owned(), "global".to_owned())]);
+        let global = Tags::from([("b".into(), "global".into()), ("c".into(), "global".into())]);
         let point = Point::new("m", Timestamp(0)).tag("a", "point").field("f", 1_i64);
         let point = common.process(&global, point).unwrap();
         assert_eq!(
@@ -316,10 +312,10 @@ mod tests {
     #[test]
     fn tags_that_filters_removed_can_be_added_again() {
         let lists = FilterLists { tag_include: vec!["a".into()], ..Default::default() };
-        let global = BTreeMap::from([("host".to_owned(), "h".to_owned())]);
+        let global = Tags::from([("host".into(), "h".into())]);
         let tags = |local, global_too| {
             let common = InputCommon {
-                tags: BTreeMap::from([("rack".into(), "7".into())]),
+                tags: Tags::from([("rack".into(), "7".into())]),
                 filter: Filter::new(&lists).unwrap(),
                 always_include_local_tags: local,
                 always_include_global_tags: global_too,
@@ -327,7 +323,7 @@ mod tests {
             };
             let point = Point::new("m", Timestamp(0)).tag("a", "1").tag("b", "2").field("f", 1_i64);
             let tags = common.process(&global, point).unwrap().tags;
-            tags.into_iter().map(|(key, _)| key.into_string()).collect::<Vec<_>>()
+            tags.into_iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(tags(false, false), ["a"]);
         assert_eq!(tags(true, false), ["a", "rack"]);
@@ -350,7 +346,7 @@ mod tests {
     #[test]
     fn names_are_overridden_then_wrapped() {
         let naming = Naming { name_override: Some("x".into()), prefix: "p_".into(), suffix: "_s".into() };
-        let mut name = Name::const_new("cpu");
+        let mut name = Name::from("cpu");
         naming.apply(&mut name);
         assert_eq!(name, "p_x_s");
     }

@@ -186,7 +186,7 @@ mod tests {
         let tag = RouteTag { key: "db".into(), exclude: true };
         let none = RouteTag::default();
         let encoding = Encoding::by_tags(Format::default(), &[tag, none.clone()], shards.as_ref());
-        let route = |tags: &[(&str, &str)]| {
+        let route = |tags: &[(&'static str, &'static str)]| {
             let point = Point::new("m", crate::point::Timestamp(0));
             let point = tags.iter().fold(point, |point, (key, value)| point.tag(*key, *value));
             encoding.route(&mut Cow::Owned(point))

@@ -257,7 +257,7 @@ mod tests {
     /// As Telegraf names them.
     #[test]
     fn a_topic_is_of_a_tag_and_has_a_suffix() {
-        let topic = |options: Options, tags: &[(&str, &str)]| {
+        let topic = |options: Options, tags: &[(&'static str, &'static str)]| {
             let kafka = kafka(options);
             let point = crate::point::Point::new("cpu", Timestamp(0));
             let point = tags.iter().fold(point, |point, (key, value)| point.tag(*key, *value));

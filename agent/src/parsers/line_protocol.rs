@@ -22,7 +22,7 @@ pub use self::precision::Precision;
 pub use self::reason::Reason;
 use self::scan::Scanned;
 pub(crate) use self::splitter::Splitter;
-use crate::point::{Point, Timestamp};
+use crate::point::{Name, Point, Timestamp};
 
 /// The lines of a text, one after the other; empty ones and comments are left out.
 #[derive(Clone, Debug)]
@@ -173,7 +173,7 @@ fn time_or(time: Option<i64>, precision: Precision, now: Timestamp) -> Timestamp
 }
 
 fn point(measurement: &str, tags: Tags<'_>, fields: Fields<'_>, time: Timestamp) -> Point {
-    let mut point = Point::new(measurement, time);
+    let mut point = Point::new(Name::new(measurement), time);
     // The scanner has refused duplicates.
     point.tags.extend(tags.map(|(key, value)| (key.into(), value.into())));
     for (key, value) in fields {

@@ -1,6 +1,5 @@
 //! The task of an input: when it gathers, what it does in between, and where its points go.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +18,7 @@ use crate::inputs::offloaded::{Offloaded, hang_limit, log_hang};
 use crate::inputs::{self, Gathered, Given};
 use crate::options::common::InputCommon;
 use crate::outputs::sender::Message;
-use crate::point::{Name, Point, Timestamp};
+use crate::point::{Name, Point, Tags, Timestamp};
 use crate::schema;
 use crate::service::clock_watch::ClockWatch;
 use crate::service::receipt::{Receipt, Receipts};
@@ -29,7 +28,7 @@ use crate::service::telemetry::{Entry, InputCounts, OutputCounts, Telemetry};
 #[derive(Clone)]
 pub(super) struct Fan {
     pub(super) outputs: Vec<(mpsc::Sender<Message>, Arc<OutputCounts>)>,
-    pub(super) global_tags: Arc<BTreeMap<String, String>>,
+    pub(super) global_tags: Arc<Tags>,
     /// One of them has a spool.
     pub(super) keeps: bool,
 }
@@ -137,9 +136,7 @@ impl Work {
     /// Points of no more series than are allowed.
     fn within_limits(&self, points: Vec<Point>, times: Times, tally: &mut Tally) -> Vec<Point> {
         let (Some(entry), Some(guard)) = (&tally.entry, &mut tally.guard) else { return points };
-        let has = |tags: &BTreeMap<String, String>, (key, value): &(Name, Name)| {
-            tags.get(key.as_str()).is_some_and(|of| of == value)
-        };
+        let has = |tags: &Tags, (key, value): &(Name, Name)| tags.get(key) == Some(value);
         let is_constant = |tag: &_| has(&self.common.tags, tag) || has(&self.fan.global_tags, tag);
         guard.pass(points, times, is_constant, &entry.counts)
     }

@@ -61,11 +61,7 @@ fn output(path: &Path, agent: &Agent) -> OutputSection {
 }
 
 /// A pipeline with a counter as its only input.
-async fn counting(
-    outputs: Vec<OutputSection>,
-    agent: Agent,
-    global_tags: BTreeMap<String, String>,
-) -> Pipeline {
+async fn counting(outputs: Vec<OutputSection>, agent: Agent, global_tags: Tags) -> Pipeline {
     let mut pipeline = Pipeline::empty(Shared::new(Host::default()));
     let outputs = pipeline.prepare_outputs(&outputs).await.unwrap();
     pipeline
@@ -74,7 +70,7 @@ async fn counting(
     let fan = Fan {
         keeps: false,
         outputs: pipeline.outputs.iter().map(RunningOutput::channel).collect(),
-        global_tags: Arc::new(BTreeMap::from([("host".to_owned(), "h".to_owned())])),
+        global_tags: Arc::new(Tags::from([("host".into(), "h".into())])),
     };
     let work = Work {
         common: agent.input_common(),
@@ -102,7 +98,7 @@ async fn gathers_at_each_interval_and_once_more_at_the_end() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("points");
     let agent = agent();
-    let tags = BTreeMap::from([("host".to_owned(), "h".to_owned())]);
+    let tags = Tags::from([("host".into(), "h".into())]);
     let pipeline = counting(vec![output(&path, &agent)], agent, tags).await;
     let shutdown = tokio::time::sleep(Duration::from_secs(25));
     assert!(pipeline.run(no_orders(), shutdown).await);
@@ -175,7 +171,7 @@ async fn points_that_cannot_be_written_make_the_run_fail() {
     let directory = tempfile::tempdir().unwrap();
     let agent = agent();
     let outputs = vec![output(&directory.path().join("not/there"), &agent)];
-    let pipeline = counting(outputs, agent, BTreeMap::new()).await;
+    let pipeline = counting(outputs, agent, Tags::new()).await;
     assert!(!pipeline.run(no_orders(), tokio::time::sleep(Duration::from_secs(25))).await);
 }
 

@@ -68,7 +68,7 @@ mod tests {
 
     fn name(key: &str, tags: &[(&str, &str)]) -> Option<String> {
         let tags: Vec<(Name, Name)> =
-            tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+            tags.iter().map(|(key, value)| (Name::new(key), Name::new(value))).collect();
         let mut name = "what was there".to_owned();
         put(view(key).unwrap(), &tags, &mut name).then_some(name)
     }

@@ -184,7 +184,7 @@ mod tests {
         let input = |n| (Offloaded::new(Box::new(Twice(n)), &turns), common.clone());
         let inputs = vec![input(0), input(10)];
         let request = Request {
-            looking: Looking::new(inputs, [("host".to_owned(), "h".to_owned())].into(), Duration::ZERO),
+            looking: Looking::new(inputs, [("host".into(), "h".into())].into(), Duration::ZERO),
             count: Some(1),
             format: Format::Line,
             sort: Sort::Busy,

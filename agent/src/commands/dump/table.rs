@@ -46,14 +46,14 @@ fn order(sort: Sort) -> Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::point::Timestamp;
+    use crate::point::{Name, Timestamp};
 
     const TEXT: Screen = Screen { width: 120, height: None, is_unicode: true };
 
     fn at(seconds: i64, points: &[(&str, i64)]) -> Vec<Point> {
         let point = |(cgroup, usage_ns): &(&str, i64)| {
             Point::new("cgroup_cpu", Timestamp(seconds * 1_000_000_000))
-                .tag("cgroup", *cgroup)
+                .tag("cgroup", Name::new(cgroup))
                 .field("usage_ns", *usage_ns)
                 .field("context_switches", usage_ns / 1_000_000)
         };

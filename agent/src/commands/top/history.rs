@@ -71,7 +71,7 @@ pub(super) fn sparkline(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::point::{Point, Timestamp};
+    use crate::point::{Name, Point, Timestamp};
     use crate::schema::views::view;
 
     #[test]
@@ -88,7 +88,8 @@ mod tests {
         let (mut history, mut sampler) = (History::default(), Sampler::default());
         let mut gather = |second: i64, rows: &[&str]| {
             let points = rows.iter().map(|name| {
-                let point = Point::new("cgroup_cpu", Timestamp(second * 1_000_000_000)).tag("cgroup", *name);
+                let point = Point::new("cgroup_cpu", Timestamp(second * 1_000_000_000))
+                    .tag("cgroup", Name::new(name));
                 point.field("usage_ns", second * 500_000_000)
             });
             sampler.push(points.collect());

@@ -13,7 +13,7 @@ use super::keys::{Then, handle};
 use super::palette::Palette;
 use crate::inputs::latencies::RowLatencies;
 use crate::ledger::histogram::Histogram;
-use crate::point::{Point, Timestamp};
+use crate::point::{Name, Point, Timestamp};
 use crate::schema::views::view;
 
 const SECOND: i64 = 1_000_000_000;
@@ -28,7 +28,7 @@ fn gather(second: i64, n_rows: i64) -> Vec<Point> {
     for row in 0..n_rows {
         let name = format!("/r{row:03}");
         let mut cpu =
-            Point::new("cgroup_cpu", time).tag("cgroup", &*name).field("usage_ns", second * row * 10_000_000);
+            Point::new("cgroup_cpu", time).tag("cgroup", &name).field("usage_ns", second * row * 10_000_000);
         if row == 0 {
             cpu.set_field("nr_periods", 10 * second);
             cpu.set_field("nr_throttled", 9 * second);
@@ -210,7 +210,7 @@ fn detail_has_every_column_and_the_histograms_of_the_row_alone() {
         let mut counts = [0; seismograf_ebpf::abi::BUCKETS];
         counts[bucket] = 1500;
         reads.add(&counts);
-        RowLatencies { tags: vec![("cgroup".into(), name.into())], reads, ..RowLatencies::default() }
+        RowLatencies { tags: vec![("cgroup".into(), Name::new(name))], reads, ..RowLatencies::default() }
     };
     press(&mut app, "\n");
     app.push(gather(5, 3), vec![latencies("/r002", 10), latencies("/r001", 3)]);

@@ -7,6 +7,7 @@ use crate::config::entry::{Entry, RawSection};
 use crate::config::notes::Notes;
 use crate::config::{Place, common};
 use crate::options::filter::{FilterLists, Patterns};
+use crate::point::Name;
 use crate::schema::{MEASUREMENTS, Measurement};
 
 /// What the points of an input can be.
@@ -24,7 +25,7 @@ impl Flow {
     }
 
     /// What an input makes, with the keys of the global tags.
-    pub(super) fn of<'a>(input: &InputSection, global_tags: impl Iterator<Item = &'a String>) -> Self {
+    pub(super) fn of<'a>(input: &InputSection, global_tags: impl Iterator<Item = &'a Name>) -> Self {
         let name = input.options.name();
         let own: Vec<&Measurement> = MEASUREMENTS.iter().filter(|m| m.input == name).collect();
         let tags = own.iter().flat_map(|measurement| measurement.tags).map(|tag| tag.name);
@@ -38,8 +39,8 @@ impl Flow {
             named.collect()
         });
         let has_open = own.is_empty() || tags.clone().any(is_open);
-        let tags = tags.map(str::to_owned).chain(input.common.tags.keys().cloned());
-        let tags = tags.chain(global_tags.cloned()).chain(["host".to_owned()]);
+        let tags = tags.map(str::to_owned).chain(input.common.tags.keys().map(Name::to_string));
+        let tags = tags.chain(global_tags.map(Name::to_string)).chain(["host".to_owned()]);
         Self { names, tags: (!has_open).then(|| tags.collect()) }
     }
 }

@@ -119,7 +119,7 @@ fn only_what_can_come_again_outlives_its_instance() {
     let outlives = |path: &str, names: &Names| {
         let identity = path::parse(path);
         let series = Series::of_owner(&identity, &identity.named(names, now), SeriesOptions::default());
-        let tags = series.tags().iter().map(|(tag, value)| ((*tag).to_owned(), value.clone())).collect();
+        let tags = series.tags().iter().map(|(tag, value)| ((*tag).into(), value.clone())).collect();
         assert_eq!(Series::from_tags(&tags), series);
         series.outlives_instance(&identity)
     };

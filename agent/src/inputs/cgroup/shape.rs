@@ -95,7 +95,7 @@ fn value(text: &str) -> Option<FieldValue> {
     }
     let integer = text.parse().ok().map(FieldValue::Int);
     let fraction = || text.parse().ok().filter(|fraction: &f64| fraction.is_finite()).map(FieldValue::Float);
-    Some(integer.or_else(fraction).unwrap_or_else(|| FieldValue::Text(text.to_owned())))
+    Some(integer.or_else(fraction).unwrap_or_else(|| text.into()))
 }
 
 #[cfg(test)]

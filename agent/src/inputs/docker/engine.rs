@@ -116,7 +116,7 @@ pub(super) fn disk_usage(
         for image in &usage.images {
             let mut point = start(gathered).field("size", image.size).field("shared_size", image.shared_size);
             let id = image.id.split_once(':').map_or(image.id.as_str(), |(_, digits)| digits);
-            point.set_tag("image_id", short(id));
+            point.set_tag("image_id", Name::new(short(id)));
             if let Some(name) = image.repo_tags.first() {
                 set_image(&mut point.tags, ("image_name", "image_version"), name);
             }
@@ -132,7 +132,7 @@ pub(super) fn disk_usage(
         }
         set_image(&mut point.tags, ("container_image", "container_version"), &container.image);
         if options.source_tag {
-            point.set_tag("source", short(&container.id));
+            point.set_tag("source", Name::new(short(&container.id)));
         }
         gathered.push(point);
     }

@@ -103,16 +103,16 @@ impl ContainerPoints<'_> {
     pub(super) fn tags(&self, container: &Container) -> Vec<(Name, Name)> {
         let mut tags = Vec::with_capacity(7 + container.tags.len());
         set_engine(&mut tags, self.engine);
-        tags.push(("container_name".into(), container.name.as_str().into()));
+        tags.push(("container_name".into(), Name::from(&container.name)));
         set_image(&mut tags, ("container_image", "container_version"), &container.image);
-        tags.push(("container_status".into(), container.status.as_str().into()));
+        tags.push(("container_status".into(), Name::from(&container.status)));
         if self.options.source_tag {
-            tags.push(("source".into(), short(&container.id).into()));
+            tags.push(("source".into(), Name::new(short(&container.id))));
         }
         let own = tags.len();
         for (key, value) in &container.tags {
-            if !RESERVED.contains(&key.as_str()) && !tags[..own].iter().any(|(name, _)| name == key) {
-                tags.push((key.as_str().into(), value.as_str().into()));
+            if !RESERVED.contains(&key.as_str()) && !tags[..own].iter().any(|(name, _)| **name == **key) {
+                tags.push((Name::from(key), Name::from(value)));
             }
         }
         tags.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

@@ -21,8 +21,8 @@ fn image(reference: &str) -> (&str, &str) {
 }
 
 pub(super) fn set_engine(tags: &mut Vec<(Name, Name)>, engine: &Engine) {
-    tags.push(("engine_host".into(), engine.host.as_str().into()));
-    tags.push(("server_version".into(), engine.server_version.as_str().into()));
+    tags.push(("engine_host".into(), Name::from(&engine.host)));
+    tags.push(("server_version".into(), Name::from(&engine.server_version)));
 }
 
 pub(super) fn set_image(tags: &mut Vec<(Name, Name)>, names: (&'static str, &'static str), reference: &str) {
@@ -43,13 +43,15 @@ pub(super) fn point(
     part: Option<(&'static str, &str)>,
     n_fields: usize,
 ) -> Point {
+    let mut point = gathered.point(measurement);
     // One of its own, and `host` or another that is added to every point.
-    let mut all = Vec::with_capacity(tags.len() + 3);
-    all.extend_from_slice(tags);
+    point.tags.reserve(tags.len() + 3);
+    point.tags.extend_from_slice(tags);
     if let Some((key, value)) = part {
-        all.push((key.into(), value.into()));
+        point.tags.push((key.into(), Name::new(value)));
     }
-    Point { tags: all, fields: Vec::with_capacity(n_fields), ..gathered.point(measurement) }
+    point.fields.reserve(n_fields);
+    point
 }
 
 /// Adds a field that is not there yet: `Point::set_field` would look for it among all of them.

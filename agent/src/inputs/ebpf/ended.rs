@@ -73,7 +73,7 @@ mod tests {
     fn what_ended_first_is_forgotten_first() {
         let mut ended = Ended::default();
         let series =
-            |n: usize| Arc::new(Series::from_tags(&[("container_name".to_owned(), n.to_string())].into()));
+            |n: usize| Arc::new(Series::from_tags(&[("container_name".into(), n.to_string().into())].into()));
         let amounts = Amounts { oom_kills: Some(1), ..Amounts::default() };
         ended.keep(&series(0), &Amounts::default());
         assert_eq!(ended.iter().count(), 0, "nothing to remember");

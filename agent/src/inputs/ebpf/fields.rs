@@ -51,12 +51,14 @@ pub(super) fn set_blkio(point: &mut Point, totals: &blkio::BlkioTotals) {
     point.set_field("errors", integer(amounts.errors));
     point.set_field("read_time_ns", integer(amounts.read_time_ns));
     point.set_field("write_time_ns", integer(amounts.write_time_ns));
-    for (name, quantile) in [("p50", 0.5), ("p99", 0.99)] {
+    for (read, write, quantile) in
+        [("read_p50_us", "write_p50_us", 0.5), ("read_p99_us", "write_p99_us", 0.99)]
+    {
         if let Some(ns) = totals.reads.quantile_ns(quantile) {
-            point.set_field(format!("read_{name}_us"), ns / 1e3);
+            point.set_field(read, ns / 1e3);
         }
         if let Some(ns) = totals.writes.quantile_ns(quantile) {
-            point.set_field(format!("write_{name}_us"), ns / 1e3);
+            point.set_field(write, ns / 1e3);
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::proc::diskstats::{self, SECTOR_BYTES};
 use crate::host::proc::net_ip::IpBytes;
 use crate::ledger::blkio::Device;
+use crate::point::Name;
 
 /// A disk's own counters (`/proc/diskstats`, Documentation/admin-guide/iostats.rst).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,10 +77,10 @@ impl HostTotals {
     }
 
     /// The name of a disk; its numbers where it has none.
-    pub(super) fn disk_name(&self, device: Device) -> String {
+    pub(super) fn disk_name(&self, device: Device) -> Name {
         match self.disks.get(&device) {
-            Some(disk) => disk.name.clone(),
-            None => format!("{}:{}", device.major, device.minor),
+            Some(disk) => Name::from(&disk.name),
+            None => Name::of(format_args!("{}:{}", device.major, device.minor)),
         }
     }
 }

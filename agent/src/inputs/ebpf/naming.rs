@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::options::Selection;
+use crate::identity::Named;
 use crate::identity::cgroup::{Cgroups, Owner};
-use crate::identity::names::Names;
+use crate::identity::names::{Names, PodName};
 use crate::identity::series::{Series, SeriesOptions};
-use crate::identity::{Identity, Named};
 
 /// How long after the agent first saw an owner its rows wait. The kubelet lists a new container within a second or two;
 /// a daemon that is down for longer should not delay the figures.
@@ -30,6 +30,8 @@ pub(super) struct NamingContext<'a> {
     /// When the interval began that ends with this gather.
     pub(super) interval_began: Instant,
     pub(super) remembered: &'a Remembered,
+    /// The rows of the gather before.
+    pub(super) before: &'a Naming,
     /// Rows may wait for a name: there is a source for it, and another gather.
     pub(super) may_wait: bool,
 }
@@ -104,13 +106,21 @@ impl Remembered {
     }
 }
 
+/// A row, and the names that its tags are of: it is the same for as long as they are.
+#[derive(Debug)]
+struct RowOf<N> {
+    row: OwnerRow,
+    /// `None` where it has the tags for another reason.
+    names: Option<N>,
+}
+
 /// The rows of one gather.
 #[derive(Debug, Default)]
 pub(super) struct Naming {
     /// By the owner's number; those that wait or are not selected are not in it.
-    owners: HashMap<u64, OwnerRow>,
+    owners: HashMap<u64, RowOf<Named>>,
     /// By the pod's UID, likewise.
-    pods: HashMap<String, OwnerRow>,
+    pods: HashMap<String, RowOf<Option<Arc<PodName>>>>,
     /// The owners that waited until now.
     waited: HashMap<u64, Instant>,
     interval_began: Option<Instant>,
@@ -121,7 +131,7 @@ pub(super) struct Naming {
 impl Naming {
     /// The row of an owner; `None` while it waits, or when it is not selected.
     pub(super) fn row(&self, owner: &Owner) -> Option<&OwnerRow> {
-        self.owners.get(&owner.id)
+        self.owners.get(&owner.id).map(|of| &of.row)
     }
 
     /// The row of the pod that an owner is part of.
@@ -140,7 +150,7 @@ impl Naming {
 
     /// The row of a pod.
     pub(super) fn row_of_pod(&self, uid: &str) -> Option<&OwnerRow> {
-        self.pods.get(uid)
+        self.pods.get(uid).map(|of| &of.row)
     }
 
     /// When the interval began that an owner's amounts of the interval are of.
@@ -153,15 +163,6 @@ impl Naming {
         let alive: HashSet<u64> = cgroups.own().map(|(_, owner)| owner.id).collect();
         let waited = std::mem::take(&mut waiting.owners);
         let mut naming = Self { waited, interval_began: Some(context.interval_began), ..Self::default() };
-        let mut interned: HashSet<Arc<Series>> = HashSet::new();
-        let mut row = |series: Series, identity: &Identity| {
-            let series = interned.get(&series).cloned().unwrap_or_else(|| {
-                let series = Arc::new(series);
-                interned.insert(Arc::clone(&series));
-                series
-            });
-            OwnerRow { lasting: series.outlives_instance(identity).then(|| Arc::clone(&series)), series }
-        };
         for (owner, named) in named(cgroups, context.names) {
             let identity = &owner.identity;
             let lacks = identity.lacks(&named);
@@ -176,20 +177,13 @@ impl Naming {
                 continue;
             }
             if context.selection.takes(&identity.path) {
-                let new = || row(Series::of_owner(identity, &named, context.options), identity);
-                naming.owners.insert(owner.id, remembered.cloned().unwrap_or_else(new));
+                naming.owners.insert(owner.id, owner_row(owner, named.clone(), remembered, context));
             }
             if let (Some(uid), Some(path)) = (&identity.pod_uid, identity.pod_path())
                 && !naming.pods.contains_key(uid)
                 && context.selection.takes(path)
             {
-                let new = || {
-                    let series = Series::of_pod(identity, named.pod.as_deref(), context.options);
-                    // A pod goes on when one of its containers ends.
-                    OwnerRow { lasting: Some(Arc::new(series.clone())), series: Arc::new(series) }
-                };
-                let remembered = context.remembered.pod_row(owner).filter(|_| named.pod.is_none());
-                naming.pods.insert(uid.clone(), remembered.cloned().unwrap_or_else(new));
+                naming.pods.insert(uid.clone(), pod_row(owner, uid, named.pod, context));
             }
         }
         naming.tell_apart(cgroups, &alive);
@@ -206,22 +200,69 @@ impl Naming {
             else {
                 continue;
             };
-            if !row.series.is_of_job() && *first.entry(Arc::clone(&row.series)).or_insert(id) != id {
-                shared.insert(Arc::clone(&row.series));
+            let series = &row.row.series;
+            if !series.is_of_job() && *first.entry(Arc::clone(series)).or_insert(id) != id {
+                shared.insert(Arc::clone(series));
             }
         }
         if shared.is_empty() {
             return;
         }
         for owner in cgroups.owners() {
-            if let Some(row) = self.owners.get_mut(&owner.id)
+            if let Some(RowOf { row, names }) = self.owners.get_mut(&owner.id)
                 && shared.contains(&row.series)
                 && let Some(id) = &owner.identity.container_id
             {
                 row.series = Arc::new(row.series.with_container_id(id));
+                // The other may be gone at the next gather.
+                *names = None;
             }
         }
     }
+}
+
+/// The row of an owner that has these names: that of the gather before, the remembered one, or a new one.
+fn owner_row(
+    owner: &Owner,
+    named: Named,
+    remembered: Option<&OwnerRow>,
+    context: NamingContext<'_>,
+) -> RowOf<Named> {
+    if let Some(row) = remembered {
+        return RowOf { row: row.clone(), names: None };
+    }
+    let before = context.before.owners.get(&owner.id).filter(|of| of.names.as_ref() == Some(&named));
+    let row = before.map_or_else(
+        || {
+            let series = Arc::new(Series::of_owner(&owner.identity, &named, context.options));
+            let lasts = series.outlives_instance(&owner.identity);
+            OwnerRow { lasting: lasts.then(|| Arc::clone(&series)), series }
+        },
+        |of| of.row.clone(),
+    );
+    RowOf { row, names: Some(named) }
+}
+
+/// Likewise, the row of the pod that an owner is part of.
+fn pod_row(
+    owner: &Owner,
+    uid: &str,
+    pod: Option<Arc<PodName>>,
+    context: NamingContext<'_>,
+) -> RowOf<Option<Arc<PodName>>> {
+    if let Some(row) = context.remembered.pod_row(owner).filter(|_| pod.is_none()) {
+        return RowOf { row: row.clone(), names: None };
+    }
+    let before = context.before.pods.get(uid).filter(|of| of.names.as_ref() == Some(&pod));
+    let row = before.map_or_else(
+        || {
+            let series = Arc::new(Series::of_pod(&owner.identity, pod.as_deref(), context.options));
+            // A pod goes on when one of its containers ends.
+            OwnerRow { lasting: Some(Arc::clone(&series)), series }
+        },
+        |of| of.row.clone(),
+    );
+    RowOf { row, names: Some(pod) }
 }
 
 /// Each owner with the names that it has now.

@@ -93,8 +93,8 @@ fn oom_kills(snapshot: &Snapshot<'_>, row: &RowTotals, of: Of) -> Option<u64> {
 }
 
 fn push_pressure(snapshot: &Snapshot<'_>, series: &Series, row: &RowTotals, gathered: &mut Gathered) {
-    let resources = row.pressure.keys().map(|(resource, _)| *resource);
-    for resource in resources.collect::<std::collections::BTreeSet<_>>() {
+    let has = |of: &&str| row.pressure.keys().any(|(resource, _)| resource == of);
+    for resource in ["cpu", "io", "memory"].into_iter().filter(has) {
         let mut point = point(snapshot, "cgroup_pressure", series).tag("resource", resource);
         for kind in ["some", "full"] {
             let Some(pressure) = row.pressure.get(&(resource, kind)) else { continue };

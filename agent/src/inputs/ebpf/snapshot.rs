@@ -41,7 +41,7 @@ pub(super) struct Snapshot<'a> {
 
 impl Snapshot<'_> {
     /// A point of the input about itself.
-    pub(super) fn part(&self, part: &str) -> Point {
+    pub(super) fn part(&self, part: &'static str) -> Point {
         Point::new("seismograf", self.time).tag("part", part)
     }
 

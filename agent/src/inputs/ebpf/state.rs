@@ -25,6 +25,7 @@ use crate::ledger::blkio::BlkioTotals;
 use crate::ledger::cpu::CpuTotals;
 use crate::ledger::memory::PageFaults;
 use crate::ledger::runqueue::RunqueueTotals;
+use crate::point::Tags;
 use crate::service::origin::{self, Origin};
 
 /// The state of the input.
@@ -70,8 +71,6 @@ struct SumsState {
 /// The resources that tasks stand still for.
 const STALLS: [&str; 3] = ["cpu", "memory", "io"];
 
-type TagMap = BTreeMap<String, String>;
-
 /// An owner, what its rows were called, and its cgroups with what each had.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -85,10 +84,10 @@ struct OwnerState {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct RowState {
-    tags: TagMap,
+    tags: Tags,
     /// Those under which what ended goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    lasting: Option<TagMap>,
+    lasting: Option<Tags>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,7 +106,7 @@ struct CgroupState {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct SeriesState {
-    tags: TagMap,
+    tags: Tags,
     #[serde(flatten)]
     amounts: AmountsState,
 }
@@ -261,7 +260,7 @@ impl PinnedState {
                 host_tx_bytes: ledger.host_net.tx_bytes,
                 oom_kills: *ledger.oom.sum(),
                 disks: disks
-                    .map(|(device, amounts)| (host.disk_name(*device), DiskState(*amounts)))
+                    .map(|(device, amounts)| (host.disk_name(*device).to_string(), DiskState(*amounts)))
                     .collect(),
             },
         }
@@ -292,13 +291,13 @@ impl RowState {
     }
 
     fn row(self) -> OwnerRow {
-        let series = |tags: &TagMap| Arc::new(Series::from_tags(tags));
+        let series = |tags: &Tags| Arc::new(Series::from_tags(tags));
         OwnerRow { series: series(&self.tags), lasting: self.lasting.as_ref().map(series) }
     }
 }
 
-fn written(series: &Series) -> TagMap {
-    series.tags().iter().map(|(tag, value)| ((*tag).to_owned(), value.clone())).collect()
+fn written(series: &Series) -> Tags {
+    series.tags().iter().map(|(tag, value)| ((*tag).into(), value.clone())).collect()
 }
 
 impl SeriesState {
@@ -310,7 +309,8 @@ impl SeriesState {
 impl AmountsState {
     fn of(amounts: &Amounts, host: &HostTotals) -> Self {
         let disks = amounts.blkio.iter();
-        let disks = disks.map(|(device, totals)| (host.disk_name(*device), DiskState(totals.amounts)));
+        let disks =
+            disks.map(|(device, totals)| (host.disk_name(*device).to_string(), DiskState(totals.amounts)));
         let stalls = amounts.stalls.iter().filter(|(_, us)| **us > 0);
         Self {
             cpu: counted(amounts.cpu),

@@ -46,7 +46,7 @@ use crate::kernel::records::Record;
 use crate::ledger::Ledger;
 use crate::ledger::blkio::Device;
 use crate::line_protocol;
-use crate::point::{FieldValue, Timestamp};
+use crate::point::{FieldValue, Point, Timestamp};
 use crate::schema;
 
 const CPU: HierarchyId = HierarchyId(2);
@@ -176,9 +176,27 @@ impl Case {
 
     /// The lines of one gather, in their order; each is one of the schema.
     fn gather(&mut self) -> Vec<String> {
+        self.points()
+            .0
+            .iter()
+            .map(|point| {
+                schema::check(point).unwrap();
+                // The encoder would leave it out.
+                let is_finite = |value: &FieldValue| !matches!(value, FieldValue::Float(x) if !x.is_finite());
+                assert!(point.fields.iter().all(|(_, value)| is_finite(value)), "{point:?}");
+                let mut line = Vec::new();
+                line_protocol::encode(point, &mut line);
+                String::from_utf8(line).unwrap().trim_end().to_owned()
+            })
+            .collect()
+    }
+
+    /// The points of one gather, and how often their making allocated.
+    fn points(&mut self) -> (Vec<Point>, u64) {
         let selection = Selection::new(&self.options).unwrap();
         let mut gathered = Gathered::at(self.time);
         let has_sources = self.names.has_sources();
+        let before = std::mem::take(&mut self.naming);
         let context = NamingContext {
             names: &self.names,
             options: self.options.series(),
@@ -186,6 +204,7 @@ impl Case {
             now: self.now,
             interval_began: self.now - self.elapsed,
             remembered: &self.accounts.remembered,
+            before: &before,
             may_wait: has_sources,
         };
         self.naming = Naming::new(&self.accounts.cgroups, &mut self.waiting, context);
@@ -217,20 +236,8 @@ impl Case {
             ring: self.ring,
             programs: &self.programs,
         };
-        points::push(&snapshot, &totals, &mut gathered);
-        gathered
-            .points
-            .iter()
-            .map(|point| {
-                schema::check(point).unwrap();
-                // The encoder would leave it out.
-                let is_finite = |value: &FieldValue| !matches!(value, FieldValue::Float(x) if !x.is_finite());
-                assert!(point.fields.iter().all(|(_, value)| is_finite(value)), "{point:?}");
-                let mut line = Vec::new();
-                line_protocol::encode(point, &mut line);
-                String::from_utf8(line).unwrap().trim_end().to_owned()
-            })
-            .collect()
+        let allocations = allocations(|| points::push(&snapshot, &totals, &mut gathered));
+        (gathered.points, allocations)
     }
 
     /// The lines of one gather that begin with `start`, sorted.
@@ -266,6 +273,34 @@ fn a_record_of_a_known_cgroup_allocates_nothing() {
     let mut apply = || records.iter().for_each(|record| ledger.apply(record));
     assert_ne!(allocations(&mut apply), 0, "the first row of a cgroup makes its totals");
     assert_eq!(allocations(apply), 0);
+}
+
+#[test]
+fn a_point_of_a_known_cgroup_allocates_nothing() {
+    let least = |n_cgroups: u64| {
+        let mut case = Case::new(&[on(Probe::Cpu), on(Probe::Runqueue), on(Probe::Blkio), on(Probe::Net)]);
+        let amounts = (
+            BlkioAmounts { reads: 1, ..BlkioAmounts::default() },
+            NetAmounts { rx_bytes: 1, ..NetAmounts::default() },
+        );
+        for id in 10..10 + n_cgroups {
+            for hierarchy in [CPU, BLKIO, MEMORY, NET] {
+                case.made(hierarchy, id, &format!("/a/path/that/is/longer/than/what/stands/in/a/name/{id}"));
+            }
+            case.take(cpu(id, 1, 1));
+            case.take(runqueue(id, 1, &[1]));
+            case.take(blkio(id, SDA, amounts.0, [&[1], &[]]));
+            case.take(net(id, amounts.1));
+        }
+        // Other tests take of the same memory at the same time.
+        let rounds: Vec<(usize, u64)> =
+            (0..50).map(|_| case.points()).map(|(points, n)| (points.len(), n)).collect();
+        rounds.into_iter().min_by_key(|(_, n)| *n).unwrap()
+    };
+    let ((few, of_few), (many, of_many)) = (least(4), least(64));
+    assert!(many >= few + 3 * 60, "{few} and {many} points");
+    // The list of points grows by doubling.
+    assert!(of_many <= of_few + 4, "{few} points {of_few} times, {many} points {of_many} times");
 }
 
 fn on(probe: Probe) -> Group {

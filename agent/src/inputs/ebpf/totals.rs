@@ -86,7 +86,7 @@ impl Totals {
             }
             if latencies != RowLatencies::default() {
                 let tags = series.tags().iter();
-                latencies.tags = tags.map(|(key, value)| ((*key).into(), value.as_str().into())).collect();
+                latencies.tags = tags.map(|(key, value)| ((*key).into(), value.clone())).collect();
                 all.push(latencies);
             }
         }

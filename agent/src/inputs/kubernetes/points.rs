@@ -13,7 +13,7 @@ use crate::identity::kubelet::summary::{
 };
 use crate::inputs::Gathered;
 use crate::line_protocol::truncated;
-use crate::point::{Point, Timestamp};
+use crate::point::{Name, Point, Timestamp};
 
 use super::live::{self, LiveFigures};
 
@@ -62,8 +62,7 @@ pub(super) fn add(
 }
 
 fn add_node(node: &NodeStats, node_metric_name: &str, gathered: &mut Gathered) {
-    let mut point =
-        Point::new(node_metric_name.to_owned(), gathered.time).tag("node_name", node.node_name.as_str());
+    let mut point = Point::new(node_metric_name.to_owned(), gathered.time).tag("node_name", &node.node_name);
     set_cpu(&mut point, Some(&node.cpu), None);
     set(&mut point, "memory_available_bytes", Some(node.memory.available_bytes));
     set_memory(&mut point, Some(&node.memory), None);
@@ -88,8 +87,8 @@ fn add_node(node: &NodeStats, node_metric_name: &str, gathered: &mut Gathered) {
     for container in &node.system_containers {
         let mut point = gathered
             .point("kubernetes_system_container")
-            .tag("node_name", node.node_name.as_str())
-            .tag("container_name", container.name.as_str());
+            .tag("node_name", &node.node_name)
+            .tag("container_name", &container.name);
         set_cpu(&mut point, Some(&container.cpu), None);
         set_memory(&mut point, Some(&container.memory), None);
         set(&mut point, "rootfs_available_bytes", Some(container.rootfs.available_bytes));
@@ -141,7 +140,7 @@ impl PodPoints<'_> {
             [("node_name", self.node_name), ("namespace", self.namespace), ("pod_name", self.pod_name)];
         let mut point = Point::new(measurement, self.time);
         for (key, value) in of_the_pod.iter().chain(own) {
-            point.set_tag(*key, *value);
+            point.set_tag(*key, Name::new(value));
         }
         // A label never replaces a tag that identifies the pod: whoever may start pods may label them.
         for (key, value) in &self.labels {
@@ -495,7 +494,7 @@ mod tests {
             points(&KubeletData { listing: Some(&listing), summary: None }, &figures).remove(0).tags
         };
         let read: BTreeSet<(String, String)> =
-            tags(&pod).into_iter().map(|(key, value)| (key.into_string(), value.into_string())).collect();
+            tags(&pod).into_iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let expected = [
             ("node_name", "h"),
             ("namespace", "n"),

@@ -201,7 +201,7 @@ mod tests {
         let mut outcome = Outcome { n_lines: 10, ..Outcome::default() };
         let good = outcome.check(text, &manner);
         assert_eq!(outcome.n_bad, outcome.errors.len() as u64);
-        let good = good.iter().map(|line| line.point(text, Timestamp(0)).measurement.into_string());
+        let good = good.iter().map(|line| line.point(text, Timestamp(0)).measurement.to_string());
         (good.collect(), outcome.errors.iter().map(|(line, _)| *line).collect())
     }
 

@@ -116,7 +116,7 @@ impl PodRules {
         let mut tags: Vec<(Name, Name)> = Vec::new();
         for (key, value) in annotations.map(|(key, value)| (key.as_str(), value)).chain(all) {
             tags.retain(|(known, _)| known != key);
-            tags.push((key.into(), value.as_str().into()));
+            tags.push((Name::new(key), Name::from(value)));
         }
         tags
     }

@@ -6,6 +6,7 @@
 
 use super::bound;
 use crate::parsers::exposition::{FamilyType, Format, Label, Part, Sample};
+use crate::point::list::List;
 use crate::point::{Name, Point, Timestamp};
 
 /// Which samples become which points: `metric_version`.
@@ -159,7 +160,7 @@ impl<'a> Points<'a> {
         open.has_unbounded |= bound == f64::INFINITY;
         if sample.value.is_finite() {
             let label = if sample.part == Part::Bucket { "le" } else { "quantile" };
-            let point = Point { fields: Vec::new(), ..open.point.clone() };
+            let point = Point { fields: List::new(), ..open.point.clone() };
             self.points.push(point.tag(label, bound::shown(bound)).field(key, sample.value));
         }
     }
@@ -171,7 +172,7 @@ impl<'a> Points<'a> {
         let count = series.count.filter(|_| is_histogram && !series.has_unbounded);
         if let Some(count) = count {
             // Telegraf adds the bucket that every histogram has.
-            let point = Point { fields: Vec::new(), ..series.point.clone() };
+            let point = Point { fields: List::new(), ..series.point.clone() };
             let key = format!("{}_bucket", series.family);
             self.points.push(point.tag("le", bound::shown(f64::INFINITY)).field(key, count));
         }
@@ -203,14 +204,14 @@ impl<'a> Points<'a> {
         };
         let mut point = Point::new(measurement, time);
         let is_tag = |(name, value): &&Label<'_>| {
-            !value.is_empty() && Some(&**name) != inner && !tags.iter().any(|(key, _)| key == name)
+            !value.is_empty() && Some(&**name) != inner && !tags.iter().any(|(key, _)| **key == **name)
         };
         // The parser has refused duplicates.
         let labels = sample.labels.iter().filter(is_tag);
-        point.tags.extend(labels.map(|(name, value)| (name.as_ref().into(), value.as_ref().into())));
+        point.tags.extend(labels.map(|(name, value)| (Name::new(name), Name::new(value))));
         point.tags.extend(tags.iter().cloned());
         if let Some(unit) = sample.unit {
-            point.set_tag("unit", unit);
+            point.set_tag("unit", Name::new(unit));
         }
         point
     }

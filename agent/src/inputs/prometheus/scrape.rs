@@ -189,7 +189,7 @@ impl Scraper {
     pub(super) async fn scrape(&self, target: &Target, time: Timestamp) -> Scraped {
         let mut tags: Vec<(Name, Name)> = Vec::new();
         if !self.url_tag.is_empty() {
-            tags.push((self.url_tag.as_str().into(), target.shown.as_str().into()));
+            tags.push((Name::from(&self.url_tag), Name::from(&target.shown)));
         }
         tags.retain(|(key, _)| !target.tags.iter().any(|(own, _)| own == key));
         tags.extend(target.tags.iter().cloned());
@@ -331,7 +331,7 @@ fn said(response: &Response) -> String {
 
 impl Figures {
     fn point(&self, tags: Vec<(Name, Name)>, time: Timestamp) -> Option<Point> {
-        let mut point = Point { tags, ..Point::new("prometheus_request", time) };
+        let mut point = Point { tags: tags.into(), ..Point::new("prometheus_request", time) };
         if let Some(seconds) = self.response_time {
             point.set_field("response_time", seconds);
         }

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
-use compact_str::ToCompactString as _;
-
 use crate::point::Name;
 
 /// The path of a URL that has none.
@@ -61,7 +59,7 @@ impl Target {
     pub(super) fn at(&self, address: IpAddr) -> Option<Self> {
         let mut target = self.clone();
         target.url.set_ip_host(address).ok()?;
-        target.tags.push(("address".into(), address.to_compact_string()));
+        target.tags.push(("address".into(), Name::of(format_args!("{address}"))));
         Some(target)
     }
 }

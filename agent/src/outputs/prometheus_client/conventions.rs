@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::samples::{Naming, Number, Sample, number};
-use crate::point::{FieldValue, Point};
+use crate::point::{FieldValue, Name, Point};
 use crate::schema::{self, Field, MEASUREMENTS, ValueType, exposed, value_type};
 
 /// The value of the option.
@@ -78,7 +78,7 @@ pub(super) fn samples<'a>(naming: &Naming, point: &'a Point) -> Vec<Sample<'a>> 
         return naming.samples(point);
     };
     let (key, labels) = naming.labels_of_fields(point);
-    let sample = |(field, value): &'a (crate::point::Name, FieldValue)| {
+    let sample = |(field, value): &'a (Name, FieldValue)| {
         let described = measurement.fields.iter().find(|known| known.name == field)?;
         let value_type = value_type(measurement.name, field);
         let Conventional { name, scale } = conventional(measurement.name, described, value_type);
@@ -100,12 +100,12 @@ fn of_self<'a>(naming: &Naming, point: &'a Point) -> Vec<Sample<'a>> {
     let part = point.tag_value("part").unwrap_or_default();
     let mut tags = point.clone();
     tags.tags.retain(|(key, _)| key != "part");
-    let sample = |(field, value): &(crate::point::Name, FieldValue)| {
+    let sample = |(field, value): &(Name, FieldValue)| {
         let exposed = exposed(part, field)?;
         let mut tags = Cow::Borrowed(&tags);
         if let Some(reason) = exposed.reason {
             let tags = tags.to_mut();
-            tags.set_tag("stage", part);
+            tags.set_tag("stage", Name::new(part));
             tags.set_tag("reason", reason);
         }
         let (key, labels) = naming.labels_of_fields(&tags);
@@ -176,7 +176,7 @@ mod tests {
         samples(&Naming::default(), point).iter().map(shown).collect()
     }
 
-    fn point(measurement: &str) -> Point {
+    fn point(measurement: &'static str) -> Point {
         Point::new(measurement, Timestamp(0)).tag("host", "h")
     }
 

@@ -26,7 +26,7 @@ impl From<Value<'_>> for FieldValue {
             Value::Int(value) => Self::Int(value),
             Value::UInt(value) => Self::UInt(value),
             Value::Float(value) => Self::Float(value),
-            Value::Text(text) => Self::Text(text.into_owned()),
+            Value::Text(text) => Self::Text(text.into()),
             Value::Bool(value) => Self::Bool(value),
         }
     }

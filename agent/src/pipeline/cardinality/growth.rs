@@ -105,7 +105,7 @@ mod tests {
     use crate::point::Timestamp;
 
     /// Adds series whose tags have so many values each.
-    fn add(growth: &mut Growth, state: &RandomState, n: usize, values: [(&str, usize); 3]) -> Point {
+    fn add(growth: &mut Growth, state: &RandomState, n: usize, values: [(&'static str, usize); 3]) -> Point {
         let mut last = None;
         for i in 0..n {
             let mut point = Point::new("m", Timestamp(0));

@@ -28,7 +28,7 @@ fn points(n: usize, point: impl Fn(usize) -> Point) -> impl Iterator<Item = Poin
     (0..n).map(move |i| point(i).tag("host", "h").field("v", 1_i64))
 }
 
-fn named(name: &str, i: usize) -> Point {
+fn named(name: impl Into<Name>, i: usize) -> Point {
     // Each has a time that others have too, or a known series would be overwritten here.
     Point::new(name, Timestamp(i as i64))
 }
@@ -60,7 +60,7 @@ fn beyond_the_limit_series_become_one_and_sums_hold() {
 #[test]
 fn where_two_tags_or_names_grow_the_limit_holds_too() {
     let two = |i: usize| named("m", i).tag("id", format!("{i}")).tag("request", format!("r{i}"));
-    let names = |i: usize| named(&format!("m{i}"), i).tag("id", format!("{i}"));
+    let names = |i: usize| named(format!("m{i}"), i).tag("id", format!("{i}"));
     let keys = |i: usize| named("m", i).tag(format!("k{i}"), "v");
     for (of, what) in [(&two as &dyn Fn(usize) -> Point, "tags"), (&names, "names"), (&keys, "keys")] {
         let mut guard = guard(160);

@@ -159,7 +159,7 @@ async fn it_is_handed_on_while_a_gather_is_under_way() {
     let (path, agent) = (directory.path().join("points"), agent());
     let mut pipeline = Pipeline::empty(Shared::new(Host::default()));
     let outputs = pipeline.prepare_outputs(&[output(&path, &agent)]).await.unwrap();
-    let fan = pipeline.apply_outputs(outputs, BTreeMap::new()).await;
+    let fan = pipeline.apply_outputs(outputs, Tags::new()).await;
     let input = Gathering::default();
     let [begun, gate] = [&input.begun, &input.gate].map(Arc::clone);
     let queue = Arc::clone(&input.queue);

@@ -72,7 +72,7 @@ fn written(names: Names, points: &[Point]) -> Vec<String> {
     lines
 }
 
-fn container(measurement: &str) -> Point {
+fn container(measurement: &'static str) -> Point {
     Point::new(measurement, Timestamp(7))
         .tag("host", "h")
         .tag("container_name", "web")
@@ -98,7 +98,9 @@ fn telegrafs_names_are_of_measurement_and_field() {
 
 #[test]
 fn samples_of_prometheus_keep_their_names() {
-    let sample = |name: &str, field: &str| Point::new(name, Timestamp(7)).tag("le", "1").field(field, 2.0);
+    let sample = |name: &'static str, field: &'static str| {
+        Point::new(name, Timestamp(7)).tag("le", "1").field(field, 2.0)
+    };
     let points = [
         sample("prometheus", "a_total"),
         sample("openmetric", "b_bucket"),
@@ -208,9 +210,9 @@ fn states_add_up() {
 #[case("net", ("interface", "eth0"), ("packets_recv", 3.0), "network.io.direction=receive,system.device=eth0 | 1 7 | 3")]
 #[case("net", ("interface", "eth0"), ("err_in", 3.0), "network.interface.name=eth0,network.io.direction=receive | 1 7 | 3")]
 fn a_field_is_a_metric(
-    #[case] measurement: &str,
-    #[case] (tag, of): (&str, &str),
-    #[case] (field, value): (&str, f64),
+    #[case] measurement: &'static str,
+    #[case] (tag, of): (&'static str, &'static str),
+    #[case] (field, value): (&'static str, f64),
     #[case] expected: &str,
 ) {
     let point = Point::new(measurement, Timestamp(7)).tag(tag, of).field(field, value);

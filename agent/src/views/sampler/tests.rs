@@ -12,7 +12,9 @@ fn sampled(key: &str, gathers: [Vec<Point>; 2]) -> Table {
 }
 
 fn point(measurement: &'static str, tags: &[(&str, &str)]) -> Point {
-    tags.iter().fold(Point::new(measurement, Timestamp(0)), |point, (key, value)| point.tag(*key, *value))
+    tags.iter().fold(Point::new(measurement, Timestamp(0)), |point, (key, value)| {
+        point.tag(Name::new(key), Name::new(value))
+    })
 }
 
 fn cpu(cgroup: &str, usage_ns: i64) -> Point {

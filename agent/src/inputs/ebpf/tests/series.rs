@@ -153,7 +153,8 @@ fn a_day_of_a_cron_job_has_the_series_of_an_hour() {
     assert_eq!(field(&lines[0], "usage_ns"), 24 * 60 * 100);
     let rows = case.lines("cgroup_cpu");
     assert_eq!(field(&rows[0], "usage_ns"), 24 * 60 * 100, "{rows:?}");
-    // Each of them, where that is wanted.
+    // Each of them, where that is wanted; an input with other options is another one.
+    case.naming = Naming::default();
     case.options.job_pods = crate::inputs::ebpf::options::JobPods::Each;
     assert!(case.lines("pod_cpu")[0].contains("pod_name=short-29010000-x10000,workload=cronjob/short "));
 }

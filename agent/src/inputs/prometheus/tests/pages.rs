@@ -48,19 +48,19 @@ type Joined = BTreeMap<(String, BTreeMap<String, String>, i64), BTreeMap<String,
 fn joined(points: Vec<Point>) -> Joined {
     let mut joined = Joined::new();
     for point in points {
-        let tags = point.tags.into_iter().map(|(key, value)| (key.into_string(), value.into_string()));
+        let tags = point.tags.into_iter().map(|(key, value)| (key.to_string(), value.to_string()));
         let tags = tags.filter(|(key, _)| !["host", "env", "url"].contains(&key.as_str())).collect();
         // Telegraf rounds to its precision, a second.
         let time =
             if point.time == NOW { NOW } else { point.time.rounded(std::time::Duration::from_secs(1)) };
-        let series = joined.entry((point.measurement.into_string(), tags, time.0)).or_default();
+        let series = joined.entry((point.measurement.to_string(), tags, time.0)).or_default();
         for (key, value) in point.fields {
             let value = if let FieldValue::UInt(value) = value {
                 FieldValue::Int(value.cast_signed())
             } else {
                 value
             };
-            assert_eq!(series.insert(key.into_string(), value), None, "each field comes once");
+            assert_eq!(series.insert(key.to_string(), value), None, "each field comes once");
         }
     }
     joined

@@ -102,8 +102,8 @@ async fn error(options: Options) -> String {
 #[tokio::test]
 async fn samples_have_the_targets_url_and_their_own_time() {
     let url = serve(|_| page()).await;
-    let up = Point::new("up", Timestamp(7)).tag("zone", "a").tag("url", url.as_str()).field("gauge", 1.0);
-    let old = Point::new("old", Timestamp(1_000_000_000)).tag("url", url.as_str()).field("value", 2.0);
+    let up = Point::new("up", Timestamp(7)).tag("zone", "a").tag("url", &url).field("gauge", 1.0);
+    let old = Point::new("old", Timestamp(1_000_000_000)).tag("url", &url).field("value", 2.0);
     assert_eq!(gather_last(of(&[&url])).await, (vec![up, old], true));
 
     let plain = Options { url_tag: String::new(), ignore_timestamp: true, metric_version: 2, ..of(&[&url]) };

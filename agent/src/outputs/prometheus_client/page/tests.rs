@@ -20,7 +20,7 @@ fn page(naming: &Naming, writer: PageWriter, points: &[Point]) -> String {
     writer.page(&collection)
 }
 
-fn point(measurement: &str) -> Point {
+fn point(measurement: &'static str) -> Point {
     Point::new(measurement, Timestamp(1_500_000_000)).tag("host", "h")
 }
 

@@ -16,7 +16,7 @@ fn shown(profile: &str, point: &Point) -> Vec<String> {
     samples.iter().map(shown).collect()
 }
 
-fn point(measurement: &str) -> Point {
+fn point(measurement: &'static str) -> Point {
     Point::new(measurement, Timestamp(1_500_000_000)).tag("host", "h")
 }
 
@@ -127,7 +127,7 @@ fn a_node(#[case] point: Point, #[case] expected: &[&str]) {
 #[case("loop0", false)]
 #[case("zram0", false)]
 #[case("sr0", true)]
-fn disks_are_those_of_the_exporter(#[case] name: &str, #[case] is_there: bool) {
+fn disks_are_those_of_the_exporter(#[case] name: &'static str, #[case] is_there: bool) {
     let point = point("diskio").tag("name", name).field("reads", 1_u64);
     assert_eq!(shown("node_exporter", &point).len(), usize::from(is_there));
 }

@@ -2,7 +2,7 @@ use rstest::rstest;
 
 use super::*;
 
-fn point(measurement: &str) -> Point {
+fn point(measurement: &'static str) -> Point {
     Point::new(measurement, Timestamp(0)).tag("host", "h")
 }
 

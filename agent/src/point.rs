@@ -9,7 +9,7 @@ mod name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use self::list::List;
+use self::list::{Entry, List, Spare};
 pub use self::name::Name;
 
 /// Tags that many points have: those of an input, and those of all.
@@ -80,6 +80,20 @@ field_value_from!(i64 => Int, i32 => Int, u64 => UInt, u32 => UInt, f64 => Float
 impl From<&str> for FieldValue {
     fn from(text: &str) -> Self {
         Self::Text(Name::new(text))
+    }
+}
+
+impl Entry for (Name, Name) {
+    fn spare() -> &'static Spare<Self> {
+        static SPARE: Spare<(Name, Name)> = Spare::new();
+        &SPARE
+    }
+}
+
+impl Entry for (Name, FieldValue) {
+    fn spare() -> &'static Spare<Self> {
+        static SPARE: Spare<(Name, FieldValue)> = Spare::new();
+        &SPARE
     }
 }
 

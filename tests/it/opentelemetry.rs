@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
 use seismograf::outputs::opentelemetry::{Opentelemetry, Options};
-use seismograf::point::{Point, Timestamp};
+use seismograf::point::{Name, Point, Timestamp};
 use seismograf_tests::otelcol::{DataPoint, Otelcol};
 use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
@@ -62,7 +62,7 @@ fn points(label: &str) -> (Vec<Point>, Vec<DataPoint>) {
             ("of_others", false, [("level", i as f64 / 4.0), ("n", -i as f64)]),
         ] {
             let mut point = Point::new(measurement, Timestamp(time)).field("text", "left out");
-            tags.iter().for_each(|(key, value)| point.set_tag(*key, *value));
+            tags.iter().for_each(|(key, value)| point.set_tag(*key, Name::new(value)));
             for (field, value) in fields {
                 match (counts, field) {
                     (true, _) => point.set_field(field, value as u64),

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use seismograf::options::common::OutputCommon;
 use seismograf::outputs::sender::{Message, Sender};
 use seismograf::outputs::{Output, influxdb, influxdb_v2};
-use seismograf::point::{Point, Timestamp};
+use seismograf::point::{Name, Point, Timestamp};
 use seismograf::service::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::influxd2::{BUCKET, Influxd2, ORGANIZATION, TOKEN};
@@ -80,7 +80,7 @@ fn points(case: &str, fault: Fault, place: Place, n: usize) -> (Vec<Point>, u64)
         let (name, series) = (format!("{case}_bad"), format!("s{i}"));
         match fault {
             Fault::Conflict => {
-                Point::new("typed", time).tag("case", case).tag("s", series).field("f", i as i64)
+                Point::new("typed", time).tag("case", Name::new(case)).tag("s", series).field("f", i as i64)
             }
             Fault::Old => Point::new(name, Timestamp(time.0 - 3 * 3_600_000_000_000)).field("f", i as i64),
             Fault::Long => Point::new(name, time).tag("t", "x".repeat(70_000)).field("f", i as i64),

@@ -54,9 +54,7 @@ fn points() -> (Vec<Point>, Samples) {
         let (time, tag) = (start + i * 100, &tags[(i % N_TAGS) as usize]);
         let (int, uint) = (random.i64(-1 << 50..1 << 50), random.u64(..1 << 50));
         let (fraction, is_set) = (random.f64() * 1e9 - 5e8, random.bool());
-        let point = Point::new(measurement, Timestamp(time * 1_000_000))
-            .tag("the.tag", tag.as_str())
-            .tag("host", "h");
+        let point = Point::new(measurement, Timestamp(time * 1_000_000)).tag("the.tag", tag).tag("host", "h");
         let point = point.field("i", int).field("u", uint).field("f", fraction).field("b", is_set);
         points.push(point.field("text", "left out"));
         let values =

@@ -6,8 +6,6 @@ use std::hash::{Hash, Hasher};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
-use super::{FieldValue, Name};
-
 /// So many lists of a kind are kept for the next points; what a gather has beyond that is allocated each time.
 const MAX_SPARE: usize = 8_192;
 /// A list that is longer is not kept.
@@ -17,7 +15,7 @@ const MAX_CAPACITY: usize = 32;
 pub struct Spare<T>(Mutex<Vec<Vec<T>>>);
 
 impl<T> Spare<T> {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
 
@@ -39,20 +37,6 @@ impl<T> Spare<T> {
 pub trait Entry: Sized + 'static {
     /// The lists that were dropped.
     fn spare() -> &'static Spare<Self>;
-}
-
-impl Entry for (Name, Name) {
-    fn spare() -> &'static Spare<Self> {
-        static SPARE: Spare<(Name, Name)> = Spare::new();
-        &SPARE
-    }
-}
-
-impl Entry for (Name, FieldValue) {
-    fn spare() -> &'static Spare<Self> {
-        static SPARE: Spare<(Name, FieldValue)> = Spare::new();
-        &SPARE
-    }
 }
 
 /// A vector in memory that one before it had.
@@ -169,6 +153,13 @@ impl<T: Entry + fmt::Debug> fmt::Debug for List<T> {
 mod tests {
     use super::*;
 
+    impl Entry for u8 {
+        fn spare() -> &'static Spare<Self> {
+            static SPARE: Spare<u8> = Spare::new();
+            &SPARE
+        }
+    }
+
     #[test]
     fn memory_goes_round_and_not_without_bound() {
         let spare = Spare::new();
@@ -184,14 +175,10 @@ mod tests {
 
     #[test]
     fn is_as_a_vector() {
-        let entry = |n: i64| (Name::of(format_args!("k{n}")), FieldValue::Int(n));
-        let mut list: List<_> = (0..3).map(entry).collect();
-        list.retain(|(_, value)| *value != FieldValue::Int(1));
-        assert_eq!(list, [entry(0), entry(2)]);
-        assert_eq!(
-            (list.clone(), format!("{list:?}")),
-            (vec![entry(0), entry(2)].into(), format!("{:?}", *list))
-        );
+        let mut list: List<u8> = (0..3).collect();
+        list.retain(|n| *n != 1);
+        assert_eq!(list, [0, 2]);
+        assert_eq!((list.clone(), format!("{list:?}")), (vec![0, 2].into(), "[0, 2]".to_owned()));
         assert_eq!(list.into_iter().count(), 2);
     }
 }

@@ -24,7 +24,7 @@ pub mod commands;
 pub mod config;
 pub mod dashboards;
 pub mod exit;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod host;
 mod http;

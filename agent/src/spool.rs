@@ -27,5 +27,5 @@ pub(crate) fn is_spool(directory: &std::path::Path) -> bool {
 #[cfg(test)]
 pub(crate) mod tests;
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use segment::fuzz::parse_any;

@@ -24,7 +24,7 @@ const PATHS: &str = "agent/testdata/cgroup-paths.txt";
 /// Build scripts run without the flags, because they are built for the host and the rest for this.
 const TRIPLE: &str =
     if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
-const COUNTERS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+const COUNTERS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
      -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
 
@@ -111,8 +111,8 @@ pub(crate) fn check() -> anyhow::Result<()> {
         return Ok(());
     }
     let mut build = command("cargo");
-    build.args(["check", "--quiet", "--target-dir", "target/fuzz/check", "--manifest-path"]);
-    run(build.arg(Path::new(FUZZ).join("Cargo.toml")).env("RUSTFLAGS", "--cfg fuzzing"))
+    build.args(["check", "--quiet", "--target-dir", "target", "--manifest-path"]);
+    run(build.arg(Path::new(FUZZ).join("Cargo.toml")))
 }
 
 /// Builds the program with all targets.

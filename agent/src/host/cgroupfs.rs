@@ -434,7 +434,7 @@ struct Besides {
 }
 
 /// Parses any text as each file of a cgroup, as a fuzzer does.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parse_any(text: &str) {
     let _ = (Cpu::of_v1(text, Vec::new()), Cpu::of_v2(text), Throttling::parse(text), value(text, "a"));
     let mut devices = Vec::new();

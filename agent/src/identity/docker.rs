@@ -22,7 +22,7 @@ pub use self::error::ApiError;
 pub use self::watch::Watch;
 
 /// Parses any bytes as each of docker's answers, as a fuzzer does.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parse_any(body: &[u8]) {
     let _ = answers::parse::<answers::Version>("/", body);
     let _ = answers::parse::<Info>("/", body);

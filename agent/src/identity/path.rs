@@ -6,7 +6,7 @@
 //! A path is only as trustworthy as whoever may create a directory there: a process that manages cgroups of its own, as
 //! in a container or below `user@1000.service`, can name one like a container.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod invariants;
 #[cfg(test)]
 mod tests;

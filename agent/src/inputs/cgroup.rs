@@ -128,7 +128,7 @@ impl Input for Cgroup {
 }
 
 /// Parses any text as a file of a cgroup, as a fuzzer does.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parse_any(text: &str) {
     let _ = shape::parse(text);
 }

@@ -217,7 +217,7 @@ impl Input for Disk {
 }
 
 /// Parses any bytes as a table of mounts, as a fuzzer does.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parse_any(table: &[u8], host: &Host) {
     mounts::parse_any(table, host);
 }

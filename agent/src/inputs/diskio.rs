@@ -241,7 +241,7 @@ impl Input for Diskio {
 }
 
 /// Parses any text as udev's data of a device, as a fuzzer does.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parse_any(text: &str) {
     let _ = Properties::parse(text);
 }

@@ -297,7 +297,7 @@ impl Input for Prometheus {
 }
 
 /// Parses any text as what pods and people write of targets, as a fuzzer does.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parse_any(text: &str) {
     let _ = (Target::parse(text), selector::Selector::parse(text));
 }

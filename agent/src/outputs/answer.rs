@@ -283,7 +283,7 @@ pub(super) fn retry_delay(retry_after: &str) -> Duration {
 }
 
 /// Takes any text for an answer with each status, as a fuzzer does.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parse_any(body: &str) {
     for status in
         [StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::NOT_FOUND]

@@ -317,7 +317,7 @@ fn lines_of(mut rest: Bytes, count: u32) -> Option<Vec<(Bytes, Route)>> {
 }
 
 /// Takes any bytes for a record, as a fuzzer does.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn parse_any(bytes: &[u8]) {
     let (count, bytes) = bytes.split_first().map_or((0, bytes), |(count, bytes)| (*count, bytes));
     if let Some(lines) = lines_of(Bytes::copy_from_slice(bytes), count.into()) {

@@ -162,7 +162,7 @@ impl Reader {
 }
 
 /// Any bytes as a segment, and as changes of one, as a fuzzer has them.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzz {
     use super::*;
 

@@ -238,7 +238,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Parses any bytes as a table of either kind, as a fuzzer does: no more mounts than lines.
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn parse_any(table: &[u8], host: &Host) {
     let n_lines = table.split(|byte| *byte == b'\n').count();
     for is_mountinfo in [true, false] {

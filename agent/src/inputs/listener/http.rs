@@ -4,7 +4,7 @@
 
 mod answer;
 mod auth;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod influxql;
 mod listen;

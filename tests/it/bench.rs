@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use seismograf::stages::STAGES;
-use seismograf_tests::bench::{Bench, Form, Hook, WriteBack, ns};
+use seismograf_tests::bench::{Bench, Form, Hook, WriteBack, ns, ns_a_row, table_bytes_a_cpu};
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::report::{self, Table, quartiles};
 use seismograf_tests::running::Running;
@@ -24,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("bench::probes", probes),
         trial("bench::write_back", write_back),
+        trial("bench::many_cpus", many_cpus),
         trial("bench::work", work),
         trial("bench::agent", agent),
         trial("bench::host", host),
@@ -196,6 +197,56 @@ fn write_back() -> Outcome {
         }
     }
     table.write("write_back");
+    Ok(())
+}
+
+/// Rows that have to give way to another cgroup's, on each CPU in a second: a machine that runs more cgroups in turn than a cache
+/// has slots.
+const ROWS_A_SECOND: f64 = 1_000.0;
+
+/// What CPUs that write at one time do to each other, and from that and the price of a write-back what many of them cost.
+fn many_cpus() -> Outcome {
+    needs(&[])?;
+    let mut table = Table::new(&["rows are written by", "ns a row", "quartiles"], "ns a row");
+    let mut alone = 0.0;
+    let ways: [(&str, &[u64]); 3] = [
+        ("one CPU", &[0]),
+        ("two at one time, into one ring", &[0, 0]),
+        ("two at one time, into a ring each", &[0, 1]),
+    ];
+    for (what, rings) in ways {
+        let samples = (0..reloads()).map(|_| ns_a_row(rings)).collect::<Result<Vec<_>, _>>()?;
+        let [low, median, high] = quartiles(&samples);
+        table.row(&[what.to_owned(), format!("{median:.0}"), format!("{low:.0} to {high:.0}")]);
+        table.bar(what, median);
+        if rings.len() == 1 {
+            alone = median;
+        }
+    }
+    table.write("ring");
+    let mut write_back = WriteBack::attach()?;
+    let calls: Vec<f64> = (0..50)
+        .map(|_| {
+            pause(Duration::from_millis(20));
+            write_back.run(1).call_ns / 1e6
+        })
+        .collect();
+    let ([_, call_ms, _], bytes) = (quartiles(&calls), table_bytes_a_cpu()?);
+    let mut table = Table::new(
+        &["CPUs", "the kernel's tables", "a write-back of all", "the ring is locked"],
+        "ms for a write-back of all",
+    );
+    for n in [2_u32, 96, 256] {
+        let n_cpus = f64::from(n);
+        table.row(&[
+            n.to_string(),
+            format!("{:.1} MiB", (bytes * u64::from(n)) as f64 / f64::from(1 << 20)),
+            format!("{:.2} ms", n_cpus * call_ms),
+            format!("{:.2} % of the time", 100.0 * n_cpus * ROWS_A_SECOND * alone / 1e9),
+        ]);
+        table.bar(format!("{n} CPUs"), n_cpus * call_ms);
+    }
+    table.write("many_cpus");
     Ok(())
 }
 

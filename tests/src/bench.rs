@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Barrier;
+use std::time::Instant;
 
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{
@@ -49,9 +51,13 @@ const SCHED_SWITCH: &[&str] = &[
     "runqueue_sched_switch",
     "bench_sched_switch_hash",
     "bench_sched_switch_record",
+    "bench_sched_switch_look",
 ];
-const BLOCK: &[&str] = &["bench_block_rq_complete_empty", "blkio_block_rq_complete"];
-const SKB: &[&str] = &["bench_skb_empty", "net_ingress", "net_egress"];
+const BLOCK: &[&str] =
+    &["bench_block_rq_complete_empty", "blkio_block_rq_complete", "bench_block_rq_complete_look"];
+const SKB: &[&str] = &["bench_skb_empty", "net_ingress", "net_egress", "bench_skb_look"];
+/// How the programs are called that look at what the agent's need, and keep nothing.
+const LOOK: &str = "_look";
 
 impl Hook {
     /// All programs there.
@@ -76,13 +82,14 @@ pub struct Bench {
 pub type Sample = BTreeMap<&'static str, (u64, u64)>;
 
 impl Bench {
-    /// Attaches everything.
+    /// Attaches everything but those that only look.
     ///
     /// # Errors
     /// Skips where there is no object to load.
     pub fn attach() -> Result<Self, Skip> {
         let hooks = [Hook::Switch, Hook::Packet, Hook::Block];
-        let all: Vec<_> = hooks.into_iter().flat_map(Hook::programs).copied().collect();
+        let all = hooks.into_iter().flat_map(Hook::programs).copied();
+        let all: Vec<_> = all.filter(|name| !name.ends_with(LOOK)).collect();
         Self::attach_only(Form::Folded, &all)
     }
 
@@ -238,7 +245,7 @@ impl WriteBack {
         let time = || program.info().unwrap().run_time().as_nanos() as f64;
         let mut options = RawTracePointRunOptions { cpu: Some(cpu), ..Default::default() };
         options.args[FLUSH_ARGUMENT] = FLUSH_CHARGES;
-        let (before, start) = (time(), std::time::Instant::now());
+        let (before, start) = (time(), Instant::now());
         program.test_run(options).unwrap();
         let call_ns = start.elapsed().as_nanos() as f64;
         let program_ns = time() - before;
@@ -248,4 +255,53 @@ impl WriteBack {
         }
         Run { program_ns, call_ns, rows }
     }
+}
+
+/// Records of one run of the program `bench_ring` (`agent-ebpf/src/programs/bench.rs`).
+const RECORDS_A_RUN: u32 = 256;
+/// Runs on each CPU: what they write has room in a ring.
+const RUNS: u32 = 500;
+
+/// Has CPUs write rows at one time, each without a pause, the first one into the first of these rings and so on. Returns the
+/// nanoseconds of a row.
+///
+/// # Errors
+/// Skips where there is no object to load.
+pub fn ns_a_row(rings: &[u64]) -> Result<f64, Skip> {
+    let (mut ebpf, ..) = load(Form::Folded)?;
+    let program: &mut RawTracePoint = ebpf.program_mut("bench_ring").unwrap().try_into().unwrap();
+    program.load().unwrap();
+    let _stats = aya::sys::enable_stats(aya::sys::Stats::RunTime).unwrap();
+    let (program, start) = (&*program, Barrier::new(rings.len()));
+    let write = |cpu: usize, ring: u64| {
+        let mut cpus = rustix::thread::CpuSet::new();
+        cpus.set(cpu);
+        rustix::thread::sched_setaffinity(None, &cpus).unwrap();
+        start.wait();
+        for _ in 0..RUNS {
+            let mut options = RawTracePointRunOptions { cpu: Some(cpu as u32), ..Default::default() };
+            options.args[FLUSH_ARGUMENT] = ring;
+            assert_eq!(program.test_run(options).unwrap().return_value, 0, "rows that found no room");
+        }
+    };
+    std::thread::scope(|scope| {
+        for (cpu, ring) in rings.iter().enumerate() {
+            scope.spawn(move || write(cpu, *ring));
+        }
+    });
+    let rows = rings.len() * (RUNS * RECORDS_A_RUN) as usize;
+    Ok(program.info().unwrap().run_time().as_nanos() as f64 / rows as f64)
+}
+
+/// Bytes of the programs' tables for each CPU.
+///
+/// # Errors
+/// Skips where there is no object to load.
+pub fn table_bytes_a_cpu() -> Result<u64, Skip> {
+    let (ebpf, ..) = load(Form::Folded)?;
+    let bytes = TABLES.iter().map(|table| match ebpf.map(table) {
+        Some(aya::maps::Map::Array(map)) => u64::from(map.info().unwrap().value_size()),
+        _ => panic!("{table} is no array"),
+    });
+    Ok(bytes.sum())
 }

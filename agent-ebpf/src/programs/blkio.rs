@@ -53,7 +53,7 @@ enum Group {
 
 /// One completion, as far as it is accounted.
 #[derive(Clone, Copy)]
-struct Completion {
+pub(super) struct Completion {
     cgroup: u64,
     major: u32,
     minor: u32,
@@ -107,7 +107,7 @@ unsafe fn try_blkio_block_rq_complete(ctx: &BtfTracePointContext) -> Option<()> 
 /// # Safety
 /// `ctx` is that of `block_rq_complete`.
 #[inline(always)]
-unsafe fn completion(ctx: &BtfTracePointContext) -> Option<Completion> {
+pub(super) unsafe fn completion(ctx: &BtfTracePointContext) -> Option<Completion> {
     let request: *const u8 = ctx.arg(0);
     let error = ctx.arg::<u64>(1) as u8 != 0;
     let bytes = u64::from(ctx.arg::<u64>(2) as u32);

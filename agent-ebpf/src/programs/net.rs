@@ -127,7 +127,7 @@ fn net_kfree_skb(ctx: BtfTracePointContext) -> i32 {
 
 /// What is needed of a packet's socket. Programs at a cgroup are called for whole sockets alone: of a request for a connection,
 /// for its listener's (`BPF_CGROUP_RUN_PROG_INET_INGRESS`, `include/linux/bpf-cgroup.h`).
-trait Socket {
+pub(super) trait Socket {
     /// The id of its cgroup, 0 where it has none.
     fn cgroup(&self) -> u64;
     /// Its address, which is only compared; 0 where there is no socket.
@@ -183,11 +183,11 @@ impl Socket for HelperSocket {
 }
 
 /// A socket that the verifier has typed.
-struct TypedSocket(*const u8);
+pub(super) struct TypedSocket(*const u8);
 
 impl TypedSocket {
     #[inline(always)]
-    fn of(ctx: &SkBuffContext) -> Self {
+    pub(super) fn of(ctx: &SkBuffContext) -> Self {
         // SAFETY: before the program is loaded, the call is made one of the kernel's function, which takes the context and
         // gives the kernel's own, a typed `sk_buff`.
         unsafe {

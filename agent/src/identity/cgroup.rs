@@ -50,6 +50,8 @@ pub struct Owner {
 pub struct KnownCgroup {
     path: Arc<str>,
     owner: Arc<Owner>,
+    /// It is the owner's own one. Asked of each at each gather, often.
+    is_own: bool,
     life: Life,
 }
 
@@ -81,7 +83,7 @@ impl KnownCgroup {
     /// Whether it is its owner's own cgroup; the others are below that.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        *self.path == *self.owner.identity.path
+        self.is_own
     }
 
     /// Whether it is a container's or a unit's own cgroup.
@@ -168,9 +170,10 @@ impl Cgroups {
     }
 
     fn put(&mut self, key: Key, identity: Identity, now: Instant) {
-        let path = Arc::from(identity.path.as_str());
+        let path: Arc<str> = Arc::from(identity.path.as_str());
         let owner = self.owner(identity, now);
-        self.known.insert(key, KnownCgroup { path, owner, life: Life::Alive });
+        let is_own = *path == *owner.identity.path;
+        self.known.insert(key, KnownCgroup { path, owner, is_own, life: Life::Alive });
     }
 
     /// The owner of the cgroup that `identity` is that of.

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use flate2::bufread::GzDecoder;
 
 use super::record::MARK;
+use crate::host::file::lossy;
 use crate::parsers::line_protocol::{Precision, parse};
 use crate::point::{Point, Timestamp};
 
@@ -121,9 +122,7 @@ fn unpack(bytes: &[u8]) -> std::io::Result<(usize, String)> {
     if text.len() as u64 == MAX_MEMBER {
         return Err(std::io::Error::other("it unpacks to more than 1 GiB"));
     }
-    let text = String::from_utf8(text)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-    Ok((bytes.len() - rest.len(), text))
+    Ok((bytes.len() - rest.len(), lossy(text)))
 }
 
 /// Adds the gathers of a text. What is no line of the protocol ends them, and is told.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::points::{Page, Points, Version};
 use super::target::Target;
+use crate::host::file::lossy;
 use crate::http::{self, BodyError};
 use crate::identity::kubelet::Token;
 use crate::options::OptionError;
@@ -287,8 +288,7 @@ impl Scraper {
         time: Timestamp,
         points: &mut Vec<Point>,
     ) -> Result<(), ScrapeError> {
-        let page = String::from_utf8(page)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let page = lossy(page);
         let Self { version, ignores_timestamps, .. } = *self;
         let mut read = Points::new(Page { format, version, time, ignores_timestamps, tags });
         let (mut n_bad, mut first_bad) = (0, None);

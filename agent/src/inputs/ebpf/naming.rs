@@ -129,6 +129,11 @@ pub(super) struct Naming {
 }
 
 impl Naming {
+    /// How many owners have a row, and how many pods.
+    pub(super) fn n_rows(&self) -> (usize, usize) {
+        (self.owners.len(), self.pods.len())
+    }
+
     /// The row of an owner; `None` while it waits, or when it is not selected.
     pub(super) fn row(&self, owner: &Owner) -> Option<&OwnerRow> {
         self.owners.get(&owner.id).map(|of| &of.row)
@@ -160,9 +165,17 @@ impl Naming {
 
     /// Names the rows of all owners.
     pub(super) fn new(cgroups: &Cgroups, waiting: &mut Waiting, context: NamingContext<'_>) -> Self {
-        let alive: HashSet<u64> = cgroups.own().map(|(_, owner)| owner.id).collect();
-        let waited = std::mem::take(&mut waiting.owners);
-        let mut naming = Self { waited, interval_began: Some(context.interval_began), ..Self::default() };
+        // As many as before, nearly always: a table that grows is filled anew at each doubling.
+        let (n_owners, n_pods) = context.before.n_rows();
+        let mut alive = HashSet::with_capacity(n_owners);
+        alive.extend(cgroups.own().map(|(_, owner)| owner.id));
+        let mut naming = Self {
+            owners: HashMap::with_capacity(n_owners),
+            pods: HashMap::with_capacity(n_pods),
+            waited: std::mem::take(&mut waiting.owners),
+            interval_began: Some(context.interval_began),
+            n_nameless: 0,
+        };
         for (owner, named) in named(cgroups, context.names) {
             let identity = &owner.identity;
             let lacks = identity.lacks(&named);

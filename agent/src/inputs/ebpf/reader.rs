@@ -100,6 +100,8 @@ impl<'a> CgroupReader<'a> {
     /// Reads each row, and the rows below it that are to be taken off.
     fn read_memory(self, busy: &Option<HashSet<&str>>, readings: &mut Readings) {
         let mut rows = self.memory_rows();
+        readings.memory.reserve(rows.len());
+        readings.raw.reserve(rows.len());
         for path in rows.keys().copied().collect::<Vec<_>>() {
             let row = &rows[path];
             let above = row.above.and_then(|above| rows.get(above));
@@ -143,7 +145,8 @@ impl<'a> CgroupReader<'a> {
             let row = MemoryRow { id, owner, above: None, reading: None };
             (owner.identity.path.as_str(), row)
         });
-        let mut rows: HashMap<&str, MemoryRow<'_>> = own.collect();
+        let mut rows: HashMap<&str, MemoryRow<'_>> = HashMap::with_capacity(self.naming.n_rows().0);
+        rows.extend(own);
         for path in rows.keys().copied().collect::<Vec<_>>() {
             let above = path::above(path).find(|above| rows.contains_key(above));
             if let Some(row) = rows.get_mut(path) {

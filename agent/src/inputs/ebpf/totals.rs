@@ -49,7 +49,12 @@ pub(super) struct Totals {
 impl Totals {
     /// Adds up the rows that `naming` has.
     pub(super) fn new(accounts: &Accounts, naming: &Naming, readings: &Readings, now: Instant) -> Self {
-        let mut totals = Self { unresolved: unresolved(accounts), ..Self::default() };
+        let (n_owners, n_pods) = naming.n_rows();
+        let mut totals = Self {
+            cgroups: HashMap::with_capacity(n_owners),
+            pods: HashMap::with_capacity(n_pods),
+            unresolved: unresolved(accounts),
+        };
         for (key, known) in accounts.cgroups.iter() {
             let share = usage_percent(accounts, naming, (key, known), now);
             if let Some(row) = naming.row(known.owner()) {

@@ -10,6 +10,7 @@ use seismograf_tests::agent::Agent;
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::docker::Docker;
 use seismograf_tests::influxd::{Influxd, Setup};
+use seismograf_tests::looks::Looks;
 use seismograf_tests::running::{Running, int};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{oracle, pause, trial, wait_for};
@@ -204,11 +205,9 @@ fn tag<'a>(line: &'a str, tag: &str) -> Option<&'a str> {
     line[start..].split([',', ' ']).next()
 }
 
-/// For each container a gather may take the CPU time of so many looks at a file, and for everything else of so many. Looks are one
-/// after the other, a gather comes once in five seconds: on a machine with other work it finds caches cold, and takes up to half
-/// as much again.
-const CONTAINER_LOOKS: f64 = 35.0;
-const OTHER_LOOKS: f64 = 2_500.0;
+/// For each container a gather may take the CPU time of so many looks at a file, and for everything else of so many.
+const CONTAINER_LOOKS: f64 = 30.0;
+const OTHER_LOOKS: f64 = 1_000.0;
 /// A gather may take the CPU time of so many answers of the daemon to the agent's two questions.
 const DAEMON_ANSWERS: f64 = 2.0;
 /// How many containers, unless this variable says otherwise.
@@ -244,6 +243,7 @@ fn many_containers() -> Outcome {
         "[agent]\ninterval = \"5s\"\nflush_interval = \"5s\"\nhostname = \"h\"\n[[inputs.ebpf]]\n{}",
         docker.section()
     );
+    let looks = Looks::start(INTERVAL);
     let mut agent = Running::start(&(config + FILE))?;
     let gathers = || {
         let times = lines(&agent, "docker_container_cpu").into_iter().map(|(_, time)| time);
@@ -260,6 +260,7 @@ fn many_containers() -> Outcome {
     let per_gather: Vec<f64> = cpu.windows(2).skip(1).map(|pair| (pair[1] - pair[0]) as f64 / 1e6).collect();
     let best = per_gather.iter().copied().fold(f64::MAX, f64::min);
     let (rss, _) = oracle::process(agent.pid());
+    let look_ns = looks.one_ns();
     // The last one may not be written whole.
     let times = gathers();
     let last = times[times.len() - 2];
@@ -313,7 +314,7 @@ fn many_containers() -> Outcome {
         named >= 3 * n_containers && named == of_containers.len(),
         "some rows are missing, or have no names"
     );
-    let looks = best * 1e6 / oracle::one_look_ns();
+    let looks = best * 1e6 / look_ns;
     println!("docker: a gather takes the CPU time of {looks:.0} looks at a file");
     assert!(looks <= OTHER_LOOKS + CONTAINER_LOOKS * n_containers as f64, "{best:.1} ms a gather");
     // Nothing smaller than what it takes more or less by itself can be told; its time is counted in ticks of 10 ms.

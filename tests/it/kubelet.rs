@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::kubelet::{Fault, Kubelet};
+use seismograf_tests::looks::Looks;
 use seismograf_tests::netns::{ADDRESSES, INTERFACE, Wire};
 use seismograf_tests::running::{Running, int, time};
 use seismograf_tests::suite::Outcome;
@@ -27,7 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 const TOKEN: &str = "of-the-service-account";
 const SECOND: i64 = 1_000_000_000;
 /// A gather may take the agent the CPU time of so many looks at a file.
-const GATHER_LOOKS: f64 = 4_000.0;
+const GATHER_LOOKS: f64 = 3_000.0;
 /// The agent's memory, whatever the kubelet answers; and for a moment, when that is as large as is read at all.
 const RSS_BYTES: u64 = 20_000_000;
 const PEAK_BYTES: u64 = 64_000_000;
@@ -388,6 +389,7 @@ fn cost() -> Outcome {
     for _ in 0..3 {
         next(last);
     }
+    let looks = Looks::start(Duration::from_secs(1));
     let (_, cpu_before) = oracle::process(agent.pid());
     let (asked_before, start) = (kubelet.requests(), Instant::now());
     wait_for(
@@ -410,7 +412,7 @@ fn cost() -> Outcome {
     assert!(lines >= 2 * PODS * GATHERS as usize, "not every container was reported: this shows nothing");
     assert!(asked.0 - asked_before.0 <= 1, "nothing changed, and the pods were requested again and again");
     assert!(rss <= RSS_BYTES, "{rss} bytes of RSS");
-    let looks = per_gather.as_nanos() as f64 / oracle::one_look_ns();
+    let looks = per_gather.as_nanos() as f64 / looks.one_ns();
     println!("kubelet: as much as {looks:.0} looks at a file");
     assert!(looks <= GATHER_LOOKS, "{looks} looks");
     drop(cgroups);

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use seismograf::options::common::auto_precision;
+use seismograf::point::Timestamp;
 use serde_json::Value;
 
 use crate::{Skip, agent_binary, wait_for};
@@ -50,6 +52,8 @@ struct Seen {
     latest: BTreeMap<(String, Vec<(String, String)>), Point>,
     /// Gathers that were printed whole.
     gathers: u64,
+    /// The time of the latest one.
+    gathered: i64,
     log: String,
 }
 
@@ -58,6 +62,8 @@ pub struct Agent {
     child: Child,
     seen: Arc<Mutex<Seen>>,
     readers: Vec<JoinHandle<()>>,
+    /// To which the times of its points are rounded.
+    precision: Duration,
     _config: tempfile::NamedTempFile,
 }
 
@@ -116,7 +122,8 @@ impl Agent {
                 }
             })
         };
-        Self { child, seen, readers: vec![points, log], _config: config }
+        let precision = auto_precision(Duration::from_millis(interval_ms));
+        Self { child, seen, readers: vec![points, log], precision, _config: config }
     }
 
     /// Its process id.
@@ -124,10 +131,12 @@ impl Agent {
         self.child.id()
     }
 
-    /// Waits for a gather that began after this call: one that is under way now does not count.
+    /// Waits for a gather that began after this call: one that is under way now does not count, nor do those that wait to be read.
     pub fn next_gather(&self) {
-        let target = self.gathers() + 2;
-        wait_for(|| self.gathers() >= target, LIMIT, "a gather of the agent");
+        let target = (Timestamp::now().0).saturating_add(self.precision.as_nanos() as i64);
+        let gathers = self.gathers() + 1;
+        let is_whole = |seen: &Seen| seen.gathers >= gathers && seen.gathered >= target;
+        wait_for(|| is_whole(&self.seen.lock().unwrap()), LIMIT, "a gather of the agent");
     }
 
     /// Gathers that were printed whole.
@@ -206,5 +215,6 @@ fn take(seen: &mut Seen, line: &str) {
     seen.latest.insert(key, Point { measurement, tags, fields, time });
     if is_last {
         seen.gathers += 1;
+        seen.gathered = time;
     }
 }

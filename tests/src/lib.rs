@@ -20,6 +20,7 @@ pub mod influxd;
 pub mod influxd2;
 pub mod kafka;
 pub mod kubelet;
+pub mod looks;
 pub mod mount;
 pub mod netns;
 pub mod odd;

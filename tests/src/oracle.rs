@@ -102,7 +102,7 @@ pub fn one_look_ns() -> f64 {
 }
 
 /// CPU time of this thread in nanoseconds.
-fn own_cpu_ns() -> u64 {
+pub(crate) fn own_cpu_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }

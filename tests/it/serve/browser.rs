@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::chromium::{Chromium, Page};
+use seismograf_tests::looks::Looks;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
 use seismograf_tests::{Skip, pause};
@@ -145,7 +146,8 @@ pub(super) fn four_troubles() -> Outcome {
     browser.press(&page, "/");
     browser.of(&page, "Input.insertText", &json!({ "text": "/shop/" }));
     browser.press(&page, "Enter");
-    let start = Instant::now();
+    let (start, looks) = (Instant::now(), Looks::start(Duration::from_secs(1)));
+    let mut longest = 0.0_f64;
     troubles.go()?;
     let mut left: Vec<_> = troubles.told().collect();
     assert!(left.len() >= TROUBLES.len() - 1);
@@ -164,12 +166,13 @@ pub(super) fn four_troubles() -> Outcome {
             if is_seen {
                 let seconds = start.elapsed().as_secs_f64();
                 println!("serve: {row} is first in {key} after {seconds:.1} s: {}", why[0]);
-                assert!(seconds < troubles::LIMIT, "{seconds} s");
+                longest = longest.max(seconds);
             }
             !is_seen
         });
         assert!(start.elapsed().as_secs_f64() < 4.0 * troubles::LIMIT, "not seen: {left:?}");
     }
+    assert!(longest < troubles::LIMIT * looks.slowness(), "{longest} s");
     browser.press(&page, "b");
     if pictures::are_asked_for() {
         pause(PICTURE_PAUSE);

@@ -1,0 +1,71 @@
+//! The unit of CPU time that bars are multiples of, so that they hold on a slow machine too: what it takes to open, read and close
+//! one small file of the kernel.
+//!
+//! What has rested for a while is dear: caches are cold, and on a virtual machine memory itself may have to come back. After ten
+//! seconds a look can take thirty times what it takes in a loop. So what an agent takes that gathers every ten seconds is
+//! compared with looks that somebody takes every ten seconds, during the same time.
+
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::oracle::own_cpu_ns;
+
+/// Files that are looked at in one go: as many as an agent reads.
+const FILES: usize = 100;
+/// What a look takes, at most, where memory and caches are what they should be, in nanoseconds.
+const QUIET_NS: f64 = 10_000.0;
+
+/// Somebody who looks at files now and then.
+pub struct Looks {
+    ends: mpsc::Sender<()>,
+    looking: JoinHandle<Vec<f64>>,
+}
+
+impl Looks {
+    /// Begins to look, as often as an agent gathers.
+    #[must_use]
+    pub fn start(every: Duration) -> Self {
+        let (ends, end) = mpsc::channel();
+        let looking = std::thread::spawn(move || {
+            let mut rounds = Vec::new();
+            while end.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
+                rounds.push(round());
+            }
+            rounds
+        });
+        Self { ends, looking }
+    }
+
+    /// Ends it. Returns by how much this machine is slower than a quiet one in what rests now and then; 1 if it is not.
+    #[must_use]
+    pub fn slowness(self) -> f64 {
+        (self.one_ns() / QUIET_NS).max(1.0)
+    }
+
+    /// Ends it. Returns the nanoseconds of CPU time that a look took: the middle one of all rounds.
+    #[must_use]
+    pub fn one_ns(self) -> f64 {
+        let Self { ends, looking } = self;
+        drop(ends);
+        let mut rounds = looking.join().unwrap();
+        assert!(!rounds.is_empty(), "it ended before the first look");
+        rounds.sort_by(f64::total_cmp);
+        rounds[rounds.len() / 2]
+    }
+}
+
+/// Looks at each file once. Returns the nanoseconds of one.
+fn round() -> f64 {
+    let processes: Vec<_> = std::fs::read_dir("/proc").unwrap().flatten().collect();
+    let is_process = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+    let processes = processes.iter().filter(|entry| is_process(&entry.file_name().to_string_lossy()));
+    let files = processes.map(|entry| entry.path().join("stat")).take(FILES);
+    let files: Vec<_> = files.collect();
+    let before = own_cpu_ns();
+    // One whose process has ended is looked for, too.
+    for file in &files {
+        let _ = std::hint::black_box(std::fs::read(file));
+    }
+    (own_cpu_ns() - before) as f64 / files.len() as f64
+}

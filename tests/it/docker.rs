@@ -310,10 +310,8 @@ fn many_containers() -> Outcome {
         "docker: {n} points of containers, all named; {named} of {} rows of their cgroups",
         of_containers.len()
     );
-    assert!(
-        named >= 3 * n_containers && named == of_containers.len(),
-        "some rows are missing, or have no names"
-    );
+    let nameless = of_containers.iter().find(|(line, _)| !is_named(line));
+    assert!(named >= 3 * n_containers && nameless.is_none(), "{named} rows, and this one: {nameless:?}");
     let looks = best * 1e6 / look_ns;
     println!("docker: a gather takes the CPU time of {looks:.0} looks at a file");
     assert!(looks <= OTHER_LOOKS + CONTAINER_LOOKS * n_containers as f64, "{best:.1} ms a gather");

@@ -208,7 +208,8 @@ const ROWS_A_SECOND: f64 = 1_000.0;
 fn many_cpus() -> Outcome {
     needs(&[])?;
     let mut table = Table::new(&["rows are written by", "ns a row", "quartiles"], "ns a row");
-    let mut alone = 0.0;
+    // What it takes at most: rows of CPUs that wait for each other.
+    let mut rows_a_second = f64::MAX;
     let ways: [(&str, &[u64]); 3] = [
         ("one CPU", &[0]),
         ("two at one time, into one ring", &[0, 0]),
@@ -219,9 +220,7 @@ fn many_cpus() -> Outcome {
         let [low, median, high] = quartiles(&samples);
         table.row(&[what.to_owned(), format!("{median:.0}"), format!("{low:.0} to {high:.0}")]);
         table.bar(what, median);
-        if rings.len() == 1 {
-            alone = median;
-        }
+        rows_a_second = rows_a_second.min(rings.len() as f64 * 1e9 / median);
     }
     table.write("ring");
     let mut write_back = WriteBack::attach()?;
@@ -233,7 +232,7 @@ fn many_cpus() -> Outcome {
         .collect();
     let ([_, call_ms, _], bytes) = (quartiles(&calls), table_bytes_a_cpu()?);
     let mut table = Table::new(
-        &["CPUs", "the kernel's tables", "a write-back of all", "the ring is locked"],
+        &["CPUs", "the kernel's tables", "a write-back of all", "rows, of what a ring takes"],
         "ms for a write-back of all",
     );
     for n in [2_u32, 96, 256] {
@@ -242,7 +241,7 @@ fn many_cpus() -> Outcome {
             n.to_string(),
             format!("{:.1} MiB", (bytes * u64::from(n)) as f64 / f64::from(1 << 20)),
             format!("{:.2} ms", n_cpus * call_ms),
-            format!("{:.2} % of the time", 100.0 * n_cpus * ROWS_A_SECOND * alone / 1e9),
+            format!("{:.2} %", 100.0 * n_cpus * ROWS_A_SECOND / rows_a_second),
         ]);
         table.bar(format!("{n} CPUs"), n_cpus * call_ms);
     }

@@ -17,7 +17,7 @@ use seismograf_ebpf::abi::{CpuRow, FLUSH_ARGUMENT, Kind};
 
 use super::blkio::completion;
 use super::kernel::{TASK_PID, TASK_SUM_EXEC_RUNTIME, field, task_cgroup};
-use super::net::{Socket as _, TypedSocket};
+use super::net::{HelperSocket, Socket as _, TypedSocket};
 
 /// When the running task came in.
 #[map]
@@ -75,6 +75,13 @@ fn bench_block_rq_complete_look(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// Likewise, at the socket's cgroup.
+#[cgroup_skb]
+fn bench_skb_look(ctx: SkBuffContext) -> i32 {
+    let _ = HelperSocket::of(&ctx).cgroup();
+    1
+}
+
+/// `bench_skb_look` with plain loads, as the agent's programs have where they can.
 #[cgroup_skb]
 fn bench_skb_look_typed(ctx: SkBuffContext) -> i32 {
     let _ = TypedSocket::of(&ctx).cgroup();

@@ -137,14 +137,14 @@ pub(super) trait Socket {
 }
 
 /// A socket whose fields helpers read.
-struct HelperSocket {
+pub(super) struct HelperSocket {
     cgroup: u64,
     socket: *mut bpf_sock,
 }
 
 impl HelperSocket {
     #[inline(always)]
-    fn of(ctx: &SkBuffContext) -> Self {
+    pub(super) fn of(ctx: &SkBuffContext) -> Self {
         // SAFETY: the context is a `__sk_buff`; the helper is there for this program type.
         unsafe { Self { cgroup: bpf_skb_cgroup_id(ctx.skb.skb), socket: (*ctx.skb.skb).__bindgen_anon_2.sk } }
     }

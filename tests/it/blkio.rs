@@ -175,9 +175,11 @@ fn quantiles_are_those_of_the_samples() -> Outcome {
         }
     }
     println!("blkio: {} reads were traced", samples.len());
-    // The work fits into one interval, which began just before.
+    // The work fits into one interval, which began just before. A completion in the context of a task that the kernel hides from
+    // programs may be in one of the two alone.
+    let nearly_all = samples.len() as i64 * 995 / 1_000;
     let point = wait_for_some(
-        || point(&agent, &reader.path(), &disk).filter(|point| point.int("reads") >= samples.len() as i64),
+        || point(&agent, &reader.path(), &disk).filter(|point| point.int("reads") >= nearly_all),
         Duration::from_secs(10),
         "the reads",
     );

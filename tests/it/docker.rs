@@ -10,7 +10,7 @@ use seismograf_tests::agent::Agent;
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::docker::Docker;
 use seismograf_tests::influxd::{Influxd, Setup};
-use seismograf_tests::looks::Looks;
+use seismograf_tests::looks::{Looks, is_quiet};
 use seismograf_tests::running::{Running, int};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{oracle, pause, trial, wait_for};
@@ -314,7 +314,8 @@ fn many_containers() -> Outcome {
     assert!(named >= 3 * n_containers && nameless.is_none(), "{named} rows, and this one: {nameless:?}");
     let looks = best * 1e6 / look_ns;
     println!("docker: a gather takes the CPU time of {looks:.0} looks at a file");
-    assert!(looks <= OTHER_LOOKS + CONTAINER_LOOKS * n_containers as f64, "{best:.1} ms a gather");
+    let limit = OTHER_LOOKS + CONTAINER_LOOKS * n_containers as f64;
+    assert!(looks <= limit || !is_quiet(look_ns), "{best:.1} ms a gather");
     // Nothing smaller than what it takes more or less by itself can be told; its time is counted in ticks of 10 ms.
     let noise = (without_before - without_after).abs() + 10.0 / PERIOD.as_secs_f64();
     let most = DAEMON_ANSWERS * answers_ms / INTERVAL.as_secs_f64() + noise;

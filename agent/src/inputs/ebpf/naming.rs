@@ -190,13 +190,25 @@ impl Naming {
                 continue;
             }
             if context.selection.takes(&identity.path) {
-                naming.owners.insert(owner.id, owner_row(owner, named.clone(), remembered, context));
+                let before = context.before.owners.get(&owner.id);
+                let row = row_of(remembered, before, named.clone(), |named| {
+                    let series = Arc::new(Series::of_owner(identity, named, context.options));
+                    let lasts = series.outlives_instance(identity);
+                    OwnerRow { lasting: lasts.then(|| Arc::clone(&series)), series }
+                });
+                naming.owners.insert(owner.id, row);
             }
             if let (Some(uid), Some(path)) = (&identity.pod_uid, identity.pod_path())
                 && !naming.pods.contains_key(uid)
                 && context.selection.takes(path)
             {
-                naming.pods.insert(uid.clone(), pod_row(owner, uid, named.pod, context));
+                let remembered = context.remembered.pod_row(owner).filter(|_| named.pod.is_none());
+                let row = row_of(remembered, context.before.pods.get(uid), named.pod, |pod| {
+                    let series = Arc::new(Series::of_pod(identity, pod.as_deref(), context.options));
+                    // A pod goes on when one of its containers ends.
+                    OwnerRow { lasting: Some(Arc::clone(&series)), series }
+                });
+                naming.pods.insert(uid.clone(), row);
             }
         }
         naming.tell_apart(cgroups, &alive);
@@ -234,48 +246,18 @@ impl Naming {
     }
 }
 
-/// The row of an owner that has these names: that of the gather before, the remembered one, or a new one.
-fn owner_row(
-    owner: &Owner,
-    named: Named,
+/// The row of what has these names: the remembered one, that of the gather before, or a new one.
+fn row_of<N: PartialEq>(
     remembered: Option<&OwnerRow>,
-    context: NamingContext<'_>,
-) -> RowOf<Named> {
+    before: Option<&RowOf<N>>,
+    names: N,
+    new: impl FnOnce(&N) -> OwnerRow,
+) -> RowOf<N> {
     if let Some(row) = remembered {
         return RowOf { row: row.clone(), names: None };
     }
-    let before = context.before.owners.get(&owner.id).filter(|of| of.names.as_ref() == Some(&named));
-    let row = before.map_or_else(
-        || {
-            let series = Arc::new(Series::of_owner(&owner.identity, &named, context.options));
-            let lasts = series.outlives_instance(&owner.identity);
-            OwnerRow { lasting: lasts.then(|| Arc::clone(&series)), series }
-        },
-        |of| of.row.clone(),
-    );
-    RowOf { row, names: Some(named) }
-}
-
-/// Likewise, the row of the pod that an owner is part of.
-fn pod_row(
-    owner: &Owner,
-    uid: &str,
-    pod: Option<Arc<PodName>>,
-    context: NamingContext<'_>,
-) -> RowOf<Option<Arc<PodName>>> {
-    if let Some(row) = context.remembered.pod_row(owner).filter(|_| pod.is_none()) {
-        return RowOf { row: row.clone(), names: None };
-    }
-    let before = context.before.pods.get(uid).filter(|of| of.names.as_ref() == Some(&pod));
-    let row = before.map_or_else(
-        || {
-            let series = Arc::new(Series::of_pod(&owner.identity, pod.as_deref(), context.options));
-            // A pod goes on when one of its containers ends.
-            OwnerRow { lasting: Some(Arc::clone(&series)), series }
-        },
-        |of| of.row.clone(),
-    );
-    RowOf { row, names: Some(pod) }
+    let before = before.filter(|of| of.names.as_ref() == Some(&names));
+    RowOf { row: before.map_or_else(|| new(&names), |of| of.row.clone()), names: Some(names) }
 }
 
 /// Each owner with the names that it has now.

@@ -26,6 +26,8 @@ pub mod dashboards;
 pub mod exit;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+#[cfg(test)]
+mod generated;
 pub mod host;
 mod http;
 pub mod identity;

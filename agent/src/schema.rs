@@ -162,21 +162,12 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::generated::assert_current;
     use crate::point::Timestamp;
 
     #[test]
     fn docs_metrics_is_current() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, markdown()).unwrap();
-        }
-        let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            written == markdown(),
-            "stale: UPDATE_DOCS=1 cargo test -p seismograf docs_ rewrites {}",
-            path.display()
-        );
+        assert_current("../docs/metrics.md", &markdown());
     }
 
     #[test]

@@ -475,18 +475,10 @@ A container, a pod, a unit, a cgroup or a host has a resource of its own, with w
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generated::assert_current;
 
     #[test]
     fn docs_opentelemetry_is_current() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/opentelemetry.md");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(&path, markdown()).unwrap();
-        }
-        let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            written == markdown(),
-            "stale: UPDATE_DOCS=1 cargo test -p seismograf docs_ rewrites {}",
-            path.display()
-        );
+        assert_current("../docs/opentelemetry.md", &markdown());
     }
 }

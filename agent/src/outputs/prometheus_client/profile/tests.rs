@@ -2,6 +2,7 @@ use rstest::rstest;
 
 use super::table::Figure;
 use super::*;
+use crate::generated::assert_current;
 use crate::outputs::prometheus_client::samples::{Number, Sample};
 use crate::point::Point;
 use crate::point::Timestamp;
@@ -22,16 +23,7 @@ fn point(measurement: &'static str) -> Point {
 
 #[test]
 fn docs_prometheus_is_current() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/prometheus.md");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, markdown()).unwrap();
-    }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == markdown(),
-        "stale: UPDATE_DOCS=1 cargo test -p seismograf docs_ rewrites {}",
-        path.display()
-    );
+    assert_current("../docs/prometheus.md", &markdown());
 }
 
 /// What a table names is in the schema, and has the type that the schema gives it.

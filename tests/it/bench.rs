@@ -10,6 +10,7 @@ use libtest_mimic::Trial;
 use seismograf::stages::STAGES;
 use seismograf_tests::bench::{Bench, Form, Hook, WriteBack, ns, ns_a_row, table_bytes_a_cpu};
 use seismograf_tests::cgroup::Cgroup;
+use seismograf_tests::loads::{datagrams, reads};
 use seismograf_tests::report::{self, Table, quartiles};
 use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
@@ -127,13 +128,6 @@ fn cold_switches() {
     Worker::start(&cgroup, "", &["switch-cold", "2000", "4"]).run();
 }
 
-fn datagrams() {
-    let (sender, sink) = (Cgroup::new("bench-sender"), Cgroup::new("bench-sink"));
-    let mut receiver = Worker::start(&sink, "", &["udp-receive", "127.0.0.1:9200", "200", "1000000000"]);
-    receiver.go();
-    Worker::start(&sender, "", &["udp-send", "127.0.0.1:9200", "200", "200000", "2"]).run();
-}
-
 fn streams() {
     let start = |pair: u16| {
         let address = format!("127.0.0.1:{}", 9201 + pair);
@@ -148,17 +142,6 @@ fn streams() {
         sender.finish();
         receiver.finish();
     }
-}
-
-fn reads() {
-    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
-    let image = directory.path().join("image").display().to_string();
-    run("truncate", &["-s", "64M", &image]);
-    let device = run("losetup", &["--find", "--show", &image]).trim().to_owned();
-    let cgroup = Cgroup::new("bench-io");
-    Worker::start(&cgroup, "", &["read", &device, "4096", "30000"]).run();
-    drop(cgroup);
-    let _ = try_run("losetup", &["--detach", &device]);
 }
 
 /// The write-back: ns in the program, with interrupts off, and the time of the call.

@@ -12,12 +12,11 @@ use seismograf::kernel::plan::{Probe, ProbeOptions};
 use seismograf::stages::STAGES;
 use seismograf_tests::bench::{Bench, Form, ns};
 use seismograf_tests::cgroup::Cgroup;
+use seismograf_tests::loads::{datagrams, reads};
 use seismograf_tests::looks::{Looks, is_quiet};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
-use seismograf_tests::{
-    Skip, agent_binary, needs, oracle, pause, run, stage, terminate, trial, try_run, wait_for,
-};
+use seismograf_tests::{Skip, agent_binary, needs, oracle, pause, stage, terminate, trial, wait_for};
 
 /// CPU accounting may cost this share of the design that everyone falls back to, per context switch and net of an empty program.
 /// How many nanoseconds that is depends on the machine, and on one with other work around it the share too: it was a twentieth to
@@ -53,14 +52,14 @@ fn of_each_probe() -> Outcome {
         best_cpu = best_cpu.min(cpu);
         best_share = best_share.min(cpu / hash);
 
-        let (empty, runs, net) = measured(&bench, "bench_skb_empty", packets);
+        let (empty, runs, net) = measured(&bench, "bench_skb_empty", datagrams);
         println!(
             "cost: round {round}, {runs} packets out: empty {empty:.1} ns; net of it: out {:.1}, in {:.1} ns",
             net("net_egress"),
             net("net_ingress")
         );
 
-        let (empty, runs, net) = measured(&bench, "bench_block_rq_complete_empty", completions);
+        let (empty, runs, net) = measured(&bench, "bench_block_rq_complete_empty", reads);
         let blkio = net("blkio_block_rq_complete");
         println!(
             "cost: round {round}, {runs} completions: empty {empty:.1} ns; net of it: blkio {blkio:.1} ns"
@@ -108,25 +107,6 @@ fn switches(on_one_cpu: bool) {
         let cgroup = Cgroup::new("bench-switch");
         Worker::start(&cgroup, "", &["switch", "3000", "1000000"]).run();
     }
-}
-
-fn packets() {
-    let (sender, sink) = (Cgroup::new("bench-sender"), Cgroup::new("bench-sink"));
-    let mut receiver = Worker::start(&sink, "", &["udp-receive", "127.0.0.1:9200", "200", "1000000000"]);
-    receiver.go();
-    run("ip", &["link", "set", "lo", "up"]);
-    Worker::start(&sender, "", &["udp-send", "127.0.0.1:9200", "200", "200000", "2"]).run();
-}
-
-fn completions() {
-    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
-    let image = directory.path().join("image").display().to_string();
-    run("truncate", &["-s", "64M", &image]);
-    let device = run("losetup", &["--find", "--show", &image]).trim().to_owned();
-    let cgroup = Cgroup::new("bench-io");
-    Worker::start(&cgroup, "", &["read", &device, "4096", "30000"]).run();
-    drop(cgroup);
-    let _ = try_run("losetup", &["--detach", &device]);
 }
 
 /// Resident memory, a share of one core, or as many looks at a file in a gather where the machine is slow, and the kernel's maps.

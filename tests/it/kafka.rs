@@ -3,9 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
@@ -18,6 +15,7 @@ use seismograf_tests::odd;
 use seismograf_tests::remote_write::Receiver;
 use seismograf_tests::running::Running;
 use seismograf_tests::suite::{Outcome, extra};
+use seismograf_tests::writers::{Writers, value_of};
 use seismograf_tests::{needs, number, pause, wait_for};
 use serde_json::Value;
 
@@ -330,73 +328,21 @@ fn config(listen: SocketAddr, broker: SocketAddr, directory: &Path) -> String {
     )
 }
 
-/// What is written for a number.
-fn written(n: u64) -> u64 {
-    n.wrapping_mul(0x9e37_79b9) % 1_000_003
-}
-
-/// One client for each host, which numbers its points and sends none of them again.
-struct Clients {
-    ends: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<BTreeSet<(usize, u64)>>>,
-    n_refused: Arc<AtomicUsize>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Clients {
-    /// Times are those of now: a broker that restarts forgets producers whose last message is a day old.
-    fn start(address: SocketAddr, n: usize, start: i64) -> Self {
-        let mut clients = Self {
-            ends: Arc::default(),
-            acknowledged: Arc::default(),
-            n_refused: Arc::default(),
-            threads: Vec::new(),
-        };
-        for host in 0..n {
-            let (ends, acknowledged, n_refused) = (
-                Arc::clone(&clients.ends),
-                Arc::clone(&clients.acknowledged),
-                Arc::clone(&clients.n_refused),
-            );
-            clients.threads.push(std::thread::spawn(move || {
-                let mut next = 0;
-                while !ends.load(Ordering::Relaxed) {
-                    let numbers = next..next + 5;
-                    next += 5;
-                    let line = |n: u64| {
-                        format!(
-                            "oracle,host=node-{host} n={n}i,v={}i {}\n",
-                            written(n),
-                            start + n.cast_signed()
-                        )
-                    };
-                    let body: String = numbers.clone().map(line).collect();
-                    match request(address, "POST", "/write?db=x", None, &body) {
-                        Ok(answer) if answer.status == 204 => {
-                            acknowledged.lock().unwrap().extend(numbers.map(|n| (host, n)));
-                        }
-                        _ => {
-                            n_refused.fetch_add(5, Ordering::Relaxed);
-                            pause(Duration::from_millis(5));
-                        }
-                    }
-                    pause(Duration::from_millis(2));
-                }
-            }));
+/// One client for each host, which numbers its points and sends none of them again. Times are those of now: a broker that restarts
+/// forgets producers whose last message is a day old.
+fn writers(address: SocketAddr, n: usize, start: i64) -> Writers<(usize, u64)> {
+    Writers::start(address, n, |host| {
+        let mut next = 0;
+        move || {
+            pause(Duration::from_millis(2));
+            let numbers = next..next + 5;
+            next += 5;
+            let line = |n: u64| {
+                format!("oracle,host=node-{host} n={n}i,v={}i {}\n", value_of(n), start + n.cast_signed())
+            };
+            (numbers.clone().map(|n| (host, n)).collect(), numbers.map(line).collect())
         }
-        clients
-    }
-
-    fn n_acknowledged(&self) -> usize {
-        self.acknowledged.lock().unwrap().len()
-    }
-
-    fn end(self) -> (BTreeSet<(usize, u64)>, usize) {
-        self.ends.store(true, Ordering::Relaxed);
-        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let acknowledged = std::mem::take(&mut *self.acknowledged.lock().unwrap());
-        (acknowledged, self.n_refused.load(Ordering::Relaxed))
-    }
+    })
 }
 
 /// Host and number of a message.
@@ -419,7 +365,7 @@ fn kills() -> Outcome {
     let mut agent = Running::start(&config(listen, broker.address(), directory.path()))?;
     wait_for(|| agent.log().contains("listen"), LIMIT, &agent.log());
     let start = now();
-    let clients = Clients::start(listen, HOSTS, start);
+    let clients = writers(listen, HOSTS, start);
     let mut kills = [0; 2];
     for kill in 0..n_kills {
         pause(Duration::from_millis(random.u64(300..1_500)));
@@ -446,7 +392,7 @@ fn kills() -> Outcome {
     let (mut last, mut late) = (BTreeMap::<usize, u64>::new(), 0);
     for message in &read {
         let (host, n) = parsed(message);
-        assert!(message.value.contains(&format!(",v={}i ", written(n))), "{}", message.value);
+        assert!(message.value.contains(&format!(",v={}i ", value_of(n))), "{}", message.value);
         *times.entry((host, n)).or_default() += 1;
         late += usize::from(last.insert(host, n).is_some_and(|before| before >= n));
     }
@@ -478,7 +424,7 @@ fn read_back(read: &[Message], start: i64) -> Outcome {
             series["tags"]["host"].as_str().unwrap().strip_prefix("node-").unwrap().parse().unwrap();
         for row in series["values"].as_array().unwrap() {
             let [n, v] = [1, 2].map(|i| row[i].as_u64().unwrap());
-            assert_eq!((row[0].as_i64().unwrap(), v), (start + n.cast_signed(), written(n)));
+            assert_eq!((row[0].as_i64().unwrap(), v), (start + n.cast_signed(), value_of(n)));
             stored.insert((host, n));
         }
     }

@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
@@ -17,6 +16,7 @@ use seismograf_tests::mount::Mount;
 use seismograf_tests::running::{OUTPUT, Running};
 use seismograf_tests::standin::Standin;
 use seismograf_tests::suite::Outcome;
+use seismograf_tests::writers::{Writers, value_of};
 use seismograf_tests::{agent_binary, needs, number, pause, trial, wait_for};
 
 /// The suite.
@@ -65,60 +65,17 @@ fn config(listen: SocketAddr, influxd: &str, directory: &Path) -> String {
     )
 }
 
-/// What is written for a number.
-fn value(n: u64) -> u64 {
-    n.wrapping_mul(0x9e37_79b9) % 1_000_003
-}
-
-/// Clients that write, and what was acknowledged to them.
-struct Clients {
-    ends: Arc<AtomicBool>,
-    acknowledged: Arc<Mutex<Vec<u64>>>,
-    n_refused: Arc<AtomicU64>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Clients {
-    /// Each write is of five points.
-    fn start(address: SocketAddr, n_clients: u64) -> Self {
-        let (ends, acknowledged, n_refused) = (Arc::default(), Arc::default(), Arc::default());
-        let mut clients = Self { ends, acknowledged, n_refused, threads: Vec::new() };
-        let next = Arc::new(AtomicU64::new(0));
-        for _ in 0..n_clients {
-            let (ends, next) = (Arc::clone(&clients.ends), Arc::clone(&next));
-            let (acknowledged, n_refused) =
-                (Arc::clone(&clients.acknowledged), Arc::clone(&clients.n_refused));
-            clients.threads.push(std::thread::spawn(move || {
-                while !ends.load(Ordering::Relaxed) {
-                    let first = next.fetch_add(5, Ordering::Relaxed);
-                    let line = |n: u64| format!("oracle n={n}i,v={}i {}\n", value(n), n + 1);
-                    let body: String = (first..first + 5).map(line).collect();
-                    match request(address, "POST", "/write?db=x", None, &body) {
-                        Ok(answer) if answer.status == 204 => {
-                            acknowledged.lock().unwrap().extend(first..first + 5);
-                        }
-                        _ => {
-                            n_refused.fetch_add(5, Ordering::Relaxed);
-                            pause(Duration::from_millis(5));
-                        }
-                    }
-                }
-            }));
+/// Clients that write, five points at a time, which are numbered.
+fn writers(address: SocketAddr, n: usize) -> Writers<u64> {
+    let next = Arc::new(AtomicU64::new(0));
+    Writers::start(address, n, |_| {
+        let next = Arc::clone(&next);
+        move || {
+            let first = next.fetch_add(5, Ordering::Relaxed);
+            let line = |n: u64| format!("oracle n={n}i,v={}i {}\n", value_of(n), n + 1);
+            ((first..first + 5).collect(), (first..first + 5).map(line).collect())
         }
-        clients
-    }
-
-    fn n_acknowledged(&self) -> usize {
-        self.acknowledged.lock().unwrap().len()
-    }
-
-    /// Ends them; what was acknowledged, and how many points were not.
-    fn end(self) -> (Vec<u64>, u64) {
-        self.ends.store(true, Ordering::Relaxed);
-        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
-        let acknowledged = std::mem::take(&mut *self.acknowledged.lock().unwrap());
-        (acknowledged, self.n_refused.load(Ordering::Relaxed))
-    }
+    })
 }
 
 /// The points of the oracle that influxd has. One that is being written can have one of its fields.
@@ -140,7 +97,7 @@ fn check(influxd: &Influxd, acknowledged: &[u64], log: impl Fn() -> String) -> u
     }
     assert_eq!(missing(), 0, "acknowledged and lost of {}\n{}", acknowledged.len(), log());
     let stored = stored(influxd);
-    assert!(stored.iter().all(|(n, v)| *v == value(*n)), "a point is wrong");
+    assert!(stored.iter().all(|(n, v)| *v == value_of(*n)), "a point is wrong");
     stored.len()
 }
 
@@ -153,7 +110,7 @@ fn kills() -> Outcome {
     let mut influxd = Influxd::start(Setup::default())?;
     let (listen, directory, url) = (free_address(), tempfile::tempdir().unwrap(), influxd.url());
     let config = config(listen, &url, directory.path());
-    let clients = Clients::start(listen, 4);
+    let clients = writers(listen, 4);
     let (mut is_up, mut n_down) = (true, 0);
     for _ in 0..n_kills {
         let mut agent = Running::start(&config)?;
@@ -218,7 +175,7 @@ fn calls() -> Outcome {
     // So small that segments come and go.
     let small = "  buffer_disk_limit = \"800KB\"\n[[inputs.influxdb_listener]]";
     let config = config(listen, &url, directory.path()).replace("[[inputs.influxdb_listener]]", small);
-    let clients = Clients::start(listen, 2);
+    let clients = writers(listen, 2);
     let mut n_met = 0;
     for (call, n) in (1..=n_calls).flat_map(|n| INJECTED.map(|call| (call, n))) {
         let mut strace = std::process::Command::new("strace");
@@ -353,14 +310,14 @@ fn full_disk() -> Outcome {
     let agent = Running::start(&config(listen, &influxd.url(), &disk.path().join("spool")))?;
     wait_for(|| agent.log().contains("listen"), LIMIT, &agent.log());
     assert!(agent.log().contains("is in memory"), "it is a tmpfs: {}", agent.log());
-    let clients = Clients::start(listen, 2);
+    let clients = writers(listen, 2);
     let mut longest = Duration::ZERO;
     for i in 0..n_full {
         let before = clients.n_acknowledged();
         wait_for(|| clients.n_acknowledged() > before + 50, LIMIT, &agent.log());
         fill(disk.path());
-        let refused = clients.n_refused.load(Ordering::Relaxed);
-        let is_refused = || clients.n_refused.load(Ordering::Relaxed) > refused;
+        let refused = clients.n_refused();
+        let is_refused = || clients.n_refused() > refused;
         wait_for(is_refused, LIMIT, &format!("writes to be refused, {i}\n{}", agent.log()));
         std::fs::remove_file(disk.path().join("filler")).unwrap();
         let (before, start) = (clients.n_acknowledged(), Instant::now());

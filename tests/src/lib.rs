@@ -20,6 +20,7 @@ pub mod influxd;
 pub mod influxd2;
 pub mod kafka;
 pub mod kubelet;
+pub mod loads;
 pub mod looks;
 pub mod mount;
 pub mod netns;
@@ -43,6 +44,7 @@ pub mod tmux;
 pub mod tracefs;
 pub mod victoria;
 pub mod work;
+pub mod writers;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};

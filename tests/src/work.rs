@@ -239,54 +239,67 @@ fn contend(time: Duration) {
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
+/// A task that hands a byte back.
+struct Partner {
+    stream: std::os::unix::net::UnixStream,
+    echo: std::thread::JoinHandle<()>,
+}
+
+impl Partner {
+    fn start() -> Self {
+        let (stream, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
+        let echo = std::thread::spawn(move || {
+            let mut byte = [0];
+            while there.read_exact(&mut byte).is_ok() && byte[0] != 0 {
+                there.write_all(&byte).unwrap();
+            }
+        });
+        Self { stream, echo }
+    }
+
+    /// Hands it a byte, and waits for that.
+    fn turn(&mut self) {
+        let mut byte = [1];
+        self.stream.write_all(&byte).unwrap();
+        self.stream.read_exact(&mut byte).unwrap();
+    }
+
+    fn end(mut self) {
+        self.stream.write_all(&[0]).unwrap();
+        self.echo.join().unwrap();
+    }
+}
+
 /// Two tasks of one CPU that hand a byte to and fro.
 fn switch(time: Duration, per_second: u64) {
     stay_on_one_cpu();
-    let (mut here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
-    let echo = std::thread::spawn(move || {
-        let mut byte = [0];
-        while there.read_exact(&mut byte).is_ok() && byte[0] != 0 {
-            there.write_all(&byte).unwrap();
-        }
-    });
+    let mut partner = Partner::start();
     ready();
     let (start, mut n) = (Instant::now(), 0);
     while start.elapsed() < time {
-        let mut byte = [1];
-        here.write_all(&byte).unwrap();
-        here.read_exact(&mut byte).unwrap();
+        partner.turn();
         n += 2;
         while n > per_second * start.elapsed().as_millis() as u64 / 1000 && n % 128 == 0 {
             crate::pause(Duration::from_micros(100));
         }
     }
-    here.write_all(&[0]).unwrap();
-    echo.join().unwrap();
+    partner.end();
     done(n);
 }
 
 /// The same, with so much memory walked through before each turn, which takes what else there is out of the caches.
 fn switch_cold(n: u64, mib: usize) {
     stay_on_one_cpu();
-    let (mut here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
-    let echo = std::thread::spawn(move || {
-        let mut byte = [0];
-        while there.read_exact(&mut byte).is_ok() && byte[0] != 0 {
-            there.write_all(&byte).unwrap();
-        }
-    });
+    let mut partner = Partner::start();
     let mut memory = vec![1_u64; mib << 17];
     ready();
     for _ in 0..n {
         for word in memory.iter_mut().step_by(8) {
             *word = std::hint::black_box(*word + 1);
         }
-        let mut byte = [1];
-        here.write_all(&byte).unwrap();
-        here.read_exact(&mut byte).unwrap();
+        partner.turn();
     }
-    here.write_all(&[0]).unwrap();
-    echo.join().unwrap();
+    partner.end();
     done(2 * n);
 }
 

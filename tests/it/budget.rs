@@ -8,7 +8,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::http::{free_address, request};
-use seismograf_tests::looks::Looks;
+use seismograf_tests::looks::{Looks, is_quiet};
 use seismograf_tests::running::Running;
 use seismograf_tests::standin::{Reply, Standin};
 use seismograf_tests::suite::Outcome;
@@ -159,7 +159,7 @@ fn holds() -> Outcome {
         pause(Duration::from_secs(time));
         ends.store(true, Ordering::Relaxed);
     });
-    let slowness = looks.slowness();
+    let look_ns = looks.one_ns();
     let (budget, peak) = (said(&agent.log()), peak(&cgroup));
     let gathers: Vec<i64> = agent.times("kernel", "boot_time").iter().map(|ns| ns / 1_000_000).collect();
     let mut late: Vec<i64> = gathers.iter().map(|ms| ms % INTERVAL_MS).collect();
@@ -168,7 +168,7 @@ fn holds() -> Outcome {
     let missed = gathers.windows(2).filter(|pair| pair[1] - pair[0] > INTERVAL_MS * 3 / 2).count();
     let throttled = cgroup.value("cpu", "cpu.stat", "nr_throttled");
     println!(
-        "budget: {} gathers in {time} s with {QUOTA} % of a CPU (held back {throttled} times), {missed} missed, late by {p99} ms (p99) and {worst} ms at most on a machine that is {slowness:.1} times slower than a quiet one; {} MiB of {} MiB at most",
+        "budget: {} gathers in {time} s with {QUOTA} % of a CPU (held back {throttled} times), {missed} missed, late by {p99} ms (p99) and {worst} ms at most; {} MiB of {} MiB at most",
         gathers.len(),
         peak >> 20,
         budget >> 20
@@ -181,9 +181,11 @@ fn holds() -> Outcome {
     ] {
         assert!(log.contains(expected), "{expected}: {log}");
     }
-    assert!(throttled > 0 && missed == 0, "{gathers:?}");
+    assert!(throttled > 0, "it was not held back: this shows nothing");
     assert!(gathers.len() as i64 + 1 >= time as i64 * 1_000 / INTERVAL_MS, "{gathers:?}");
-    assert!((p99 as f64) < INTERVAL_MS as f64 * MAX_JITTER * slowness, "{late:?}");
+    // A tenth of a slow CPU is less than what is promised for.
+    let is_in_time = missed == 0 && (p99 as f64) < INTERVAL_MS as f64 * MAX_JITTER;
+    assert!(is_in_time || !is_quiet(look_ns), "{gathers:?}");
     assert!(peak <= budget, "{peak} of {budget}: {log}");
     let (_, took) = agent.stop();
     assert!(took < Duration::from_secs(10), "{took:?}: {}", agent.log());

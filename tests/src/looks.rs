@@ -7,9 +7,9 @@
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::oracle::own_cpu_ns;
+use crate::oracle::{self, own_cpu_ns};
 
 /// Files that are looked at in one go: as many as an agent reads.
 const FILES: usize = 100;
@@ -28,6 +28,33 @@ pub fn is_quiet(look_ns: f64) -> bool {
         );
     }
     is_quiet
+}
+
+/// How often an agent gathers whose memory is not to rest, in the form of a configuration.
+pub const HOT: &str = "100ms";
+/// The same as a duration.
+pub const HOT_PERIOD: Duration = Duration::from_millis(100);
+
+/// What a gather takes of an agent that gathers every [`HOT`], in looks of somebody who looks as often: the least of some seconds.
+/// That can be judged on every machine.
+///
+/// # Panics
+/// When the process ends before.
+#[must_use]
+pub fn of_a_gather(pid: u32) -> f64 {
+    const SECONDS: usize = 8;
+    // It gathers some times first: at the first ones it finds what there is.
+    crate::pause(Duration::from_secs(2));
+    let looks = Looks::start(HOT_PERIOD);
+    let least = (0..SECONDS).map(|_| {
+        let (start, (_, before)) = (Instant::now(), oracle::process(pid));
+        crate::pause(Duration::from_secs(1));
+        (oracle::process(pid).1 - before) as f64 * HOT_PERIOD.div_duration_f64(start.elapsed())
+    });
+    let (gather_ns, look_ns) = (least.fold(f64::MAX, f64::min), looks.one_ns());
+    let n = gather_ns / look_ns;
+    println!("looks: a gather every {HOT}: {:.2} ms, {n:.0} looks of {look_ns:.0} ns", gather_ns / 1e6);
+    n
 }
 
 /// Somebody who looks at files now and then.

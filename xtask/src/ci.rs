@@ -1,10 +1,10 @@
 //! `cargo xtask test`: everything, in the order of what fails soonest, and the end-to-end tests last.
 
+mod parts;
+
 use std::ffi::OsStr;
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-use anyhow::{Context as _, bail};
 
 use crate::build::{self, Profile};
 use crate::command::{command, run, run_quietly, workspace};
@@ -96,7 +96,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
         }
         None => false,
     };
-    timed("end to end", || parts(&e2e_test(Profile::Fast)?))?;
+    timed("end to end", || parts::run(&e2e_test(Profile::Fast)?))?;
     if has_kubernetes {
         eprintln!("== cluster");
         cluster::test(false, cluster::SUITE, cluster::Extent::Short)?;
@@ -151,41 +151,6 @@ pub(crate) fn e2e_of(profile: Profile, args: &[String], variables: &[(&str, Stri
     let mut test = e2e_test(profile)?(&[]);
     test.args(args).envs(variables.iter().map(|(name, value)| (name, value)));
     run_quietly(&mut test)
-}
-
-/// The variable that names a part of the end-to-end tests (`tests/it/main.rs`).
-const PART: &str = "SEISMOGRAF_PART";
-
-/// Has a program run in a network namespace of its own, with a loopback.
-const ALONE_ON_ITS_LOOPBACK: [&str; 6] =
-    ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
-
-/// Runs all parts of the end-to-end tests: first what is to have the machine for itself, then the two that mostly wait at the same
-/// time, one of them in a network namespace of its own, so that a port that is free for one is not taken by the other. What it
-/// prints is shown when it is over, and that of the other after it.
-fn parts(test: &impl Fn(&[&str]) -> Command) -> anyhow::Result<()> {
-    let mut failed = Vec::new();
-    if let Err(error) = run_quietly(test(&[]).env(PART, "alone")) {
-        failed.push(error.to_string());
-    }
-    let directory = workspace().join("target/e2e");
-    std::fs::create_dir_all(&directory)?;
-    let start = |part: &str, before: &[&str]| {
-        let path = directory.join(part);
-        let log =
-            std::fs::File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        let child = test(before).env(PART, part).stdout(log.try_clone()?).stderr(log).spawn()?;
-        Ok::<_, anyhow::Error>((child, path))
-    };
-    let running = [start("first", &ALONE_ON_ITS_LOOPBACK)?, start("second", &[])?];
-    for (mut child, path) in running {
-        let status = child.wait()?;
-        std::io::copy(&mut std::fs::File::open(&path)?, &mut std::io::stdout())?;
-        if !status.success() {
-            failed.push(format!("{}: {status}", path.display()));
-        }
-    }
-    if failed.is_empty() { Ok(()) } else { bail!("end to end: {}", failed.join(", ")) }
 }
 
 /// What makes the command that runs the end-to-end tests, one after the other, against the agent as that profile has it built. It

@@ -4,6 +4,7 @@
 //! the tests' worker. `vm/init.sh` lays out the machine and has `vm/figures.sh` do known work there and compare, or
 //! `vm/no_btf.sh` look at what is left without BTF; this file says which kernel is booted how, and brings the parts together.
 
+mod idle;
 mod machine;
 mod matrix;
 mod provision;
@@ -14,7 +15,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use self::machine::{BOOKWORM, Disk, Machine, busybox, kernel, pack};
+use self::machine::{BOOKWORM, Disk, LIMIT, Machine, busybox, kernel, pack};
 use self::matrix::Cell;
 use crate::build::{self, Profile};
 use crate::command::{command, find, run_quietly, workspace};
@@ -33,12 +34,15 @@ const ARM_PROGRAMS: &[(&str, &str)] = &[("qemu-system-aarch64", "qemu-system-arm
 const SYSTEMD: &str = "systemd";
 /// And for Vagrant's script.
 const PROVISION: &str = "provision";
+/// And for an idle CPU, at which an hour is looked.
+const IDLE: &str = "idle";
 
 /// What is booted.
 #[derive(clap::Args)]
 pub(crate) struct VmArgs {
     /// Debian suites, such as bullseye or bookworm-arm64, `systemd` for the shipped unit under it, and `provision` for
-    /// Vagrant's script; without one, all of them. docs/kernels.md has the results then.
+    /// Vagrant's script; without one, all of them. docs/kernels.md has the results then. `idle` looks for an hour at what
+    /// interrupts an idle CPU, and runs only when it is named.
     kernels: Vec<String>,
     /// Only with these on the kernel's command line, such as layout=v1, no_btf or "" for nothing.
     #[arg(long)]
@@ -104,8 +108,11 @@ pub(crate) fn vm(VmArgs { kernels: names, boot: only }: &VmArgs) -> anyhow::Resu
         bail!("{reason}");
     }
     packages::install(ARM_PROGRAMS)?;
-    let known =
-        KERNELS.iter().map(Kernel::name).chain([SYSTEMD, PROVISION].map(str::to_owned)).collect::<Vec<_>>();
+    let known = KERNELS
+        .iter()
+        .map(Kernel::name)
+        .chain([SYSTEMD, PROVISION, IDLE].map(str::to_owned))
+        .collect::<Vec<_>>();
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         bail!("there is no kernel {unknown:?}; there are {}", known.join(", "));
     }
@@ -115,6 +122,9 @@ pub(crate) fn vm(VmArgs { kernels: names, boot: only }: &VmArgs) -> anyhow::Resu
     }
     if is_named(PROVISION) {
         provision::provision(&directory())?;
+    }
+    if names.iter().any(|name| name == IDLE) {
+        idle::idle(&directory(), &initramfs(&directory(), idle::PLATFORM)?)?;
     }
     let kernels: Vec<&Kernel> = KERNELS.iter().filter(|kernel| is_named(&kernel.name())).collect();
     let is_wanted = |boot: &&Boot| only.is_empty() || only.iter().any(|wanted| wanted == *boot);
@@ -162,7 +172,8 @@ fn boot(kernels: &[&Kernel], boots: impl Fn(&Kernel) -> Vec<Boot>) -> anyhow::Re
             let start = Instant::now();
             let kernel = &kernel(&directory.join(which.name()), suite, platform)
                 .with_context(|| format!("cannot get the kernel of {}", which.name()))?;
-            let machine = Machine { platform, kernel, initramfs, disk: Disk::Scratch(&directory) };
+            let machine =
+                Machine { platform, kernel, initramfs, disk: Disk::Scratch(&directory), limit: LIMIT };
             for options in boots(which) {
                 match machine.boot(options)? {
                     Some(reports) => cells.push(Cell::new(suite, platform, options, &reports)?),
@@ -198,6 +209,7 @@ fn initramfs(directory: &Path, platform: Platform) -> anyhow::Result<PathBuf> {
         (scripts.join("init.sh"), "init"),
         (scripts.join("figures.sh"), "figures.sh"),
         (scripts.join("no_btf.sh"), "no_btf.sh"),
+        (scripts.join("idle.sh"), "idle.sh"),
     ];
     for (from, to) in files {
         std::fs::copy(&from, root.join(to)).with_context(|| format!("cannot copy {}", from.display()))?;

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first process of the machine that `cargo xtask vm` boots: mounts what a system mounts, with the layout of cgroups that the
-# kernel's command line names, and has the checks run. They print one line a figure, then `vm: KERNEL: table: COLUMNS`, and this
+# kernel's command line names, and has the checks run that it names. They print one line a figure, then `vm: KERNEL: table: COLUMNS`, and this
 # ends with `vm: KERNEL: pass` or `fail`.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run
 /bin/busybox --install -s /bin
@@ -56,7 +56,9 @@ for wanted in integrity confidentiality; do
   fi
 done
 
-if is_booted_with no_btf; then . /no_btf.sh; else . /figures.sh; fi
+if is_booted_with no_btf; then . /no_btf.sh
+elif is_booted_with idle; then . /idle.sh
+else . /figures.sh; fi
 if [ $failed = 0 ]; then say pass; else
   for file in /tmp/*.done /tmp/log; do echo "$file: $(cat $file)"; done
   say fail

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -13,9 +14,7 @@ use crate::platform::Platform;
 /// The suite of Debian 12.
 pub(super) const BOOKWORM: &str = "bookworm";
 /// Emulation is slow, but not that slow.
-const LIMIT: &str = "600";
-/// Nor where packages are installed there.
-const LONG_LIMIT: &str = "2400";
+pub(super) const LIMIT: Duration = Duration::from_secs(600);
 /// Emulated CPUs may see each other's changes of code too late, of which a kernel that patches itself dies at boot, now and
 /// then. So it may try again, as long as nothing of ours has run.
 const MAX_BOOTS: u32 = 3;
@@ -139,6 +138,8 @@ pub(super) struct Machine<'a> {
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a Path,
     pub(super) disk: Disk<'a>,
+    /// It is ended after that.
+    pub(super) limit: Duration,
 }
 
 /// The machine's one disk, `/dev/nvme0n1`.
@@ -165,13 +166,13 @@ impl Machine<'_> {
 
     /// Boots, and returns what the machine reported, which is nothing where its kernel died before it ran anything of ours.
     fn boot_once(&self, options: &str) -> anyhow::Result<Vec<String>> {
-        let (disk, network, limit) = match self.disk {
+        let (disk, network) = match self.disk {
             Disk::Scratch(directory) => {
                 let disk = directory.join("disk");
                 run_quietly(command("truncate").args(["-s", "64M"]).arg(&disk))?;
-                (disk, "none", LIMIT)
+                (disk, "none")
             }
-            Disk::System(disk) => (disk.to_owned(), "user,model=virtio-net-pci", LONG_LIMIT),
+            Disk::System(disk) => (disk.to_owned(), "user,model=virtio-net-pci"),
         };
         let (model, console): (&[&str], _) = match self.platform {
             Platform::Amd64 => (&["-cpu", "max"], "ttyS0"),
@@ -179,7 +180,7 @@ impl Machine<'_> {
             Platform::Arm64 => (&["-machine", "virt", "-cpu", "max,pauth-impdef=on"], "ttyAMA0"),
         };
         let mut qemu = Command::new("timeout");
-        qemu.arg(limit).arg(format!("qemu-system-{}", self.platform.machine()));
+        qemu.arg(self.limit.as_secs().to_string()).arg(format!("qemu-system-{}", self.platform.machine()));
         qemu.args(model).args(["-accel", "tcg", "-smp", "2", "-m", "1024", "-nographic"]);
         qemu.args(["-no-reboot", "-nic", network]);
         qemu.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initramfs);

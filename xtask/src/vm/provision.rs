@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -32,6 +33,8 @@ const FILES: [(&str, &str); 4] = [
          [Install]\nWantedBy=graphical.target\n",
     ),
 ];
+/// Packages are installed there, by an emulated machine.
+const LIMIT: Duration = Duration::from_secs(2_400);
 /// The tree's parts that the script needs where it does not build.
 const SOURCE: [&str; 2] = ["deploy", "xtask/src/vm/provision-check.sh"];
 
@@ -46,6 +49,7 @@ pub(super) fn provision(directory: &Path) -> anyhow::Result<()> {
         kernel: &base.join("vmlinuz"),
         initramfs: &base.join("initrd.img"),
         disk: Disk::System(&disk),
+        limit: LIMIT,
     };
     let passed = machine.boot("root=/dev/nvme0n1 rw")?;
     fs::remove_file(&disk)?;

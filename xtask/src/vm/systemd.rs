@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use super::machine::{BOOKWORM, Disk, Machine, kernel, pack};
+use super::machine::{BOOKWORM, Disk, LIMIT, Machine, kernel, pack};
 use crate::build::{self, Profile};
 use crate::command::{command, find, output, run_quietly, workspace};
 use crate::platform::Platform;
@@ -92,8 +92,8 @@ pub(super) fn systemd(directory: &Path) -> anyhow::Result<()> {
     println!("-- {}", version.lines().next().unwrap_or_default());
     let platform = Platform::host();
     let kernel = kernel(&directory.join(BOOKWORM), BOOKWORM, platform)?;
-    let disk = Disk::Scratch(directory);
-    let machine = Machine { platform, kernel: &kernel, initramfs: &initramfs(directory)?, disk };
+    let (initramfs, disk) = (&initramfs(directory)?, Disk::Scratch(directory));
+    let machine = Machine { platform, kernel: &kernel, initramfs, disk, limit: LIMIT };
     if machine.boot("")?.is_none() {
         bail!("the unit failed under systemd");
     }

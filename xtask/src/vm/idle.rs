@@ -1,0 +1,35 @@
+//! `cargo xtask vm idle`: whether the agent interrupts a CPU that has nothing to say.
+//!
+//! A machine of two CPUs, all of whose processes are on the first one, so that the second has nothing to do. `idle.sh` compares the
+//! second one's interrupts in `/proc/interrupts` without the agent, with it for an hour, and while something runs there.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::bail;
+
+use super::machine::{BOOKWORM, Disk, LIMIT, Machine, kernel};
+use crate::platform::Platform;
+
+/// How long the agent runs beside the idle CPU, unless [`SECONDS`] says otherwise; it gathers every five seconds.
+const HOUR: Duration = Duration::from_secs(3_600);
+/// The variable with another time.
+const SECONDS: &str = "SEISMOGRAF_IDLE_SECONDS";
+
+/// The platform, which the archive is of.
+pub(super) const PLATFORM: Platform = Platform::Amd64;
+
+/// Boots, and looks.
+pub(super) fn idle(directory: &Path, initramfs: &Path) -> anyhow::Result<()> {
+    let seconds = std::env::var(SECONDS).ok().and_then(|seconds| seconds.parse().ok());
+    let time = seconds.map_or(HOUR, Duration::from_secs);
+    println!("-- an idle CPU, for {time:?}");
+    let kernel = &kernel(&directory.join(BOOKWORM), BOOKWORM, PLATFORM)?;
+    let limit = 2 * time + LIMIT;
+    let machine = Machine { platform: PLATFORM, kernel, initramfs, disk: Disk::Scratch(directory), limit };
+    let options = format!("idle seconds={} irqaffinity=0", time.as_secs());
+    if machine.boot(&options)?.is_none() {
+        bail!("an idle CPU was interrupted, or one that is not idle more than once a gather");
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+# Whether a gather interrupts CPU 1, from which all that can be is kept away: nothing runs there but what the kernel has for each
+# CPU. A program of the agent's runs on another CPU by a function call interrupt, `CAL` in /proc/interrupts.
+seconds=$(sed -n 's/.*seconds=\([0-9]*\).*/\1/p' /proc/cmdline)
+taskset -p 1 $$ > /dev/null
+echo 1 > /sys/devices/virtual/workqueue/cpumask
+
+of() { awk -v name="$1:" '$1 == name {print $3}' /proc/interrupts; }
+# Has what CPU 1 is interrupted by within so many seconds in `calls`, and all kinds in words.
+watched() {
+  cat /proc/interrupts > /tmp/before
+  before=$(of CAL)
+  sleep $1
+  calls=$(($(of CAL) - before))
+  kinds=$(awk 'NR == FNR {n[$1] = $3; next} $3 ~ /^[0-9]+$/ && $3 > n[$1] {printf " %s %d", $1, $3 - n[$1]}' /tmp/before /proc/interrupts)
+}
+gathers() { grep -c part=ring /tmp/points; }
+gathered() { n=$(($(gathers) + $1)); while [ "$(gathers)" -lt $n ]; do kill -0 $agent || break; sleep 1; done; }
+
+sleep 60
+watched $((seconds / 6))
+say "idle, no agent, $((seconds / 6)) s: $calls calls;$kinds"
+alone=$((calls * 6))
+
+cat > /tmp/agent.conf <<C
+[agent]
+interval = "5s"
+flush_interval = "5s"
+[[inputs.ebpf]]
+probes = ["cpu", "blkio", "net", "runqueue", "tcp"]
+[[inputs.cpu]]
+[[inputs.mem]]
+[[inputs.disk]]
+[[inputs.system]]
+[[outputs.file]]
+files = ["/tmp/points"]
+C
+touch /tmp/points
+seismograf --config /tmp/agent.conf 2> /tmp/log &
+agent=$!
+# What it loads is made known to every CPU.
+gathered 5
+
+# Somebody who runs there has something to say at each gather.
+for root in $hierarchies; do mkdir $root/busy; done
+joins=$(for root in $hierarchies; do printf '%s,' $root/busy/cgroup.procs; done | sed 's/,$//')
+echo go | taskset 2 work --work "$joins" "" spin 100000 > /tmp/busy.done 2>&1 &
+busy=$!
+gathered 2
+since=$(gathers)
+watched 75
+n=$(($(gathers) - since))
+say "busy, 75 s: $calls calls in $n gathers;$kinds"
+[ "$calls" -ge $((n - 1)) ] || fail "a busy CPU was called $calls times in $n gathers: this shows nothing"
+[ "$calls" -le $((n + 1)) ] || fail "a busy CPU was called $calls times in $n gathers"
+wait $busy
+gathered 5
+
+since=$(gathers)
+watched $seconds
+n=$(($(gathers) - since))
+say "idle, $seconds s: $calls calls in $n gathers;$kinds"
+[ "$calls" -le "$alone" ] || fail "an idle CPU was called $calls times; without the agent $alone times"
+[ "$n" -ge $((seconds / 5 - 2)) ] || fail "$n gathers in $seconds s: this shows nothing"
+kill $agent

@@ -26,7 +26,10 @@ pub(super) fn idle(directory: &Path, initramfs: &Path) -> anyhow::Result<()> {
     println!("-- an idle CPU, for {time:?}");
     let kernel = &kernel(&directory.join(BOOKWORM), BOOKWORM, PLATFORM)?;
     let limit = 2 * time + LIMIT;
-    let machine = Machine { platform: PLATFORM, kernel, initramfs, disk: Disk::Scratch(directory), limit };
+    // Its own disk: others may be booted within the hour.
+    let own = directory.join("idle");
+    std::fs::create_dir_all(&own)?;
+    let machine = Machine { platform: PLATFORM, kernel, initramfs, disk: Disk::Scratch(&own), limit };
     let options = format!("idle seconds={} irqaffinity=0", time.as_secs());
     if machine.boot(&options)?.is_none() {
         bail!("an idle CPU was interrupted, or one that is not idle more than once a gather");

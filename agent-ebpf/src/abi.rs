@@ -355,6 +355,29 @@ pub struct Cpu {
     pub rows: [CpuRow; CPU_SLOTS],
 }
 
+/// How many cgroups one pass has room for: a power of two. Those beyond are read by their files.
+pub const MEMORY_CGROUPS: usize = 8_192;
+
+/// How much memory cgroups use, as the latest pass over them has it.
+#[derive(Debug)]
+#[repr(C)]
+pub struct MemoryPass {
+    /// How many entries are filled.
+    pub n: u64,
+    /// In the order of the pass.
+    pub cgroups: [MemoryUsage; MEMORY_CGROUPS],
+}
+
+/// How much memory one cgroup uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct MemoryUsage {
+    /// Its id in the hierarchy that memory is accounted in.
+    pub cgroup: u64,
+    /// Pages, as of `memory.current`.
+    pub pages: u64,
+}
+
 /// The argument of a write-back program that says that the CPU probe is on: the running task is charged.
 pub const FLUSH_CHARGES: u64 = 1;
 /// Which of its arguments that is.

@@ -81,6 +81,10 @@ macro_rules! kernel_fields {
             MEMORY_CSS_SET_MEMBER: "css_set" . "dfl_cgrp" needed by [Oom] (Always);
             /// As `CSS_CGROUP`, likewise.
             MEMORY_CSS_CGROUP: "cgroup_subsys_state" . "cgroup" needed by [] (Always);
+            /// Of the controller of memory; its part of the cgroup is the head of a `mem_cgroup`.
+            CGROUP_MEMORY: "cgroup" . "subsys" needed by [] (Always);
+            /// Pages that are charged to it.
+            MEMORY_PAGES: "mem_cgroup" . "memory.usage.counter" needed by [] (Always);
             /// Its directory.
             CGROUP_KN: "cgroup" . "kn" needed by [Cpu, Runqueue, Tcp, Lifecycle, Oom, Blkio] (Always);
             /// The inode number, which is the cgroup's id (`include/linux/kernfs.h`).

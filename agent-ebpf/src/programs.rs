@@ -11,6 +11,7 @@ mod cpu;
 mod flush;
 mod kernel;
 mod lifecycle;
+mod memory;
 mod net;
 mod oom;
 mod packet;

@@ -12,6 +12,7 @@ pub mod fold;
 pub mod held;
 pub mod load;
 mod loader;
+pub mod memory_pass;
 pub mod object;
 pub mod offsets;
 pub mod pins;

@@ -1,13 +1,16 @@
 //! Who it is, and what is read of each cgroup beside the probes: against the kernel's own files.
 
 use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use seismograf_tests::agent::Agent;
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
-use seismograf_tests::{needs, trial};
+use seismograf_tests::{needs, trial, wait_for};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -15,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("identity::a_cgroup_made_again_goes_on", a_cgroup_made_again_goes_on),
         trial("identity::pods_are_the_sum_of_their_containers", pods_are_the_sum_of_their_containers),
         trial("identity::memory_and_oom_kills", memory_and_oom_kills),
+        trial("identity::memory_of_what_rests", memory_of_what_rests),
         trial("identity::throttling_and_pressure", throttling_and_pressure),
     ]
 }
@@ -121,6 +125,45 @@ fn memory_and_oom_kills() -> Outcome {
     let last = agent.point("cgroup_mem", &[("cgroup", &path)]).expect("a last point");
     assert_eq!(last.fields.keys().collect::<Vec<_>>(), ["oom_kills"]);
     assert_eq!((last.int("oom_kills"), agent.part("ring").int("oom_kills")), (2, 2));
+    Ok(())
+}
+
+/// Memory of a cgroup in which nothing runs, while another process frees what is charged to it.
+fn memory_of_what_rests() -> Outcome {
+    const BYTES: i64 = 16 << 20;
+    needs(&["dd"])?;
+    let agent = Agent::start("probes = [\"cpu\"]", 500)?;
+    let cgroup = Cgroup::at(&container(5));
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = directory.path().join("shared");
+    let script = format!("read go; dd if=/dev/zero of={} bs={BYTES} count=1; exec sleep 600", file.display());
+    let mut shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
+    cgroup.add(shell.id());
+    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let usage = match cgroup.file("memory", "memory.usage_in_bytes").exists() {
+        true => "memory.usage_in_bytes",
+        false => "memory.current",
+    };
+    let kernel = || cgroup.value("memory", usage, "") as i64;
+    wait_for(|| kernel() >= BYTES, Duration::from_secs(20), "the file to be charged");
+    let look = |what: &str| {
+        // In the second one it rests.
+        agent.next_gather();
+        agent.next_gather();
+        let of = |measurement, field| {
+            let point = agent.point(measurement, &[("cgroup", &cgroup.path())]);
+            point.unwrap_or_else(|| panic!("no {measurement}")).int(field)
+        };
+        let (ours, ran_ns) = (of("cgroup_mem", "usage_bytes"), of("cgroup_cpu", "usage_ns"));
+        println!("identity: {what}: {ours} bytes, the kernel {}", kernel());
+        assert_eq!(ours, kernel(), "{what}");
+        (ours, ran_ns)
+    };
+    let before = look("of one that rests");
+    fs::remove_file(&file).unwrap();
+    let after = look("of which another process has freed some");
+    assert!(before.0 - after.0 >= BYTES && before.1 == after.1, "{before:?}, then {after:?}");
+    shell.kill().and_then(|()| shell.wait()).unwrap();
     Ok(())
 }
 

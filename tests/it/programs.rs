@@ -1,15 +1,23 @@
 //! Single programs on packets that were made up, by `BPF_PROG_TEST_RUN`: headers of every form, and any bytes at all.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
 use aya::programs::{CgroupSkb, Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use aya::{Ebpf, TestRunOptions};
 use libtest_mimic::Trial;
+use seismograf::host::Host;
+use seismograf::host::hierarchies::Hierarchies;
+use seismograf::kernel::load::Probes;
+use seismograf::kernel::plan::ProbeOptions;
 use seismograf::kernel::records::Record;
 use seismograf_tests::bench::Form;
+use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{Skip, bench, needs, trial};
+use seismograf_tests::work::Worker;
+use seismograf_tests::{Skip, bench, extra, needs, trial, wait_for_some};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -17,6 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("programs::packets_of_every_form", packets_of_every_form),
         trial("programs::any_bytes_are_a_packet", any_bytes),
         trial("programs::a_cpu_that_is_not_there", no_such_cpu),
+        extra("programs::memory_of_all_cgroups_in_one_pass", memory_pass),
     ]
 }
 
@@ -77,6 +86,48 @@ impl Loaded {
         }
         sum
     }
+}
+
+/// What one pass of the kernel has of each cgroup is what its file has.
+fn memory_pass() -> Outcome {
+    const CGROUPS: usize = 500;
+    needs(&[])?;
+    let host = Host::default();
+    let options = ProbeOptions { probes: Vec::new(), ring_bytes: 1 << 16, probe_costs: false, fold: true };
+    let (opened, report) = Probes::open(&options, &host, &Hierarchies::read(&host), None, || ());
+    let Some((mut probes, _ring)) = opened else { panic!("{:?}", report.groups) };
+    let cgroups: Vec<Cgroup> = (0..CGROUPS).map(|i| Cgroup::new(&format!("memory-{i}"))).collect();
+    let mut workers: Vec<Worker> =
+        cgroups.iter().take(5).map(|cgroup| Worker::start(cgroup, "", &["idle", "60000"])).collect();
+    workers.iter_mut().for_each(Worker::go);
+    let file = match cgroups[0].file("memory", "memory.usage_in_bytes").exists() {
+        true => "memory.usage_in_bytes",
+        false => "memory.current",
+    };
+    let read = || cgroups.iter().map(|cgroup| cgroup.value("memory", file, "")).collect::<Vec<u64>>();
+    let same = wait_for_some(
+        || {
+            let before = read();
+            let start = Instant::now();
+            let usages = probes.memory_usages();
+            let took = start.elapsed();
+            let Some(usages) = usages else { return Some(None) };
+            let passed: Vec<Option<u64>> = cgroups
+                .iter()
+                .map(|cgroup| usages.bytes(cgroup.file("memory", "").metadata().unwrap().ino()))
+                .collect();
+            // Nothing was charged in the meantime.
+            (before == read()).then_some(Some((before, passed, took)))
+        },
+        Duration::from_secs(20),
+        "memory to stay as it is",
+    );
+    let (files, passed, took) =
+        same.ok_or_else(|| Skip::because("the kernel has no iterator over cgroups"))?;
+    println!("programs: one pass over {CGROUPS} cgroups and all others takes {took:?}");
+    assert!(files.iter().filter(|bytes| **bytes > 0).count() >= 5, "nothing is charged: this shows nothing");
+    assert_eq!(passed, files.into_iter().map(Some).collect::<Vec<_>>());
+    Ok(())
 }
 
 /// An IPv4 packet of that protocol, with so many words of options and so long in all.

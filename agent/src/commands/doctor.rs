@@ -120,8 +120,8 @@ fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> 
     let hierarchies = Hierarchies::read(host);
     // Probes that are not configured are tried too, to find out whether they would work.
     let all = ProbeOptions { probes: Probe::ALL.to_vec(), ..configured.clone() };
-    let (probes, report) = Probes::open(&all, host, &hierarchies, None, || ());
-    drop(probes);
+    let (opened, report) = Probes::open(&all, host, &hierarchies, None, || ());
+    let has_memory_pass = opened.is_some_and(|(probes, _)| probes.has_memory_pass());
     findings.line("cgroups", layout(hierarchies.layout()));
     let place = |id: HierarchyId| match (hierarchies.mount(id), hierarchies.part(id)) {
         (Some(mount), _) => mount.display().to_string(),
@@ -130,7 +130,8 @@ fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> 
     };
     findings.line("  cpu in", place(hierarchies.cpu().1));
     findings.line("  blkio in", place(hierarchies.blkio()));
-    findings.line("  memory in", place(hierarchies.memory()));
+    let way = if has_memory_pass { "in one pass" } else { "by a file of each cgroup" };
+    findings.line("  memory in", format_args!("{}, {way}", place(hierarchies.memory())));
     findings.line("  net in", place(HierarchyId::UNIFIED));
     let mut advices: Vec<String> = Vec::new();
     for (group, state) in &report.groups {

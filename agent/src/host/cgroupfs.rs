@@ -130,9 +130,16 @@ impl Cgroupfs {
     /// Memory of a cgroup that several inputs need; `time` is that of the gather, in which it is read once.
     ///
     /// If the cgroup `is_idle`, which means that it did not run since the gather before, and its usage is unchanged, the rest
-    /// is read once a minute: nothing can have changed but how the kernel sorted its page cache.
+    /// is read once a minute: nothing can have changed but how the kernel sorted its page cache. `usage` is what it uses now, where
+    /// that is known; else it is read.
     #[must_use]
-    pub fn memory(&self, path: &str, time: Timestamp, is_idle: bool) -> Option<Arc<Memory>> {
+    pub fn memory(
+        &self,
+        path: &str,
+        time: Timestamp,
+        is_idle: bool,
+        usage: Option<u64>,
+    ) -> Option<Arc<Memory>> {
         let (mut state, now) = (self.state(), Instant::now());
         state.sweep(now);
         if let Some(known) = state.memory.get_mut(path) {
@@ -141,10 +148,10 @@ impl Cgroupfs {
                 return known.memory.clone();
             }
             known.time = time;
-            let usage = known.memory.as_ref().map(|memory| memory.usage);
-            if is_idle && usage.is_some() && now.duration_since(known.read) < IDLE_PERIOD {
+            let before = known.memory.as_ref().map(|memory| memory.usage);
+            if is_idle && before.is_some() && now.duration_since(known.read) < IDLE_PERIOD {
                 let memory = known.memory.clone();
-                if self.read_memory_usage(&mut state, path) == usage {
+                if usage.or_else(|| self.read_memory_usage(&mut state, path)) == before {
                     return memory;
                 }
             }

@@ -180,7 +180,7 @@ impl Docker {
             let cpu_ns = activity.as_ref().and_then(|activity| Some(activity.cpu.as_ref()?.usage_ns));
             let rests = cpu_ns.is_some() && followed.before.map(|(before, _)| before) == cpu_ns;
             let figures = ContainerFigures {
-                memory: cgroupfs.memory(cgroup, gathered.time, rests),
+                memory: cgroupfs.memory(cgroup, gathered.time, rests, None),
                 activity,
                 networks: followed
                     .place

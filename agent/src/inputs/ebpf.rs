@@ -539,6 +539,7 @@ impl Ebpf {
             now,
             report,
             has_other_readers: has_sources,
+            usages: options.reads(options::CgroupfsReading::Mem).then(|| probes.memory_usages()).flatten(),
         };
         let mut readings = reader.read();
         accounts.enter(&mut readings, report.is_group_on(Group::Oom));

@@ -186,20 +186,23 @@ impl<'a> Btf<'a> {
         (info >> 24 & 0x1f == KIND_FUNC_PROTO).then(|| (info & 0xffff).saturating_sub(1))
     }
 
-    /// A blob of the typedefs whose names begin with `prefix`, each with the number that it has here. What is between them has no
-    /// name and no members, and takes a tenth of the memory of a kernel's types when it is parsed.
+    /// A blob of the typedefs whose names begin with `prefix` and of the functions called so, each with the number that it has
+    /// here. What is between them has no name and no members, and takes a tenth of the memory of a kernel's types when it is
+    /// parsed.
     #[must_use]
-    pub fn typedefs(&self, prefix: &str) -> Vec<u8> {
-        let typedef = |at: u32| {
-            let name = self.string(self.named(at, KIND_TYPEDEF)?);
-            name.starts_with(prefix.as_bytes()).then_some(name)
+    pub fn typedefs_and(&self, prefix: &str, functions: &[&str]) -> Vec<u8> {
+        let kept = |at: u32| {
+            let name = |kind| Some((kind, self.string(self.named(at, kind)?)));
+            name(KIND_TYPEDEF).filter(|(_, name)| name.starts_with(prefix.as_bytes())).or_else(|| {
+                name(KIND_FUNC).filter(|(_, name)| functions.iter().any(|wanted| wanted.as_bytes() == *name))
+            })
         };
-        let n = self.types.iter().rposition(|&at| typedef(at).is_some()).map_or(0, |last| last + 1);
+        let n = self.types.iter().rposition(|&at| kept(at).is_some()).map_or(0, |last| last + 1);
         let (mut types, mut strings) = (Vec::with_capacity(3 * n), vec![0]);
         for &at in &self.types[..n] {
-            if let Some(name) = typedef(at) {
+            if let Some((kind, name)) = kept(at) {
                 let target = u32_at(self.data, at as usize + 8).unwrap_or(0);
-                types.extend([strings.len() as u32, KIND_TYPEDEF << 24, target]);
+                types.extend([strings.len() as u32, kind << 24, target]);
                 strings.extend_from_slice(name);
                 strings.push(0);
             } else {
@@ -350,7 +353,7 @@ mod tests {
             1,
         ]);
         let data = blob(&types, STRINGS);
-        let data = Btf::parse(&data).unwrap().typedefs("s");
+        let data = Btf::parse(&data).unwrap().typedefs_and("s", &[]);
         let btf = Btf::parse(&data).unwrap();
         assert_eq!((btf.types.len(), btf.strings), (9, &b"\0sum\0"[..]));
         let at = btf.types[8] as usize;

@@ -16,6 +16,7 @@ use super::activity::{Activity, Watched, map_bytes};
 use super::flush::{self, FlushError};
 use super::held::{Held, Origin};
 use super::loader::{self, Form, Loaded, PinsAndRing};
+use super::memory_pass::{self, MemoryUsages, Pass};
 use super::offsets::Offsets;
 use super::pins::{PinsError, RING};
 use super::plan::{Group, GroupState, Hook, PLANS, Plan, Probe, ProbeOptions, Programs, Report};
@@ -59,6 +60,8 @@ pub struct Probes {
     online: OnlineCpus,
     /// The write-back program.
     flush: Option<&'static str>,
+    /// What goes over the memory of all cgroups; `None` where the kernel has no such thing.
+    memory: Option<Pass>,
     /// Every loaded program that runs on its own, for [`Probes::costs`].
     programs: Vec<Watched>,
     stats: Option<std::os::fd::OwnedFd>,
@@ -165,6 +168,7 @@ impl Probes {
             states,
             online: OnlineCpus::new(),
             flush: None,
+            memory: None,
             is_refused: false,
             programs: Vec::new(),
             stats: None,
@@ -191,6 +195,11 @@ impl Probes {
         let is_confidential = loader::is_confidential(host);
         let flush = self.load_program(flush::PROGRAM, Hook::Flush, None);
         self.flush = flush.is_ok().then_some(flush::PROGRAM);
+        if let Err(GroupState::Off { why, .. }) =
+            self.load_program(memory_pass::PROGRAM, Hook::Pass, Some(btf))
+        {
+            tracing::debug!(why, "memory is read by a file of each cgroup");
+        }
         let mut loaded = Vec::new();
         for plan in PLANS {
             let state = match obstacle(plan, options, offsets, is_confidential) {
@@ -237,7 +246,21 @@ impl Probes {
                 Err(AttachError::Refused(state)) => self.report.groups[at].1 = state,
             }
         }
+        self.memory = self.begin_pass();
         self.unload_unused();
+    }
+
+    /// What goes over the memory of all cgroups.
+    fn begin_pass(&mut self) -> Option<Pass> {
+        let hierarchies = &self.report.hierarchies;
+        let root = hierarchies.mount(hierarchies.memory())?;
+        let Some(Map::Array(map)) = self.held.ebpf.map(memory_pass::MAP) else { return None };
+        let Some(Program::Iter(program)) = self.held.program(memory_pass::PROGRAM) else { return None };
+        let pass = Pass::new(program, map, root);
+        if let Err(error) = &pass {
+            tracing::debug!(%error, "memory is read by a file of each cgroup");
+        }
+        pass.ok()
     }
 
     /// Tries again what another owner's programs were in the way of. Returns what is on where that is more than before.
@@ -320,6 +343,7 @@ impl Probes {
                 }
                 (Hook::Skb(_), Program::CgroupSkb(program), _) => program.load(),
                 (Hook::Flush, Program::RawTracePoint(program), _) => program.load(),
+                (Hook::Pass, Program::Iter(program), Some(btf)) => program.load(memory_pass::TARGET, btf),
                 _ => Err(ProgramError::UnexpectedProgramType),
             }
             .map_err(|error| refused(name, &error))?;
@@ -395,6 +419,22 @@ impl Probes {
         let Some(program) = program else { return Ok(()) };
         let charges = self.report.is_on(Probe::Cpu);
         flush::flush(program, &mut self.online, self.states.as_ref(), charges, drain)
+    }
+
+    /// How much memory each cgroup uses now, in the hierarchy of memory. `None` where the kernel does not say it of all at once
+    /// (before Linux 6.1, or under lockdown).
+    pub fn memory_usages(&mut self) -> Option<&MemoryUsages> {
+        let usages = self.memory.as_mut()?.run();
+        if let Err(error) = &usages {
+            tracing::debug!(%error, "memory is read by a file of each cgroup");
+        }
+        usages.ok()
+    }
+
+    /// Whether [`Self::memory_usages`] has any.
+    #[must_use]
+    pub fn has_memory_pass(&self) -> bool {
+        self.memory.is_some()
     }
 
     /// What lost its row so far, of all CPUs.

@@ -10,6 +10,7 @@ use seismograf_ebpf::abi::TABLES;
 use super::btf::{Btf, TRACEPOINTS};
 use super::fold::{Values, fold};
 use super::held::{Held, Origin, Pinning};
+use super::memory_pass;
 use super::object::OBJECT;
 use super::offsets::Offsets;
 use super::pins::{self, Found, Pinned, Pins, PinsError, RING};
@@ -129,7 +130,7 @@ fn folded(values: &Values<'_>) -> Cow<'static, [u8]> {
     }
 }
 
-/// Where this kernel has each field, and the types of its tracepoints: all of its types would take 30 MB.
+/// Where this kernel has each field, and the types of what programs are attached to: all of its types would take 30 MB.
 fn types(host: &Host, hierarchies: &Hierarchies) -> Result<(Offsets, AyaBtf), GroupState> {
     let path = host.sys("kernel/btf/vmlinux");
     // The start takes most of its memory here, where the code that has read the configuration is needed no more.
@@ -146,7 +147,7 @@ fn types(host: &Host, hierarchies: &Hierarchies) -> Result<(Offsets, AyaBtf), Gr
     let (offsets, tracepoints) = {
         let btf = Btf::parse(&data).map_err(|error| unreadable(&error))?;
         let offsets = Offsets::find(&btf, hierarchies.cpu().0, hierarchies.memory() != HierarchyId::UNIFIED);
-        (offsets, btf.typedefs(TRACEPOINTS))
+        (offsets, btf.typedefs_and(TRACEPOINTS, &[memory_pass::FUNCTION]))
     };
     drop(data);
     let btf = AyaBtf::parse(&tracepoints, aya::Endianness::default()).map_err(|error| unreadable(&error))?;

@@ -29,6 +29,8 @@ const ENUMERATORS: [(&str, &str); 3] = [
 const FUNCTIONS: [(i32, &str); 1] = [(CAST_TO_KERNEL_CONTEXT, "bpf_cast_to_kern_ctx")];
 /// Of `tcp_retransmit_skb` where the last one is an error: since Linux 6.17 it is also called when nothing was sent.
 const RETRANSMIT_ARGUMENTS: u32 = 3;
+/// The controller of memory in `enum cgroup_subsys_id`.
+const MEMORY_CONTROLLER: &str = "memory_cgrp_id";
 /// Bytes of a pointer: BPF programs run on 64-bit machines only.
 const POINTER_BYTES: u64 = 8;
 
@@ -41,7 +43,7 @@ impl Offsets {
             CpuController::Cpuacct => Some("cpuacct_cgrp_id"),
             CpuController::Cpu => Some("cpu_cgrp_id"),
         };
-        let memory = memory_is_v1.then_some("memory_cgrp_id");
+        let memory = memory_is_v1.then_some(MEMORY_CONTROLLER);
         let offset = |field: &Field| {
             let plain = btf.offset(field.structure, field.path);
             match field.global {
@@ -49,6 +51,7 @@ impl Offsets {
                 "MEMORY_CSS_SET_MEMBER" => css_set_member(btf, memory, plain),
                 "CSS_CGROUP" => cpu.and(plain),
                 "MEMORY_CSS_CGROUP" => memory.and(plain),
+                "CGROUP_MEMORY" => Some(plain? + btf.enumerator(MEMORY_CONTROLLER)? * POINTER_BYTES),
                 // In the control block of the packet.
                 "SKB_TCP_GSO_SEGS" | "SKB_LARGEST_FRAGMENT" | "SKB_LARGEST_FRAGMENT6" => {
                     Some(btf.offset("sk_buff", "cb")? + plain?)

@@ -162,6 +162,8 @@ pub(super) enum Hook {
     Skb(CgroupSkbAttachType),
     /// Run on demand to write a cache back, and attached to where a CPU goes offline.
     Flush,
+    /// Run on demand, once for each cgroup.
+    Pass,
 }
 
 /// A set of programs that make up a group. Where there are several sets, the first that loads is used.

@@ -60,59 +60,67 @@ impl OnlineCpus {
 /// agent's memory.
 #[derive(Debug)]
 pub(super) struct CpuStates {
-    pages: Vec<Page>,
+    cpus: Vec<Mapped>,
 }
 
+/// A part of a map, to be read.
 #[derive(Debug)]
-struct Page {
+pub(super) struct Mapped {
     start: NonNull<u8>,
     bytes: usize,
-    /// Where the state is in it.
+    /// Where the part is in the pages.
     at: usize,
 }
 
 // SAFETY: the memory is shared with the kernel in any case, and every access is atomic.
-unsafe impl Send for Page {}
+unsafe impl Send for Mapped {}
 // SAFETY: as above.
-unsafe impl Sync for Page {}
+unsafe impl Sync for Mapped {}
 
 impl CpuStates {
     /// Maps the states of `n` CPUs.
     pub(super) fn map(map: impl AsFd, n: u32) -> io::Result<Self> {
-        let pages: io::Result<_> = (0..n as usize).map(|cpu| Page::map(map.as_fd(), cpu)).collect();
-        Ok(Self { pages: pages? })
+        let state = |cpu: usize| Mapped::map(map.as_fd(), cpu * size_of::<Cpu>(), size_of::<CpuState>());
+        let cpus: io::Result<_> = (0..n as usize).map(state).collect();
+        Ok(Self { cpus: cpus? })
     }
 
     /// Whether a CPU has anything that a write-back would bring: rows, or, where the running task is charged, a task that runs.
     pub(super) fn has_news(&self, cpu: u32, charges: bool) -> bool {
         // One that nobody knew of when this was mapped has.
-        let Some(page) = self.pages.get(cpu as usize) else { return true };
-        let task = page.word(offset_of!(CpuState, task));
-        let is_running = task == 0 || task != page.word(offset_of!(CpuState, idle));
-        page.word(offset_of!(CpuState, waiting)) != 0 || charges && is_running
+        let Some(state) = self.cpus.get(cpu as usize) else { return true };
+        let task = state.word(offset_of!(CpuState, task));
+        let is_running = task == 0 || task != state.word(offset_of!(CpuState, idle));
+        state.word(offset_of!(CpuState, waiting)) != 0 || charges && is_running
     }
 }
 
-impl Page {
-    fn map(map: BorrowedFd<'_>, cpu: usize) -> io::Result<Self> {
-        let (offset, bytes) = (cpu * size_of::<Cpu>(), rustix::param::page_size());
-        let at = offset % bytes;
+impl Mapped {
+    /// Maps so many bytes of a map, from `offset` on.
+    pub(super) fn map(map: BorrowedFd<'_>, offset: usize, length: usize) -> io::Result<Self> {
+        let page = rustix::param::page_size();
+        let at = offset % page;
+        let bytes = (at + length).next_multiple_of(page);
         // SAFETY: a new mapping, which nothing else knows of.
         let start =
             unsafe { mmap(null_mut(), bytes, ProtFlags::READ, MapFlags::SHARED, map, (offset - at) as u64) }?;
         Ok(Self { start: NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?, bytes, at })
     }
 
-    /// A word of the state.
-    fn word(&self, offset: usize) -> u64 {
-        // SAFETY: within the mapping, which lasts as long as `self`: a state is aligned to its size, and so in one page. The
-        // kernel writes it at any time, a whole word at a time.
-        unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(self.at + offset).cast()) }
-            .load(Ordering::Relaxed)
+    /// A word of it, at a multiple of its size.
+    pub(super) fn word(&self, offset: usize) -> u64 {
+        let at = self.at + offset;
+        assert!(
+            at + size_of::<u64>() <= self.bytes && at.is_multiple_of(size_of::<u64>()),
+            "no word of the map"
+        );
+        // SAFETY: within the mapping, which lasts as long as `self`, and aligned. The kernel writes it at any time, a whole word
+        // at a time.
+        unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(at).cast()) }.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Page {
+impl Drop for Mapped {
     fn drop(&mut self) {
         // SAFETY: the mapping, which nobody has any more.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };

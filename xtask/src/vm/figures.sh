@@ -20,7 +20,14 @@ cat > /tmp/agent.conf <<C
 [[inputs.ebpf]]
 probes = ["cpu", "blkio", "net", "runqueue", "tcp"]
 C
-seismograf doctor --config /tmp/agent.conf 2>&1 | sed 's/^/vm: /'
+seismograf doctor --config /tmp/agent.conf > /tmp/doctor 2>&1
+sed 's/^/vm: /' /tmp/doctor
+# The kernel goes over the memory of all cgroups since Linux 6.1, where programs may read its memory.
+way="in one pass"
+case $(uname -r) in 5.*) way="by a file of each cgroup" ;; esac
+[ "$lockdown" = confidentiality ] && way="by a file of each cgroup"
+# A kernel of late can be without memory in v1.
+grep -q "memory in .*, $way" /tmp/doctor || grep -q "memory in *not mounted" /tmp/doctor || fail "memory is not read $way"
 # A unit, whose total begins where the kernel has it. It runs before the programs are there, which see no begin of its slice.
 cgroup early.service
 run early.service spin 10000 &

@@ -45,7 +45,7 @@ fn v1() {
             ("cpu/c/cpu.stat", "nr_periods 4\nnr_throttled 2\nthrottled_time 99\n"),
         ],
     );
-    let memory = cgroupfs.memory("/c", Timestamp(0), false).unwrap();
+    let memory = cgroupfs.memory("/c", Timestamp(0), false, None).unwrap();
     assert_eq!((memory.usage, memory.max_usage, memory.limit), (1000, Some(2000), Some(8192)));
     assert_eq!((memory.fail_count, memory.oom_kills), (Some(3), Some(7)));
     assert_eq!(memory.stat_value("total_rss"), Some(30));
@@ -64,13 +64,13 @@ fn without_a_limit_under_v1_there_is_none() {
     let stat = "cache 10\nhierarchical_memory_limit 9223372036854771712\n";
     let files = [("memory/c/memory.usage_in_bytes", "1000\n"), ("memory/c/memory.stat", stat)];
     let (root, cgroupfs) = tree(true, &files);
-    let memory = cgroupfs.memory("/c", Timestamp(0), false).unwrap();
+    let memory = cgroupfs.memory("/c", Timestamp(0), false, None).unwrap();
     assert_eq!((memory.limit, memory.fail_count), (None, None));
     // One above has a limit.
     std::fs::write(root.path().join("memory/c/memory.stat"), "hierarchical_memory_limit 4096\n").unwrap();
     std::fs::write(root.path().join("memory/c/memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
     std::fs::write(root.path().join("memory/c/memory.failcnt"), "7\n").unwrap();
-    let memory = cgroupfs.memory("/c", Timestamp(1), false).unwrap();
+    let memory = cgroupfs.memory("/c", Timestamp(1), false, None).unwrap();
     assert_eq!((memory.limit, memory.fail_count), (None, Some(7)));
 }
 
@@ -94,7 +94,7 @@ fn v2() {
             ("c/cgroup.procs", "0\n12\n13\n"),
         ],
     );
-    let memory = cgroupfs.memory("/c", Timestamp(0), false).unwrap();
+    let memory = cgroupfs.memory("/c", Timestamp(0), false, None).unwrap();
     assert_eq!((memory.usage, memory.max_usage, memory.limit), (1000, None, Some(4096)));
     assert_eq!((memory.fail_count, memory.oom_kills), (None, Some(1)));
     let cpu = cpu(&cgroupfs, "/c").unwrap();
@@ -205,7 +205,7 @@ fn block_io_of_v2() {
 #[test]
 fn one_that_is_gone_has_no_figures() {
     let (_root, cgroupfs) = tree(true, &[]);
-    assert_eq!(cgroupfs.memory("/c", Timestamp(0), false), None);
+    assert_eq!(cgroupfs.memory("/c", Timestamp(0), false, None), None);
     assert_eq!(cpu(&cgroupfs, "/c"), None);
     assert_eq!(cgroupfs.throttling("/c"), None);
 }
@@ -214,7 +214,7 @@ fn one_that_is_gone_has_no_figures() {
 fn memory_is_read_once_in_a_gather() {
     let (root, cgroupfs) =
         tree(false, &[("c/memory.current", "1\n"), ("c/memory.stat", ""), ("c/memory.max", "max\n")]);
-    let usage = |time| cgroupfs.memory("/c", Timestamp(time), false).unwrap().usage;
+    let usage = |time| cgroupfs.memory("/c", Timestamp(time), false, None).unwrap().usage;
     assert_eq!(usage(0), 1);
     std::fs::write(root.path().join("c/memory.current"), "2\n").unwrap();
     assert_eq!((usage(0), usage(1)), (1, 2));
@@ -224,7 +224,8 @@ fn memory_is_read_once_in_a_gather() {
 fn only_the_usage_of_an_idle_cgroup_is_read() {
     let (root, cgroupfs) =
         tree(false, &[("c/memory.current", "1\n"), ("c/memory.stat", "anon 1\n"), ("c/memory.max", "max\n")]);
-    let anon = |time, is_idle| cgroupfs.memory("/c", Timestamp(time), is_idle).unwrap().stat_value("anon");
+    let anon =
+        |time, is_idle| cgroupfs.memory("/c", Timestamp(time), is_idle, None).unwrap().stat_value("anon");
     let set = |file: &str, text: &str| std::fs::write(root.path().join("c").join(file), text).unwrap();
     assert_eq!(anon(0, true), Some(1));
     set("memory.stat", "anon 2\n");
@@ -232,8 +233,11 @@ fn only_the_usage_of_an_idle_cgroup_is_read() {
     set("memory.stat", "anon 3\n");
     set("memory.current", "9\n");
     assert_eq!(anon(3, true), Some(3), "its usage is another");
+    set("memory.stat", "anon 4\n");
+    let told = |time, usage| cgroupfs.memory("/c", Timestamp(time), true, usage).unwrap().stat_value("anon");
+    assert_eq!((told(4, Some(9)), told(5, Some(10))), (Some(3), Some(4)), "what is told needs no file");
     std::fs::remove_dir_all(root.path().join("c")).unwrap();
-    assert_eq!(cgroupfs.memory("/c", Timestamp(4), true), None);
+    assert_eq!(cgroupfs.memory("/c", Timestamp(6), true, None), None);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
 use crate::host::proc::{net_ip, stat};
 use crate::identity::cgroup::Owner;
 use crate::identity::{Identity, path};
+use crate::kernel::memory_pass::MemoryUsages;
 use crate::kernel::plan::{Group, Probe, Report};
 use crate::point::Timestamp;
 
@@ -38,6 +39,8 @@ pub(super) struct CgroupReader<'a> {
     pub(super) report: &'a Report,
     /// Whether other inputs may read the same containers in this gather.
     pub(super) has_other_readers: bool,
+    /// How much memory cgroups use, where the kernel has said it of all at once.
+    pub(super) usages: Option<&'a MemoryUsages>,
 }
 
 /// A cgroup whose memory is read, and the row that is next above it.
@@ -161,17 +164,23 @@ impl<'a> CgroupReader<'a> {
     fn memory_of(self, row: &MemoryRow<'_>, rests: bool) -> Option<(MemoryReading, Instant)> {
         let identity = &row.owner.identity;
         if identity.is_container_root() && self.has_other_readers {
-            let memory = self.cgroupfs.memory(&identity.path, self.time, rests)?;
+            let memory = self.cgroupfs.memory(&identity.path, self.time, rests, self.usage(row))?;
             return Some(((&*memory).into(), self.now));
         }
         if let Some((known, read)) = self.accounts.memory_read.get(&row.id)
             && rests
             && self.now.duration_since(*read) < cgroupfs::IDLE_PERIOD
-            && self.cgroupfs.memory_usage(&identity.path) == Some(known.amounts.usage_bytes)
+            && self.usage(row).or_else(|| self.cgroupfs.memory_usage(&identity.path))
+                == Some(known.amounts.usage_bytes)
         {
             return Some((*known, *read));
         }
         Some((self.memory_now(&identity.path)?, self.now))
+    }
+
+    /// How much memory a row's cgroup uses, where the kernel has said it. The root's file has another figure.
+    fn usage(self, row: &MemoryRow<'_>) -> Option<u64> {
+        self.usages.filter(|_| row.owner.identity.path != "/")?.bytes(row.id)
     }
 
     fn memory_now(self, path: &str) -> Option<MemoryReading> {

@@ -217,6 +217,7 @@ impl Case {
             now: self.now,
             report: &self.report,
             has_other_readers: has_sources,
+            usages: None,
         };
         let mut readings = reader.read();
         self.accounts.enter(&mut readings, self.report.is_group_on(Group::Oom));

@@ -59,7 +59,8 @@ const ALLOWED_HERE: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[libc::c_long] = &[];
 
-/// What bpf(2) may do: elements of open maps, programs that are run on demand, and what is known of an open descriptor.
+/// What bpf(2) may do: elements of open maps, programs that are run on demand, and what is known of an open descriptor. An
+/// iterator is made of a link that is open.
 const BPF_COMMANDS: &[u64] = &[
     1,  // BPF_MAP_LOOKUP_ELEM
     2,  // BPF_MAP_UPDATE_ELEM
@@ -67,6 +68,7 @@ const BPF_COMMANDS: &[u64] = &[
     4,  // BPF_MAP_GET_NEXT_KEY
     10, // BPF_PROG_TEST_RUN
     15, // BPF_OBJ_GET_INFO_BY_FD
+    33, // BPF_ITER_CREATE
 ];
 
 /// What ioctl(2) may ask for.

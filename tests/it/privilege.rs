@@ -12,7 +12,7 @@ use seismograf_tests::influxd::Influxd;
 use seismograf_tests::running::{Running, int};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
-use seismograf_tests::{agent_binary, extra, forbidden, needs, terminate, trial, wait_for};
+use seismograf_tests::{agent_binary, extra, forbidden, needs, needs_open_root, terminate, trial, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -273,6 +273,7 @@ fn unit() -> Outcome {
 fn another_user() -> Outcome {
     use std::os::unix::fs::PermissionsExt as _;
     needs(&["setpriv"])?;
+    needs_open_root()?;
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     let at = |name: &str| directory.path().join(name);
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();

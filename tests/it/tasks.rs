@@ -15,7 +15,7 @@ use seismograf_tests::running::Running;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::tmux::Tmux;
 use seismograf_tests::work::Worker;
-use seismograf_tests::{agent_binary, needs, trial, wait_for};
+use seismograf_tests::{agent_binary, needs, needs_open_root, trial, wait_for};
 use serde_json::{Value, json};
 
 /// The suite.
@@ -160,7 +160,12 @@ fn every_command_ends_well() -> Outcome {
     needs(&["setpriv", "sh"])?;
     let desk = desk()?;
     let path = format!("{}:{}", desk.path().display(), std::env::var("PATH").unwrap_or_default());
+    let closed = needs_open_root().err();
     for line in blocks("sh").iter().flat_map(|block| block.lines()) {
+        if let Some(reason) = closed.as_ref().filter(|_| line.starts_with("setpriv")) {
+            println!("tasks: skipped: {line}: {reason}");
+            continue;
+        }
         let mut shell = Command::new("sh");
         shell.args(["-ec", line]).current_dir(desk.path()).env("PATH", &path).stdin(Stdio::null());
         let output = shell.output().unwrap();

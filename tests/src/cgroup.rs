@@ -19,6 +19,8 @@ pub struct Layout {
     pub memory: PathBuf,
     /// cgroup2.
     pub unified: PathBuf,
+    /// Every hierarchy of this machine.
+    all: Vec<PathBuf>,
     /// Whether CPU time is in a v1 hierarchy.
     pub is_v1: bool,
 }
@@ -27,13 +29,13 @@ impl Layout {
     /// Reads it from the mount table, independently of the agent.
     pub fn read() -> Self {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let columns = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let cgroups: Vec<_> = columns.filter(|columns| columns[2].starts_with("cgroup")).collect();
         let find = |kind: &str, option: &str| {
-            mounts.lines().find_map(|line| {
-                let columns: Vec<&str> = line.split(' ').collect();
-                let fits =
-                    columns[2] == kind && (option.is_empty() || columns[3].split(',').any(|o| o == option));
-                fits.then(|| PathBuf::from(columns[1]))
-            })
+            let is_it = |columns: &&Vec<&str>| {
+                columns[2] == kind && (option.is_empty() || columns[3].split(',').any(|o| o == option))
+            };
+            cgroups.iter().find(is_it).map(|columns| PathBuf::from(columns[1]))
         };
         let unified = find("cgroup2", "").expect("a cgroup2 mount");
         let cpu = find("cgroup", "cpuacct");
@@ -44,6 +46,7 @@ impl Layout {
             blkio: find("cgroup", "blkio").unwrap_or_else(|| unified.clone()),
             memory: find("cgroup", "memory").unwrap_or_else(|| unified.clone()),
             unified,
+            all: cgroups.iter().map(|columns| PathBuf::from(columns[1])).collect(),
         }
     }
 
@@ -205,29 +208,42 @@ impl Cgroup {
         fs::write(&path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 
-    /// Removes it, as soon as the kernel lets it go.
+    /// Removes it, as soon as the kernel lets it go, and what is above it where it was made for this one alone: also where docker
+    /// made it, which has it in every hierarchy and leaves it there.
     pub fn remove(&self) {
-        for root in self.layout.roots() {
+        for root in &self.layout.all {
             let path = root.join(&self.name);
-            let remove = || match fs::remove_dir(&path) {
-                Ok(()) => true,
-                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-            };
-            wait_for(remove, Duration::from_secs(20), &format!("{} to be empty", path.display()));
-            // What is above it, where it was made for this one alone.
-            for above in path.ancestors().skip(1).take_while(|above| *above != root) {
-                if fs::remove_dir(above).is_err() {
+            removed(&path, || false);
+            for above in path.ancestors().skip(1).take_while(|above| above != root) {
+                if is_used(above) {
                     break;
                 }
+                removed(above, || is_used(above));
             }
         }
     }
 }
 
+/// Waits until a cgroup is removed, which the kernel refuses for a moment after the last one below it, or is to stay.
+fn removed(path: &Path, stays: impl Fn() -> bool) {
+    let is_over = || match fs::remove_dir(path) {
+        Ok(()) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound || stays(),
+    };
+    wait_for(is_over, Duration::from_secs(20), &format!("{} to be empty", path.display()));
+}
+
+/// Whether there are cgroups below a cgroup, or processes in it.
+fn is_used(path: &Path) -> bool {
+    let mut entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let has_children = entries.any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    has_children || fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty())
+}
+
 impl Drop for Cgroup {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for root in self.layout.roots() {
+            for root in &self.layout.all {
                 let _ = fs::remove_dir(root.join(&self.name));
             }
         } else {

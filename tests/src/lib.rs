@@ -120,6 +120,19 @@ pub fn needs(programs: &[&str]) -> Result<(), Skip> {
     }
 }
 
+/// Skips a test that has another user than root run a program, where only root may enter the root directory.
+///
+/// # Errors
+/// The reason.
+pub fn needs_open_root() -> Result<(), Skip> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mode = std::fs::metadata("/").map_or(0, |root| root.mode());
+    if mode & 0o001 != 0 {
+        return Ok(());
+    }
+    Err(Skip::because(format!("only root may enter the root directory, whose mode is {:o}", mode & 0o7777)))
+}
+
 /// Whether a program is installed.
 pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -23,6 +23,12 @@ impl Skip {
     }
 }
 
+impl std::fmt::Display for Skip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
 /// A test that ran, or the reason why it could not; one that fails panics.
 pub type Outcome = Result<(), Skip>;
 

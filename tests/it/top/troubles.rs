@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use seismograf::schema::views::view;
+use seismograf_tests::looks::Looks;
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{pause, svg};
 
@@ -14,9 +15,9 @@ pub(super) fn four_troubles_are_marked_and_said() -> Outcome {
     let mut troubles = Troubles::new()?;
     let top = Top::start(SIZE, "LC_ALL=C.UTF-8", "--filter /shop/")?;
     top.wait_for("NAME");
-    let since = Instant::now();
+    let (since, looks) = (Instant::now(), Looks::start(Duration::from_secs(1)));
     troubles.go()?;
-    let mut column = None;
+    let (mut column, mut longest) = (None, 0.0_f64);
     for (row, key, title) in troubles.told() {
         column = Some(sort_by(&top, column, key));
         // First in its column, marked, and the foot says why, of the row that is selected.
@@ -38,8 +39,9 @@ pub(super) fn four_troubles_are_marked_and_said() -> Outcome {
         let (first, foot) = shown.unwrap();
         let seconds = since.elapsed().as_secs_f64();
         println!("top: {key}, {seconds:.1} s after all began: {first}\n  {foot}");
-        assert!(seconds < LIMIT, "{seconds} s");
+        longest = longest.max(seconds);
     }
+    assert!(longest < LIMIT * looks.slowness(), "{longest} s");
     top.terminal.press(&["b"]);
     picture(&top);
     // One that reads, by how long that took, from the kernel's own histogram.

@@ -195,8 +195,10 @@ impl Probes {
         let is_confidential = loader::is_confidential(host);
         let flush = self.load_program(flush::PROGRAM, Hook::Flush, None);
         self.flush = flush.is_ok().then_some(flush::PROGRAM);
-        if let Err(GroupState::Off { why, .. }) =
-            self.load_program(memory_pass::PROGRAM, Hook::Pass, Some(btf))
+        // Where programs may not read memory the kernel takes it all the same, and it tells nothing.
+        if !is_confidential
+            && let Err(GroupState::Off { why, .. }) =
+                self.load_program(memory_pass::PROGRAM, Hook::Pass, Some(btf))
         {
             tracing::debug!(why, "memory is read by a file of each cgroup");
         }

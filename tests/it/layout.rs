@@ -49,20 +49,25 @@ fn write() -> Outcome {
     pause(TIME / 4);
     let places = executed(agent.pid(), &Code::of(agent.pid()), TIME);
     agent.kill();
-    let names = functions(&agent_binary()?, &places);
+    let (mut names, all) = functions(&agent_binary()?, &places);
     assert!(names.len() > 200, "{} functions are no gather", names.len());
+    // What runs now and then not every minute meets: what an earlier one met stays as long as the program has it.
+    let path = std::env::var_os(LAYOUT).unwrap();
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let known = before.lines().filter_map(|line| line.trim().strip_prefix("*(.text.")?.strip_suffix(')'));
+    names.extend(known.filter(|name| all.contains(*name)).map(str::to_owned));
     let mut text = format!("{HEAD}SECTIONS {{\n  .text.gather : {{\n");
     for name in &names {
         writeln!(text, "    *(.text.{name})").unwrap();
     }
     text.push_str("  }\n} INSERT BEFORE .text;\n");
-    std::fs::write(std::env::var_os(LAYOUT).unwrap(), text).unwrap();
+    std::fs::write(path, text).unwrap();
     println!("layout: {} functions", names.len());
     Ok(())
 }
 
-/// The functions of a program that have code at these places of its file, as patterns.
-fn functions(program: &Path, places: &BTreeSet<u64>) -> BTreeSet<String> {
+/// The functions of a program that have code at these places of its file, and all that it has, as patterns.
+fn functions(program: &Path, places: &BTreeSet<u64>) -> (BTreeSet<String>, BTreeSet<String>) {
     let data = std::fs::read(program).unwrap();
     let file = object::File::parse(&*data).unwrap();
     let mut symbols: Vec<(u64, &str)> = file
@@ -84,7 +89,8 @@ fn functions(program: &Path, places: &BTreeSet<u64>) -> BTreeSet<String> {
         let at = symbols.partition_point(|(start, _)| *start <= address).checked_sub(1)?;
         pattern(symbols[at].1)
     };
-    places.iter().filter_map(function).collect()
+    let all = symbols.iter().filter_map(|(_, name)| pattern(name));
+    (places.iter().filter_map(function).collect(), all.collect())
 }
 
 /// A name without what differs from build to build: the hash at the end of one of ours, those of crates in one of the standard

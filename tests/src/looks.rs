@@ -30,6 +30,12 @@ pub fn is_quiet(look_ns: f64) -> bool {
     is_quiet
 }
 
+/// By how much this machine is slower than a quiet one in what rests now and then, where a look takes so long; 1 if it is not.
+#[must_use]
+pub fn slowness(look_ns: f64) -> f64 {
+    (look_ns / QUIET_NS).max(1.0)
+}
+
 /// How often an agent gathers whose memory is not to rest, in the form of a configuration.
 pub const HOT: &str = "100ms";
 /// The same as a duration.
@@ -78,10 +84,10 @@ impl Looks {
         Self { ends, looking }
     }
 
-    /// Ends it. Returns by how much this machine is slower than a quiet one in what rests now and then; 1 if it is not.
+    /// Ends it. As [`slowness`], of what it saw.
     #[must_use]
     pub fn slowness(self) -> f64 {
-        (self.one_ns() / QUIET_NS).max(1.0)
+        slowness(self.one_ns())
     }
 
     /// Ends it. Returns the nanoseconds of CPU time that a look took: the middle one of all rounds.

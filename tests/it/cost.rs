@@ -172,7 +172,7 @@ fn of_the_agent() -> Outcome {
     let maps: i64 = maps.expect("the size of the maps");
     let series = text.lines().filter(|line| line.starts_with("cgroup_cpu,cgroup=/cost-")).count();
     agent.stop();
-    let hot = Running::start(&format!("[agent]\ninterval = \"{HOT}\"\n{AGENT_INPUTS}"))?;
+    let hot = Running::start(&format!("[agent]\ninterval = \"{HOT:?}\"\n{AGENT_INPUTS}"))?;
     let looks = of_a_gather(hot.pid());
     drop((hot, workers));
     let cpus = std::thread::available_parallelism().unwrap().get();

@@ -10,7 +10,7 @@ use seismograf_tests::agent::Agent;
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::docker::Docker;
 use seismograf_tests::influxd::{Influxd, Setup};
-use seismograf_tests::looks::{HOT, HOT_PERIOD, of_a_gather};
+use seismograf_tests::looks::{HOT, of_a_gather};
 use seismograf_tests::running::{Running, int};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::{oracle, pause, trial, wait_for};
@@ -231,13 +231,13 @@ fn many_containers() -> Outcome {
         docker.run(&format!("c{i}"), command, &json!({"Labels": {"app": format!("web{i}")}}));
     }
     println!("docker: {n_containers} containers started in {:.0} s", start.elapsed().as_secs_f64());
-    let config = |interval: &str| {
+    let config = |interval: Duration| {
         format!(
-            "[agent]\ninterval = \"{interval}\"\nflush_interval = \"{interval}\"\nhostname = \"h\"\n[[inputs.ebpf]]\n{}{FILE}",
+            "[agent]\ninterval = \"{interval:?}\"\nflush_interval = \"{interval:?}\"\nhostname = \"h\"\n[[inputs.ebpf]]\n{}{FILE}",
             docker.section()
         )
     };
-    let mut agent = Running::start(&config("5s"))?;
+    let mut agent = Running::start(&config(Duration::from_secs(5)))?;
     every_point_has_its_names(&agent, n_containers);
     agent.stop();
     what_many_cost(&docker, n_containers, &config(HOT))
@@ -306,14 +306,14 @@ fn what_many_cost(docker: &Docker, n_containers: usize, config: &str) -> Outcome
         while start.elapsed() < PERIOD {
             docker.ask("GET", "/info", &Value::Null);
             docker.ask("GET", "/containers/json?all=1", &Value::Null);
-            pause(HOT_PERIOD);
+            pause(HOT);
         }
     });
     let agent = Running::start(config)?;
     let mut looks = f64::MAX;
     let watched = spends(&mut || looks = of_a_gather(agent.pid()));
     println!(
-        "docker: {n_containers} containers: {:.1} MB RSS; dockerd and containerd {rests:.1} ms a second, {asked:.1} where both questions are asked again and again, {watched:.1} with an agent that gathers every {HOT}",
+        "docker: {n_containers} containers: {:.1} MB RSS; dockerd and containerd {rests:.1} ms a second, {asked:.1} where both questions are asked again and again, {watched:.1} with an agent that gathers every {HOT:?}",
         oracle::process(agent.pid()).0 as f64 / 1e6
     );
     let limit = OTHER_LOOKS + CONTAINER_LOOKS * n_containers as f64;

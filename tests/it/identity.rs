@@ -88,10 +88,9 @@ fn memory_and_oom_kills() -> Outcome {
     needs(&[])?;
     let agent = Agent::start("probes = [\"cpu\"]", 500)?;
     let cgroup = Cgroup::at(&container(3));
-    let is_v1 = cgroup.file("memory", "memory.limit_in_bytes").exists();
-    let (limit, usage) = match is_v1 {
-        true => ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-        false => ("memory.max", "memory.current"),
+    let limit = match cgroup.file("memory", "memory.limit_in_bytes").exists() {
+        true => "memory.limit_in_bytes",
+        false => "memory.max",
     };
     fs::write(cgroup.file("memory", limit), LIMIT.to_string()).unwrap();
     // One that stays within the limit, to be looked at.
@@ -101,9 +100,9 @@ fn memory_and_oom_kills() -> Outcome {
         agent.next_gather();
         agent.point("cgroup_mem", &[("cgroup", &cgroup.path())]).expect("a point of its memory")
     };
-    let before = cgroup.value("memory", usage, "");
+    let before = cgroup.memory_bytes();
     let memory = point(&agent);
-    let after = cgroup.value("memory", usage, "");
+    let after = cgroup.memory_bytes();
     println!("identity: memory {} bytes, the kernel {before} to {after}", memory.int("usage_bytes"));
     // What is charged goes in steps of 64 pages a CPU.
     let slack = 2 * 64 * 4096 * std::thread::available_parallelism().unwrap().get() as i64;
@@ -140,11 +139,7 @@ fn memory_of_what_rests() -> Outcome {
     let mut shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
     cgroup.add(shell.id());
     shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    let usage = match cgroup.file("memory", "memory.usage_in_bytes").exists() {
-        true => "memory.usage_in_bytes",
-        false => "memory.current",
-    };
-    let kernel = || cgroup.value("memory", usage, "") as i64;
+    let kernel = || cgroup.memory_bytes() as i64;
     wait_for(|| kernel() >= BYTES, Duration::from_secs(20), "the file to be charged");
     let look = |what: &str| {
         // In the second one it rests.

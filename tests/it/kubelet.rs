@@ -383,7 +383,7 @@ fn cost() -> Outcome {
         *pods = (0..PODS).map(|pod| real(pods, summed(pod, 2, "eth0"))).collect();
         bytes[1] = pods.iter().map(|pod| pod.to_string().len()).sum();
     });
-    let agent = Running::start(&config(&kubelet, token.path(), looks::HOT))?;
+    let agent = Running::start(&config(&kubelet, token.path(), &format!("{:?}", looks::HOT)))?;
     let last = || of_pod(&agent, "kubernetes_pod_container", PODS - 1);
     for _ in 0..3 {
         next(last);

@@ -100,11 +100,7 @@ fn memory_pass() -> Outcome {
     let mut workers: Vec<Worker> =
         cgroups.iter().take(5).map(|cgroup| Worker::start(cgroup, "", &["idle", "60000"])).collect();
     workers.iter_mut().for_each(Worker::go);
-    let file = match cgroups[0].file("memory", "memory.usage_in_bytes").exists() {
-        true => "memory.usage_in_bytes",
-        false => "memory.current",
-    };
-    let read = || cgroups.iter().map(|cgroup| cgroup.value("memory", file, "")).collect::<Vec<u64>>();
+    let read = || cgroups.iter().map(Cgroup::memory_bytes).collect::<Vec<u64>>();
     let same = wait_for_some(
         || {
             let before = read();

@@ -250,7 +250,7 @@ fn a_thousand_cgroups_cost_little() -> Outcome {
     let mut workers: Vec<Worker> =
         cgroups.iter().take(20).map(|cgroup| Worker::start(cgroup, "", &["idle", "600000"])).collect();
     workers.iter_mut().for_each(Worker::go);
-    let top = Top::start(SIZE, "", &format!("--filter top-cost --interval {HOT}"))?;
+    let top = Top::start(SIZE, "", &format!("--filter top-cost --interval {HOT:?}"))?;
     top.wait_for("of ");
     top.wait_for_rows("rows", |rows| rows.len() > 15);
     let looks = of_a_gather(top.pid()) / CGROUPS as f64;

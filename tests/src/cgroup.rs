@@ -163,9 +163,8 @@ impl Cgroup {
 
     /// Memory in bytes, page cache included, as the kernel itself has it.
     pub fn memory_bytes(&self) -> u64 {
-        let file = if self.layout.is_v1 { "memory.usage_in_bytes" } else { "memory.current" };
-        let file = self.layout.memory.join(&self.name).join(file);
-        fs::read_to_string(file).unwrap().trim().parse().unwrap()
+        let is_v1 = self.layout.memory != self.layout.unified;
+        self.value("memory", if is_v1 { "memory.usage_in_bytes" } else { "memory.current" }, "")
     }
 
     /// A line of `memory.stat`; `v1` is its key where memory is in a v1 hierarchy.

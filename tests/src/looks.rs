@@ -36,10 +36,8 @@ pub fn slowness(look_ns: f64) -> f64 {
     (look_ns / QUIET_NS).max(1.0)
 }
 
-/// How often an agent gathers whose memory is not to rest, in the form of a configuration.
-pub const HOT: &str = "100ms";
-/// The same as a duration.
-pub const HOT_PERIOD: Duration = Duration::from_millis(100);
+/// How often an agent gathers whose memory is not to rest. `{HOT:?}` is what a configuration has.
+pub const HOT: Duration = Duration::from_millis(100);
 
 /// What a gather takes of an agent that gathers every [`HOT`], in looks of somebody who looks as often: the least of some seconds.
 /// That can be judged on every machine.
@@ -51,15 +49,15 @@ pub fn of_a_gather(pid: u32) -> f64 {
     const SECONDS: usize = 8;
     // It gathers some times first: at the first ones it finds what there is.
     crate::pause(Duration::from_secs(2));
-    let looks = Looks::start(HOT_PERIOD);
+    let looks = Looks::start(HOT);
     let least = (0..SECONDS).map(|_| {
         let (start, (_, before)) = (Instant::now(), oracle::process(pid));
         crate::pause(Duration::from_secs(1));
-        (oracle::process(pid).1 - before) as f64 * HOT_PERIOD.div_duration_f64(start.elapsed())
+        (oracle::process(pid).1 - before) as f64 * HOT.div_duration_f64(start.elapsed())
     });
     let (gather_ns, look_ns) = (least.fold(f64::MAX, f64::min), looks.one_ns());
     let n = gather_ns / look_ns;
-    println!("looks: a gather every {HOT}: {:.2} ms, {n:.0} looks of {look_ns:.0} ns", gather_ns / 1e6);
+    println!("looks: a gather every {HOT:?}: {:.2} ms, {n:.0} looks of {look_ns:.0} ns", gather_ns / 1e6);
     n
 }
 

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # The first process of the machine that `cargo xtask vm` boots: mounts what a system mounts, with the layout of cgroups that the
-# kernel's command line names, and has the checks run that it names. They print one line a figure, then `vm: KERNEL: table: COLUMNS`, and this
-# ends with `vm: KERNEL: pass` or `fail`.
+# kernel's command line names, and has the checks run that it names. They print one line a figure, then
+# `vm: KERNEL: table: COLUMNS`, and this ends with `vm: KERNEL: pass` or `fail`.
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run
 /bin/busybox --install -s /bin
 export PATH=/bin

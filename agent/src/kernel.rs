@@ -21,4 +21,5 @@ mod query;
 pub mod records;
 mod refusal;
 pub mod ring;
+mod syscall;
 pub mod tables;

@@ -42,7 +42,7 @@ use self::host_totals::HostTotals;
 use self::keeping::Keeping;
 use self::naming::{Naming, NamingContext, Waiting};
 pub use self::options::EbpfOptions as Options;
-use self::options::Selection;
+use self::options::{CgroupfsReading, Selection};
 use self::reader::{CgroupReader, HostFiles, read_kernel_sums};
 use self::snapshot::Snapshot;
 use self::state::State;
@@ -539,7 +539,7 @@ impl Ebpf {
             now,
             report,
             has_other_readers: has_sources,
-            usages: options.reads(options::CgroupfsReading::Mem).then(|| probes.memory_usages()).flatten(),
+            usages: options.reads(CgroupfsReading::Mem).then(|| probes.memory_usages()).flatten(),
         };
         let mut readings = reader.read();
         accounts.enter(&mut readings, report.is_group_on(Group::Oom));

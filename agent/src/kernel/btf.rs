@@ -365,6 +365,23 @@ mod tests {
     }
 
     #[test]
+    fn functions_keep_their_numbers() {
+        let mut types = TYPES.to_vec();
+        #[rustfmt::skip]
+        types.extend([
+            0, KIND_FUNC_PROTO << 24, 0, // 7: void ()
+            13, KIND_FUNC << 24, 7,      // 8: function pid, as 7
+            17, KIND_FUNC << 24, 7,      // 9: function RED, as 7
+        ]);
+        let data = blob(&types, STRINGS);
+        let data = Btf::parse(&data).unwrap().typedefs_and("none", &["pid"]);
+        let btf = Btf::parse(&data).unwrap();
+        assert_eq!((btf.types.len(), btf.function("pid"), btf.function("RED")), (8, Some(8), None));
+        let btf = aya::Btf::parse(&data, aya::Endianness::default()).unwrap();
+        assert_eq!(btf.id_by_type_name_kind("pid", aya_obj::btf::BtfKind::Func).unwrap(), 8);
+    }
+
+    #[test]
     fn an_offset_that_no_structure_has_is_none() {
         let mut types = TYPES.to_vec();
         // `se` and the anonymous member are nearly as far from the start as can be written.

@@ -196,12 +196,7 @@ impl Probes {
         let flush = self.load_program(flush::PROGRAM, Hook::Flush, None);
         self.flush = flush.is_ok().then_some(flush::PROGRAM);
         // Where programs may not read memory the kernel takes it all the same, and it tells nothing.
-        if !is_confidential
-            && let Err(GroupState::Off { why, .. }) =
-                self.load_program(memory_pass::PROGRAM, Hook::Pass, Some(btf))
-        {
-            tracing::debug!(why, "memory is read by a file of each cgroup");
-        }
+        self.memory = if is_confidential { None } else { self.begin_pass(btf) };
         let mut loaded = Vec::new();
         for plan in PLANS {
             let state = match obstacle(plan, options, offsets, is_confidential) {
@@ -248,21 +243,26 @@ impl Probes {
                 Err(AttachError::Refused(state)) => self.report.groups[at].1 = state,
             }
         }
-        self.memory = self.begin_pass();
         self.unload_unused();
     }
 
-    /// What goes over the memory of all cgroups.
-    fn begin_pass(&mut self) -> Option<Pass> {
+    /// Loads what goes over the memory of all cgroups. It counts nothing, so it may be there before the probes.
+    fn begin_pass(&mut self, btf: &AyaBtf) -> Option<Pass> {
         let hierarchies = &self.report.hierarchies;
-        let root = hierarchies.mount(hierarchies.memory())?;
-        let Some(Map::Array(map)) = self.held.ebpf.map(memory_pass::MAP) else { return None };
-        let Some(Program::Iter(program)) = self.held.program(memory_pass::PROGRAM) else { return None };
-        let pass = Pass::new(program, map, root);
-        if let Err(error) = &pass {
-            tracing::debug!(%error, "memory is read by a file of each cgroup");
+        let root = hierarchies.mount(hierarchies.memory())?.to_owned();
+        let loaded = self.load_program(memory_pass::PROGRAM, Hook::Pass, Some(btf));
+        let pass = loaded.and_then(|()| {
+            let Some(Map::Array(map)) = self.held.ebpf.map(memory_pass::MAP) else { return Ok(None) };
+            let Some(Program::Iter(program)) = self.held.program(memory_pass::PROGRAM) else {
+                return Ok(None);
+            };
+            let pass = Pass::new(program, map, &root);
+            pass.map(Some).map_err(|error| refused(memory_pass::PROGRAM, &error))
+        });
+        if let Err(GroupState::Off { why, .. }) = &pass {
+            tracing::debug!(why, "memory is read by a file of each cgroup");
         }
-        pass.ok()
+        pass.ok().flatten()
     }
 
     /// Tries again what another owner's programs were in the way of. Returns what is on where that is more than before.

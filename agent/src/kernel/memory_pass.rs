@@ -2,17 +2,18 @@
 //!
 //! Since Linux 6.1. aya attaches no iterator to a cgroup, so that is done here, by bpf(2).
 
+use std::fs::File;
 use std::io;
 use std::mem::offset_of;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
 use aya::maps::MapData;
 use aya::programs::Iter;
 use aya_obj::generated::{bpf_attach_type, bpf_cmd};
-use rustix::fs::{CWD, Mode, OFlags};
 use seismograf_ebpf::abi::{self, MEMORY_CGROUPS, MemoryUsage};
 
+use super::syscall::{bpf, raw};
 use super::tables::Mapped;
 
 /// The program.
@@ -70,9 +71,7 @@ impl Pass {
     /// When the kernel does not take it.
     pub(super) fn new(program: &Iter, map: &MapData, root: &Path) -> io::Result<Self> {
         let pass = Mapped::map(map.fd().as_fd(), 0, size_of::<abi::MemoryPass>())?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, root, flags, Mode::empty())?;
-        let program = program.fd().map_err(io::Error::other)?;
+        let (program, root) = (program.fd().map_err(io::Error::other)?, File::open(root)?);
         Ok(Self { link: attach(program.as_fd(), root.as_fd())?, pass, usages: MemoryUsages::default() })
     }
 
@@ -81,8 +80,9 @@ impl Pass {
     /// # Errors
     /// The kernel's.
     pub(super) fn run(&mut self) -> io::Result<&MemoryUsages> {
-        let iterator =
-            bpf(bpf_cmd::BPF_ITER_CREATE, &IterCreate { link_fd: raw(self.link.as_fd()), flags: 0 })?;
+        let mut attributes = IterCreate { link_fd: raw(&self.link), flags: 0 };
+        // SAFETY: the attributes of the command.
+        let iterator = unsafe { opened(bpf_cmd::BPF_ITER_CREATE, &mut attributes) }?;
         // The program writes nothing to it: the first read goes over all, and has the end.
         while rustix::io::read(&iterator, &mut [0_u8; 64])? > 0 {}
         self.usages.read(&self.pass);
@@ -118,9 +118,9 @@ struct IterCreate {
 }
 
 fn attach(program: BorrowedFd<'_>, root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let info = CgroupInfo { order: DESCENDANTS_PRE, cgroup_fd: raw(root), cgroup_id: 0 };
-    let attributes = LinkCreate {
-        prog_fd: raw(program),
+    let info = CgroupInfo { order: DESCENDANTS_PRE, cgroup_fd: raw(&root), cgroup_id: 0 };
+    let mut attributes = LinkCreate {
+        prog_fd: raw(&program),
         target_fd: 0,
         attach_type: bpf_attach_type::BPF_TRACE_ITER as u32,
         flags: 0,
@@ -128,23 +128,17 @@ fn attach(program: BorrowedFd<'_>, root: BorrowedFd<'_>) -> io::Result<OwnedFd> 
         iter_info_len: size_of::<CgroupInfo>() as u32,
         padding: 0,
     };
-    bpf(bpf_cmd::BPF_LINK_CREATE, &attributes)
-}
-
-fn raw(fd: BorrowedFd<'_>) -> u32 {
-    u32::try_from(fd.as_raw_fd()).unwrap_or(u32::MAX)
+    // SAFETY: the attributes of the command, and `info` lives as long.
+    unsafe { opened(bpf_cmd::BPF_LINK_CREATE, &mut attributes) }
 }
 
 /// Calls bpf(2) for something that is a file descriptor.
-fn bpf<T>(command: bpf_cmd, attributes: &T) -> io::Result<OwnedFd> {
-    let attributes: *const T = attributes;
-    // SAFETY: the kernel reads as many bytes as it is told, and what they point to, which lives as long.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_long, attributes, size_of::<T>()) };
-    match i32::try_from(fd) {
-        // SAFETY: a new descriptor, which nobody else has.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
-    }
+///
+/// # Safety
+/// As of [`bpf`].
+unsafe fn opened<T>(command: bpf_cmd, attributes: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: the caller's promise; the descriptor is a new one, which nobody else has.
+    unsafe { Ok(OwnedFd::from_raw_fd(bpf(command, attributes)?)) }
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Who else has programs at a cgroup: `BPF_PROG_QUERY` of bpf(2), which aya does not offer for `cgroup_skb`.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::AsFd;
 
 use aya::programs::{CgroupSkbAttachType, loaded_programs};
+use aya_obj::generated::bpf_cmd;
 
-/// `BPF_PROG_QUERY` (`include/uapi/linux/bpf.h`).
-const BPF_PROG_QUERY: i64 = 16;
-/// `BPF_CGROUP_INET_INGRESS`, likewise.
+use super::syscall::{bpf, raw};
+
+/// `BPF_CGROUP_INET_INGRESS` (`include/uapi/linux/bpf.h`).
 const INGRESS: u32 = 0;
 /// `BPF_CGROUP_INET_EGRESS`, likewise.
 const EGRESS: u32 = 1;
@@ -36,7 +37,7 @@ struct Query {
 pub(super) fn exclusive(cgroup: impl AsFd, direction: CgroupSkbAttachType) -> io::Result<Option<String>> {
     let mut ids = [0_u32; MOST_PROGRAMS];
     let mut query = Query {
-        target_fd: u32::try_from(cgroup.as_fd().as_raw_fd()).unwrap_or(u32::MAX),
+        target_fd: raw(&cgroup),
         attach_type: match direction {
             CgroupSkbAttachType::Ingress => INGRESS,
             CgroupSkbAttachType::Egress => EGRESS,
@@ -46,10 +47,7 @@ pub(super) fn exclusive(cgroup: impl AsFd, direction: CgroupSkbAttachType) -> io
         ..Query::default()
     };
     // SAFETY: the kernel writes `attach_flags`, `prog_count`, and at most that many ids, all of which live here.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<Query>()) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    unsafe { bpf(bpf_cmd::BPF_PROG_QUERY, &mut query) }?;
     let ids = ids.get(..query.prog_count as usize).unwrap_or_default();
     if ids.is_empty() || query.attach_flags & ALLOW_MULTI != 0 {
         return Ok(None);

@@ -1,6 +1,6 @@
 //! A configuration as a team has it that runs Telegraf on each node: the image is changed, and nothing else.
 
-use std::path::Path;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -43,10 +43,7 @@ const EXPECTED: [(&str, &str); 14] = [
 ];
 
 fn daemonset() -> Outcome {
-    needs(&["influxd", "ip"])?;
-    if Path::new(DOCKER).exists() {
-        return Err(Skip::because(format!("{DOCKER} is that of another daemon")));
-    }
+    needs(&["influxd", "ip", "mount"])?;
     // In a network of its own, where the address that the file names can be had.
     std::thread::spawn(in_own_network).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
@@ -60,8 +57,9 @@ fn in_own_network() -> Outcome {
     ip(&["link", "set", "lo", "up"]);
     ip(&["address", "add", &format!("{KUBELET}/32"), "dev", "lo"]);
     serve_read_only(format!("{KUBELET}:10255").parse().unwrap());
+    let place = Place::clear()?;
     let docker = Docker::start()?;
-    let _socket = Link::new(&docker);
+    let _link = place.take(&docker);
     docker.run("web", "while true; do sleep 1; done", &json!({}));
     let influxd = Influxd::start(Setup { auth: true, ..Setup::default() })?;
 
@@ -113,15 +111,52 @@ fn in_own_network() -> Outcome {
     Ok(())
 }
 
-/// The daemon's socket at the place where everybody looks for it; gone when it is dropped.
-struct Link;
+/// Where everybody looks for the daemon's socket.
+enum Place {
+    /// Nothing is there.
+    Free,
+    /// A daemon of this machine is there; what is mounted over its socket is seen only by this thread and by what it starts.
+    Taken,
+}
 
-impl Link {
-    fn new(docker: &Docker) -> Self {
-        std::os::unix::fs::symlink(docker.socket(), DOCKER).unwrap();
-        Self
+impl Place {
+    /// Removes what a daemon left that is gone.
+    fn clear() -> Result<Self, Skip> {
+        if UnixStream::connect(DOCKER).is_err() {
+            let _ = std::fs::remove_file(DOCKER);
+            return Ok(Self::Free);
+        }
+        // SAFETY: of this thread alone, and of what it starts.
+        let result = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        if mount(&["--make-rslave", "/"]) {
+            Ok(Self::Taken)
+        } else {
+            Err(Skip::because(format!("{DOCKER} is that of another daemon, and `/` is no mount")))
+        }
+    }
+
+    fn take(self, docker: &Docker) -> Option<Link> {
+        let socket = docker.socket();
+        match self {
+            Self::Free => {
+                std::os::unix::fs::symlink(socket, DOCKER).unwrap();
+                Some(Link)
+            }
+            Self::Taken => {
+                assert!(mount(&["--bind", socket.to_str().unwrap(), DOCKER]), "no mount over {DOCKER}");
+                None
+            }
+        }
     }
 }
+
+fn mount(args: &[&str]) -> bool {
+    Command::new("mount").args(args).status().unwrap().success()
+}
+
+/// A link at the usual place, which is removed when this is dropped.
+struct Link;
 
 impl Drop for Link {
     fn drop(&mut self) {

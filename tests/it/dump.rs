@@ -39,9 +39,12 @@ fn nothing_wraps_and_the_busiest_is_first() -> Outcome {
                 let (lines, joined) = (terminal.lines(&[]), terminal.lines(&["-J"]));
                 // Both are of one screen: it was not drawn anew in between.
                 let is_one = lines == terminal.lines(&[]);
-                (is_one && lines.iter().any(|line| line.contains(&busy))).then_some((lines, joined))
+                // A row is drawn as soon as its cgroup is known; what it took since then is in the next screen.
+                let is_busy = |line: &String| line.contains(&busy) && cpu(&lines[1], line) > 10.0;
+                (is_one && lines.iter().any(is_busy)).then_some((lines, joined))
             };
-            let (lines, joined) = wait_for_some(is_drawn, Duration::from_secs(20), "the busy row");
+            let (lines, joined) =
+                wait_for_some(is_drawn, Duration::from_secs(20), "the row of two that spin");
             assert_shown(&lines, &joined, size, locale);
         }
     }
@@ -62,14 +65,15 @@ fn assert_shown(lines: &[String], joined: &[String], (width, height): (usize, us
     assert!(row.starts_with(mark), "{shown}");
     assert!(locale != "C" || shown.is_ascii(), "{shown}");
     // Other work of this machine may be busier, and is above then.
-    let column = lines[1].find("CPU%").unwrap() + "CPU%".len();
-    let cpu = |line: &String| {
-        let upto: String = line.chars().take(column).collect();
-        // Of a cgroup that has only memory, nothing is said.
-        let text = upto.split_whitespace().last().unwrap();
-        if text == "-" { 0.0 } else { text.parse::<f64>().unwrap() }
-    };
-    let all: Vec<f64> = lines[2..].iter().filter(|line| !line.is_empty()).map(cpu).collect();
+    let rows = lines[2..].iter().filter(|line| !line.is_empty());
+    let all: Vec<f64> = rows.map(|row| cpu(&lines[1], row)).collect();
     assert!(all.len() > 2 && all.is_sorted_by(|a, b| a >= b), "{shown}");
-    assert!(cpu(row) > 10.0, "two that spin:\n{shown}");
+}
+
+/// What a row says of its CPU time, in the column of that title; 0 where nothing is said, as of a cgroup that has only memory.
+fn cpu(titles: &str, row: &str) -> f64 {
+    let end = titles.find("CPU%").unwrap() + "CPU%".len();
+    let upto: String = row.chars().take(end).collect();
+    let text = upto.split_whitespace().last().unwrap();
+    if text == "-" { 0.0 } else { text.parse().unwrap() }
 }

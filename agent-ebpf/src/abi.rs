@@ -321,8 +321,10 @@ pub struct CpuState {
     pub out: u64,
     /// Its run time then.
     pub out_ns: u64,
-    /// Nothing.
-    pub reserved: [u64; 2],
+    /// Written from another CPU, by the program `look`: the cgroup of the task that was running.
+    pub looked_cgroup: u64,
+    /// Likewise: how long it had run since it was switched in.
+    pub looked_ns: u64,
 }
 
 /// For each part of a CPU's tables, not 0 while there may be rows in it: a line of cache, so that a write-back need not look at
@@ -344,7 +346,7 @@ pub struct Marks {
 pub const CPU_PARTS: usize = 16;
 
 /// An entry of the table `CPUS`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Cpu {
     /// In front, in one page.
@@ -353,6 +355,18 @@ pub struct Cpu {
     pub marks: Marks,
     /// Its rows of CPU time.
     pub rows: [CpuRow; CPU_SLOTS],
+}
+
+/// An entry of the table `RUNQUEUES`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Runqueue {
+    /// The task that was switched in, as an address that is only compared.
+    pub task: u64,
+    /// Its waits then, without the one that just ended.
+    pub task_in_delay_ns: u64,
+    /// Rows of waiting for this CPU.
+    pub rows: [RunqueueRow; RUNQUEUE_SLOTS],
 }
 
 /// How many cgroups one pass has room for: a power of two. Those beyond are read by their files.
@@ -382,6 +396,9 @@ pub struct MemoryUsage {
 pub const FLUSH_CHARGES: u64 = 1;
 /// Which of its arguments that is.
 pub const FLUSH_ARGUMENT: usize = 3;
+
+/// Which argument of the program `look` is the CPU.
+pub const LOOK_ARGUMENT: usize = 0;
 
 /// A call of this helper, which does not exist, stands for the kernel's function `bpf_cast_to_kern_ctx`, whose number the agent
 /// puts in before the object is loaded.

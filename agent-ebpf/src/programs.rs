@@ -11,6 +11,7 @@ mod cpu;
 mod flush;
 mod kernel;
 mod lifecycle;
+mod look;
 mod memory;
 mod net;
 mod oom;

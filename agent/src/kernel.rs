@@ -7,9 +7,11 @@
 pub mod activity;
 pub mod btf;
 pub mod drain;
+pub mod early;
 pub mod flush;
 pub mod fold;
 pub mod held;
+mod left_alone;
 pub mod load;
 mod loader;
 pub mod memory_pass;

@@ -96,10 +96,11 @@ fn stopped_reader() -> Outcome {
     let usual = unseen_a_second * start.elapsed().as_secs_f64();
     println!("loss: CPU: unseen in as long a time without any load: {:.3} ms", usual / 1e6);
     let allowed = 0.001 * change("machine_ns") as f64 + 2e6;
-    // Interrupts are no task's, and a machine with a load has more of them: seen here were up to 1.7 times as many. What is lost
-    // of the rows would be hundreds of milliseconds.
+    // Interrupts are no task's, and a machine with a load has more of them: seen here were up to 2.5 times as many. If what the
+    // ring refused were in no figure, all of it would be unseen.
+    let refused = change("overflow_ns") as f64;
     assert!(
-        unseen >= -allowed && unseen <= 2.0 * usual + allowed,
+        unseen >= -allowed && unseen <= 2.0 * usual + allowed + 0.25 * refused,
         "{unseen} ns are neither in a row nor in overflow"
     );
     assert!(machine.cast_signed() >= change("machine_ns"));

@@ -13,19 +13,10 @@ use aya_ebpf::{
     maps::Array,
     programs::BtfTracePointContext,
 };
-use seismograf_ebpf::abi::{Kind, RUNQUEUE_SLOTS, RunqueueRow, bucket};
+use seismograf_ebpf::abi::{Kind, RUNQUEUE_SLOTS, Runqueue, RunqueueRow, bucket};
 
 use super::cache::{Part, Row, add, cpu, flush, index, of_this_cpu, overflow, table, take_over, write_back};
 use super::kernel::{TASK_PID, TASK_RUN_DELAY, field, task_cgroup};
-
-#[repr(C, align(64))]
-struct Runqueue {
-    /// The task that was switched in, as an address that is only compared.
-    task: u64,
-    /// Its waits then, without the one that just ended.
-    task_in_delay_ns: u64,
-    slots: [RunqueueRow; RUNQUEUE_SLOTS],
-}
 
 /// `sched_switch` runs with interrupts off, so it needs no levels.
 #[map]
@@ -64,7 +55,7 @@ unsafe fn try_runqueue_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
         }
         let cgroup = task_cgroup(prev);
         let slot =
-            &mut *addr_of_mut!((*state).slots).cast::<RunqueueRow>().add(index::<RUNQUEUE_SLOTS>(cgroup));
+            &mut *addr_of_mut!((*state).rows).cast::<RunqueueRow>().add(index::<RUNQUEUE_SLOTS>(cgroup));
         if slot.cgroup != cgroup {
             if slot.cgroup != 0 && !write_back(slot) {
                 overflow(|o| {
@@ -93,5 +84,5 @@ unsafe fn try_runqueue_sched_switch(ctx: &BtfTracePointContext) -> Option<()> {
 pub(super) unsafe fn flush_runqueue() -> u32 {
     let Some(state) = of_this_cpu(&RUNQUEUES) else { return 0 };
     // SAFETY: the caller's promise.
-    unsafe { flush::<RunqueueRow, RUNQUEUE_SLOTS>(addr_of_mut!((*state).slots).cast()) }
+    unsafe { flush::<RunqueueRow, RUNQUEUE_SLOTS>(addr_of_mut!((*state).rows).cast()) }
 }

@@ -220,7 +220,13 @@ impl Ebpf {
             });
             drain.give_back();
         });
-        flushed.map_err(|error| GatherError::Other(error.to_string()))
+        let read = probes.read_left_alone(|row| {
+            drain.read_early(row, |row| {
+                take(&row);
+                accounts.take(row, &shared.names, &shared.containers, now);
+            });
+        });
+        flushed.and(read).map_err(|error| GatherError::Other(error.to_string()))
     }
 
     /// The path of a cgroup, if it is known. For `dump --raw`.
@@ -263,7 +269,7 @@ fn remembered(shared: &Shared) -> State {
 }
 
 impl Attached {
-    /// Writes the caches back and drains.
+    /// Writes the caches back and drains, and reads what CPUs have that are left alone.
     fn collect(&mut self) -> Result<(), GatherError> {
         let Self { probes, drain, accounts, keeping, shared, .. } = self;
         let now = Instant::now();
@@ -273,8 +279,11 @@ impl Attached {
                 keeping.keep(accounts, drain, Safety::Process);
             }
         });
+        let read = probes.read_left_alone(|row| {
+            drain.read_early(row, |row| accounts.take(row, &shared.names, &shared.containers, now));
+        });
         probes.flush_log();
-        flushed.map_err(|error| GatherError::Other(error.to_string()))
+        flushed.and(read).map_err(|error| GatherError::Other(error.to_string()))
     }
 
     /// Drains, and keeps the state away from this thread where that is due. Safe to cancel: then the next one is later.
@@ -318,7 +327,7 @@ impl Attached {
         let mut goes_on = false;
         match (probes.origin(), state.pinned.take()) {
             (Origin::TakenOver, Some(pinned)) => {
-                goes_on = drain.go_on(pinned.position, pinned.counts);
+                goes_on = drain.go_on(pinned.position, pinned.counts, pinned.early.clone());
                 if !goes_on {
                     tracing::warn!(
                         "the statefile is older than what the pinned ring buffer has: what was counted in between is lost"

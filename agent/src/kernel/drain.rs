@@ -8,6 +8,7 @@ use std::io;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::early::Early;
 use super::records::Record;
 use super::ring::Ring;
 
@@ -35,6 +36,7 @@ pub struct Position {
 pub struct Drain {
     ring: AsyncFd<Ring>,
     counts: Counts,
+    early: Early,
 }
 
 impl Drain {
@@ -45,10 +47,10 @@ impl Drain {
     pub fn new(ring: Ring) -> io::Result<Self> {
         // SAFETY: the ring owns its descriptor, gives the same one for as long as it lives, and lives in the `AsyncFd`.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
-        Ok(Self { ring, counts: Counts::default() })
+        Ok(Self { ring, counts: Counts::default(), early: Early::default() })
     }
 
-    /// Hands every record in the ring to `take`. They stay there until they are given back.
+    /// Hands every record in the ring to `take`, without what was read of it before. They stay there until they are given back.
     pub fn read(&mut self, mut take: impl FnMut(Record<'_>)) {
         loop {
             let item = match self.ring.get_mut().next() {
@@ -63,10 +65,27 @@ impl Drain {
             self.counts.records += 1;
             self.counts.bytes += item.len() as u64;
             match Record::decode(item) {
-                Some(record) => take(record),
+                Some(record) => {
+                    if let Some(record) = self.early.left(record) {
+                        take(record);
+                    }
+                }
                 None => self.counts.undecodable += 1,
             }
         }
+    }
+
+    /// Hands what is new of a row to `take` that is still in its table, and will come through the ring.
+    pub fn read_early(&mut self, row: Record<'static>, take: impl FnOnce(Record<'static>)) {
+        if let Some(row) = self.early.read(row) {
+            take(row);
+        }
+    }
+
+    /// What was read of rows that are still in their tables.
+    #[must_use]
+    pub fn early(&self) -> &Early {
+        &self.early
     }
 
     /// Gives back what was read: the kernel may write there again, and nobody else can read it.
@@ -88,11 +107,11 @@ impl Drain {
     }
 
     /// Goes on where one before has read to; `false` when that is another ring, or the kernel has it no more.
-    pub fn go_on(&mut self, from: Position, counts: Counts) -> bool {
+    pub fn go_on(&mut self, from: Position, counts: Counts, early: Early) -> bool {
         let ring = self.ring.get_mut();
         let goes_on = from.ring == ring.id() && ring.skip_to(from.bytes);
         if goes_on {
-            self.counts = counts;
+            (self.counts, self.early) = (counts, early);
         }
         goes_on
     }

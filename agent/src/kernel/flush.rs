@@ -1,13 +1,17 @@
 //! The write-back: has every CPU that has something to say hand its caches to the ring buffer, by a program that is run on
-//! demand.
+//! demand. One that is idle is left alone, where its rows can be read where they are.
 
 use std::io;
 
+use aya::maps::MapError;
 use aya::programs::links::FdLink;
 use aya::programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use seismograf_ebpf::abi::{FLUSH_ARGUMENT, FLUSH_CHARGES, FLUSH_LEVEL_BUSY, FLUSH_RING_FULL};
 
-use super::tables::{CpuStates, OnlineCpus};
+use super::held::Held;
+use super::left_alone::LeftAlone;
+use super::records::Record;
+use super::tables::{CpuStates, News, OnlineCpus};
 
 /// A full ring is emptied and the program run again; each time at least one row gets through.
 const RING_FULL_TRIES: usize = 10_000;
@@ -37,6 +41,14 @@ pub enum FlushError {
         /// The kernel's error.
         error: ProgramError,
     },
+    /// Its rows were not read.
+    #[error("cannot read the rows of CPU {cpu}, which was left alone: {error}")]
+    Read {
+        /// The CPU.
+        cpu: u32,
+        /// The kernel's error.
+        error: MapError,
+    },
 }
 
 /// Has the program run on each CPU that goes offline, too; `None` where the kernel does not take it. Without it nothing is lost.
@@ -48,27 +60,51 @@ pub(super) fn attach(program: &mut RawTracePoint) -> Option<FdLink> {
     Some(attached.ok()?.into())
 }
 
-/// Runs the program where it is needed, and calls `drain` whenever the ring is full, and at the end. Without `states`, that is
-/// on every CPU. `charges` says that the CPU probe is on.
-pub(super) fn flush(
-    program: &Program,
-    online: &mut OnlineCpus,
-    states: Option<&CpuStates>,
-    charges: bool,
-    mut drain: impl FnMut(),
-) -> Result<(), FlushError> {
-    let cpus = online.read().map_err(|error| FlushError::Cpus { path: OnlineCpus::PATH, error })?;
-    let mut result = Ok(());
-    if let Program::RawTracePoint(program) = program {
-        for cpu in cpus {
-            let has_news = states.is_none_or(|states| states.has_news(cpu, charges));
-            if has_news && let Err(error) = run_until_empty(program, cpu, charges, &mut drain) {
-                result = Err(error);
+/// What is known of CPUs.
+pub(super) struct Cpus {
+    pub(super) online: OnlineCpus,
+    /// What each is doing; `None` where it cannot be mapped.
+    pub(super) states: Option<CpuStates>,
+    pub(super) left_alone: LeftAlone,
+}
+
+impl Cpus {
+    /// Runs the program where it is needed, and calls `drain` whenever the ring is full, and at the end. Where nothing is known
+    /// of them, that is on every CPU. `charges` says that the CPU probe is on.
+    pub(super) fn flush(
+        &mut self,
+        program: &Program,
+        charges: bool,
+        mut drain: impl FnMut(),
+    ) -> Result<(), FlushError> {
+        let Self { online, states, left_alone } = self;
+        let cpus = online.read().map_err(|error| FlushError::Cpus { path: OnlineCpus::PATH, error })?;
+        left_alone.begin();
+        let mut result = Ok(());
+        if let Program::RawTracePoint(program) = program {
+            for cpu in cpus {
+                let is_nohz_full = left_alone.is_nohz_full(cpu);
+                let news = |states: &CpuStates| states.news(cpu, charges, is_nohz_full);
+                let is_left = match states.as_ref().map_or(News::Call, news) {
+                    News::None => true,
+                    News::Read => left_alone.leave(cpu),
+                    News::Call => false,
+                };
+                if !is_left && let Err(error) = run_until_empty(program, cpu, charges, &mut drain) {
+                    result = Err(error);
+                }
             }
         }
+        drain();
+        result
     }
-    drain();
-    result
+
+    /// Reads what the CPUs have that the latest write-back has left alone.
+    pub(super) fn read(&mut self, held: &Held, read: impl FnMut(Record<'static>)) -> Result<(), FlushError> {
+        let Some(states) = &self.states else { return Ok(()) };
+        let read = self.left_alone.read(held, states, read);
+        read.map_err(|(cpu, error)| FlushError::Read { cpu, error })
+    }
 }
 
 /// Runs the program on one CPU until its caches are written back.

@@ -102,8 +102,8 @@ impl Held {
             Hook::TracePoint(_) => Program::BtfTracePoint(BtfTracePoint::from_pin(path)?),
             Hook::Skb(direction) => Program::CgroupSkb(CgroupSkb::from_pin(path, direction)?),
             Hook::Flush => Program::RawTracePoint(RawTracePoint::from_pin(path)?),
-            // It counts nothing between two gathers that an agent after this one could go on with.
-            Hook::Pass => return Ok(false),
+            // They count nothing between two gathers that an agent after this one could go on with.
+            Hook::Pass | Hook::Look => return Ok(false),
         };
         self.taken_over.insert(name, program);
         Ok(true)

@@ -13,17 +13,19 @@ use aya_log::EbpfLogger;
 use seismograf_ebpf::abi;
 
 use super::activity::{Activity, Watched, map_bytes};
-use super::flush::{self, FlushError};
+use super::flush::{self, Cpus, FlushError};
 use super::held::{Held, Origin};
+use super::left_alone::{self, LeftAlone};
 use super::loader::{self, Form, Loaded, PinsAndRing};
 use super::memory_pass::{self, MemoryUsages, Pass};
 use super::offsets::Offsets;
 use super::pins::{PinsError, RING};
 use super::plan::{Group, GroupState, Hook, PLANS, Plan, Probe, ProbeOptions, Programs, Report};
 use super::query;
+use super::records::Record;
 use super::refusal::{off, refused};
 use super::ring::Ring;
-use super::tables::{self, CpuStates, OnlineCpus};
+use super::tables::{self, CPUS, CpuStates, OnlineCpus};
 use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId};
 use crate::service::memory;
@@ -55,9 +57,7 @@ pub struct Probes {
     held: Held,
     overflows: PerCpuArray<MapData, Overflow>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
-    /// What each CPU is doing; `None` where it cannot be mapped.
-    states: Option<CpuStates>,
-    online: OnlineCpus,
+    cpus: Cpus,
     /// The write-back program.
     flush: Option<&'static str>,
     /// What goes over the memory of all cgroups; `None` where the kernel has no such thing.
@@ -156,7 +156,7 @@ impl Probes {
         let overflows = held.ebpf.take_map("OVERFLOWS").ok_or_else(|| lost("OVERFLOWS"))?;
         let overflows = PerCpuArray::try_from(overflows).map_err(|error| off(error.to_string(), ""))?;
         let logger = loader::logs().then(|| EbpfLogger::init(&mut held.ebpf).ok()).flatten();
-        let states = held.ebpf.map("CPUS").and_then(|map| match map {
+        let states = held.ebpf.map(CPUS).and_then(|map| match map {
             Map::Array(map) => CpuStates::map(map.fd(), tables::entries().ok()?).ok(),
             _ => None,
         });
@@ -165,8 +165,7 @@ impl Probes {
             held,
             overflows,
             logger,
-            states,
-            online: OnlineCpus::new(),
+            cpus: Cpus { online: OnlineCpus::new(), states, left_alone: LeftAlone::default() },
             flush: None,
             memory: None,
             is_refused: false,
@@ -195,8 +194,13 @@ impl Probes {
         let is_confidential = loader::is_confidential(host);
         let flush = self.load_program(flush::PROGRAM, Hook::Flush, None);
         self.flush = flush.is_ok().then_some(flush::PROGRAM);
-        // Where programs may not read memory the kernel takes it all the same, and it tells nothing.
-        self.memory = if is_confidential { None } else { self.begin_pass(btf) };
+        // Where programs may not read memory the kernel takes these all the same, and they tell nothing.
+        if !is_confidential {
+            self.memory = self.begin_pass(btf);
+            let mut left_alone = std::mem::take(&mut self.cpus.left_alone);
+            left_alone.leave_busy(|| self.load_program(left_alone::PROGRAM, Hook::Look, None).is_ok());
+            self.cpus.left_alone = left_alone;
+        }
         let mut loaded = Vec::new();
         for plan in PLANS {
             let state = match obstacle(plan, options, offsets, is_confidential) {
@@ -344,7 +348,7 @@ impl Probes {
                     program.load(tracepoint, btf)
                 }
                 (Hook::Skb(_), Program::CgroupSkb(program), _) => program.load(),
-                (Hook::Flush, Program::RawTracePoint(program), _) => program.load(),
+                (Hook::Flush | Hook::Look, Program::RawTracePoint(program), _) => program.load(),
                 (Hook::Pass, Program::Iter(program), Some(btf)) => program.load(memory_pass::TARGET, btf),
                 _ => Err(ProgramError::UnexpectedProgramType),
             }
@@ -409,18 +413,25 @@ impl Probes {
         self.held.is_pinned()
     }
 
-    /// Has every CPU write its cache back into the ring, emptying the ring by `drain` whenever it is full.
+    /// Has every CPU that cannot be left alone write its cache back into the ring, emptying the ring by `drain` whenever it is full.
     ///
-    /// After it, the rows that `drain` saw and [`Probes::overflow`] are everything that the probes counted, but for
-    /// what is being counted at this moment.
+    /// After it and [`Probes::read_left_alone`], the rows that both saw and [`Probes::overflow`] are everything that the probes
+    /// counted, but for what is being counted at this moment.
     ///
     /// # Errors
     /// When the kernel refuses to run a program; the other CPUs are written back all the same.
     pub fn flush(&mut self, drain: impl FnMut()) -> Result<(), FlushError> {
         let program = self.flush.and_then(|name| self.held.program(name));
         let Some(program) = program else { return Ok(()) };
-        let charges = self.report.is_on(Probe::Cpu);
-        flush::flush(program, &mut self.online, self.states.as_ref(), charges, drain)
+        self.cpus.flush(program, self.report.is_on(Probe::Cpu), drain)
+    }
+
+    /// Reads the rows of the CPUs that the latest write-back has left alone. They stay there, and come through the ring later.
+    ///
+    /// # Errors
+    /// When the kernel does not let a table be read; the other CPUs are read all the same.
+    pub fn read_left_alone(&mut self, read: impl FnMut(Record<'static>)) -> Result<(), FlushError> {
+        self.cpus.read(&self.held, read)
     }
 
     /// How much memory each cgroup uses now, in the hierarchy of memory. `None` where the kernel does not say it of all at once

@@ -164,6 +164,8 @@ pub(super) enum Hook {
     Flush,
     /// Run on demand, once for each cgroup.
     Pass,
+    /// Run on demand, for a CPU that is left alone.
+    Look,
 }
 
 /// A set of programs that make up a group. Where there are several sets, the first that loads is used.

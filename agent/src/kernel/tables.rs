@@ -7,10 +7,16 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use seismograf_ebpf::abi::{Cpu, CpuState};
+use seismograf_ebpf::abi::{Cpu, CpuState, Marks};
 
 use crate::host::file::KernelFile;
 
+/// Those that the scheduler's tick is kept from; empty or `(null)` where there are none.
+const NOHZ_FULL_CPUS: &str = "/sys/devices/system/cpu/nohz_full";
+/// The map with an entry of each CPU: what it is doing, and its rows of CPU time.
+pub(super) const CPUS: &str = "CPUS";
+/// That with its rows of waiting for it.
+pub(super) const RUNQUEUES: &str = "RUNQUEUES";
 /// The CPUs that there can be, such as `0-3` (`Documentation/admin-guide/cputopology.rst`).
 const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
 
@@ -38,6 +44,11 @@ fn numbers(list: &str) -> Option<Vec<u32>> {
     Some(numbers)
 }
 
+/// The CPUs that are to run a single task without end (`nohz_full=` on the kernel's command line); none before they can be.
+pub(super) fn nohz_full() -> Vec<u32> {
+    std::fs::read_to_string(NOHZ_FULL_CPUS).ok().and_then(|list| numbers(&list)).unwrap_or_default()
+}
+
 /// The CPUs that are online.
 #[derive(Debug)]
 pub(super) struct OnlineCpus(KernelFile);
@@ -56,7 +67,18 @@ impl OnlineCpus {
     }
 }
 
-/// The states in the map `CPUS`, to be read: of each CPU the page that has it, and not its rows, which would count as the
+/// What a gather has to do about a CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Nothing.
+    None,
+    /// It is idle, or to be left alone, and all that it has can be read where it is.
+    Read,
+    /// A write-back: what it has is not to be had from elsewhere.
+    Call,
+}
+
+/// States and marks in the map `CPUS`, to be read: of each CPU the page that has them, and not its rows, which would count as the
 /// agent's memory.
 #[derive(Debug)]
 pub(super) struct CpuStates {
@@ -80,18 +102,38 @@ unsafe impl Sync for Mapped {}
 impl CpuStates {
     /// Maps the states of `n` CPUs.
     pub(super) fn map(map: impl AsFd, n: u32) -> io::Result<Self> {
-        let state = |cpu: usize| Mapped::map(map.as_fd(), cpu * size_of::<Cpu>(), size_of::<CpuState>());
+        let state = |cpu: usize| Mapped::map(map.as_fd(), cpu * size_of::<Cpu>(), offset_of!(Cpu, rows));
         let cpus: io::Result<_> = (0..n as usize).map(state).collect();
         Ok(Self { cpus: cpus? })
     }
 
-    /// Whether a CPU has anything that a write-back would bring: rows, or, where the running task is charged, a task that runs.
-    pub(super) fn has_news(&self, cpu: u32, charges: bool) -> bool {
+    /// What there is to do about a CPU. `charges` says that the running task is charged, and so known; `is_nohz_full` that it can
+    /// be looked at.
+    pub(super) fn news(&self, cpu: u32, charges: bool, is_nohz_full: bool) -> News {
         // One that nobody knew of when this was mapped has.
-        let Some(state) = self.cpus.get(cpu as usize) else { return true };
-        let task = state.word(offset_of!(CpuState, task));
-        let is_running = task == 0 || task != state.word(offset_of!(CpuState, idle));
-        state.word(offset_of!(CpuState, waiting)) != 0 || charges && is_running
+        let Some(entry) = self.cpus.get(cpu as usize) else { return News::Call };
+        let state = |field: usize| entry.word(offset_of!(Cpu, state) + field);
+        let is_marked = |field: usize| entry.word(offset_of!(Cpu, marks) + field) != 0;
+        let has_rows = state(offset_of!(CpuState, waiting)) != 0;
+        let task = state(offset_of!(CpuState, task));
+        let is_idle = task != 0 && task == state(offset_of!(CpuState, idle));
+        // A key can have several rows there, by level, and nobody could tell them apart when they leave.
+        let has_levels = is_marked(offset_of!(Marks, blkio)) || is_marked(offset_of!(Marks, net));
+        let is_left_alone = charges && !has_levels && (is_idle || task != 0 && is_nohz_full);
+        if !has_rows && (!charges || is_idle) {
+            News::None
+        } else if is_left_alone {
+            News::Read
+        } else {
+            News::Call
+        }
+    }
+
+    /// What the program `look` has left of a CPU: the cgroup of the task that was running, and its nanoseconds.
+    pub(super) fn looked(&self, cpu: u32) -> Option<(u64, u64)> {
+        let entry = self.cpus.get(cpu as usize)?;
+        let state = |field: usize| entry.word(offset_of!(Cpu, state) + field);
+        Some((state(offset_of!(CpuState, looked_cgroup)), state(offset_of!(CpuState, looked_ns))))
     }
 }
 
@@ -147,24 +189,30 @@ mod tests {
     }
 
     #[test]
-    fn a_cpu_that_is_idle_and_has_no_rows_has_no_news() {
+    fn a_cpu_is_called_where_that_is_needed() {
+        use News::{Call, None, Read};
+        // Rows, task, idle task; and whether one of them is of block I/O.
         let states = [
-            // Rows, nothing known, an idle task, a task, an idle task and rows.
-            [1, 0, 0],
-            [0, 0, 0],
-            [0, 7, 7],
-            [0, 8, 7],
-            [1, 7, 7],
+            ([1, 0, 0], false),
+            ([0, 0, 0], false),
+            ([0, 7, 7], false),
+            ([0, 8, 7], false),
+            ([1, 8, 7], false),
+            ([1, 7, 7], false),
+            ([1, 7, 7], true),
         ];
         let mut file = tempfile::tempfile().unwrap();
-        for state in states {
+        for (state, blkio) in states {
             let mut entry: Vec<u8> = state.into_iter().flat_map(u64::to_ne_bytes).collect();
             entry.resize(size_of::<Cpu>(), 0);
+            entry[offset_of!(Cpu, marks) + offset_of!(Marks, blkio)] = u8::from(blkio);
             file.write_all(&entry).unwrap();
         }
-        let states = CpuStates::map(&file, 5).unwrap();
-        let news = |charges| (0..6).map(|cpu| states.has_news(cpu, charges)).collect::<Vec<_>>();
-        assert_eq!(news(true), [true, true, false, true, true, true]);
-        assert_eq!(news(false), [true, false, false, false, true, true]);
+        let states = CpuStates::map(&file, 7).unwrap();
+        let news = |charges, nohz_full| (0..8).map(|cpu| states.news(cpu, charges, nohz_full)).collect::<Vec<_>>();
+        assert_eq!(news(true, false), [Call, Call, None, Call, Call, Read, Call, Call]);
+        assert_eq!(news(true, true), [Call, Call, None, Read, Read, Read, Call, Call]);
+        // Then nobody knows what runs.
+        assert_eq!(news(false, true), [Call, None, None, None, Call, Call, Call, Call]);
     }
 }

@@ -1,7 +1,8 @@
 //! `cargo xtask vm idle`: whether the agent interrupts a CPU that has nothing to say.
 //!
 //! A machine of two CPUs, all of whose processes are on the first one, so that the second has nothing to do. `idle.sh` compares the
-//! second one's interrupts in `/proc/interrupts` without the agent, with it for an hour, and while something runs there.
+//! second one's interrupts in `/proc/interrupts` without the agent, with it for an hour, and while something runs there; then
+//! again where the second is to run a single task without end.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use crate::platform::Platform;
 
 /// How long the agent runs beside the idle CPU, unless [`SECONDS`] says otherwise; it gathers every five seconds.
 const HOUR: Duration = Duration::from_secs(3_600);
+/// How long beside one that is to run a single task without end.
+const NOHZ_FULL_TIME: Duration = Duration::from_secs(120);
 /// The variable with another time.
 const SECONDS: &str = "SEISMOGRAF_IDLE_SECONDS";
 
@@ -30,10 +33,15 @@ pub(super) fn idle(directory: &Path, initramfs: &Path) -> anyhow::Result<()> {
     let own = directory.join("idle");
     std::fs::create_dir_all(&own)?;
     let machine = Machine { platform: PLATFORM, kernel, initramfs, disk: Disk::Scratch(&own), limit };
-    // Out of the scheduler's reach: it wakes an idle CPU to look for work whenever the other has two who want to run.
-    let options = format!("idle seconds={} irqaffinity=0 isolcpus=1", time.as_secs());
-    if machine.boot(&options)?.is_none() {
-        bail!("an idle CPU was interrupted, or one that is not idle more than once a gather");
+    // Out of the scheduler's reach: it wakes an idle CPU to look for work whenever the other has two who want to run. And once
+    // more as a CPU that is to run a single task without end, for a shorter time.
+    let isolated = ("isolcpus=1", time);
+    let nohz_full = ("isolcpus=1 nohz_full=1 rcu_nocbs=1", time.min(NOHZ_FULL_TIME));
+    for (how, time) in [isolated, nohz_full] {
+        let options = format!("idle seconds={} irqaffinity=0 {how}", time.as_secs());
+        if machine.boot(&options)?.is_none() {
+            bail!("a CPU was interrupted that has nothing to say, or one that has more than once a gather: {how}");
+        }
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 # Whether a gather interrupts CPU 1, from which all that can be is kept away: nothing runs there but what the kernel has for each
-# CPU. A program of the agent's runs on another CPU by a function call interrupt, `CAL` in /proc/interrupts.
+# CPU, and what is put there. A program of the agent's runs on another CPU by a function call interrupt, `CAL` in /proc/interrupts.
 seconds=$(sed -n 's/.*seconds=\([0-9]*\).*/\1/p' /proc/cmdline)
 # Threads of the kernel too, such as that of RCU, which the scheduler likes to wake on a CPU that is idle.
 for process in /proc/[0-9]*; do taskset -p 1 ${process#/proc/} > /dev/null 2>&1; done
@@ -41,20 +41,39 @@ agent=$!
 # What it loads is made known to every CPU.
 gathered 5
 
-# Somebody who runs there has something to say at each gather.
+# Somebody who runs there has something to say at each gather. On a CPU that is to run a single task without end, that is read
+# from elsewhere.
 for root in $hierarchies; do mkdir $root/busy; done
 joins=$(for root in $hierarchies; do printf '%s,' $root/busy/cgroup.procs; done | sed 's/,$//')
 echo go | taskset 2 work --work "$joins" "" spin 100000 > /tmp/busy.done 2>&1 &
 busy=$!
 gathered 2
+usage() { grep "^cgroup_cpu,cgroup=/busy," /tmp/points | tail -n 1 | sed 's/.*[ ,]usage_ns=\([0-9]*\)i.*/\1/'; }
+kernel_usage() { awk '/^usage_usec/{print $2 * 1000}' /sys/fs/cgroup/busy/cpu.stat; }
 since=$(gathers)
+used=$(usage)
 watched 75
 n=$(($(gathers) - since))
 say "busy, 75 s: $calls calls in $n gathers;$kinds"
-[ "$calls" -ge $((n - 1)) ] || fail "a busy CPU was called $calls times in $n gathers: this shows nothing"
-[ "$calls" -le $((n + 1)) ] || fail "a busy CPU was called $calls times in $n gathers"
+[ "$n" -ge 13 ] || fail "$n gathers in 75 s: this shows nothing"
+if is_booted_with nohz_full; then
+  [ "$(cat /sys/devices/system/cpu/nohz_full)" = 1 ] || fail "the kernel knows no nohz_full: this shows nothing"
+  [ "$calls" -le 2 ] || fail "a CPU that is to be left alone was called $calls times in $n gathers"
+else
+  [ "$calls" -ge $((n - 1)) ] || fail "a busy CPU was called $calls times in $n gathers: this shows nothing"
+  [ "$calls" -le $((n + 1)) ] || fail "a busy CPU was called $calls times in $n gathers"
+fi
+# It ran all the time, and no switch has told of it yet.
+used=$(($(usage) - used))
+say "busy, 75 s: $((used / 1000000)) ms by the agent in $n gathers; $(($(kernel_usage) / 1000000)) ms in all by the kernel, $(($(usage) / 1000000)) by the agent"
+[ $used -ge $(((n - 1) * 4500000000)) ] || fail "the time of a task that runs without end is not told"
+[ "$(usage)" -le "$(kernel_usage)" ] || fail "more time than the kernel has"
 wait $busy
-gathered 5
+gathered 2
+off=$(awk -v a="$(usage)" -v b="$(kernel_usage)" 'BEGIN{printf "%+.3f", 100 * (a - b) / b}')
+say "busy: kernel $(kernel_usage) ns, agent $(usage), $off %"
+awk -v off="$off" 'BEGIN{exit !(off <= 0.5 && off >= -0.5)}' || fail "CPU time of a task that ran without end"
+gathered 3
 
 since=$(gathers)
 watched $seconds

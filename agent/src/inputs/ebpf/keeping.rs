@@ -90,7 +90,7 @@ impl Keeping {
         let keeper = self.keeper.as_ref()?;
         let mut state = State::of(accounts, &self.naming, &self.host_before, &self.boot);
         state.pinned = self.pins.then(|| {
-            let read = (drain.position(), drain.counts());
+            let read = (drain.position(), drain.counts(), drain.early().clone());
             PinnedState::of(accounts, read, &self.host_at_start, &self.host_before)
         });
         Some(keeper.keep(state, safety))

@@ -20,6 +20,7 @@ use crate::host::cgroupfs::figures::Throttling;
 use crate::host::hierarchies::HierarchyId;
 use crate::identity::series::Series;
 use crate::kernel::drain::{Counts, Position};
+use crate::kernel::early::Early;
 use crate::ledger::amounts::Amounts;
 use crate::ledger::blkio::BlkioTotals;
 use crate::ledger::cpu::CpuTotals;
@@ -49,6 +50,9 @@ pub(super) struct State {
 pub(super) struct PinnedState {
     pub(super) position: Position,
     pub(super) counts: Counts,
+    /// Absent in the file of an older version, which read nothing early.
+    #[serde(default)]
+    pub(super) early: Early,
     lost_events: u64,
     pub(super) host_at_start: HostTotals,
     pub(super) host_before: HostTotals,
@@ -239,7 +243,7 @@ impl State {
 impl PinnedState {
     pub(super) fn of(
         accounts: &Accounts,
-        (position, counts): (Position, Counts),
+        (position, counts, early): (Position, Counts, Early),
         host_at_start: &HostTotals,
         host: &HostTotals,
     ) -> Self {
@@ -248,6 +252,7 @@ impl PinnedState {
         Self {
             position,
             counts,
+            early,
             lost_events: accounts.lost_events,
             host_at_start: host_at_start.clone(),
             host_before: host.clone(),

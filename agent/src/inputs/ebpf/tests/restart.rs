@@ -8,6 +8,7 @@ use crate::identity::names::{ContainerName, Source};
 use crate::inputs::ebpf::begin::{KernelSums, Round};
 use crate::inputs::ebpf::state::{PinnedState, State};
 use crate::kernel::drain::Position;
+use crate::kernel::early::Early;
 
 const PATH: &str = "/system.slice/a.service";
 
@@ -157,7 +158,8 @@ fn the_balance_goes_on_with_pinned_probes() {
     case.host_at_start.cpu_ns = Some(5);
     case.host.cpu_ns = Some(2_005);
     let position = Position { ring: 7, bytes: 4_096 };
-    let pinned = PinnedState::of(&case.accounts, (position, case.ring), &case.host_at_start, &case.host);
+    let read = (position, case.ring, Early::default());
+    let pinned = PinnedState::of(&case.accounts, read, &case.host_at_start, &case.host);
     let mut read = state(&case);
     read.pinned = Some(pinned);
     let mut read: State = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();

@@ -55,7 +55,7 @@ struct Amounts<const N: usize>(HashMap<(u32, u64), [u64; N]>);
 type Written = (u32, u64, Vec<u64>);
 
 impl<const N: usize> Amounts<N> {
-    fn read<R: Row<N>>(&mut self, row: R) -> Option<R> {
+    fn read<R: Counting<N>>(&mut self, row: R) -> Option<R> {
         let early = self.0.entry(row.key()).or_insert([0; N]);
         let amounts = row.amounts();
         let new = less(&amounts, early);
@@ -65,7 +65,7 @@ impl<const N: usize> Amounts<N> {
         row.with_some(new)
     }
 
-    fn left<R: Row<N>>(&mut self, row: R) -> Option<R> {
+    fn left<R: Counting<N>>(&mut self, row: R) -> Option<R> {
         // Mostly there is none: no CPU is left asleep that has rows of this kind.
         if self.0.is_empty() {
             return Some(row);
@@ -97,7 +97,12 @@ impl<const N: usize> Default for Amounts<N> {
 impl<const N: usize> From<Vec<Written>> for Amounts<N> {
     fn from(written: Vec<Written>) -> Self {
         let amounts = |amounts: Vec<u64>| amounts.try_into().ok();
-        Self(written.into_iter().filter_map(|(cpu, cgroup, all)| Some(((cpu, cgroup), amounts(all)?))).collect())
+        Self(
+            written
+                .into_iter()
+                .filter_map(|(cpu, cgroup, all)| Some(((cpu, cgroup), amounts(all)?)))
+                .collect(),
+        )
     }
 }
 
@@ -111,7 +116,7 @@ impl<const N: usize> From<Amounts<N>> for Vec<Written> {
 }
 
 /// A row of a table that has a slot for a cgroup at most once on a CPU.
-trait Row<const N: usize>: Copy {
+trait Counting<const N: usize>: Copy {
     /// CPU and cgroup.
     fn key(&self) -> (u32, u64);
 
@@ -127,7 +132,7 @@ trait Row<const N: usize>: Copy {
     }
 }
 
-impl Row<CPU_AMOUNTS> for CpuRow {
+impl Counting<CPU_AMOUNTS> for CpuRow {
     fn key(&self) -> (u32, u64) {
         (self.cpu, self.cgroup)
     }
@@ -141,7 +146,7 @@ impl Row<CPU_AMOUNTS> for CpuRow {
     }
 }
 
-impl Row<RUNQUEUE_AMOUNTS> for RunqueueRow {
+impl Counting<RUNQUEUE_AMOUNTS> for RunqueueRow {
     fn key(&self) -> (u32, u64) {
         (self.cpu, self.cgroup)
     }

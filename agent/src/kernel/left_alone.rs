@@ -136,6 +136,5 @@ where
     Entry<T>: Pod,
 {
     let Some(map) = map else { return Ok(None) };
-    let Map::Array(map) = map else { return Ok(None) };
-    Array::<&MapData, Entry<T>>::new(map)?.get(&cpu, 0).map(Some)
+    Array::<&MapData, Entry<T>>::try_from(map)?.get(&cpu, 0).map(Some)
 }

@@ -209,7 +209,8 @@ mod tests {
             file.write_all(&entry).unwrap();
         }
         let states = CpuStates::map(&file, 7).unwrap();
-        let news = |charges, nohz_full| (0..8).map(|cpu| states.news(cpu, charges, nohz_full)).collect::<Vec<_>>();
+        let news =
+            |charges, nohz_full| (0..8).map(|cpu| states.news(cpu, charges, nohz_full)).collect::<Vec<_>>();
         assert_eq!(news(true, false), [Call, Call, None, Call, Call, Read, Call, Call]);
         assert_eq!(news(true, true), [Call, Call, None, Read, Read, Read, Call, Call]);
         // Then nobody knows what runs.

@@ -40,7 +40,9 @@ pub(super) fn idle(directory: &Path, initramfs: &Path) -> anyhow::Result<()> {
     for (how, time) in [isolated, nohz_full] {
         let options = format!("idle seconds={} irqaffinity=0 {how}", time.as_secs());
         if machine.boot(&options)?.is_none() {
-            bail!("a CPU was interrupted that has nothing to say, or one that has more than once a gather: {how}");
+            bail!(
+                "a CPU was interrupted that has nothing to say, or one that has more than once a gather: {how}"
+            );
         }
     }
     Ok(())

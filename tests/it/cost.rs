@@ -245,7 +245,7 @@ fn who_has_nothing_to_say() -> Outcome {
     let Some((mut probes, _ring)) = opened else { panic!("{:?}", report.groups) };
     let newest = || {
         let flushes = aya::programs::loaded_programs().flatten();
-        let flushes = flushes.filter(|program| program.name_as_str() == Some("flush"));
+        let flushes = flushes.filter(|program| program.name_as_str() == Some("flush_typed"));
         flushes.max_by_key(aya::programs::ProgramInfo::id).expect("the write-back program").run_count()
     };
     let (mut alone, mut runs, mut n_read) = (0, 0, 0);

@@ -232,7 +232,7 @@ impl WriteBack {
         for name in ["net_ingress", "net_egress"] {
             at_cgroup(&mut ebpf, name, &hierarchies);
         }
-        let flush: &mut RawTracePoint = ebpf.program_mut("flush").unwrap().try_into().unwrap();
+        let flush: &mut RawTracePoint = ebpf.program_mut("flush_typed").unwrap().try_into().unwrap();
         flush.load().unwrap();
         let ring = RingBuf::try_from(ebpf.take_map("RECORDS").unwrap()).unwrap();
         let stats = aya::sys::enable_stats(aya::sys::Stats::RunTime).unwrap();
@@ -241,7 +241,9 @@ impl WriteBack {
 
     /// Writes a CPU's caches back.
     pub fn run(&mut self, cpu: u32) -> Run {
-        let Some(Program::RawTracePoint(program)) = self.ebpf.program("flush") else { panic!("no flush") };
+        let Some(Program::RawTracePoint(program)) = self.ebpf.program("flush_typed") else {
+            panic!("no flush")
+        };
         let time = || program.info().unwrap().run_time().as_nanos() as f64;
         let mut options = RawTracePointRunOptions { cpu: Some(cpu), ..Default::default() };
         options.args[FLUSH_ARGUMENT] = FLUSH_CHARGES;

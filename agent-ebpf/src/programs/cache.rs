@@ -10,6 +10,7 @@
 //! Nothing here reads a clock, and no slot has an age: the agent has the caches written back when it gathers (`flush`). That
 //! makes the figures those of the moment of the gather, and costs nothing in between.
 
+use core::hint::black_box;
 use core::intrinsics::{AtomicOrdering, atomic_xadd, atomic_xchg};
 use core::mem::offset_of;
 use core::ptr::{addr_of_mut, null_mut};
@@ -286,16 +287,18 @@ fn claim<R, const SLOTS: usize, const PREEMPTIBLE: bool>(level: *mut Level<R, SL
 
 /// Writes every used slot of so many to the ring and frees it. Returns [`FLUSH_RING_FULL`] when some stayed.
 ///
-/// As little as possible for each slot, since the verifier goes through it for each; who runs this empties the ring.
+/// As little as possible for each slot, since the verifier goes through it for each; who runs this empties the ring. One piece
+/// of code for all of them, which LLVM would else write out sixteen times: it is cold each time, as the slots are.
 ///
 /// # Safety
 /// `slots` are in a map value, and nothing else touches them meanwhile.
 #[inline(always)]
 pub(super) unsafe fn flush<R: Row, const SLOTS: usize>(slots: *mut R) -> u32 {
-    let mut answer = 0;
-    for i in 0..SLOTS {
+    let (mut answer, mut i) = (0, 0);
+    while i < SLOTS {
         // SAFETY: within the table; the caller's promise.
         let slot = unsafe { &mut *slots.add(i) };
+        i = black_box(i + 1);
         if *slot.cgroup() != 0 {
             if RECORDS.output::<R>(&*slot, u64::from(BPF_RB_NO_WAKEUP)).is_ok() {
                 *slot.cgroup() = 0;

@@ -9,7 +9,7 @@ use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{
     EbpfContext as _, Global,
-    helpers::{bpf_get_current_task, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_task, bpf_get_current_task_btf, bpf_ktime_get_ns},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -159,19 +159,29 @@ unsafe fn charge(this_cpu: *mut Cpu, cgroup: u64, run_ns: u64, switches: u64) {
     }
 }
 
-/// Charges the task that is running now for its time so far.
+/// Charges the task that is running now for its time so far. `TYPED` is for Linux 5.11 and later, which hand out a typed one:
+/// its fields are loads then, and not calls of a helper.
 ///
 /// # Safety
 /// The entry is this CPU's, and no `sched_switch` can come between.
 #[inline(always)]
-pub(super) unsafe fn charge_running(this_cpu: *mut Cpu) -> Option<()> {
-    // SAFETY: a helper without arguments.
-    let task = unsafe { bpf_get_current_task() } as *const u8;
-    // By helper, because only Linux 5.11 and later hand out a typed `current`. Where helpers may not read kernel memory
-    // (lockdown), the running task is charged at its next switch.
-    let run: u64 = probe(task, &TASK_SUM_EXEC_RUNTIME)?;
-    let pid: i32 = probe(task, &TASK_PID)?;
-    let cgroup = probe_task_cgroup(task, &CSS_SET_MEMBER, &CSS_CGROUP)?;
+pub(super) unsafe fn charge_running<const TYPED: bool>(this_cpu: *mut Cpu) -> Option<()> {
+    let (task, run, pid, cgroup): (*const u8, u64, i32, u64);
+    if TYPED {
+        // SAFETY: the verifier has typed the task.
+        unsafe {
+            task = bpf_get_current_task_btf().cast::<u8>();
+            (run, pid) = (field(task, &TASK_SUM_EXEC_RUNTIME), field(task, &TASK_PID));
+            cgroup = task_cgroup(task);
+        }
+    } else {
+        // SAFETY: a helper without arguments.
+        task = unsafe { bpf_get_current_task() } as *const u8;
+        // Where helpers may not read kernel memory (lockdown), the running task is charged at its next switch.
+        run = probe(task, &TASK_SUM_EXEC_RUNTIME)?;
+        pid = probe(task, &TASK_PID)?;
+        cgroup = probe_task_cgroup(task, &CSS_SET_MEMBER, &CSS_CGROUP)?;
+    }
     // SAFETY: the caller's promise.
     unsafe {
         let state = addr_of_mut!((*this_cpu).state);

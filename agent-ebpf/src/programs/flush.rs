@@ -29,6 +29,18 @@ static CPU_STEPS_TO: Global<u64> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "raw_tp")]
 extern "C" fn flush(args: *const c_void) -> u32 {
+    try_flush::<false>(args)
+}
+
+/// [`flush`], with a task that the verifier has typed (Linux 5.11).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp")]
+extern "C" fn flush_typed(args: *const c_void) -> u32 {
+    try_flush::<true>(args)
+}
+
+#[inline(always)]
+fn try_flush<const TYPED: bool>(args: *const c_void) -> u32 {
     // SAFETY: the context of a raw tracepoint: `cpuhp_exit(cpu, state, step, result)`.
     let (step, argument) = unsafe {
         let args = args.cast::<u64>();
@@ -42,7 +54,7 @@ extern "C" fn flush(args: *const c_void) -> u32 {
     unsafe {
         // On its way down, a CPU charges where the agent has had it charge before.
         if step == 0 && argument & FLUSH_CHARGES != 0 || step != 0 && (*this_cpu).state.task != 0 {
-            charge_running(this_cpu);
+            charge_running::<TYPED>(this_cpu);
         }
         let waiting = addr_of_mut!((*this_cpu).state.waiting);
         if waiting.read_volatile() == 0 {

@@ -220,10 +220,10 @@ impl Ebpf {
             });
             drain.give_back();
         });
-        let read = probes.read_left_alone(|row| {
-            drain.read_early(row, |row| {
-                take(&row);
-                accounts.take(row, &shared.names, &shared.containers, now);
+        let read = probes.read_left_alone(|seen| {
+            drain.read_early(seen, |record| {
+                take(&record);
+                accounts.take(record, &shared.names, &shared.containers, now);
             });
         });
         flushed.and(read).map_err(|error| GatherError::Other(error.to_string()))
@@ -279,8 +279,8 @@ impl Attached {
                 keeping.keep(accounts, drain, Safety::Process);
             }
         });
-        let read = probes.read_left_alone(|row| {
-            drain.read_early(row, |row| accounts.take(row, &shared.names, &shared.containers, now));
+        let read = probes.read_left_alone(|seen| {
+            drain.read_early(seen, |record| accounts.take(record, &shared.names, &shared.containers, now));
         });
         probes.flush_log();
         flushed.and(read).map_err(|error| GatherError::Other(error.to_string()))

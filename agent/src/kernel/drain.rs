@@ -8,7 +8,7 @@ use std::io;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::early::Early;
+use super::early::{Early, Seen};
 use super::records::Record;
 use super::ring::Ring;
 
@@ -75,10 +75,10 @@ impl Drain {
         }
     }
 
-    /// Hands what is new of a row to `take` that is still in its table, and will come through the ring.
-    pub fn read_early(&mut self, row: Record<'static>, take: impl FnOnce(Record<'static>)) {
-        if let Some(row) = self.early.read(row) {
-            take(row);
+    /// Hands what is new to `take` of what will come through the ring.
+    pub fn read_early(&mut self, seen: Seen, take: impl FnOnce(Record<'static>)) {
+        if let Some(record) = self.early.read(seen) {
+            take(record);
         }
     }
 

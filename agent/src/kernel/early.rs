@@ -1,6 +1,6 @@
 //! What was read of rows before they left the kernel's tables, so that nothing is counted twice.
 //!
-//! A row that is read where it is ([`super::left_alone`]) comes through the ring later: only what it gained since is new then. Pure.
+//! A row that is read where it is (`left_alone`) comes through the ring later: only what it gained since is new then. Pure.
 //!
 //! The CPU whose row it is may write it at that moment. Each amount is read up to the highest value that was seen, and what
 //! leaves pays that back; so sums are right in the end also where a row was read that is newer than one of the same cgroup that
@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use seismograf_ebpf::abi::{BUCKETS, CpuRow, RunqueueRow};
+use seismograf_ebpf::abi::{BUCKETS, CpuRow, Kind, RunqueueRow};
 use serde::{Deserialize, Serialize};
 
 use super::records::Record;
@@ -19,27 +19,92 @@ const CPU_AMOUNTS: usize = 2;
 /// Time, waits and their histogram.
 const RUNQUEUE_AMOUNTS: usize = 2 + BUCKETS;
 
-/// The amounts that were read of rows that have not left.
+/// What was seen on a CPU that is left alone.
+#[derive(Debug)]
+pub enum Seen {
+    /// CPU time, as it stands in its table.
+    Cpu(CpuRow),
+    /// Waiting for a CPU, likewise.
+    Runqueue(RunqueueRow),
+    /// What it runs; before its rows.
+    Running(Running),
+}
+
+/// A task that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The CPU.
+    pub cpu: u32,
+    /// Since when, by task and its run time then.
+    pub slice: (u64, u64),
+    /// The task's cgroup.
+    pub cgroup: u64,
+    /// Nanoseconds since then.
+    pub run_ns: u64,
+}
+
+/// The amounts that were read of rows that have not left, and of tasks that ran on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Early {
     cpu: Amounts<CPU_AMOUNTS>,
     runqueue: Amounts<RUNQUEUE_AMOUNTS>,
+    slices: HashMap<u32, Slice>,
+}
+
+/// The time since a task was switched in, which its cgroup is charged with when it is switched out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Slice {
+    id: (u64, u64),
+    /// Where the task was seen last.
+    cgroup: u64,
+    /// What was read of it.
+    run_ns: u64,
+    /// As much of that is not among what was read of the cgroup's row.
+    owed_ns: u64,
 }
 
 impl Early {
-    /// A row as it stands in its table. Returns what of it is new, if anything.
-    pub(super) fn read(&mut self, row: Record<'static>) -> Option<Record<'static>> {
-        match row {
-            Record::Cpu(row) => self.cpu.read(row).map(Record::Cpu),
-            Record::Runqueue(row) => self.runqueue.read(row).map(Record::Runqueue),
-            other => Some(other),
+    /// Returns what is new, if anything.
+    pub(super) fn read(&mut self, seen: Seen) -> Option<Record<'static>> {
+        match seen {
+            Seen::Cpu(row) => self.cpu.read(row).map(Record::Cpu),
+            Seen::Runqueue(row) => self.runqueue.read(row).map(Record::Runqueue),
+            Seen::Running(running) => self.run_on(running).map(Record::Cpu),
         }
+    }
+
+    /// The time that a task ran on. One that moves to another cgroup meanwhile is that one's from then on.
+    fn run_on(&mut self, running: Running) -> Option<CpuRow> {
+        let Running { cpu, slice: id, cgroup, run_ns } = running;
+        if self.slices.get(&cpu).is_none_or(|slice| slice.id != id) {
+            self.end_slice(cpu);
+            self.slices.insert(cpu, Slice { id, ..Slice::default() });
+        }
+        let slice = self.slices.get_mut(&cpu)?;
+        let new = run_ns.saturating_sub(slice.run_ns);
+        if new == 0 {
+            return None;
+        }
+        (slice.cgroup, slice.run_ns, slice.owed_ns) = (cgroup, run_ns, slice.owed_ns + new);
+        Some(CpuRow { kind: Kind::Cpu as u32, cpu, cgroup, run_ns: new, switches: 0 })
+    }
+
+    /// What was read of a slice is in the row of the cgroup that the task was in, or comes there.
+    fn end_slice(&mut self, cpu: u32) {
+        let Some(slice) = self.slices.get_mut(&cpu).filter(|slice| slice.owed_ns > 0) else { return };
+        let early = self.cpu.0.entry((cpu, slice.cgroup)).or_insert([0; CPU_AMOUNTS]);
+        early[0] += std::mem::take(&mut slice.owed_ns);
     }
 
     /// A record that came through the ring. Returns what of it is new, if anything.
     pub(super) fn left<'a>(&mut self, record: Record<'a>) -> Option<Record<'a>> {
         match record {
-            Record::Cpu(row) => self.cpu.left(row).map(Record::Cpu),
+            Record::Cpu(row) => {
+                if self.slices.get(&row.cpu).is_some_and(|slice| slice.cgroup == row.cgroup) {
+                    self.end_slice(row.cpu);
+                }
+                self.cpu.left(row).map(Record::Cpu)
+            }
             Record::Runqueue(row) => self.runqueue.left(row).map(Record::Runqueue),
             other => Some(other),
         }
@@ -167,12 +232,14 @@ impl Counting<RUNQUEUE_AMOUNTS> for RunqueueRow {
 
 #[cfg(test)]
 mod tests {
-    use seismograf_ebpf::abi::Kind;
-
     use super::*;
 
     fn row(cpu: u32, cgroup: u64, run_ns: u64, switches: u64) -> CpuRow {
         CpuRow { kind: Kind::Cpu as u32, cpu, cgroup, run_ns, switches }
+    }
+
+    fn read(early: &mut Early, row: CpuRow) -> Option<Record<'static>> {
+        early.read(Seen::Cpu(row))
     }
 
     fn amounts(record: Option<Record<'_>>) -> Option<(u64, u64)> {
@@ -185,10 +252,10 @@ mod tests {
     #[test]
     fn what_was_read_is_missing_from_what_leaves() {
         let mut early = Early::default();
-        assert_eq!(amounts(early.read(Record::Cpu(row(1, 7, 100, 3)))), Some((100, 3)));
+        assert_eq!(amounts(read(&mut early, row(1, 7, 100, 3))), Some((100, 3)));
         // It stays as it is; then it gains.
-        assert_eq!(amounts(early.read(Record::Cpu(row(1, 7, 100, 3)))), None);
-        assert_eq!(amounts(early.read(Record::Cpu(row(1, 7, 130, 3)))), Some((30, 0)));
+        assert_eq!(amounts(read(&mut early, row(1, 7, 100, 3))), None);
+        assert_eq!(amounts(read(&mut early, row(1, 7, 130, 3))), Some((30, 0)));
         // Other rows are none of its.
         assert_eq!(amounts(early.left(Record::Cpu(row(0, 7, 10, 1)))), Some((10, 1)));
         assert_eq!(amounts(early.left(Record::Cpu(row(1, 8, 10, 1)))), Some((10, 1)));
@@ -201,12 +268,39 @@ mod tests {
     #[test]
     fn a_row_that_is_newer_than_one_in_the_ring_is_paid_back() {
         let mut early = Early::default();
-        assert_eq!(amounts(early.read(Record::Cpu(row(1, 7, 5, 1)))), Some((5, 1)));
+        assert_eq!(amounts(read(&mut early, row(1, 7, 5, 1))), Some((5, 1)));
         // The one before it, with more, and with less.
         assert_eq!(amounts(early.left(Record::Cpu(row(1, 7, 100, 4)))), Some((95, 3)));
-        assert_eq!(amounts(early.read(Record::Cpu(row(1, 7, 6, 1)))), Some((6, 1)));
+        assert_eq!(amounts(read(&mut early, row(1, 7, 6, 1))), Some((6, 1)));
         assert_eq!(amounts(early.left(Record::Cpu(row(1, 7, 2, 1)))), None);
         assert_eq!(amounts(early.left(Record::Cpu(row(1, 7, 9, 1)))), Some((5, 1)));
+        assert_eq!(early, Early::default());
+    }
+
+    #[test]
+    fn a_task_that_runs_on_is_counted_once() {
+        let mut early = Early::default();
+        let running = |slice, cgroup, run_ns| Seen::Running(Running { cpu: 1, slice, cgroup, run_ns });
+        let of = |record: Option<Record<'_>>, cgroup| match record {
+            Some(Record::Cpu(row)) => (row.cgroup == cgroup).then_some(row.run_ns),
+            None => Some(0),
+            Some(_) => None,
+        };
+        assert_eq!(of(early.read(running((9, 0), 7, 100)), 7), Some(100));
+        assert_eq!(of(early.read(running((9, 0), 7, 150)), 7), Some(50));
+        // The row that its cgroup has of slices before does not have it yet.
+        assert_eq!(of(read(&mut early, row(1, 7, 30, 1)), 7), Some(30));
+        // It moves, and its new cgroup is charged with all of the slice.
+        assert_eq!(of(early.read(running((9, 0), 8, 180)), 8), Some(30));
+        assert_eq!(of(early.read(running((5, 0), 6, 0)), 6), Some(0));
+        assert_eq!(of(read(&mut early, row(1, 8, 200, 1)), 8), Some(20));
+        assert_eq!(of(early.left(Record::Cpu(row(1, 8, 200, 1))), 8), Some(0));
+        // The row can leave before anybody looks again.
+        assert_eq!(of(early.read(running((5, 0), 6, 40)), 6), Some(40));
+        assert_eq!(of(early.left(Record::Cpu(row(1, 6, 45, 1))), 6), Some(5));
+        assert_eq!(of(early.read(running((9, 4), 7, 1)), 7), Some(1));
+        assert_eq!(of(early.left(Record::Cpu(row(1, 7, 32, 2))), 7), Some(1));
+        early.slices.clear();
         assert_eq!(early, Early::default());
     }
 
@@ -222,7 +316,7 @@ mod tests {
             histogram: [0; BUCKETS],
         };
         (row.histogram[0], row.histogram[2]) = (1, 1);
-        assert_eq!(early.read(Record::Runqueue(row)), Some(Record::Runqueue(row)));
+        assert_eq!(early.read(Seen::Runqueue(row)), Some(Record::Runqueue(row)));
         let mut gained = RunqueueRow { wait_ns: 100, waits: 1, histogram: [0; BUCKETS], ..row };
         gained.histogram[0] = 1;
         (row.wait_ns, row.waits, row.histogram[0]) = (3_100, 3, 2);
@@ -233,10 +327,14 @@ mod tests {
     #[test]
     fn goes_through_the_statefile() {
         let mut early = Early::default();
-        early.read(Record::Cpu(row(1, 1 << 60, 100, 3)));
-        early.read(Record::Cpu(row(0, 7, 1, 0)));
+        read(&mut early, row(1, 1 << 60, 100, 3));
+        read(&mut early, row(0, 7, 1, 0));
+        early.read(Seen::Running(Running { cpu: 1, slice: (5, 6), cgroup: 7, run_ns: 8 }));
         let text = serde_json::to_string(&early).unwrap();
-        assert_eq!(text, r#"{"cpu":[[0,7,[1,0]],[1,1152921504606846976,[100,3]]],"runqueue":[]}"#);
+        assert_eq!(
+            text,
+            r#"{"cpu":[[0,7,[1,0]],[1,1152921504606846976,[100,3]]],"runqueue":[],"slices":{"1":{"id":[5,6],"cgroup":7,"run_ns":8,"owed_ns":8}}}"#
+        );
         assert_eq!(serde_json::from_str::<Early>(&text).unwrap(), early);
     }
 
@@ -258,7 +356,7 @@ mod tests {
             };
             for _ in 0..60 {
                 match random(4) {
-                    0 if slot.cgroup != 0 => take(early.read(Record::Cpu(slot))),
+                    0 if slot.cgroup != 0 => take(read(&mut early, slot)),
                     1 => ring.drain(..).for_each(|row| take(early.left(Record::Cpu(row)))),
                     // It may wait in the ring for long: all of it, or a part.
                     2 if !ring.is_empty() => take(early.left(Record::Cpu(ring.remove(0)))),

@@ -8,9 +8,9 @@ use aya::programs::links::FdLink;
 use aya::programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use seismograf_ebpf::abi::{FLUSH_ARGUMENT, FLUSH_CHARGES, FLUSH_LEVEL_BUSY, FLUSH_RING_FULL};
 
+use super::early::Seen;
 use super::held::Held;
 use super::left_alone::LeftAlone;
-use super::records::Record;
 use super::tables::{CpuStates, News, OnlineCpus};
 
 /// A full ring is emptied and the program run again; each time at least one row gets through.
@@ -19,8 +19,8 @@ const RING_FULL_TRIES: usize = 10_000;
 const BUSY_TRIES: usize = 8;
 /// The tracepoint that tells of each step of a CPU on its way down, on that CPU (`include/trace/events/cpuhp.h`).
 const CPU_IS_LEAVING: &str = "cpuhp_exit";
-/// The program.
-pub(super) const PROGRAM: &str = "flush";
+/// The program in its forms, of which the first is used that the kernel takes.
+pub(super) const PROGRAMS: [&str; 2] = ["flush_typed", "flush"];
 
 /// Why the cache could not be written back.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +100,7 @@ impl Cpus {
     }
 
     /// Reads what the CPUs have that the latest write-back has left alone.
-    pub(super) fn read(&mut self, held: &Held, read: impl FnMut(Record<'static>)) -> Result<(), FlushError> {
+    pub(super) fn read(&mut self, held: &Held, read: impl FnMut(Seen)) -> Result<(), FlushError> {
         let Some(states) = &self.states else { return Ok(()) };
         let read = self.left_alone.read(held, states, read);
         read.map_err(|(cpu, error)| FlushError::Read { cpu, error })

@@ -1,16 +1,16 @@
 //! CPUs that a gather leaves alone: what they have is read where it is, in the kernel's tables.
 //!
 //! A write-back would wake an idle CPU, and interrupt one that is to run a single task without end (`nohz_full`). What is read
-//! stays in its slot: [`super::early`] keeps apart what is new.
+//! stays in its slot: `early` keeps apart what is new.
 
 use aya::maps::{Array, Map, MapData, MapError};
 use aya::programs::{Program, RawTracePointRunOptions, TestRun as _};
 use aya::{Ebpf, Pod};
-use seismograf_ebpf::abi::{self, CpuRow, Kind, LOOK_ARGUMENT};
+use seismograf_ebpf::abi::{self, LOOK_ARGUMENT};
 
+use super::early::{Running, Seen};
 use super::held::Held;
-use super::records::Record;
-use super::tables::{CPUS, CpuStates, RUNQUEUES, nohz_full};
+use super::tables::{CPUS, CpuStates, RUNQUEUES};
 
 /// The program that looks at the task of another CPU.
 pub(super) const PROGRAM: &str = "look";
@@ -38,12 +38,9 @@ unsafe impl Pod for Entry<abi::Cpu> {}
 unsafe impl Pod for Entry<abi::Runqueue> {}
 
 impl LeftAlone {
-    /// Has those left alone that run a single task without end; `load` loads the program that looks at it.
-    pub(super) fn leave_busy(&mut self, load: impl FnOnce() -> bool) {
-        let cpus = nohz_full();
-        if !cpus.is_empty() && load() {
-            self.nohz_full = cpus;
-        }
+    /// With those CPUs that run a single task without end, where [`PROGRAM`] is loaded.
+    pub(super) fn new(nohz_full: Vec<u32>) -> Self {
+        Self { nohz_full, ..Self::default() }
     }
 
     /// Whether a CPU may be left alone that runs a task.
@@ -74,12 +71,18 @@ impl LeftAlone {
         &mut self,
         held: &Held,
         states: &CpuStates,
-        mut read: impl FnMut(Record<'static>),
+        mut read: impl FnMut(Seen),
     ) -> Result<(), (u32, MapError)> {
         let mut result = Ok(());
         for &cpu in &self.cpus {
-            let running = || self.nohz_full.contains(&cpu).then(|| running(held, states, cpu)).flatten();
-            match rows(&held.ebpf, cpu, running, &mut read) {
+            let rows = entry::<abi::Cpu>(held.ebpf.map(CPUS), cpu).and_then(|entry| {
+                let Some(Entry(entry)) = entry else { return Ok(0) };
+                if self.is_nohz_full(cpu) {
+                    read(Seen::Running(running(held, states, cpu, &entry)));
+                }
+                rows(&held.ebpf, cpu, &entry, &mut read)
+            });
+            match rows {
                 Ok(n) if n > MAX_ROWS => self.crowded.push(cpu),
                 Ok(_) => {}
                 Err(error) => result = Err((cpu, error)),
@@ -89,46 +92,39 @@ impl LeftAlone {
     }
 }
 
-/// The cgroup of the task that a CPU runs, and the nanoseconds since it was switched in.
-fn running(held: &Held, states: &CpuStates, cpu: u32) -> Option<(u64, u64)> {
+/// Reads the rows of a CPU. Returns how many there are.
+fn rows(ebpf: &Ebpf, cpu: u32, entry: &abi::Cpu, read: &mut impl FnMut(Seen)) -> Result<usize, MapError> {
+    let mut n = 0;
+    let mut seen = |row| {
+        read(row);
+        n += 1;
+    };
+    entry.rows.iter().filter(|row| row.cgroup != 0).for_each(|row| seen(Seen::Cpu(*row)));
+    if entry.marks.runqueue != 0
+        && let Some(Entry(entry)) = self::entry::<abi::Runqueue>(ebpf.map(RUNQUEUES), cpu)?
+    {
+        entry.rows.iter().filter(|row| row.cgroup != 0).for_each(|row| seen(Seen::Runqueue(*row)));
+    }
+    Ok(n)
+}
+
+/// What a CPU runs since its entry was read; nothing new where that is something else by now, whose time is in a row soon.
+fn running(held: &Held, states: &CpuStates, cpu: u32, entry: &abi::Cpu) -> Running {
+    let slice = (entry.state.task, entry.state.task_in_ns);
+    let (cgroup, run_ns) = look(held, cpu)
+        .and_then(|()| states.looked(cpu))
+        .filter(|_| states.slice(cpu) == Some(slice))
+        .unwrap_or_default();
+    Running { cpu, slice, cgroup, run_ns }
+}
+
+/// Has the program leave in a CPU's entry how long its task has run.
+fn look(held: &Held, cpu: u32) -> Option<()> {
     let Some(Program::RawTracePoint(program)) = held.program(PROGRAM) else { return None };
     let mut args = [0; 12];
     args[LOOK_ARGUMENT] = u64::from(cpu);
     let looked = program.test_run(RawTracePointRunOptions { args, cpu: None }).ok()?;
-    if looked.return_value == 0 { None } else { states.looked(cpu) }
-}
-
-/// Reads the rows of a CPU, with the time of the task that runs. Returns how many there are.
-///
-/// First the rows: a task that is switched out before it is looked at has its time in the row that is read next.
-fn rows(
-    ebpf: &Ebpf,
-    cpu: u32,
-    running: impl FnOnce() -> Option<(u64, u64)>,
-    read: &mut impl FnMut(Record<'static>),
-) -> Result<usize, MapError> {
-    let mut n = 0;
-    let Some(Entry(entry)) = entry::<abi::Cpu>(ebpf.map(CPUS), cpu)? else { return Ok(0) };
-    let mut running = running();
-    for mut row in entry.rows.into_iter().filter(|row| row.cgroup != 0) {
-        if let Some((_, run_ns)) = running.take_if(|(cgroup, _)| *cgroup == row.cgroup) {
-            row.run_ns += run_ns;
-        }
-        read(Record::Cpu(row));
-        n += 1;
-    }
-    if let Some((cgroup, run_ns)) = running {
-        read(Record::Cpu(CpuRow { kind: Kind::Cpu as u32, cpu, cgroup, run_ns, switches: 0 }));
-    }
-    if entry.marks.runqueue == 0 {
-        return Ok(n);
-    }
-    let Some(Entry(entry)) = self::entry::<abi::Runqueue>(ebpf.map(RUNQUEUES), cpu)? else { return Ok(n) };
-    for row in entry.rows.into_iter().filter(|row| row.cgroup != 0) {
-        read(Record::Runqueue(row));
-        n += 1;
-    }
-    Ok(n)
+    (looked.return_value != 0).then_some(())
 }
 
 fn entry<T>(map: Option<&Map>, cpu: u32) -> Result<Option<Entry<T>>, MapError>

@@ -13,6 +13,7 @@ use aya_log::EbpfLogger;
 use seismograf_ebpf::abi;
 
 use super::activity::{Activity, Watched, map_bytes};
+use super::early::Seen;
 use super::flush::{self, Cpus, FlushError};
 use super::held::{Held, Origin};
 use super::left_alone::{self, LeftAlone};
@@ -22,7 +23,6 @@ use super::offsets::Offsets;
 use super::pins::{PinsError, RING};
 use super::plan::{Group, GroupState, Hook, PLANS, Plan, Probe, ProbeOptions, Programs, Report};
 use super::query;
-use super::records::Record;
 use super::refusal::{off, refused};
 use super::ring::Ring;
 use super::tables::{self, CPUS, CpuStates, OnlineCpus};
@@ -192,14 +192,23 @@ impl Probes {
             self.stats = aya::sys::enable_stats(aya::sys::Stats::RunTime).ok();
         }
         let is_confidential = loader::is_confidential(host);
-        let flush = self.load_program(flush::PROGRAM, Hook::Flush, None);
-        self.flush = flush.is_ok().then_some(flush::PROGRAM);
+        let mut flush = Err(GroupState::NotAsked);
+        for name in flush::PROGRAMS {
+            flush = self.load_program(name, Hook::Flush, None);
+            self.flush = flush.is_ok().then_some(name);
+            if flush.is_ok() {
+                break;
+            }
+        }
         // Where programs may not read memory the kernel takes these all the same, and they tell nothing.
         if !is_confidential {
             self.memory = self.begin_pass(btf);
-            let mut left_alone = std::mem::take(&mut self.cpus.left_alone);
-            left_alone.leave_busy(|| self.load_program(left_alone::PROGRAM, Hook::Look, None).is_ok());
-            self.cpus.left_alone = left_alone;
+            let nohz_full = tables::nohz_full();
+            let looks =
+                !nohz_full.is_empty() && self.load_program(left_alone::PROGRAM, Hook::Look, None).is_ok();
+            if looks {
+                self.cpus.left_alone = LeftAlone::new(nohz_full);
+            }
         }
         let mut loaded = Vec::new();
         for plan in PLANS {
@@ -426,11 +435,11 @@ impl Probes {
         self.cpus.flush(program, self.report.is_on(Probe::Cpu), drain)
     }
 
-    /// Reads the rows of the CPUs that the latest write-back has left alone. They stay there, and come through the ring later.
+    /// Reads what the CPUs have that the latest write-back has left alone. It stays there, and comes through the ring later.
     ///
     /// # Errors
     /// When the kernel does not let a table be read; the other CPUs are read all the same.
-    pub fn read_left_alone(&mut self, read: impl FnMut(Record<'static>)) -> Result<(), FlushError> {
+    pub fn read_left_alone(&mut self, read: impl FnMut(Seen)) -> Result<(), FlushError> {
         self.cpus.read(&self.held, read)
     }
 

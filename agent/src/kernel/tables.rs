@@ -129,6 +129,13 @@ impl CpuStates {
         }
     }
 
+    /// The task that a CPU runs, and its run time when it was switched in.
+    pub(super) fn slice(&self, cpu: u32) -> Option<(u64, u64)> {
+        let entry = self.cpus.get(cpu as usize)?;
+        let state = |field: usize| entry.word(offset_of!(Cpu, state) + field);
+        Some((state(offset_of!(CpuState, task)), state(offset_of!(CpuState, task_in_ns))))
+    }
+
     /// What the program `look` has left of a CPU: the cgroup of the task that was running, and its nanoseconds.
     pub(super) fn looked(&self, cpu: u32) -> Option<(u64, u64)> {
         let entry = self.cpus.get(cpu as usize)?;

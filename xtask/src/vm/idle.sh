@@ -48,10 +48,10 @@ joins=$(for root in $hierarchies; do printf '%s,' $root/busy/cgroup.procs; done 
 echo go | taskset 2 work --work "$joins" "" spin 100000 > /tmp/busy.done 2>&1 &
 busy=$!
 gathered 2
-usage() { grep "^cgroup_cpu,cgroup=/busy," /tmp/points | tail -n 1 | sed 's/.*[ ,]usage_ns=\([0-9]*\)i.*/\1/'; }
-kernel_usage() { awk '/^usage_usec/{print $2 * 1000}' /sys/fs/cgroup/busy/cpu.stat; }
+usage() { grep "^cgroup_cpu,cgroup=/$1," /tmp/points | tail -n 1 | sed 's/.*[ ,]usage_ns=\([0-9]*\)i.*/\1/'; }
+kernel_usage() { awk '/^usage_usec/{print $2 * 1000}' /sys/fs/cgroup/$1/cpu.stat; }
 since=$(gathers)
-used=$(usage)
+used=$(usage busy)
 watched 75
 n=$(($(gathers) - since))
 say "busy, 75 s: $calls calls in $n gathers;$kinds"
@@ -64,15 +64,20 @@ else
   [ "$calls" -le $((n + 1)) ] || fail "a busy CPU was called $calls times in $n gathers"
 fi
 # It ran all the time, and no switch has told of it yet.
-used=$(($(usage) - used))
-say "busy, 75 s: $((used / 1000000)) ms by the agent in $n gathers; $(($(kernel_usage) / 1000000)) ms in all by the kernel, $(($(usage) / 1000000)) by the agent"
+used=$(($(usage busy) - used))
+say "busy, 75 s: $((used / 1000000)) ms by the agent in $n gathers; $(($(kernel_usage busy) / 1000000)) ms in all by the kernel, $(($(usage busy) / 1000000)) by the agent"
 [ $used -ge $(((n - 1) * 4500000000)) ] || fail "the time of a task that runs without end is not told"
-[ "$(usage)" -le "$(kernel_usage)" ] || fail "more time than the kernel has"
+[ "$(usage busy)" -le "$(kernel_usage busy)" ] || fail "more time than the kernel has"
+# It moves while it runs: what was told of it stays the first cgroup's, and is not the second one's too.
+for root in $hierarchies; do mkdir $root/moved; cat $root/busy/cgroup.procs > $root/moved/cgroup.procs; done
 wait $busy
 gathered 2
-off=$(awk -v a="$(usage)" -v b="$(kernel_usage)" 'BEGIN{printf "%+.3f", 100 * (a - b) / b}')
-say "busy: kernel $(kernel_usage) ns, agent $(usage), $off %"
+sum=$(($(usage busy) + $(usage moved)))
+kernel_sum=$(($(kernel_usage busy) + $(kernel_usage moved)))
+off=$(awk -v a="$sum" -v b="$kernel_sum" 'BEGIN{printf "%+.3f", 100 * (a - b) / b}')
+say "busy, then moved: kernel $(kernel_usage busy) and $(kernel_usage moved) ns, agent $(usage busy) and $(usage moved), $off %"
 awk -v off="$off" 'BEGIN{exit !(off <= 0.5 && off >= -0.5)}' || fail "CPU time of a task that ran without end"
+[ "$(usage busy)" -ge $(($(kernel_usage busy) - 6000000000)) ] || fail "what was told of the first cgroup"
 gathered 3
 
 since=$(gathers)

@@ -11,9 +11,7 @@ expected_off=
 has_network=yes
 [ "$layout" = v1 ] && { has_network=no; expected_off=net; }
 
-# A cgroup, and a process that works in it.
-cgroup() { for root in $hierarchies; do mkdir $root/$1; done; }
-joins() { for root in $hierarchies; do printf '%s,' $root/$1/cgroup.procs; done | sed 's/,$//'; }
+# A process that works in a cgroup.
 run() { name=$1; shift; echo go | work --work "$(joins $name)" "" "$@" > /tmp/$name.done 2>&1; }
 
 cat > /tmp/agent.conf <<C
@@ -95,14 +93,6 @@ gathered() {
   while [ "$(lines)" -lt $target ]; do kill -0 $agent || break; sleep 0.1; done
 }
 gathered
-
-# The last value of a field of a measurement of a cgroup.
-field() { grep "^$1,cgroup=/$2," /tmp/points | tail -n 1 | sed "s/.*[ ,]$3=\([0-9]*\)i.*/\1/"; }
-# CPU time in nanoseconds, as the kernel has it.
-kernel_cpu() {
-  if [ -e /sys/fs/cgroup/cpu ]; then cat /sys/fs/cgroup/cpu/$1/cpuacct.usage
-  else awk '/^usage_usec/{print $2 * 1000}' /sys/fs/cgroup/$1/cpu.stat; fi
-}
 
 # CPU time of a cgroup, to so many per cent. What a slice had before the task joined is the agent's, and the kernel's other one's.
 cpu_time() {

@@ -43,13 +43,11 @@ gathered 5
 
 # Somebody who runs there has something to say at each gather. On a CPU that is to run a single task without end, that is read
 # from elsewhere.
-for root in $hierarchies; do mkdir $root/busy; done
-joins=$(for root in $hierarchies; do printf '%s,' $root/busy/cgroup.procs; done | sed 's/,$//')
-echo go | taskset 2 work --work "$joins" "" spin 100000 > /tmp/busy.done 2>&1 &
+cgroup busy
+echo go | taskset 2 work --work "$(joins busy)" "" spin 100000 > /tmp/busy.done 2>&1 &
 busy=$!
 gathered 2
-usage() { grep "^cgroup_cpu,cgroup=/$1," /tmp/points | tail -n 1 | sed 's/.*[ ,]usage_ns=\([0-9]*\)i.*/\1/'; }
-kernel_usage() { awk '/^usage_usec/{print $2 * 1000}' /sys/fs/cgroup/$1/cpu.stat; }
+usage() { field cgroup_cpu $1 usage_ns; }
 since=$(gathers)
 used=$(usage busy)
 watched 75
@@ -65,19 +63,20 @@ else
 fi
 # It ran all the time, and no switch has told of it yet.
 used=$(($(usage busy) - used))
-say "busy, 75 s: $((used / 1000000)) ms by the agent in $n gathers; $(($(kernel_usage busy) / 1000000)) ms in all by the kernel, $(($(usage busy) / 1000000)) by the agent"
+say "busy, 75 s: $((used / 1000000)) ms by the agent in $n gathers; $(($(kernel_cpu busy) / 1000000)) ms in all by the kernel, $(($(usage busy) / 1000000)) by the agent"
 [ $used -ge $(((n - 1) * 4500000000)) ] || fail "the time of a task that runs without end is not told"
-[ "$(usage busy)" -le "$(kernel_usage busy)" ] || fail "more time than the kernel has"
+[ "$(usage busy)" -le "$(kernel_cpu busy)" ] || fail "more time than the kernel has"
 # It moves while it runs: what was told of it stays the first cgroup's, and is not the second one's too.
-for root in $hierarchies; do mkdir $root/moved; cat $root/busy/cgroup.procs > $root/moved/cgroup.procs; done
+cgroup moved
+for root in $hierarchies; do cat $root/busy/cgroup.procs > $root/moved/cgroup.procs; done
 wait $busy
 gathered 2
 sum=$(($(usage busy) + $(usage moved)))
-kernel_sum=$(($(kernel_usage busy) + $(kernel_usage moved)))
+kernel_sum=$(($(kernel_cpu busy) + $(kernel_cpu moved)))
 off=$(awk -v a="$sum" -v b="$kernel_sum" 'BEGIN{printf "%+.3f", 100 * (a - b) / b}')
-say "busy, then moved: kernel $(kernel_usage busy) and $(kernel_usage moved) ns, agent $(usage busy) and $(usage moved), $off %"
+say "busy, then moved: kernel $(kernel_cpu busy) and $(kernel_cpu moved) ns, agent $(usage busy) and $(usage moved), $off %"
 awk -v off="$off" 'BEGIN{exit !(off <= 0.5 && off >= -0.5)}' || fail "CPU time of a task that ran without end"
-[ "$(usage busy)" -ge $(($(kernel_usage busy) - 6000000000)) ] || fail "what was told of the first cgroup"
+[ "$(usage busy)" -ge $(($(kernel_cpu busy) - 6000000000)) ] || fail "what was told of the first cgroup"
 gathered 3
 
 # Without the pages of its program, which come back one by one after the start.

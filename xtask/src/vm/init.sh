@@ -48,6 +48,17 @@ case ${layout:-v2} in
     ;;
 esac
 
+# A cgroup in each hierarchy, and where a process joins it.
+cgroup() { for root in $hierarchies; do mkdir $root/$1; done; }
+joins() { for root in $hierarchies; do printf '%s,' $root/$1/cgroup.procs; done | sed 's/,$//'; }
+# The last value of a field of a measurement of a cgroup.
+field() { grep "^$1,cgroup=/$2," /tmp/points | tail -n 1 | sed "s/.*[ ,]$3=\([0-9]*\)i.*/\1/"; }
+# CPU time in nanoseconds, as the kernel has it.
+kernel_cpu() {
+  if [ -e /sys/fs/cgroup/cpu ]; then cat /sys/fs/cgroup/cpu/$1/cpuacct.usage
+  else awk '/^usage_usec/{print $2 * 1000}' /sys/fs/cgroup/$1/cpu.stat; fi
+}
+
 # What the kernel says of its lockdown, between brackets.
 lockdown=$(sed -n 's/.*\[\(.*\)\].*/\1/p' /sys/kernel/security/lockdown)
 for wanted in integrity confidentiality; do

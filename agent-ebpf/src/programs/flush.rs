@@ -1,10 +1,10 @@
 //! The write-back: hands the caches of one CPU to the ring buffer.
 //!
 //! Run by the agent when it gathers (`BPF_PROG_TEST_RUN` with `BPF_F_TEST_RUN_ON_CPU`, Linux 5.10), with preemption off, on
-//! another CPU in an interrupt; only on CPUs that have something to say, which the agent sees in `CPUS`, and that are not left alone. A CPU that goes
-//! offline, where nothing can be run any more, does it itself on its way down, with interrupts off. So no `sched_switch` can
-//! come between. One program for all areas, since the interrupt costs more than the work. It is declared without aya's
-//! macro, because that drops a program's return value.
+//! another CPU in an interrupt; only on CPUs that have something to say, which the agent sees in `CPUS`, and that are not left
+//! alone. A CPU that goes offline, where nothing can be run any more, does it itself on its way down, with interrupts off. So no
+//! `sched_switch` can come between. One program for all areas, since the interrupt costs more than the work. It is declared
+//! without aya's macro, because that drops a program's return value.
 
 use core::ffi::c_void;
 use core::ptr::addr_of_mut;

@@ -131,7 +131,7 @@ impl<const N: usize> Amounts<N> {
     }
 
     fn left<R: Counting<N>>(&mut self, row: R) -> Option<R> {
-        // Mostly there is none: no CPU is left asleep that has rows of this kind.
+        // Mostly there is none: no CPU is left alone that has rows of this kind.
         if self.0.is_empty() {
             return Some(row);
         }

@@ -193,13 +193,10 @@ impl Probes {
         }
         let is_confidential = loader::is_confidential(host);
         let mut flush = Err(GroupState::NotAsked);
-        for name in flush::PROGRAMS {
+        self.flush = flush::PROGRAMS.into_iter().find(|&name| {
             flush = self.load_program(name, Hook::Flush, None);
-            self.flush = flush.is_ok().then_some(name);
-            if flush.is_ok() {
-                break;
-            }
-        }
+            flush.is_ok()
+        });
         // Where programs may not read memory the kernel takes these all the same, and they tell nothing.
         if !is_confidential {
             self.memory = self.begin_pass(btf);

@@ -112,11 +112,10 @@ impl CpuStates {
     pub(super) fn news(&self, cpu: u32, charges: bool, is_nohz_full: bool) -> News {
         // One that nobody knew of when this was mapped has.
         let Some(entry) = self.cpus.get(cpu as usize) else { return News::Call };
-        let state = |field: usize| entry.word(offset_of!(Cpu, state) + field);
         let is_marked = |field: usize| entry.word(offset_of!(Cpu, marks) + field) != 0;
-        let has_rows = state(offset_of!(CpuState, waiting)) != 0;
-        let task = state(offset_of!(CpuState, task));
-        let is_idle = task != 0 && task == state(offset_of!(CpuState, idle));
+        let has_rows = entry.state(offset_of!(CpuState, waiting)) != 0;
+        let task = entry.state(offset_of!(CpuState, task));
+        let is_idle = task != 0 && task == entry.state(offset_of!(CpuState, idle));
         // A key can have several rows there, by level, and nobody could tell them apart when they leave.
         let has_levels = is_marked(offset_of!(Marks, blkio)) || is_marked(offset_of!(Marks, net));
         let is_left_alone = charges && !has_levels && (is_idle || task != 0 && is_nohz_full);
@@ -132,15 +131,13 @@ impl CpuStates {
     /// The task that a CPU runs, and its run time when it was switched in.
     pub(super) fn slice(&self, cpu: u32) -> Option<(u64, u64)> {
         let entry = self.cpus.get(cpu as usize)?;
-        let state = |field: usize| entry.word(offset_of!(Cpu, state) + field);
-        Some((state(offset_of!(CpuState, task)), state(offset_of!(CpuState, task_in_ns))))
+        Some((entry.state(offset_of!(CpuState, task)), entry.state(offset_of!(CpuState, task_in_ns))))
     }
 
     /// What the program `look` has left of a CPU: the cgroup of the task that was running, and its nanoseconds.
     pub(super) fn looked(&self, cpu: u32) -> Option<(u64, u64)> {
         let entry = self.cpus.get(cpu as usize)?;
-        let state = |field: usize| entry.word(offset_of!(Cpu, state) + field);
-        Some((state(offset_of!(CpuState, looked_cgroup)), state(offset_of!(CpuState, looked_ns))))
+        Some((entry.state(offset_of!(CpuState, looked_cgroup)), entry.state(offset_of!(CpuState, looked_ns))))
     }
 }
 
@@ -154,6 +151,11 @@ impl Mapped {
         let start =
             unsafe { mmap(null_mut(), bytes, ProtFlags::READ, MapFlags::SHARED, map, (offset - at) as u64) }?;
         Ok(Self { start: NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?, bytes, at })
+    }
+
+    /// A word of the state of a CPU, where this is its entry.
+    fn state(&self, field: usize) -> u64 {
+        self.word(offset_of!(Cpu, state) + field)
     }
 
     /// A word of it, at a multiple of its size.

@@ -32,9 +32,10 @@ fn stopped_reader() -> Outcome {
     let unseen_a_second = (agent.part("cpu").int("unseen_ns") - quiet.int("unseen_ns")).max(0) as f64
         / quiet_start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let (net_before, cpu_before, machine_before) =
-        (agent.part("net"), agent.part("cpu"), oracle::machine_cpu_ns());
-    let others_before = other_packets();
+    // Before the gather that is compared with: what the agent has of the time in between is among it.
+    let (machine_before, others_before) = (oracle::machine_cpu_ns(), other_packets());
+    agent.next_gather();
+    let (net_before, cpu_before) = (agent.part("net"), agent.part("cpu"));
     let cgroups: Vec<Cgroup> = (0..CGROUPS).map(|i| Cgroup::new(&format!("loss-{i}"))).collect();
     // Somebody listens, or each datagram would be answered by ICMP, which the kernel's own socket sends.
     let sink = Cgroup::new("loss-sink");

@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("bench::many_cpus", many_cpus),
         trial("bench::work", work),
         trial("bench::agent", agent),
+        trial("bench::hour", hour),
         trial("bench::host", host),
         trial("bench::peers", peers::peers),
         trial("bench::stages", stages),
@@ -344,6 +345,25 @@ fn fio(kind: &str, direct: &str) -> f64 {
     answer["jobs"][0][side]["iops"].as_f64().unwrap()
 }
 
+/// How often the agent gathers.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// An agent with what it reads by default, whose points but those of itself go nowhere.
+const AGENT: &str = r#"
+[agent]
+hostname = "h"
+[[inputs.ebpf]]
+[[inputs.cpu]]
+[[inputs.mem]]
+[[inputs.disk]]
+[[inputs.system]]
+[[outputs.file]]
+files = ["/dev/null"]
+[[outputs.file]]
+alias = "own"
+files = ["{points}"]
+namepass = ["seismograf"]
+"#;
+
 /// The agent itself, by the number of cgroups: each has a process that sleeps, and ten have one that works.
 fn agent() -> Outcome {
     needs(&["strace", "sleep"])?;
@@ -377,6 +397,48 @@ fn agent() -> Outcome {
     Ok(())
 }
 
+/// The agent's memory over an hour of gathers, with cgroups that come and go.
+fn hour() -> Outcome {
+    const CGROUPS: usize = 100;
+    const PARTS: u64 = 6;
+    needs(&["sleep"])?;
+    let part = Duration::from_secs(number("SEISMOGRAF_MINUTES", 60) * 60 / PARTS);
+    let mut table = Table::new(&["minutes", "resident", "of it its own", "CPU"], "MiB that are its own");
+    let cgroups: Vec<_> = (0..CGROUPS).map(|i| Cgroup::new(&format!("bench-hour-{i}"))).collect();
+    let sleepers: Vec<_> = cgroups.iter().map(Sleeper::start).collect();
+    let agent = Running::start(AGENT)?;
+    let ring = || agent.lines("seismograf,host=h,part=ring").len();
+    wait_for(|| ring() >= 2, 8 * INTERVAL, "gathers of the agent");
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    for n in 1..=PARTS {
+        let (start, (_, cpu_before)) = (Instant::now(), oracle::process(agent.pid()));
+        // The most that it has between two gathers: what one takes comes and goes.
+        let (mut most, mut most_own) = (0, 0);
+        while start.elapsed() < part {
+            let passing = Cgroup::new("bench-hour-passing");
+            drop((Sleeper::start(&passing), passing));
+            let before = ring();
+            wait_for(|| ring() > before, 3 * INTERVAL, "a gather of the agent");
+            pause(INTERVAL / 2);
+            most = most.max(oracle::process(agent.pid()).0);
+            most_own = most_own.max(oracle::own_memory(agent.pid()));
+        }
+        let percent =
+            100.0 * (oracle::process(agent.pid()).1 - cpu_before) as f64 / start.elapsed().as_nanos() as f64;
+        let minutes = n * part.as_secs() / 60;
+        table.row(&[
+            minutes.to_string(),
+            format!("{:.2} MiB", mib(most)),
+            format!("{:.2} MiB", mib(most_own)),
+            format!("{percent:.3} %"),
+        ]);
+        table.bar(format!("{minutes} minutes"), mib(most_own));
+    }
+    drop(sleepers);
+    table.write("hour");
+    Ok(())
+}
+
 /// A process that does nothing; ended when it is dropped.
 struct Sleeper(std::process::Child);
 
@@ -398,10 +460,7 @@ impl Drop for Sleeper {
 /// Measures an agent over some gathers. Returns the milliseconds that one takes.
 fn agent_row(table: &mut Table, n_cgroups: usize) -> Result<f64, seismograf_tests::Skip> {
     const GATHERS: usize = 3;
-    const INTERVAL: Duration = Duration::from_secs(10);
-    let agent = Running::start(
-        "[agent]\nhostname = \"h\"\n[[inputs.ebpf]]\n[[inputs.cpu]]\n[[inputs.mem]]\n[[inputs.disk]]\n[[inputs.system]]\n[[outputs.file]]\nfiles = [\"/dev/null\"]\n[[outputs.file]]\nalias = \"own\"\nfiles = [\"{points}\"]\nnamepass = [\"seismograf\"]\n",
-    )?;
+    let agent = Running::start(AGENT)?;
     let ring = || agent.lines("seismograf,host=h,part=ring");
     let wait = |n: usize| wait_for(|| ring().len() >= n, 8 * INTERVAL, "gathers of the agent");
     wait(2);

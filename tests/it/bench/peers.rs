@@ -1,6 +1,7 @@
 //! The same 96 containers watched by others in turn, every 10 s, in one run: what each takes itself, and what it has the docker
 //! daemon take.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -19,8 +20,10 @@ use seismograf_tests::{Skip, agent_binary, needs, number, oracle, pause, termina
 
 /// How often each looks.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Until a peer has found all containers.
+/// Until a peer has come to rest after it has found all containers.
 const SETTLING: Duration = Duration::from_secs(40);
+/// Until a peer has found all containers: netdata takes over a minute.
+const FINDING: Duration = Duration::from_secs(240);
 /// How long each is measured, and the daemon without any of them before and after.
 const PERIOD: Duration = Duration::from_secs(60);
 /// What Telegraf and the agent read of the host.
@@ -31,7 +34,27 @@ struct Peer {
     name: &'static str,
     command: Command,
     /// The page that a Prometheus would read.
-    page: Option<String>,
+    page: Option<Page>,
+}
+
+/// Where a peer shows what it has.
+struct Page {
+    url: String,
+    /// What stands before and after the name of a container, or its cgroup, in each of its lines.
+    around: (&'static str, &'static str),
+}
+
+impl Page {
+    /// Reads it. Returns how many containers it has.
+    fn scrape(&self) -> Option<usize> {
+        let answer = try_run("curl", &["--silent", "--fail", &self.url]);
+        let text = String::from_utf8_lossy(&answer.stdout);
+        let names = text.lines().filter_map(|line| {
+            let (_, rest) = line.split_once(self.around.0)?;
+            Some(rest.split_once(self.around.1)?.0)
+        });
+        answer.status.success().then(|| names.collect::<BTreeSet<_>>().len())
+    }
 }
 
 /// What was measured of one: nanoseconds of CPU time a second.
@@ -44,7 +67,7 @@ struct Figures {
 /// CPU time of each a second, and of dockerd and containerd because of it.
 pub(super) fn peers() -> Outcome {
     needs(&["netdata", "curl"])?;
-    let n_containers = number("SEISMOGRAF_CONTAINERS", 96);
+    let n_containers = number("SEISMOGRAF_CONTAINERS", 96) as usize;
     // Before the daemons, which have to be gone before it goes.
     let daemon = Cgroup::new("bench-peers-docker");
     let docker = Docker::start()?;
@@ -65,7 +88,7 @@ pub(super) fn peers() -> Outcome {
         .chain([netdata(directory.path())])
     {
         let name = peer.name;
-        let Figures { own, daemon, rss } = measure(peer, &daemon);
+        let Figures { own, daemon, rss } = measure(peer, &daemon, n_containers);
         let both = own + daemon.max(0.0);
         let agent = *first.get_or_insert(both);
         let ms = |ns: f64| format!("{:.2} ms", ns / 1e6);
@@ -79,7 +102,7 @@ pub(super) fn peers() -> Outcome {
 }
 
 /// Runs one in a cgroup of its own, which has the CPU time of all its processes.
-fn measure(mut peer: Peer, daemon: &Cgroup) -> Figures {
+fn measure(mut peer: Peer, daemon: &Cgroup, n_containers: usize) -> Figures {
     let without = || {
         pause(Duration::from_secs(5));
         per_second(daemon)
@@ -89,22 +112,20 @@ fn measure(mut peer: Peer, daemon: &Cgroup) -> Figures {
     let mut child =
         peer.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     cgroup.add(child.id());
-    let scrape = |peer: &Peer| match &peer.page {
-        Some(page) => {
-            try_run("curl", &["--silent", "--fail", "--output", "/dev/null", page]).status.success()
-        }
-        None => true,
+    let has_all = || {
+        let found = peer.page.as_ref().map(Page::scrape);
+        found.is_none_or(|found| found.is_some_and(|found| found >= n_containers))
     };
-    wait_for(|| scrape(&peer), SETTLING, peer.name);
+    wait_for(has_all, FINDING, &format!("{} to find {n_containers} containers", peer.name));
     let start = Instant::now();
     while start.elapsed() < SETTLING {
         pause(INTERVAL);
-        assert!(scrape(&peer), "{} has no page any more", peer.name);
+        assert!(has_all(), "{} has no page any more", peer.name);
     }
     let (start, own_before, daemon_before) = (Instant::now(), cgroup.cpu_ns(), daemon.cpu_ns());
     while start.elapsed() < PERIOD {
         pause(INTERVAL);
-        assert!(scrape(&peer), "{} has no page any more", peer.name);
+        assert!(has_all(), "{} has no page any more", peer.name);
     }
     let rate = |before: u64, after: u64| (after - before) as f64 / start.elapsed().as_secs_f64();
     let (own, with) = (rate(own_before, cgroup.cpu_ns()), rate(daemon_before, daemon.cpu_ns()));
@@ -172,7 +193,9 @@ fn cadvisor(docker: &Docker) -> Result<Peer, Skip> {
     let address = free_address();
     let mut command = Cadvisor::command(&docker.socket(), address)?;
     command.arg(format!("-interval={}s", INTERVAL.as_secs()));
-    Ok(Peer { name: "cAdvisor", command, page: Some(format!("http://{address}/metrics")) })
+    let around = (",name=\"c", "\"");
+    let page = Page { url: format!("http://{address}/metrics"), around };
+    Ok(Peer { name: "cAdvisor", command, page: Some(page) })
 }
 
 /// With its database in memory, and no look at anything but this machine.
@@ -195,12 +218,15 @@ fn netdata(directory: &Path) -> Peer {
         ("web", "bind to", "127.0.0.1".to_owned()),
         ("web", "default port", address.port().to_string()),
         ("ml", "enabled", "no".to_owned()),
+        // By default ten times as rarely as it reads them.
+        ("plugin:cgroups", "check for new cgroups every", INTERVAL.as_secs().to_string()),
     ] {
         command.args(set(section, option, value));
     }
     for directory in ["cache", "lib", "log"] {
         fs::create_dir_all(at(directory)).unwrap();
     }
-    let page = format!("http://{address}/api/v1/allmetrics?format=prometheus");
+    let around = ("chart=\"cgroup_", ".");
+    let page = Page { url: format!("http://{address}/api/v1/allmetrics?format=prometheus"), around };
     Peer { name: "netdata", command, page: Some(page) }
 }

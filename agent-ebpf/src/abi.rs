@@ -232,6 +232,8 @@ pub struct CgroupEvent {
     pub hierarchy: u32,
     /// Bytes of the path that follow, without a terminator.
     pub path_bytes: u32,
+    /// When it goes, nanoseconds that its tasks have run in all; 0 where a probe counts them.
+    pub run_ns: u64,
     /// The path from the hierarchy's root.
     pub path: [u8; PATH_BYTES],
 }
@@ -370,26 +372,28 @@ pub struct Runqueue {
 }
 
 /// How many cgroups one pass has room for: a power of two. Those beyond are read by their files.
-pub const MEMORY_CGROUPS: usize = 8_192;
+pub const PASS_CGROUPS: usize = 8_192;
 
-/// How much memory cgroups use, as the latest pass over them has it.
+/// What the latest pass over all cgroups has of them.
 #[derive(Debug)]
 #[repr(C)]
-pub struct MemoryPass {
-    /// How many entries are filled.
+pub struct Pass {
+    /// How many cgroups there are; that many entries are filled, or all.
     pub n: u64,
     /// In the order of the pass.
-    pub cgroups: [MemoryUsage; MEMORY_CGROUPS],
+    pub cgroups: [CgroupFigures; PASS_CGROUPS],
 }
 
-/// How much memory one cgroup uses.
+/// What a pass has of one cgroup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct MemoryUsage {
+pub struct CgroupFigures {
     /// Its id in the hierarchy that memory is accounted in.
     pub cgroup: u64,
-    /// Pages, as of `memory.current`.
+    /// Pages of memory that it uses, as of `memory.current`; [`ABSENT`] where the controller of memory is not on.
     pub pages: u64,
+    /// Nanoseconds that its tasks have run so far, without those below it; 0 where a probe counts them.
+    pub run_ns: u64,
 }
 
 /// The argument of a write-back program that says that the CPU probe is on: the running task is charged.
@@ -452,9 +456,9 @@ const _: () = {
     assert!(size_of::<RunqueueRow>() == 32 + 4 * BUCKETS);
     assert!(size_of::<BlkioRow>() == 24 + 9 * 8 + 8 * BUCKETS);
     assert!(size_of::<NetRow>() == 16 + 7 * 8 + 2 * 8 + 2 * 8);
-    assert!(size_of::<CgroupEvent>() == 24 + PATH_BYTES);
+    assert!(size_of::<CgroupEvent>() == 32 + PATH_BYTES);
     assert!(size_of::<OomKill>() == 16);
-    assert!(CGROUP_EVENT_HEAD == 24);
+    assert!(CGROUP_EVENT_HEAD == 32);
     assert!(size_of::<Overflow>() == 4 * 8 + 9 * 8 + 7 * 8 + 2 * 8 + 3 * 8);
     assert!(align_of::<Overflow>() == 8);
     assert!(size_of::<CpuState>() == 64 && size_of::<Marks>() == 64);

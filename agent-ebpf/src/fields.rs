@@ -83,6 +83,10 @@ macro_rules! kernel_fields {
             MEMORY_CSS_CGROUP: "cgroup_subsys_state" . "cgroup" needed by [] (Always);
             /// Of the controller of memory; its part of the cgroup is the head of a `mem_cgroup`.
             CGROUP_MEMORY: "cgroup" . "subsys" needed by [] (Always);
+            /// What each CPU has of it; `rstat_base_cpu` since Linux 6.17.
+            CGROUP_CPU_SUMS: "cgroup" . "rstat_cpu" needed by [] (Always);
+            /// In there, ns of run time so far, without what is below the cgroup; of `cgroup_rstat_base_cpu` since Linux 6.17.
+            CPU_SUM_RUN_NS: "cgroup_rstat_cpu" . "bstat.cputime.sum_exec_runtime" needed by [] (Always);
             /// Pages that are charged to it.
             MEMORY_PAGES: "mem_cgroup" . "memory.usage.counter" needed by [] (Always);
             /// Its directory.

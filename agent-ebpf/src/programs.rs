@@ -12,11 +12,12 @@ mod flush;
 mod kernel;
 mod lifecycle;
 mod look;
-mod memory;
 mod net;
 mod oom;
 mod packet;
+mod pass;
 mod runqueue;
+mod sums;
 mod tcp;
 
 #[cfg(feature = "bench")]

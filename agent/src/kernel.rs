@@ -6,6 +6,7 @@
 
 pub mod activity;
 pub mod btf;
+pub mod cpu_source;
 pub mod drain;
 pub mod early;
 pub mod flush;
@@ -14,9 +15,9 @@ pub mod held;
 mod left_alone;
 pub mod load;
 mod loader;
-pub mod memory_pass;
 pub mod object;
 pub mod offsets;
+pub mod pass;
 pub mod pins;
 pub mod plan;
 mod query;

@@ -33,6 +33,8 @@ pub type Stalls = BTreeMap<(&'static str, &'static str), u64>;
 pub struct Ledger {
     /// CPU time by cgroup.
     pub cpu: cpu::Cpu,
+    /// Where the kernel's own sums of it stand; `None` where a probe counts it.
+    pub kernel_times: Option<cpu::KernelTimes>,
     /// Block I/O by cgroup and disk.
     pub blkio: blkio::Blkio,
     /// IP traffic by cgroup.

@@ -1,6 +1,7 @@
 //! What it costs, measured for docs/overhead.md; `cargo xtask bench` runs these. They take minutes, and hold no bars: what CI
 //! holds is in `cost`.
 
+mod cpu_source;
 mod peers;
 
 use std::process::{Command, Stdio};
@@ -26,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("bench::probes", probes),
         trial("bench::write_back", write_back),
         trial("bench::many_cpus", many_cpus),
+        trial("bench::cpu_source", cpu_source::cpu_source),
         trial("bench::work", work),
         trial("bench::agent", agent),
         trial("bench::hour", hour),
@@ -111,12 +113,12 @@ fn sample(form: Form, programs: [&'static str; 2], work: fn()) -> Result<[f64; 2
     Ok(programs.map(|program| ns(&before, &after, program).0))
 }
 
-fn pipe(affinity: &str) {
-    run("taskset", &["--cpu-list", affinity, "perf", "bench", "sched", "pipe", "-l", "100000"]);
+fn pipe(affinity: &str, turns: u64) {
+    run("taskset", &["--cpu-list", affinity, "perf", "bench", "sched", "pipe", "-l", &turns.to_string()]);
 }
 
 fn switches() {
-    pipe("0");
+    pipe("0", 100_000);
 }
 
 /// Where the two are on one CPU each, it goes idle in between.
@@ -241,7 +243,7 @@ struct Job {
 }
 
 const JOBS: &[Job] = &[
-    Job { what: "perf bench sched pipe", speed: || per_second(100_000.0, || pipe("0")) },
+    Job { what: "perf bench sched pipe", speed: || per_second(100_000.0, || pipe("0", 100_000)) },
     Job {
         what: "perf bench sched messaging",
         speed: || per_second(1.0, || drop(run("perf", &["bench", "sched", "messaging", "-l", "400"]))),

@@ -10,8 +10,9 @@ use aya::{Ebpf, TestRunOptions};
 use libtest_mimic::Trial;
 use seismograf::host::Host;
 use seismograf::host::hierarchies::Hierarchies;
+use seismograf::kernel::cpu_source::CpuSource;
 use seismograf::kernel::load::Probes;
-use seismograf::kernel::plan::ProbeOptions;
+use seismograf::kernel::plan::{Probe, ProbeOptions};
 use seismograf::kernel::records::Record;
 use seismograf_tests::bench::Form;
 use seismograf_tests::cgroup::Cgroup;
@@ -26,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("programs::any_bytes_are_a_packet", any_bytes),
         trial("programs::a_cpu_that_is_not_there", no_such_cpu),
         extra("programs::memory_of_all_cgroups_in_one_pass", memory_pass),
+        trial("programs::cpu_time_by_the_kernels_own_sums", kernel_sums),
     ]
 }
 
@@ -93,7 +95,13 @@ fn memory_pass() -> Outcome {
     const CGROUPS: usize = 500;
     needs(&[])?;
     let host = Host::default();
-    let options = ProbeOptions { probes: Vec::new(), ring_bytes: 1 << 16, probe_costs: false, fold: true };
+    let options = ProbeOptions {
+        probes: Vec::new(),
+        ring_bytes: 1 << 16,
+        probe_costs: false,
+        fold: true,
+        cpu_source: CpuSource::Probe,
+    };
     let (opened, report) = Probes::open(&options, &host, &Hierarchies::read(&host), None, || ());
     let Some((mut probes, _ring)) = opened else { panic!("{:?}", report.groups) };
     let cgroups: Vec<Cgroup> = (0..CGROUPS).map(|i| Cgroup::new(&format!("memory-{i}"))).collect();
@@ -110,7 +118,7 @@ fn memory_pass() -> Outcome {
             let Some(usages) = usages else { return Some(None) };
             let passed: Vec<Option<u64>> = cgroups
                 .iter()
-                .map(|cgroup| usages.bytes(cgroup.file("memory", "").metadata().unwrap().ino()))
+                .map(|cgroup| usages.memory_bytes(cgroup.file("memory", "").metadata().unwrap().ino()))
                 .collect();
             // Nothing was charged in the meantime.
             (before == read()).then_some(Some((before, passed, took)))
@@ -123,6 +131,44 @@ fn memory_pass() -> Outcome {
     println!("programs: one pass over {CGROUPS} cgroups and all others takes {took:?}");
     assert!(files.iter().filter(|bytes| **bytes > 0).count() >= 5, "nothing is charged: this shows nothing");
     assert_eq!(passed, files.into_iter().map(Some).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// The kernel's own sums of CPU time are what `cpu.stat` has, and a gather that reads them calls no other CPU and no program at a
+/// switch. The figures are those of cgroup2, also where CPU time is accounted in v1.
+fn kernel_sums() -> Outcome {
+    needs(&[])?;
+    let (mut probes, _ring) = bench::kernel_sums(&[Probe::Cpu])?;
+    let cgroup = Cgroup::new("sums");
+    let usage_ns = |cgroup: &Cgroup| {
+        let stat = std::fs::read_to_string(cgroup.unified().join("cpu.stat")).unwrap();
+        let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec "));
+        usage.unwrap().parse::<u64>().unwrap() * 1_000
+    };
+    let id = cgroup.unified().metadata().unwrap().ino();
+    let mut sum = || {
+        let figures = probes.run_times().expect("one pass");
+        figures.run_times().find_map(|(cgroup, run_ns)| (cgroup == id).then_some(run_ns)).unwrap_or(0)
+    };
+    assert_eq!(sum(), 0);
+    // The file has whole microseconds.
+    let mut worker = Worker::start(&cgroup, "", &["spin", "400"]);
+    worker.go();
+    for _ in 0..20 {
+        let (before, between, after) = (usage_ns(&cgroup), sum(), usage_ns(&cgroup));
+        assert!((before..=after + 1_000).contains(&between), "{before} {between} {after}");
+    }
+    worker.finish();
+    // The last that it ran is added when it is switched out for good.
+    let same = wait_for_some(
+        || Some((usage_ns(&cgroup), sum())).filter(|(file, sum)| sum / 1_000 * 1_000 == *file),
+        Duration::from_secs(10),
+        "the kernel's sum to be what cpu.stat has",
+    );
+    println!("programs: CPU time by cpu.stat and by the kernel's sums: {same:?} ns");
+    assert!(same.0 >= 350_000_000, "nothing ran: this shows nothing");
+    let programs: Vec<&str> = probes.activity(false).iter().map(|activity| activity.program).collect();
+    assert!(!programs.is_empty() && !programs.contains(&"cpu_sched_switch"), "{programs:?}");
     Ok(())
 }
 

@@ -18,8 +18,12 @@ use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use seismograf::host::Host;
 use seismograf::host::hierarchies::{Hierarchies, HierarchyId};
 use seismograf::kernel::btf::Btf;
+use seismograf::kernel::cpu_source::CpuSource;
 use seismograf::kernel::fold::{Values, fold};
+use seismograf::kernel::load::Probes;
 use seismograf::kernel::offsets::Offsets;
+use seismograf::kernel::plan::{Probe, ProbeOptions};
+use seismograf::kernel::ring::Ring;
 use seismograf::kernel::tables;
 use seismograf_ebpf::abi::{FLUSH_ARGUMENT, FLUSH_CHARGES, TABLES};
 
@@ -139,6 +143,32 @@ fn info(ebpf: &Ebpf, name: &str) -> ProgramInfo {
     });
     let info = both.into_iter().flatten().next();
     info.unwrap_or_else(|| panic!("no program {name} is loaded"))
+}
+
+/// The probes with the kernel's own sums of CPU time, of cgroup2.
+///
+/// # Errors
+/// Skips where the kernel does not go over them in one pass.
+pub fn kernel_sums(probes: &[Probe]) -> Result<(Probes, Ring), Skip> {
+    let host = Host::default();
+    let hierarchies = Hierarchies::read(&host);
+    let Some(unified) = hierarchies.mount(HierarchyId::UNIFIED) else {
+        return Err(Skip::because("there is no cgroup2"));
+    };
+    // As it is where nothing is mounted but cgroup2.
+    let mounts = format!("35 30 0:30 / {} rw - cgroup2 cgroup2 rw\n", unified.display());
+    let options = ProbeOptions {
+        probes: probes.to_vec(),
+        ring_bytes: 1 << 16,
+        probe_costs: false,
+        fold: true,
+        cpu_source: CpuSource::Kernel,
+    };
+    let (opened, report) = Probes::open(&options, &host, &Hierarchies::parse("0::/\n", &mounts), None, || ());
+    match opened {
+        Some(opened) if report.cpu_source == CpuSource::Kernel => Ok(opened),
+        _ => Err(Skip::because("the kernel has no iterator over cgroups")),
+    }
 }
 
 /// The object, with the globals that the agent itself would set; no program is loaded yet.

@@ -73,9 +73,15 @@ const NO_BTF: Boot = "no_btf";
 /// With an extensible scheduler; Debian's first cloud kernel that takes one is later than Linux 6.12.
 const SCHED_EXT: Boot = "sched_ext";
 
-const ALL: &[Boot] = &[PLAIN, V1, HYBRID, INTEGRITY, CONFIDENTIALITY, NO_BTF];
-const WITH_SCHED_EXT: &[Boot] = &[PLAIN, V1, HYBRID, INTEGRITY, CONFIDENTIALITY, NO_BTF, SCHED_EXT];
-const ON_ARM: &[Boot] = &[PLAIN, HYBRID, CONFIDENTIALITY];
+/// CPU time by the kernel's own sums, where it goes over them in one pass: since Linux 6.1.
+const CPU_KERNEL: Boot = "cpu_kernel";
+
+const ALL: &[Boot] = &[PLAIN, V1, HYBRID, INTEGRITY, CONFIDENTIALITY, NO_BTF, CPU_KERNEL];
+const WITH_SCHED_EXT: &[Boot] =
+    &[PLAIN, V1, HYBRID, INTEGRITY, CONFIDENTIALITY, NO_BTF, CPU_KERNEL, SCHED_EXT];
+const ON_ARM: &[Boot] = &[PLAIN, HYBRID, CONFIDENTIALITY, CPU_KERNEL];
+/// What there is time for among all the tests.
+const AMONG_ALL_TESTS: &[(&str, &[Boot])] = &[("bullseye", &[PLAIN]), ("sid", &[PLAIN, CPU_KERNEL])];
 
 /// All kernels.
 const KERNELS: &[Kernel] = &[
@@ -96,9 +102,10 @@ impl Kernel {
         }
     }
 
-    /// Whether there is time for it among all the tests: the oldest kernel, whose verifier takes least, and the newest.
-    fn is_among_all_tests(&self) -> bool {
-        ["bullseye", "sid"].contains(&self.suite)
+    /// How it is booted among all the tests: the oldest kernel, whose verifier takes least, and the newest.
+    fn among_all_tests(&self) -> &'static [Boot] {
+        let found = AMONG_ALL_TESTS.iter().find(|(suite, _)| *suite == self.suite);
+        found.map_or(&[], |(_, boots)| boots)
     }
 }
 
@@ -138,8 +145,9 @@ pub(crate) fn among_all_tests() -> anyhow::Result<()> {
         println!("skipped: {reason}");
         return Ok(());
     }
-    let kernels: Vec<&Kernel> = KERNELS.iter().filter(|kernel| kernel.is_among_all_tests()).collect();
-    boot(&kernels, |_| vec![PLAIN]).map(drop)
+    let kernels: Vec<&Kernel> =
+        KERNELS.iter().filter(|kernel| !kernel.among_all_tests().is_empty()).collect();
+    boot(&kernels, |kernel| kernel.among_all_tests().to_vec()).map(drop)
 }
 
 /// Why no machine can be booted here.

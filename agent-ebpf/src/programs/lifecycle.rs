@@ -17,6 +17,7 @@ use seismograf_ebpf::abi::{CGROUP_EVENT_HEAD, CgroupChange, CgroupEvent, Kind, P
 
 use super::cache::{RECORDS, add, overflow, wakeup};
 use super::kernel::{CGROUP_ROOT, ROOT_HIERARCHY_ID, cgroup_id, field};
+use super::sums::run_ns;
 
 /// Where a record is put together: longer than a program's stack.
 #[map]
@@ -71,6 +72,8 @@ fn record(ctx: &BtfTracePointContext, change: CgroupChange) {
         (*event).cgroup = id;
         (*event).hierarchy = hierarchy;
         (*event).path_bytes = path_bytes as u32;
+        let ends = matches!(change, CgroupChange::Removed | CgroupChange::Released) && hierarchy == 0;
+        (*event).run_ns = if ends { run_ns(cgroup) } else { 0 };
         let size = (CGROUP_EVENT_HEAD + path_bytes) as u64;
         if bpf_ringbuf_output((&raw const RECORDS).cast_mut().cast(), event.cast(), size, wakeup()) != 0 {
             overflow(|o| add(addr_of_mut!((*o).cgroup_events), 1));

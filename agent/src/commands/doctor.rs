@@ -13,6 +13,7 @@ use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId, Layout};
 use crate::host::proc::pid_status;
 use crate::inputs::{docker, ebpf, kubernetes};
+use crate::kernel::cpu_source::CpuSource;
 use crate::kernel::load::{Probes, possible_cpus};
 use crate::kernel::pins::Pins;
 use crate::kernel::plan::{Group, GroupState, Probe, ProbeOptions};
@@ -121,16 +122,20 @@ fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> 
     // Probes that are not configured are tried too, to find out whether they would work.
     let all = ProbeOptions { probes: Probe::ALL.to_vec(), ..configured.clone() };
     let (opened, report) = Probes::open(&all, host, &hierarchies, None, || ());
-    let has_memory_pass = opened.is_some_and(|(probes, _)| probes.has_memory_pass());
+    let has_pass = opened.is_some_and(|(probes, _)| probes.has_pass());
     findings.line("cgroups", layout(hierarchies.layout()));
     let place = |id: HierarchyId| match (hierarchies.mount(id), hierarchies.part(id)) {
         (Some(mount), _) => mount.display().to_string(),
         (None, Some((why, _))) => format!("NOT USABLE: {why}"),
         (None, None) => "not mounted".into(),
     };
-    findings.line("  cpu in", place(hierarchies.cpu().1));
+    let source = match report.cpu_source {
+        CpuSource::Probe => "",
+        CpuSource::Kernel => ", by the kernel's own sums",
+    };
+    findings.line("  cpu in", format_args!("{}{source}", place(hierarchies.cpu().1)));
     findings.line("  blkio in", place(hierarchies.blkio()));
-    let way = if has_memory_pass { "in one pass" } else { "by a file of each cgroup" };
+    let way = if has_pass { "in one pass" } else { "by a file of each cgroup" };
     findings.line("  memory in", format_args!("{}, {way}", place(hierarchies.memory())));
     findings.line("  net in", place(HierarchyId::UNIFIED));
     let mut advices: Vec<String> = Vec::new();

@@ -50,12 +50,14 @@ use self::totals::Totals;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::host::hierarchies::{HierarchyId, walk};
+use crate::kernel::cpu_source::CpuSource;
 use crate::kernel::drain::Drain;
 use crate::kernel::held::Origin;
 use crate::kernel::load::Probes;
 use crate::kernel::object;
 use crate::kernel::plan::{Group, GroupState, ProbeOptions, Report};
 use crate::kernel::records::Record;
+use crate::ledger::cpu::KernelTimes;
 use crate::options::OptionError;
 use crate::service::budget::Budget;
 use crate::service::origin;
@@ -165,8 +167,14 @@ impl Ebpf {
         let asked = offered.filter(|offered| **offered == asked(&options)).ok_or(StartError::GivenUp)?;
         let now = Instant::now();
         let hierarchies = shared.cgroupfs.hierarchies().clone();
-        let report =
-            Report { others: 0, groups: Vec::new(), hierarchies, map_bytes: 0, sees_host_net: false };
+        let report = Report {
+            others: 0,
+            groups: Vec::new(),
+            hierarchies,
+            map_bytes: 0,
+            sees_host_net: false,
+            cpu_source: CpuSource::Probe,
+        };
         Ok(Self {
             options,
             asked,
@@ -282,6 +290,9 @@ impl Attached {
         let read = probes.read_left_alone(|seen| {
             drain.read_early(seen, |record| accounts.take(record, &shared.names, &shared.containers, now));
         });
+        if let Some(figures) = probes.run_times() {
+            accounts.take_run_times(figures);
+        }
         probes.flush_log();
         flushed.and(read).map_err(|error| GatherError::Other(error.to_string()))
     }
@@ -303,6 +314,9 @@ impl Attached {
     fn start(&mut self, state: State, report: &Report) {
         let now = Instant::now();
         let goes_on = self.resume(state, now);
+        if let Some(figures) = self.probes.latest_run_times().filter(|_| !goes_on) {
+            self.accounts.ledger.kernel_times = Some(KernelTimes::begin(figures.run_times()));
+        }
         if goes_on && let Err(error) = self.collect() {
             tracing::warn!(%error, "cannot write the kernel's cache back: the first figures lag behind");
         }

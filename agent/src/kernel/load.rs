@@ -13,13 +13,14 @@ use aya_log::EbpfLogger;
 use seismograf_ebpf::abi;
 
 use super::activity::{Activity, Watched, map_bytes};
+use super::cpu_source::CpuSource;
 use super::early::Seen;
 use super::flush::{self, Cpus, FlushError};
 use super::held::{Held, Origin};
 use super::left_alone::{self, LeftAlone};
 use super::loader::{self, Form, Loaded, PinsAndRing};
-use super::memory_pass::{self, MemoryUsages, Pass};
 use super::offsets::Offsets;
+use super::pass::{self, Figures, Pass};
 use super::pins::{PinsError, RING};
 use super::plan::{Group, GroupState, Hook, PLANS, Plan, Probe, ProbeOptions, Programs, Report};
 use super::query;
@@ -60,8 +61,8 @@ pub struct Probes {
     cpus: Cpus,
     /// The write-back program.
     flush: Option<&'static str>,
-    /// What goes over the memory of all cgroups; `None` where the kernel has no such thing.
-    memory: Option<Pass>,
+    /// What goes over all cgroups; `None` where the kernel has no such thing.
+    pass: Option<Pass>,
     /// Every loaded program that runs on its own, for [`Probes::costs`].
     programs: Vec<Watched>,
     stats: Option<std::os::fd::OwnedFd>,
@@ -111,11 +112,12 @@ impl Probes {
             hierarchies: hierarchies.clone(),
             map_bytes: 0,
             sees_host_net: host_net.is_some(),
+            cpu_source: CpuSource::Probe,
         };
         let load = |form| {
             let loaded = loader::load(options, host, &report.hierarchies, host_net, pins, form)?;
-            let Loaded { held, origin, offsets, btf } = loaded;
-            let (mut probes, ring) = Self::of_object(held, origin, report.clone())?;
+            let Loaded { held, origin, offsets, btf, cpu_source } = loaded;
+            let (mut probes, ring) = Self::of_object(held, origin, Report { cpu_source, ..report.clone() })?;
             let sets = probes.load_all(options, host, (&offsets, &btf));
             Ok((probes, ring, sets))
         };
@@ -167,7 +169,7 @@ impl Probes {
             logger,
             cpus: Cpus { online: OnlineCpus::new(), states, left_alone: LeftAlone::default() },
             flush: None,
-            memory: None,
+            pass: None,
             is_refused: false,
             programs: Vec::new(),
             stats: None,
@@ -199,13 +201,17 @@ impl Probes {
         });
         // Where programs may not read memory the kernel takes these all the same, and they tell nothing.
         if !is_confidential {
-            self.memory = self.begin_pass(btf);
+            self.pass = self.begin_pass(btf);
             let nohz_full = tables::nohz_full();
             let looks =
                 !nohz_full.is_empty() && self.load_program(left_alone::PROGRAM, Hook::Look, None).is_ok();
             if looks {
                 self.cpus.left_alone = LeftAlone::new(nohz_full);
             }
+        }
+        if self.pass.is_none() && self.report.cpu_source == CpuSource::Kernel {
+            tracing::warn!("the kernel does not go over its sums of CPU time in one pass: a probe counts it");
+            self.report.cpu_source = CpuSource::Probe;
         }
         let mut loaded = Vec::new();
         for plan in PLANS {
@@ -236,6 +242,10 @@ impl Probes {
             tracing::warn!(%error, "cannot run the write-back program: figures will lag behind");
         }
         before();
+        // What cgroups ran until now is in no interval.
+        if self.origin != Origin::TakenOver {
+            let _ = self.run_times();
+        }
         if let Some(name) = self.flush
             && !self.held.take_over_link(name)
             && let Some(Program::RawTracePoint(program)) = self.held.program_mut(name)
@@ -256,21 +266,21 @@ impl Probes {
         self.unload_unused();
     }
 
-    /// Loads what goes over the memory of all cgroups. It counts nothing, so it may be there before the probes.
+    /// Loads what goes over all cgroups. It counts nothing, so it may be there before the probes.
     fn begin_pass(&mut self, btf: &AyaBtf) -> Option<Pass> {
         let hierarchies = &self.report.hierarchies;
         let root = hierarchies.mount(hierarchies.memory())?.to_owned();
-        let loaded = self.load_program(memory_pass::PROGRAM, Hook::Pass, Some(btf));
+        let loaded = self.load_program(pass::PROGRAM, Hook::Pass, Some(btf));
         let pass = loaded.and_then(|()| {
-            let Some(Map::Array(map)) = self.held.ebpf.map(memory_pass::MAP) else { return Ok(None) };
-            let Some(Program::Iter(program)) = self.held.program(memory_pass::PROGRAM) else {
+            let Some(Map::Array(map)) = self.held.ebpf.map(pass::MAP) else { return Ok(None) };
+            let Some(Program::Iter(program)) = self.held.program(pass::PROGRAM) else {
                 return Ok(None);
             };
             let pass = Pass::new(program, map, &root);
-            pass.map(Some).map_err(|error| refused(memory_pass::PROGRAM, &error))
+            pass.map(Some).map_err(|error| refused(pass::PROGRAM, &error))
         });
         if let Err(GroupState::Off { why, .. }) = &pass {
-            tracing::debug!(why, "memory is read by a file of each cgroup");
+            tracing::debug!(why, "cgroups are read by files of each");
         }
         pass.ok().flatten()
     }
@@ -326,6 +336,9 @@ impl Probes {
 
     /// Loads one group: the first of its sets that the kernel takes.
     fn load_group(&mut self, plan: &Plan, btf: &AyaBtf) -> Result<Programs, GroupState> {
+        if plan.group == Group::Probe(Probe::Cpu) && self.report.cpu_source == CpuSource::Kernel {
+            return Ok(&[]);
+        }
         let mut first = None;
         for set in plan.sets {
             match set.iter().try_for_each(|&(name, hook)| self.load_program(name, hook, Some(btf))) {
@@ -355,7 +368,7 @@ impl Probes {
                 }
                 (Hook::Skb(_), Program::CgroupSkb(program), _) => program.load(),
                 (Hook::Flush | Hook::Look, Program::RawTracePoint(program), _) => program.load(),
-                (Hook::Pass, Program::Iter(program), Some(btf)) => program.load(memory_pass::TARGET, btf),
+                (Hook::Pass, Program::Iter(program), Some(btf)) => program.load(pass::TARGET, btf),
                 _ => Err(ProgramError::UnexpectedProgramType),
             }
             .map_err(|error| refused(name, &error))?;
@@ -429,7 +442,8 @@ impl Probes {
     pub fn flush(&mut self, drain: impl FnMut()) -> Result<(), FlushError> {
         let program = self.flush.and_then(|name| self.held.program(name));
         let Some(program) = program else { return Ok(()) };
-        self.cpus.flush(program, self.report.is_on(Probe::Cpu), drain)
+        let charges = self.report.is_on(Probe::Cpu) && self.report.cpu_source == CpuSource::Probe;
+        self.cpus.flush(program, charges, drain)
     }
 
     /// Reads what the CPUs have that the latest write-back has left alone. It stays there, and comes through the ring later.
@@ -440,20 +454,36 @@ impl Probes {
         self.cpus.read(&self.held, read)
     }
 
-    /// How much memory each cgroup uses now, in the hierarchy of memory. `None` where the kernel does not say it of all at once
-    /// (before Linux 6.1, or under lockdown).
-    pub fn memory_usages(&mut self) -> Option<&MemoryUsages> {
-        let usages = self.memory.as_mut()?.run();
-        if let Err(error) = &usages {
-            tracing::debug!(%error, "memory is read by a file of each cgroup");
-        }
-        usages.ok()
+    /// How long each cgroup has run by the kernel's own sums, now. `None` where a probe counts that.
+    pub fn run_times(&mut self) -> Option<&Figures> {
+        (self.report.cpu_source == CpuSource::Kernel).then(|| self.pass())?
     }
 
-    /// Whether [`Self::memory_usages`] has any.
+    /// What the latest [`Self::run_times`] had.
     #[must_use]
-    pub fn has_memory_pass(&self) -> bool {
-        self.memory.is_some()
+    pub fn latest_run_times(&self) -> Option<&Figures> {
+        let is_source = self.report.cpu_source == CpuSource::Kernel;
+        self.pass.as_ref().filter(|_| is_source).map(Pass::latest)
+    }
+
+    /// How much memory each cgroup uses, in the hierarchy of memory: now, or at the latest [`Self::run_times`]. `None` where the
+    /// kernel does not say it of all at once (before Linux 6.1, or under lockdown).
+    pub fn memory_usages(&mut self) -> Option<&Figures> {
+        if self.report.cpu_source == CpuSource::Kernel { self.latest_run_times() } else { self.pass() }
+    }
+
+    fn pass(&mut self) -> Option<&Figures> {
+        let figures = self.pass.as_mut()?.run();
+        if let Err(error) = &figures {
+            tracing::debug!(%error, "cgroups are read by files of each");
+        }
+        figures.ok()
+    }
+
+    /// Whether the kernel goes over all cgroups in one pass.
+    #[must_use]
+    pub fn has_pass(&self) -> bool {
+        self.pass.is_some()
     }
 
     /// What lost its row so far, of all CPUs.

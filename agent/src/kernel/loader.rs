@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use aya::{Btf as AyaBtf, EbpfLoader};
 use landlock::{AccessFs, RulesetAttr as _};
-use seismograf_ebpf::abi::TABLES;
+use seismograf_ebpf::abi::{ABSENT, TABLES};
 
 use super::btf::{Btf, TRACEPOINTS};
+use super::cpu_source::{self, CpuSource};
 use super::fold::{Values, fold};
 use super::held::{Held, Origin, Pinning};
-use super::memory_pass;
 use super::object::OBJECT;
 use super::offsets::Offsets;
+use super::pass;
 use super::pins::{self, Found, Pinned, Pins, PinsError, RING};
 use super::plan::{GroupState, ProbeOptions};
 use super::refusal::{off, refused};
@@ -44,6 +45,7 @@ pub(super) struct Loaded {
     pub(super) origin: Origin,
     pub(super) offsets: Offsets,
     pub(super) btf: AyaBtf,
+    pub(super) cpu_source: CpuSource,
 }
 
 /// Opens the object and makes the maps, or takes over those that are pinned.
@@ -69,10 +71,11 @@ pub(super) fn load(
         ("HOST_NET_INUM", host_net.unwrap_or(0)),
     ];
     globals.extend(offsets.globals());
+    let n_cpus = tables::entries().map_err(|error| refused("list of CPUs", &error))?;
+    let cpu_source = find_cpu_source(options, host, hierarchies, &offsets, n_cpus, &mut globals);
     let start_ns = monotonic_ns();
     let mut loader = new_loader();
     loader.btf(Some(&btf)).map_max_entries(RING, ring_bytes);
-    let n_cpus = tables::entries().map_err(|error| refused("list of CPUs", &error))?;
     for table in TABLES {
         loader.map_max_entries(table, n_cpus);
     }
@@ -98,7 +101,29 @@ pub(super) fn load(
             pins.and_then(|(pins, _)| Pinning::begin(pins, version, &ebpf).map_err(|error| log(&error)).ok())
         }
     };
-    Ok(Loaded { held: Held::new(ebpf, pinned, pinning), origin, offsets, btf })
+    Ok(Loaded { held: Held::new(ebpf, pinned, pinning), origin, offsets, btf, cpu_source })
+}
+
+/// Where CPU time is to come from, with the globals of it: the kernel's own sums only where they can be read.
+fn find_cpu_source(
+    options: &ProbeOptions,
+    host: &Host,
+    hierarchies: &Hierarchies,
+    offsets: &Offsets,
+    n_cpus: u32,
+    globals: &mut Vec<(&'static str, u64)>,
+) -> CpuSource {
+    let address = match options.cpu_source {
+        CpuSource::Probe => None,
+        CpuSource::Kernel => {
+            let found = cpu_source::per_cpu_offsets(host, hierarchies, offsets, is_confidential(host));
+            let why =
+                |why| tracing::warn!(why, "the kernel's sums of CPU time cannot be used: a probe counts it");
+            found.map_err(why).ok()
+        }
+    };
+    globals.extend([("PER_CPU_OFFSETS", address.unwrap_or(ABSENT)), ("POSSIBLE_CPUS", u64::from(n_cpus))]);
+    if address.is_some() { CpuSource::Kernel } else { CpuSource::Probe }
 }
 
 /// A loader that is to be given the types. aya's reads all of the kernel's as it is made, which takes 15 MB for nothing: here a
@@ -147,7 +172,7 @@ fn types(host: &Host, hierarchies: &Hierarchies) -> Result<(Offsets, AyaBtf), Gr
     let (offsets, tracepoints) = {
         let btf = Btf::parse(&data).map_err(|error| unreadable(&error))?;
         let offsets = Offsets::find(&btf, hierarchies.cpu().0, hierarchies.memory() != HierarchyId::UNIFIED);
-        (offsets, btf.typedefs_and(TRACEPOINTS, &[memory_pass::FUNCTION]))
+        (offsets, btf.typedefs_and(TRACEPOINTS, &[pass::FUNCTION]))
     };
     drop(data);
     let btf = AyaBtf::parse(&tracepoints, aya::Endianness::default()).map_err(|error| unreadable(&error))?;

@@ -49,6 +49,8 @@ impl Offsets {
             match field.global {
                 "CSS_SET_MEMBER" => css_set_member(btf, cpu, plain),
                 "MEMORY_CSS_SET_MEMBER" => css_set_member(btf, memory, plain),
+                "CGROUP_CPU_SUMS" => plain.or_else(|| btf.offset(field.structure, "rstat_base_cpu")),
+                "CPU_SUM_RUN_NS" => plain.or_else(|| btf.offset("cgroup_rstat_base_cpu", field.path)),
                 "CSS_CGROUP" => cpu.and(plain),
                 "MEMORY_CSS_CGROUP" => memory.and(plain),
                 "CGROUP_MEMORY" => Some(plain? + btf.enumerator(MEMORY_CONTROLLER)? * POINTER_BYTES),
@@ -164,6 +166,7 @@ mod tests {
                 assert_eq!(offsets.lacking(area), None, "{area:?}");
             }
             assert_eq!(offsets.has("CSS_CGROUP"), cpu == CpuController::Cpu);
+            assert!(offsets.has("CGROUP_CPU_SUMS") && offsets.has("CPU_SUM_RUN_NS"));
         }
     }
 }

@@ -6,6 +6,7 @@ use aya::programs::CgroupSkbAttachType;
 use seismograf_ebpf::fields::Area;
 use serde::Deserialize;
 
+use super::cpu_source::CpuSource;
 use crate::host::hierarchies::Hierarchies;
 
 /// A probe group.
@@ -52,6 +53,8 @@ pub struct ProbeOptions {
     pub probe_costs: bool,
     /// Put offsets into the instructions, where the kernel takes them so.
     pub fold: bool,
+    /// Where CPU time comes from, where that can be.
+    pub cpu_source: CpuSource,
 }
 
 /// Whether a group of programs is at work.
@@ -119,6 +122,8 @@ pub struct Report {
     pub map_bytes: u64,
     /// Whether the network programs tell the host's own network namespace from others.
     pub sees_host_net: bool,
+    /// Where CPU time comes from.
+    pub cpu_source: CpuSource,
 }
 
 impl Report {

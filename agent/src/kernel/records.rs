@@ -28,6 +28,8 @@ pub enum Record<'a> {
         hierarchy: u32,
         /// The cgroup's id in it.
         cgroup: u64,
+        /// When it goes, how long its tasks have run by the kernel's own sum, in nanoseconds; 0 where a probe counts that.
+        run_ns: u64,
         /// Its path from the hierarchy's root; empty when the kernel could not read it.
         path: &'a [u8],
     },
@@ -58,8 +60,9 @@ impl<'a> Record<'a> {
             };
             let cgroup = u64::from_ne_bytes(bytes.get(8..16)?.try_into().ok()?);
             let (hierarchy, path_bytes) = (u32_at(bytes, 16)?, u32_at(bytes, 20)? as usize);
+            let run_ns = u64::from_ne_bytes(bytes.get(24..32)?.try_into().ok()?);
             let path = bytes.get(CGROUP_EVENT_HEAD..CGROUP_EVENT_HEAD.checked_add(path_bytes)?)?;
-            Some(Self::Cgroup { change, hierarchy, cgroup, path })
+            Some(Self::Cgroup { change, hierarchy, cgroup, run_ns, path })
         } else {
             None
         }
@@ -103,16 +106,16 @@ mod tests {
 
     #[test]
     fn reads_a_cgroup_with_its_path() {
-        let mut bytes = words(&[u64::from(Kind::Cgroup as u32) | 2 << 32, 42, 5 | 4 << 32]);
+        let mut bytes = words(&[u64::from(Kind::Cgroup as u32) | 2 << 32, 42, 5 | 4 << 32, 9]);
         bytes.extend(b"/a b");
-        let record =
-            Record::Cgroup { change: CgroupChange::Removed, hierarchy: 5, cgroup: 42, path: b"/a b" };
+        let change = CgroupChange::Removed;
+        let record = Record::Cgroup { change, hierarchy: 5, cgroup: 42, run_ns: 9, path: b"/a b" };
         assert_eq!(Record::decode(&bytes), Some(record));
     }
 
     #[test]
     fn refuses_what_is_too_short_or_unknown() {
-        let mut cgroup = words(&[u64::from(Kind::Cgroup as u32) | 1 << 32, 42, 5 | 9 << 32]);
+        let mut cgroup = words(&[u64::from(Kind::Cgroup as u32) | 1 << 32, 42, 5 | 9 << 32, 0]);
         cgroup.extend(b"short");
         assert_eq!(Record::decode(&cgroup), None);
         for kind in 0..=u64::from(Kind::OomKill as u32) + 1 {

@@ -26,11 +26,16 @@ pub(super) const CGROUP_CPU: Measurement = Measurement {
     name: "cgroup_cpu",
     input: "ebpf",
     help: "CPU time of each row, since its container, unit or cgroup began. Charged at each context switch with the run \
-           time that the kernel itself keeps.",
+           time that the kernel itself keeps; with `cpu_source = \"kernel\"` these are the kernel's own sums, which have \
+           nothing of the root cgroup.",
     tags: identity!(),
     fields: &[
         int("usage_ns", "ns", "time on a CPU"),
-        int("context_switches", "switch", "switches away from one of its tasks"),
+        int(
+            "context_switches",
+            "switch",
+            "switches away from one of its tasks; not with `cpu_source = \"kernel\"`",
+        ),
         float("usage_percent", "%", "of one CPU, over the interval"),
         int("nr_periods", "period", "enforcement periods of its CPU quota in which it ran; with a quota"),
         int("nr_throttled", "period", "of these, the ones in which the quota was used up"),
@@ -161,7 +166,11 @@ pub(super) const POD_CPU: Measurement = pod!(
     "CPU time of each pod: all its containers, also those that ended while the agent ran.",
     &[
         int("usage_ns", "ns", "time on a CPU"),
-        int("context_switches", "switch", "switches away from one of its tasks"),
+        int(
+            "context_switches",
+            "switch",
+            "switches away from one of its tasks; not with `cpu_source = \"kernel\"`"
+        ),
         float("usage_percent", "%", "of one CPU, over the interval"),
     ]
 );

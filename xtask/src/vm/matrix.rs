@@ -14,13 +14,14 @@ const REPORT: &str = "table: ";
 /// The table's head.
 const HEAD: &str = "| kernel | cgroups, boot | off | CPU against the kernel: a spinner, a fork storm | 2,000 direct writes of 4 KiB | 2,000 datagrams; 200 of six fragments |\n|---|---|---|---|---|---|\n";
 /// How each way to boot is called there.
-const BOOTS: [(&str, &str); 7] = [
+const BOOTS: [(&str, &str); 8] = [
     ("", "v2"),
     ("layout=v1", "v1"),
     ("layout=hybrid", "hybrid"),
     ("lockdown=integrity", "v2, lockdown `integrity`"),
     ("lockdown=confidentiality", "v2, lockdown `confidentiality`"),
     ("no_btf", "v2, no BTF"),
+    ("cpu_kernel", "v2, `cpu_source = \"kernel\"`"),
     ("sched_ext", "v2, an extensible scheduler"),
 ];
 

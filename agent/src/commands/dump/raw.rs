@@ -78,9 +78,9 @@ fn json_of_record(record: &Record<'_>) -> Value {
             "tcp_retransmits": row.amounts.tcp_retransmits,
         }),
         Record::OomKill(kill) => json!({ "record": "oom_kill", "cgroup": kill.cgroup, "pid": kill.pid }),
-        Record::Cgroup { change, hierarchy, cgroup, path } => json!({
+        Record::Cgroup { change, hierarchy, cgroup, run_ns, path } => json!({
             "record": "cgroup", "change": format!("{change:?}").to_lowercase(), "hierarchy": hierarchy,
-            "cgroup": cgroup, "path": String::from_utf8_lossy(path),
+            "cgroup": cgroup, "run_ns": run_ns, "path": String::from_utf8_lossy(path),
         }),
     }
 }

@@ -17,6 +17,7 @@ use crate::host::hierarchies::{FoundCgroup, HierarchyId};
 use crate::identity::cgroup::{Cgroups, Key, KnownCgroup};
 use crate::identity::containers::Containers;
 use crate::identity::names::Names;
+use crate::kernel::pass::Figures;
 use crate::kernel::records::Record;
 use crate::ledger::Ledger;
 use crate::ledger::amounts::Amounts;
@@ -40,6 +41,8 @@ pub(super) struct Accounts {
     resumed_owners: HashSet<(HierarchyId, u64)>,
     /// The latest reading of each cgroup's memory, by its id in that hierarchy, and when that was.
     pub(super) memory_read: HashMap<u64, (MemoryReading, Instant)>,
+    /// The most cgroups that a pass over the kernel's own sums had no room for.
+    most_left_out: usize,
     /// Life-cycle records that were lost when the hierarchies were last walked.
     pub(super) lost_events: u64,
 }
@@ -65,6 +68,7 @@ impl Accounts {
             resumed: HashSet::new(),
             resumed_owners: HashSet::new(),
             memory_read: HashMap::new(),
+            most_left_out: 0,
             lost_events: 0,
         }
     }
@@ -72,13 +76,36 @@ impl Accounts {
     /// Enters one record. Containers whose cgroup comes or goes are passed on to `containers`, nameless ones are
     /// requested from `names`.
     pub(super) fn take(&mut self, record: Record<'_>, names: &Names, containers: &Containers, now: Instant) {
-        if let Record::Cgroup { change, hierarchy, cgroup, path } = record {
+        if let Record::Cgroup { change, hierarchy, cgroup, run_ns, path } = record {
             let key = (HierarchyId(hierarchy), cgroup);
+            // Of one that is forgotten nobody knows what was entered.
+            if run_ns > 0 && self.cgroups.get(key).is_some() {
+                self.reach(cgroup, run_ns);
+            }
             self.cgroups.changed(key, change, path, now);
             self.begin(key);
             self.pass_on(key, change, names, containers, now);
         } else {
             self.ledger.apply(&record);
+        }
+    }
+
+    /// Enters the kernel's own sums of CPU time.
+    pub(super) fn take_run_times(&mut self, figures: &Figures) {
+        if figures.n_left_out() > self.most_left_out {
+            self.most_left_out = figures.n_left_out();
+            tracing::warn!(
+                cgroups = self.most_left_out,
+                "more cgroups than one pass has room for: these have their CPU time when they are removed"
+            );
+        }
+        figures.run_times().for_each(|(cgroup, run_ns)| self.reach(cgroup, run_ns));
+    }
+
+    fn reach(&mut self, cgroup: u64, run_ns: u64) {
+        let Ledger { cpu, kernel_times, .. } = &mut self.ledger;
+        if let Some(times) = kernel_times {
+            cpu.reach(times, cgroup, run_ns);
         }
     }
 

@@ -127,6 +127,7 @@ impl Areas {
     /// Drops what is not `known`; it stays in the sums.
     pub(super) fn retain(&self, ledger: &mut Ledger, known: impl Fn(Key) -> bool) {
         ledger.cpu.retain(|id| known((self.cpu, id)));
+        ledger.kernel_times.iter_mut().for_each(|times| times.retain(|id| known((self.cpu, id))));
         ledger.throttling.retain(|id| known((self.cpu, id)));
         ledger.runqueue.retain(|id| known((self.cpu, id)));
         ledger.blkio.retain(|id| known((self.blkio, id)));

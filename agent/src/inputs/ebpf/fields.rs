@@ -6,6 +6,7 @@ use seismograf_ebpf::abi::NetAmounts;
 
 use super::readings::MemoryAmounts;
 use crate::host::cgroupfs::figures::Throttling;
+use crate::kernel::cpu_source::CpuSource;
 use crate::ledger::blkio;
 use crate::ledger::cpu::CpuTotals;
 use crate::ledger::memory::PageFaults;
@@ -13,10 +14,18 @@ use crate::ledger::runqueue::RunqueueTotals;
 use crate::point::Point;
 
 /// The share is never more than `n_cpus`: run time is read some moments after the clock is, and what a task ran before the
-/// probes saw it can be in the first interval.
-pub(super) fn set_cpu(point: &mut Point, totals: &CpuTotals, usage_percent: Option<f64>, n_cpus: usize) {
+/// probes saw it can be in the first interval. Switches are counted by a program at each, if by anybody.
+pub(super) fn set_cpu(
+    point: &mut Point,
+    totals: &CpuTotals,
+    usage_percent: Option<f64>,
+    n_cpus: usize,
+    source: CpuSource,
+) {
     point.set_field("usage_ns", integer(totals.usage_ns));
-    point.set_field("context_switches", integer(totals.context_switches));
+    if source == CpuSource::Probe {
+        point.set_field("context_switches", integer(totals.context_switches));
+    }
     if let Some(percent) = usage_percent {
         point.set_field("usage_percent", percent.min(100.0 * n_cpus as f64));
     }

@@ -8,6 +8,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
 use crate::identity::series::SeriesOptions;
+use crate::kernel::cpu_source::CpuSource;
 use crate::kernel::plan::{Probe, ProbeOptions};
 use crate::options::{OptionError, nearest};
 
@@ -36,6 +37,10 @@ pub enum CgroupfsReading {
 pub struct EbpfOptions {
     /// The probe groups to load.
     pub probes: Vec<Probe>,
+    /// Where CPU time comes from: `probe`, a program at each context switch, or `kernel`, the sums that the kernel keeps anyway,
+    /// read once a gather and when a cgroup goes. These have no context switches, nothing of the root cgroup, and need cgroup2
+    /// and Linux 6.1; else the probe counts.
+    pub cpu_source: CpuSource,
     /// What else is read of each cgroup, from the files of cgroupfs.
     pub cgroupfs: Vec<CgroupfsReading>,
     /// The longest time that a delta stays in the kernel's cache.
@@ -80,9 +85,9 @@ impl EbpfOptions {
     /// The part that concerns the probes.
     #[must_use]
     pub fn kernel(&self) -> ProbeOptions {
-        let Self { probes, ring_bytes, probe_costs, fold, .. } = self;
-        let (ring_bytes, probe_costs, fold) = (*ring_bytes, *probe_costs, *fold);
-        ProbeOptions { probes: probes.clone(), ring_bytes, probe_costs, fold }
+        let Self { probes, ring_bytes, probe_costs, fold, cpu_source, .. } = self;
+        let (ring_bytes, probe_costs, fold, cpu_source) = (*ring_bytes, *probe_costs, *fold, *cpu_source);
+        ProbeOptions { probes: probes.clone(), ring_bytes, probe_costs, fold, cpu_source }
     }
 
     /// How rows are told apart.
@@ -121,6 +126,7 @@ impl Default for EbpfOptions {
     fn default() -> Self {
         Self {
             probes: vec![Probe::Cpu, Probe::Blkio, Probe::Net],
+            cpu_source: CpuSource::Probe,
             cgroupfs: vec![CgroupfsReading::Mem, CgroupfsReading::Throttling, CgroupfsReading::Pressure],
             flush_period: Duration::from_secs(10),
             ring_bytes: DEFAULT_RING_BYTES,

@@ -21,7 +21,7 @@ use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
 use crate::host::proc::{net_ip, stat};
 use crate::identity::cgroup::Owner;
 use crate::identity::{Identity, path};
-use crate::kernel::memory_pass::MemoryUsages;
+use crate::kernel::pass::Figures;
 use crate::kernel::plan::{Group, Probe, Report};
 use crate::point::Timestamp;
 
@@ -40,7 +40,7 @@ pub(super) struct CgroupReader<'a> {
     /// Whether other inputs may read the same containers in this gather.
     pub(super) has_other_readers: bool,
     /// How much memory cgroups use, where the kernel has said it of all at once.
-    pub(super) usages: Option<&'a MemoryUsages>,
+    pub(super) usages: Option<&'a Figures>,
 }
 
 /// A cgroup whose memory is read, and the row that is next above it.
@@ -180,7 +180,7 @@ impl<'a> CgroupReader<'a> {
 
     /// How much memory a row's cgroup uses, where the kernel has said it. The root's file has another figure.
     fn usage(self, row: &MemoryRow<'_>) -> Option<u64> {
-        self.usages.filter(|_| row.owner.identity.path != "/")?.bytes(row.id)
+        self.usages.filter(|_| row.owner.identity.path != "/")?.memory_bytes(row.id)
     }
 
     fn memory_now(self, path: &str) -> Option<MemoryReading> {

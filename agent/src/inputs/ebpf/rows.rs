@@ -41,7 +41,7 @@ fn push_row(snapshot: &Snapshot<'_>, series: &Series, row: &RowTotals, of: Of, g
     let amounts = &row.amounts;
     if let Some(totals) = &amounts.cpu {
         let mut point = point(snapshot, cpu, series);
-        set_cpu(&mut point, totals, row.usage_percent, snapshot.n_cpus);
+        set_cpu(&mut point, totals, row.usage_percent, snapshot.n_cpus, snapshot.report.cpu_source);
         if snapshot.is_only {
             begun_by_the_kernel(&mut point);
         }

@@ -23,7 +23,7 @@ use crate::kernel::drain::{Counts, Position};
 use crate::kernel::early::Early;
 use crate::ledger::amounts::Amounts;
 use crate::ledger::blkio::BlkioTotals;
-use crate::ledger::cpu::CpuTotals;
+use crate::ledger::cpu::{CpuTotals, KernelTimes};
 use crate::ledger::memory::PageFaults;
 use crate::ledger::runqueue::RunqueueTotals;
 use crate::point::Tags;
@@ -57,6 +57,9 @@ pub(super) struct PinnedState {
     pub(super) host_at_start: HostTotals,
     pub(super) host_before: HostTotals,
     sums: SumsState,
+    /// Absent in the file of an older version.
+    #[serde(default)]
+    kernel_times: Option<KernelTimes>,
 }
 
 /// The sums over all cgroups, forgotten ones included.
@@ -254,6 +257,7 @@ impl PinnedState {
             counts,
             early,
             lost_events: accounts.lost_events,
+            kernel_times: ledger.kernel_times.clone(),
             host_at_start: host_at_start.clone(),
             host_before: host.clone(),
             sums: SumsState {
@@ -273,9 +277,10 @@ impl PinnedState {
 
     /// Has the sums go on from here.
     pub(super) fn restore(self, accounts: &mut Accounts) {
-        let Self { sums, host_before, lost_events, .. } = self;
+        let Self { sums, host_before, lost_events, kernel_times, .. } = self;
         accounts.lost_events = lost_events;
         let ledger = &mut accounts.ledger;
+        ledger.kernel_times = kernel_times;
         ledger.rows = sums.rows;
         ledger.host_net = HostBytes { rx_bytes: sums.host_rx_bytes, tx_bytes: sums.host_tx_bytes };
         ledger.cpu.resume_sum(sums.cpu);

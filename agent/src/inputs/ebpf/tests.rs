@@ -40,6 +40,7 @@ use crate::identity::containers::Containers;
 use crate::identity::names::Names;
 use crate::inputs::Gathered;
 use crate::kernel::activity::{Activity, Cost};
+use crate::kernel::cpu_source::CpuSource;
 use crate::kernel::drain::Counts;
 use crate::kernel::plan::{Group, GroupState, Probe, Report};
 use crate::kernel::records::Record;
@@ -122,6 +123,7 @@ impl Case {
                 hierarchies,
                 map_bytes: 31,
                 sees_host_net: true,
+                cpu_source: CpuSource::Probe,
             },
             host_at_start: HostTotals::default(),
             host: HostTotals::default(),
@@ -155,7 +157,7 @@ impl Case {
     }
 
     fn change(&mut self, change: CgroupChange, HierarchyId(hierarchy): HierarchyId, cgroup: u64, path: &str) {
-        self.take(Record::Cgroup { change, hierarchy, cgroup, path: path.as_bytes() });
+        self.take(Record::Cgroup { change, hierarchy, cgroup, run_ns: 0, path: path.as_bytes() });
     }
 
     fn made(&mut self, hierarchy: HierarchyId, cgroup: u64, path: &str) {

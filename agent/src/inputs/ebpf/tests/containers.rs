@@ -79,7 +79,7 @@ fn a_container_without_a_name_is_requested_at_once() {
         let mut wanted = std::pin::pin!(names.requested());
         let HierarchyId(hierarchy) = hierarchy;
         let (change, path) = (CgroupChange::Made, path.as_bytes());
-        let record = Record::Cgroup { change, hierarchy, cgroup: 10, path };
+        let record = Record::Cgroup { change, hierarchy, cgroup: 10, run_ns: 0, path };
         case.accounts.take(record, &names, &case.containers, case.now);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert_eq!(wanted.as_mut().poll(&mut context).is_ready(), is_requested);

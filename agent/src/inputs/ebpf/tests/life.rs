@@ -1,6 +1,7 @@
 //! The accounts of a cgroup from its making to its end.
 
 use super::*;
+use crate::ledger::cpu::KernelTimes;
 
 /// A record in each area, each with an id of its own.
 fn take_all(case: &mut Case, [cpu_id, blkio_id, memory_id, net_id]: [u64; 4]) {
@@ -65,4 +66,45 @@ fn each_area_forgets_what_is_gone_from_its_own_hierarchy() {
         ];
         assert_eq!(kept, expected, "gone from {gone:?}");
     }
+}
+
+#[test]
+fn the_kernels_own_sums_take_the_place_of_rows() {
+    let mut case = Case::new(&[]);
+    case.report.cpu_source = CpuSource::Kernel;
+    case.accounts.ledger.kernel_times = Some(KernelTimes::begin([(10, 100)].into_iter()));
+    case.made(CPU, 10, "/a");
+    case.made(CPU, 11, "/b");
+    let ends = |case: &mut Case, change, cgroup, run_ns, path: &str| {
+        let HierarchyId(hierarchy) = CPU;
+        case.take(Record::Cgroup { change, hierarchy, cgroup, run_ns, path: path.as_bytes() });
+    };
+    ends(&mut case, CgroupChange::Removed, 10, 150, "/a");
+    ends(&mut case, CgroupChange::Removed, 11, 7, "/b");
+    // The last that its task ran came after its directory had gone.
+    ends(&mut case, CgroupChange::Released, 11, 9, "/b");
+    let lines = case.lines("cgroup_cpu");
+    let expected = ["/a usage_ns=50i,usage_percent=0.0000005", "/b usage_ns=9i,usage_percent=0.00000009"];
+    assert_eq!(lines, expected.map(|row| format!("cgroup_cpu,cgroup={row} 99")));
+    case.close();
+    case.close();
+    // Nothing is known any more of what was entered of it.
+    ends(&mut case, CgroupChange::Released, 11, 9, "/b");
+    assert_eq!(case.accounts.ledger.cpu.sum().usage_ns, 59);
+}
+
+#[test]
+fn where_a_probe_counts_a_sum_of_the_kernels_is_not_entered() {
+    let mut case = Case::new(&[]);
+    case.made(CPU, 10, "/a");
+    case.take(cpu(10, 5, 1));
+    let HierarchyId(hierarchy) = CPU;
+    case.take(Record::Cgroup {
+        change: CgroupChange::Removed,
+        hierarchy,
+        cgroup: 10,
+        run_ns: 5,
+        path: b"/a",
+    });
+    assert_eq!(case.accounts.ledger.cpu.sum().usage_ns, 5);
 }

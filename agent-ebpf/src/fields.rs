@@ -87,6 +87,8 @@ macro_rules! kernel_fields {
             CGROUP_CPU_SUMS: "cgroup" . "rstat_cpu" needed by [] (Always);
             /// In there, ns of run time so far, without what is below the cgroup; of `cgroup_rstat_base_cpu` since Linux 6.17.
             CPU_SUM_RUN_NS: "cgroup_rstat_cpu" . "bstat.cputime.sum_exec_runtime" needed by [] (Always);
+            /// What the kernel calls the entry of a table that each CPU has one of, from which that of a CPU is as far as its memory.
+            MAP_PER_CPU: "bpf_array" . "pptrs" needed by [] (Always);
             /// Pages that are charged to it.
             MEMORY_PAGES: "mem_cgroup" . "memory.usage.counter" needed by [] (Always);
             /// Its directory.

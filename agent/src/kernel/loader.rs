@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aya::{Btf as AyaBtf, EbpfLoader};
 use landlock::{AccessFs, RulesetAttr as _};
-use seismograf_ebpf::abi::{ABSENT, TABLES};
+use seismograf_ebpf::abi::TABLES;
 
 use super::btf::{Btf, TRACEPOINTS};
 use super::cpu_source::{self, CpuSource};
@@ -72,7 +72,8 @@ pub(super) fn load(
     ];
     globals.extend(offsets.globals());
     let n_cpus = tables::entries().map_err(|error| refused("list of CPUs", &error))?;
-    let cpu_source = find_cpu_source(options, host, hierarchies, &offsets, n_cpus, &mut globals);
+    let cpu_source = find_cpu_source(options, host, hierarchies, &offsets);
+    globals.push(("POSSIBLE_CPUS", if cpu_source == CpuSource::Kernel { n_cpus.into() } else { 0 }));
     let start_ns = monotonic_ns();
     let mut loader = new_loader();
     loader.btf(Some(&btf)).map_max_entries(RING, ring_bytes);
@@ -104,26 +105,20 @@ pub(super) fn load(
     Ok(Loaded { held: Held::new(ebpf, pinned, pinning), origin, offsets, btf, cpu_source })
 }
 
-/// Where CPU time is to come from, with the globals of it: the kernel's own sums only where they can be read.
+/// Where CPU time is to come from: the kernel's own sums only where they can be read.
 fn find_cpu_source(
     options: &ProbeOptions,
     host: &Host,
     hierarchies: &Hierarchies,
     offsets: &Offsets,
-    n_cpus: u32,
-    globals: &mut Vec<(&'static str, u64)>,
 ) -> CpuSource {
-    let address = match options.cpu_source {
-        CpuSource::Probe => None,
-        CpuSource::Kernel => {
-            let found = cpu_source::per_cpu_offsets(host, hierarchies, offsets, is_confidential(host));
-            let why =
-                |why| tracing::warn!(why, "the kernel's sums of CPU time cannot be used: a probe counts it");
-            found.map_err(why).ok()
-        }
-    };
-    globals.extend([("PER_CPU_OFFSETS", address.unwrap_or(ABSENT)), ("POSSIBLE_CPUS", u64::from(n_cpus))]);
-    if address.is_some() { CpuSource::Kernel } else { CpuSource::Probe }
+    if options.cpu_source == CpuSource::Kernel
+        && let Some(why) = cpu_source::obstacle(hierarchies, offsets, is_confidential(host))
+    {
+        tracing::warn!(why, "the kernel's sums of CPU time cannot be used: a probe counts it");
+        return CpuSource::Probe;
+    }
+    options.cpu_source
 }
 
 /// A loader that is to be given the types. aya's reads all of the kernel's as it is made, which takes 15 MB for nothing: here a

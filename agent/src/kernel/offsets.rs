@@ -87,7 +87,7 @@ impl Offsets {
     }
 
     /// Whether this kernel has what a global stands for.
-    fn has(&self, global: &str) -> bool {
+    pub(super) fn has(&self, global: &str) -> bool {
         self.globals.iter().any(|&(name, offset)| name == global && offset != ABSENT)
     }
 
@@ -166,7 +166,9 @@ mod tests {
                 assert_eq!(offsets.lacking(area), None, "{area:?}");
             }
             assert_eq!(offsets.has("CSS_CGROUP"), cpu == CpuController::Cpu);
-            assert!(offsets.has("CGROUP_CPU_SUMS") && offsets.has("CPU_SUM_RUN_NS"));
+            assert!(
+                offsets.has("CGROUP_CPU_SUMS") && offsets.has("CPU_SUM_RUN_NS") && offsets.has("MAP_PER_CPU")
+            );
         }
     }
 }

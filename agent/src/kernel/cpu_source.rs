@@ -1,8 +1,11 @@
 //! Where CPU time comes from: a program at each context switch, or the sums that the kernel keeps anyway.
 
+use aya::Btf as AyaBtf;
+use aya_obj::btf::BtfKind;
 use serde::Deserialize;
 
 use super::offsets::Offsets;
+use super::pass;
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
 
 /// The fields of the kernel by which its sums are found.
@@ -23,7 +26,7 @@ pub enum CpuSource {
 /// Why the kernel's sums cannot be read here, if they cannot.
 pub(super) fn obstacle(
     hierarchies: &Hierarchies,
-    offsets: &Offsets,
+    (offsets, btf): (&Offsets, &AyaBtf),
     is_confidential: bool,
 ) -> Option<&'static str> {
     let (controller, _) = hierarchies.cpu();
@@ -31,6 +34,8 @@ pub(super) fn obstacle(
         Some("the controllers of CPU time and memory are not in cgroup2")
     } else if is_confidential {
         Some("the kernel is locked down to confidentiality")
+    } else if btf.id_by_type_name_kind(pass::FUNCTION, BtfKind::Func).is_err() {
+        Some("the kernel has no iterator over cgroups, as Linux 6.1 has")
     } else if !FIELDS.iter().all(|field| offsets.has(field)) {
         Some("this kernel keeps them elsewhere")
     } else {

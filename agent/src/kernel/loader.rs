@@ -72,7 +72,7 @@ pub(super) fn load(
     ];
     globals.extend(offsets.globals());
     let n_cpus = tables::entries().map_err(|error| refused("list of CPUs", &error))?;
-    let cpu_source = find_cpu_source(options, host, hierarchies, &offsets);
+    let cpu_source = find_cpu_source(options, host, hierarchies, (&offsets, &btf));
     globals.push(("POSSIBLE_CPUS", if cpu_source == CpuSource::Kernel { n_cpus.into() } else { 0 }));
     let start_ns = monotonic_ns();
     let mut loader = new_loader();
@@ -110,10 +110,10 @@ fn find_cpu_source(
     options: &ProbeOptions,
     host: &Host,
     hierarchies: &Hierarchies,
-    offsets: &Offsets,
+    types: (&Offsets, &AyaBtf),
 ) -> CpuSource {
     if options.cpu_source == CpuSource::Kernel
-        && let Some(why) = cpu_source::obstacle(hierarchies, offsets, is_confidential(host))
+        && let Some(why) = cpu_source::obstacle(hierarchies, types, is_confidential(host))
     {
         tracing::warn!(why, "the kernel's sums of CPU time cannot be used: a probe counts it");
         return CpuSource::Probe;

@@ -42,3 +42,37 @@ pub(super) fn obstacle(
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::btf::Btf;
+
+    #[test]
+    fn the_sums_are_used_where_they_are_whole_and_can_be_read() {
+        let Ok(data) = std::fs::read("/sys/kernel/btf/vmlinux") else {
+            println!("skipped: this kernel has no BTF");
+            return;
+        };
+        let btf = Btf::parse(&data).unwrap();
+        let types = |function| {
+            AyaBtf::parse(&btf.typedefs_and("btf_trace_cgroup", &[function]), aya::Endianness::default())
+                .unwrap()
+        };
+        let (with, without) = (types(pass::FUNCTION), types("bpf_iter_task"));
+        let unified = Hierarchies::parse("0::/\n", "");
+        let [of_unified, of_v1] = [CpuController::Unified, CpuController::Cpuacct]
+            .map(|cpu| Offsets::find(&btf, cpu, cpu == CpuController::Cpuacct));
+        assert_eq!(obstacle(&unified, (&of_unified, &with), false), None);
+        let why = |hierarchies, is_confidential, types| {
+            obstacle(hierarchies, (&of_v1, types), is_confidential).unwrap_or_default()
+        };
+        assert!(why(&unified, true, &with).contains("locked down"));
+        assert!(why(&unified, false, &without).contains("Linux 6.1"));
+        let v1 = Hierarchies::parse(
+            "3:cpuacct:/\n0::/\n",
+            "35 30 0:30 / /sys/fs/cgroup/cpuacct rw - cgroup cgroup rw,cpuacct\n",
+        );
+        assert!(why(&v1, false, &with).contains("cgroup2"));
+    }
+}

@@ -55,6 +55,7 @@ use crate::kernel::drain::Drain;
 use crate::kernel::held::Origin;
 use crate::kernel::load::Probes;
 use crate::kernel::object;
+use crate::kernel::pass::Figures;
 use crate::kernel::plan::{Group, GroupState, ProbeOptions, Report};
 use crate::kernel::records::Record;
 use crate::ledger::cpu::KernelTimes;
@@ -314,8 +315,10 @@ impl Attached {
     fn start(&mut self, state: State, report: &Report) {
         let now = Instant::now();
         let goes_on = self.resume(state, now);
-        if let Some(figures) = self.probes.latest_run_times().filter(|_| !goes_on) {
-            self.accounts.ledger.kernel_times = Some(KernelTimes::begin(figures.run_times()));
+        let kernel_times = &mut self.accounts.ledger.kernel_times;
+        if !goes_on || kernel_times.is_none() {
+            let begin = |figures: &Figures| KernelTimes::begin(figures.run_times());
+            *kernel_times = self.probes.latest_run_times().map(begin);
         }
         if goes_on && let Err(error) = self.collect() {
             tracing::warn!(%error, "cannot write the kernel's cache back: the first figures lag behind");

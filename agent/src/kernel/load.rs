@@ -243,9 +243,7 @@ impl Probes {
         }
         before();
         // What cgroups ran until now is in no interval.
-        if self.origin != Origin::TakenOver {
-            let _ = self.run_times();
-        }
+        let _ = self.run_times();
         if let Some(name) = self.flush
             && !self.held.take_over_link(name)
             && let Some(Program::RawTracePoint(program)) = self.held.program_mut(name)

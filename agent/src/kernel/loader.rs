@@ -15,7 +15,7 @@ use super::object::OBJECT;
 use super::offsets::Offsets;
 use super::pass;
 use super::pins::{self, Found, Pinned, Pins, PinsError, RING};
-use super::plan::{GroupState, ProbeOptions};
+use super::plan::{GroupState, Probe, ProbeOptions};
 use super::refusal::{off, refused};
 use super::tables;
 use crate::host::Host;
@@ -112,13 +112,14 @@ fn find_cpu_source(
     hierarchies: &Hierarchies,
     types: (&Offsets, &AyaBtf),
 ) -> CpuSource {
-    if options.cpu_source == CpuSource::Kernel
-        && let Some(why) = cpu_source::obstacle(hierarchies, types, is_confidential(host))
-    {
+    if options.cpu_source == CpuSource::Probe || !options.probes.contains(&Probe::Cpu) {
+        return CpuSource::Probe;
+    }
+    if let Some(why) = cpu_source::obstacle(hierarchies, types, is_confidential(host)) {
         tracing::warn!(why, "the kernel's sums of CPU time cannot be used: a probe counts it");
         return CpuSource::Probe;
     }
-    options.cpu_source
+    CpuSource::Kernel
 }
 
 /// A loader that is to be given the types. aya's reads all of the kernel's as it is made, which takes 15 MB for nothing: here a

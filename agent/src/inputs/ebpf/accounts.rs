@@ -90,7 +90,7 @@ impl Accounts {
         }
     }
 
-    /// Enters the kernel's own sums of CPU time.
+    /// Enters the kernel's own sums of CPU time. One that was made just now has its record first, and is entered next time.
     pub(super) fn take_run_times(&mut self, figures: &Figures) {
         if figures.n_left_out() > self.most_left_out {
             self.most_left_out = figures.n_left_out();
@@ -99,7 +99,11 @@ impl Accounts {
                 "more cgroups than one pass has room for: these have their CPU time when they are removed"
             );
         }
-        figures.run_times().for_each(|(cgroup, run_ns)| self.reach(cgroup, run_ns));
+        for (cgroup, run_ns) in figures.run_times() {
+            if self.cgroups.get((self.areas.cpu, cgroup)).is_some() {
+                self.reach(cgroup, run_ns);
+            }
+        }
     }
 
     fn reach(&mut self, cgroup: u64, run_ns: u64) {

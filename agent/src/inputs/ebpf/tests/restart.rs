@@ -9,6 +9,7 @@ use crate::inputs::ebpf::begin::{KernelSums, Round};
 use crate::inputs::ebpf::state::{PinnedState, State};
 use crate::kernel::drain::Position;
 use crate::kernel::early::Early;
+use crate::ledger::cpu::KernelTimes;
 
 const PATH: &str = "/system.slice/a.service";
 
@@ -157,6 +158,8 @@ fn the_balance_goes_on_with_pinned_probes() {
     let mut case = ran();
     case.host_at_start.cpu_ns = Some(5);
     case.host.cpu_ns = Some(2_005);
+    let kernel_times = Some(KernelTimes::begin([(10, 100)].into_iter()));
+    case.accounts.ledger.kernel_times.clone_from(&kernel_times);
     let position = Position { ring: 7, bytes: 4_096 };
     let read = (position, case.ring, Early::default());
     let pinned = PinnedState::of(&case.accounts, read, &case.host_at_start, &case.host);
@@ -170,6 +173,7 @@ fn the_balance_goes_on_with_pinned_probes() {
     next.host = case.host.clone();
     next.host_at_start = pinned.host_at_start.clone();
     pinned.restore(&mut next.accounts);
+    assert_eq!(next.accounts.ledger.kernel_times, kernel_times);
     assert_eq!(next.lines("seismograf,part=cpu"), case.lines("seismograf,part=cpu"));
     assert_eq!(next.lines("seismograf,part=blkio"), case.lines("seismograf,part=blkio"));
     assert_eq!(next.lines("seismograf,part=net"), case.lines("seismograf,part=net"));

@@ -93,8 +93,9 @@ fn memory_and_oom_kills() -> Outcome {
         false => "memory.max",
     };
     fs::write(cgroup.file("memory", limit), LIMIT.to_string()).unwrap();
-    // One that stays within the limit, to be looked at.
-    let mut worker = Worker::start(&cgroup, "", &["idle", "60000"]);
+    // One that stays within the limit, to be looked at. It has enough for the kernel to add it up at once: less than 64 pages a CPU
+    // are in `memory.stat` two seconds later (`FLUSH_TIME` in `mm/memcontrol.c`).
+    let mut worker = Worker::start(&cgroup, "", &["hold", "8388608", "60000"]);
     worker.go();
     let point = |agent: &Agent| {
         agent.next_gather();

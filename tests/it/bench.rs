@@ -225,7 +225,7 @@ fn many_cpus() -> Outcome {
         let n_cpus = f64::from(n);
         table.row(&[
             n.to_string(),
-            format!("{:.1} MiB", (bytes * u64::from(n)) as f64 / f64::from(1 << 20)),
+            format!("{:.1} MiB", mib(bytes * u64::from(n))),
             format!("{:.2} ms", n_cpus * call_ms),
             format!("{:.2} %", 100.0 * n_cpus * ROWS_A_SECOND / rows_a_second),
         ]);
@@ -399,6 +399,10 @@ fn agent() -> Outcome {
     Ok(())
 }
 
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 /// The agent's memory over an hour of gathers, with cgroups that come and go.
 fn hour() -> Outcome {
     const CGROUPS: usize = 100;
@@ -407,11 +411,10 @@ fn hour() -> Outcome {
     let part = Duration::from_secs(number("SEISMOGRAF_MINUTES", 60) * 60 / PARTS);
     let mut table = Table::new(&["minutes", "resident", "of it its own", "CPU"], "MiB that are its own");
     let cgroups: Vec<_> = (0..CGROUPS).map(|i| Cgroup::new(&format!("bench-hour-{i}"))).collect();
-    let sleepers: Vec<_> = cgroups.iter().map(Sleeper::start).collect();
+    let _sleepers: Vec<_> = cgroups.iter().map(Sleeper::start).collect();
     let agent = Running::start(AGENT)?;
     let ring = || agent.lines("seismograf,host=h,part=ring").len();
     wait_for(|| ring() >= 2, 8 * INTERVAL, "gathers of the agent");
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     for n in 1..=PARTS {
         let (start, (_, cpu_before)) = (Instant::now(), oracle::process(agent.pid()));
         // The most that it has between two gathers: what one takes comes and goes.
@@ -436,7 +439,6 @@ fn hour() -> Outcome {
         ]);
         table.bar(format!("{minutes} minutes"), mib(most_own));
     }
-    drop(sleepers);
     table.write("hour");
     Ok(())
 }
@@ -475,7 +477,7 @@ fn agent_row(table: &mut Table, n_cgroups: usize) -> Result<f64, seismograf_test
     let (ns, elapsed) = ((cpu - cpu_before) as f64, start.elapsed());
     let calls = system_calls(agent.pid(), INTERVAL);
     let maps = agent.count("seismograf,host=h,part=ring", "map_bytes");
-    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let mib = |bytes| format!("{:.1} MiB", mib(bytes));
     let ms = ns / 1e6 / GATHERS as f64;
     table.row(&[
         n_cgroups.to_string(),
@@ -545,7 +547,7 @@ fn host() -> Outcome {
     let mut table = Table::new(&["program", "CPU time a gather", "resident"], "ms of CPU time a gather");
     for (i, what) in ["Seismograf", "node exporter"].into_iter().enumerate() {
         let ms = (after[i].1 - before[i]) as f64 / 1e6 / rounds[i] as f64;
-        let mib = after[i].0 as f64 / f64::from(1 << 20);
+        let mib = mib(after[i].0);
         table.row(&[what.to_owned(), format!("{ms:.2} ms"), format!("{mib:.1} MiB")]);
         table.bar(what, ms);
     }

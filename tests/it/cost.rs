@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use seismograf::host::Host;
 use seismograf::host::hierarchies::Hierarchies;
-use seismograf::kernel::cpu_source::CpuSource;
 use seismograf::kernel::load::Probes;
 use seismograf::kernel::plan::{Probe, ProbeOptions};
 use seismograf::stages::STAGES;
-use seismograf_tests::bench::{Bench, Form, ns};
+use seismograf_tests::bench::{Bench, Form, ns, options};
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::loads::{datagrams, reads};
 use seismograf_tests::looks::{HOT, of_a_gather};
@@ -250,13 +249,7 @@ fn who_has_nothing_to_say() -> Outcome {
     const ROUNDS: u64 = 300;
     needs(&[])?;
     let host = Host::default();
-    let options = ProbeOptions {
-        probes: Probe::ALL.to_vec(),
-        ring_bytes: 1 << 20,
-        probe_costs: true,
-        fold: true,
-        cpu_source: CpuSource::Probe,
-    };
+    let options = ProbeOptions { ring_bytes: 1 << 20, probe_costs: true, ..options(&Probe::ALL) };
     let (opened, report) = Probes::open(&options, &host, &Hierarchies::read(&host), None, || ());
     let Some((mut probes, _ring)) = opened else { panic!("{:?}", report.groups) };
     let newest = || {

@@ -10,12 +10,10 @@ use aya::{Ebpf, TestRunOptions};
 use libtest_mimic::Trial;
 use seismograf::host::Host;
 use seismograf::host::hierarchies::Hierarchies;
-use seismograf::kernel::cpu_source::CpuSource;
 use seismograf::kernel::load::Probes;
-use seismograf::kernel::plan::{Probe, ProbeOptions};
 use seismograf::kernel::records::Record;
 use seismograf_tests::bench::Form;
-use seismograf_tests::cgroup::Cgroup;
+use seismograf_tests::cgroup::{Cgroup, unified_cpu_ns};
 use seismograf_tests::suite::Outcome;
 use seismograf_tests::work::Worker;
 use seismograf_tests::{Skip, bench, extra, needs, trial, wait_for_some};
@@ -95,14 +93,7 @@ fn memory_pass() -> Outcome {
     const CGROUPS: usize = 500;
     needs(&[])?;
     let host = Host::default();
-    let options = ProbeOptions {
-        probes: Vec::new(),
-        ring_bytes: 1 << 16,
-        probe_costs: false,
-        fold: true,
-        cpu_source: CpuSource::Probe,
-    };
-    let (opened, report) = Probes::open(&options, &host, &Hierarchies::read(&host), None, || ());
+    let (opened, report) = Probes::open(&bench::options(&[]), &host, &Hierarchies::read(&host), None, || ());
     let Some((mut probes, _ring)) = opened else { panic!("{:?}", report.groups) };
     let cgroups: Vec<Cgroup> = (0..CGROUPS).map(|i| Cgroup::new(&format!("memory-{i}"))).collect();
     let mut workers: Vec<Worker> =
@@ -138,13 +129,9 @@ fn memory_pass() -> Outcome {
 /// switch. The figures are those of cgroup2, also where CPU time is accounted in v1.
 fn kernel_sums() -> Outcome {
     needs(&[])?;
-    let (mut probes, _ring) = bench::kernel_sums(&[Probe::Cpu])?;
+    let (mut probes, _ring) = bench::kernel_sums()?;
     let cgroup = Cgroup::new("sums");
-    let usage_ns = |cgroup: &Cgroup| {
-        let stat = std::fs::read_to_string(cgroup.unified().join("cpu.stat")).unwrap();
-        let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec "));
-        usage.unwrap().parse::<u64>().unwrap() * 1_000
-    };
+    let usage_ns = || unified_cpu_ns(&cgroup.unified());
     let id = cgroup.unified().metadata().unwrap().ino();
     let mut sum = || {
         let figures = probes.run_times().expect("one pass");
@@ -155,13 +142,13 @@ fn kernel_sums() -> Outcome {
     let mut worker = Worker::start(&cgroup, "", &["spin", "400"]);
     worker.go();
     for _ in 0..20 {
-        let (before, between, after) = (usage_ns(&cgroup), sum(), usage_ns(&cgroup));
+        let (before, between, after) = (usage_ns(), sum(), usage_ns());
         assert!((before..=after + 1_000).contains(&between), "{before} {between} {after}");
     }
     worker.finish();
     // The last that it ran is added when it is switched out for good.
     let same = wait_for_some(
-        || Some((usage_ns(&cgroup), sum())).filter(|(file, sum)| sum / 1_000 * 1_000 == *file),
+        || Some((usage_ns(), sum())).filter(|(file, sum)| sum / 1_000 * 1_000 == *file),
         Duration::from_secs(10),
         "the kernel's sum to be what cpu.stat has",
     );

@@ -145,11 +145,23 @@ fn info(ebpf: &Ebpf, name: &str) -> ProgramInfo {
     info.unwrap_or_else(|| panic!("no program {name} is loaded"))
 }
 
-/// The probes with the kernel's own sums of CPU time, of cgroup2.
+/// These probes as the agent loads them, with a small ring.
+#[must_use]
+pub fn options(probes: &[Probe]) -> ProbeOptions {
+    ProbeOptions {
+        probes: probes.to_vec(),
+        ring_bytes: 1 << 16,
+        probe_costs: false,
+        fold: true,
+        cpu_source: CpuSource::Probe,
+    }
+}
+
+/// CPU time of cgroup2 by the kernel's own sums.
 ///
 /// # Errors
 /// Skips where the kernel does not go over them in one pass.
-pub fn kernel_sums(probes: &[Probe]) -> Result<(Probes, Ring), Skip> {
+pub fn kernel_sums() -> Result<(Probes, Ring), Skip> {
     let host = Host::default();
     let hierarchies = Hierarchies::read(&host);
     let Some(unified) = hierarchies.mount(HierarchyId::UNIFIED) else {
@@ -157,13 +169,7 @@ pub fn kernel_sums(probes: &[Probe]) -> Result<(Probes, Ring), Skip> {
     };
     // As it is where nothing is mounted but cgroup2.
     let mounts = format!("35 30 0:30 / {} rw - cgroup2 cgroup2 rw\n", unified.display());
-    let options = ProbeOptions {
-        probes: probes.to_vec(),
-        ring_bytes: 1 << 16,
-        probe_costs: false,
-        fold: true,
-        cpu_source: CpuSource::Kernel,
-    };
+    let options = ProbeOptions { cpu_source: CpuSource::Kernel, ..options(&[Probe::Cpu]) };
     let (opened, report) = Probes::open(&options, &host, &Hierarchies::parse("0::/\n", &mounts), None, || ());
     match opened {
         Some(opened) if report.cpu_source == CpuSource::Kernel => Ok(opened),

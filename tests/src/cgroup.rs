@@ -25,6 +25,16 @@ pub struct Layout {
     pub is_v1: bool,
 }
 
+/// CPU time in nanoseconds of a directory of cgroup2: the kernel has it in microseconds.
+///
+/// # Panics
+/// When it has no such file.
+pub fn unified_cpu_ns(directory: &Path) -> u64 {
+    let stat = fs::read_to_string(directory.join("cpu.stat")).unwrap();
+    let usec = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+    usec.parse::<u64>().unwrap() * 1000
+}
+
 impl Layout {
     /// Reads it from the mount table, independently of the agent.
     pub fn read() -> Self {
@@ -56,9 +66,7 @@ impl Layout {
         if self.is_v1 {
             return fs::read_to_string(directory.join("cpuacct.usage")).unwrap().trim().parse().unwrap();
         }
-        let stat = fs::read_to_string(directory.join("cpu.stat")).unwrap();
-        let usec = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
-        usec.parse::<u64>().unwrap() * 1000
+        unified_cpu_ns(&directory)
     }
 
     /// The path of the cgroup of a container with this id, where its directory is called so.

@@ -58,12 +58,7 @@ impl Disk {
 
 /// Run time of all tasks in nanoseconds: the root cgroup's.
 pub fn machine_cpu_ns() -> u64 {
-    let layout = Layout::read();
-    if layout.is_v1 {
-        return fs::read_to_string(layout.cpu.join("cpuacct.usage")).unwrap().trim().parse().unwrap();
-    }
-    let stat = fs::read_to_string(layout.cpu.join("cpu.stat")).unwrap();
-    stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap().parse::<u64>().unwrap() * 1000
+    Layout::read().cpu_ns("/")
 }
 
 /// An interface's packets and bytes, each received and sent, from the text of `/proc/net/dev`.

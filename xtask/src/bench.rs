@@ -28,8 +28,8 @@ pub(crate) enum Cost {
     /// Points per second through a listener into influxd, beside influxd alone and, where there is one (`SEISMOGRAF_TELEGRAF`),
     /// Telegraf's listener.
     Listener,
-    /// Everything of docs/overhead.md, which is written anew; with a name (probes, write_back, many_cpus, cpu_source, work, agent, host, peers, stages), that
-    /// part. `hour`, which takes one, runs by its name alone.
+    /// Everything of docs/overhead.md, which is written anew; with a name (probes, write_back, many_cpus, cpu_source, work, agent,
+    /// host, peers, stages), that part. `hour`, which takes one, runs by its name alone.
     Report {
         /// The part.
         part: Option<String>,

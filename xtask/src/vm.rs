@@ -55,6 +55,9 @@ struct Kernel {
     linux: &'static str,
     platform: Platform,
     boots: &'static [Boot],
+    /// Of these, the ones that there is time for among all the tests: of the oldest kernel, whose verifier takes least, and of
+    /// the newest.
+    among_all_tests: &'static [Boot],
 }
 
 /// How a kernel is booted: on its command line, where `init.sh` reads it too.
@@ -80,17 +83,27 @@ const ALL: &[Boot] = &[PLAIN, V1, HYBRID, INTEGRITY, CONFIDENTIALITY, NO_BTF, CP
 const WITH_SCHED_EXT: &[Boot] =
     &[PLAIN, V1, HYBRID, INTEGRITY, CONFIDENTIALITY, NO_BTF, CPU_KERNEL, SCHED_EXT];
 const ON_ARM: &[Boot] = &[PLAIN, HYBRID, CONFIDENTIALITY, CPU_KERNEL];
-/// What there is time for among all the tests.
-const AMONG_ALL_TESTS: &[(&str, &[Boot])] = &[("bullseye", &[PLAIN]), ("sid", &[PLAIN, CPU_KERNEL])];
 
 /// All kernels.
 const KERNELS: &[Kernel] = &[
-    Kernel { suite: "bullseye", linux: "5.10", platform: Platform::Amd64, boots: ALL },
-    Kernel { suite: BOOKWORM, linux: "6.1", platform: Platform::Amd64, boots: ALL },
-    Kernel { suite: "trixie", linux: "6.12", platform: Platform::Amd64, boots: ALL },
-    Kernel { suite: "sid", linux: "the newest", platform: Platform::Amd64, boots: WITH_SCHED_EXT },
-    Kernel { suite: BOOKWORM, linux: "6.1", platform: Platform::Arm64, boots: ON_ARM },
-    Kernel { suite: "trixie", linux: "6.12", platform: Platform::Arm64, boots: ON_ARM },
+    Kernel {
+        suite: "bullseye",
+        linux: "5.10",
+        platform: Platform::Amd64,
+        boots: ALL,
+        among_all_tests: &[PLAIN],
+    },
+    Kernel { suite: BOOKWORM, linux: "6.1", platform: Platform::Amd64, boots: ALL, among_all_tests: &[] },
+    Kernel { suite: "trixie", linux: "6.12", platform: Platform::Amd64, boots: ALL, among_all_tests: &[] },
+    Kernel {
+        suite: "sid",
+        linux: "the newest",
+        platform: Platform::Amd64,
+        boots: WITH_SCHED_EXT,
+        among_all_tests: &[PLAIN, CPU_KERNEL],
+    },
+    Kernel { suite: BOOKWORM, linux: "6.1", platform: Platform::Arm64, boots: ON_ARM, among_all_tests: &[] },
+    Kernel { suite: "trixie", linux: "6.12", platform: Platform::Arm64, boots: ON_ARM, among_all_tests: &[] },
 ];
 
 impl Kernel {
@@ -100,12 +113,6 @@ impl Kernel {
             Platform::Amd64 => self.suite.to_owned(),
             Platform::Arm64 => format!("{}-arm64", self.suite),
         }
-    }
-
-    /// How it is booted among all the tests: the oldest kernel, whose verifier takes least, and the newest.
-    fn among_all_tests(&self) -> &'static [Boot] {
-        let found = AMONG_ALL_TESTS.iter().find(|(suite, _)| *suite == self.suite);
-        found.map_or(&[], |(_, boots)| boots)
     }
 }
 
@@ -145,9 +152,8 @@ pub(crate) fn among_all_tests() -> anyhow::Result<()> {
         println!("skipped: {reason}");
         return Ok(());
     }
-    let kernels: Vec<&Kernel> =
-        KERNELS.iter().filter(|kernel| !kernel.among_all_tests().is_empty()).collect();
-    boot(&kernels, |kernel| kernel.among_all_tests().to_vec()).map(drop)
+    let kernels: Vec<&Kernel> = KERNELS.iter().filter(|kernel| !kernel.among_all_tests.is_empty()).collect();
+    boot(&kernels, |kernel| kernel.among_all_tests.to_vec()).map(drop)
 }
 
 /// Why no machine can be booted here.

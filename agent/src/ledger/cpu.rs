@@ -32,7 +32,7 @@ impl Accumulate for CpuTotals {
 }
 
 /// How long each cgroup had run by the kernel's own sum when that was last entered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelTimes(HashMap<u64, u64>);
 
 impl KernelTimes {

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use seismograf::host::Host;
 use seismograf::host::hierarchies::Hierarchies;
-use seismograf::kernel::cpu_source::CpuSource;
 use seismograf::kernel::load::Probes;
-use seismograf::kernel::plan::{Probe, ProbeOptions};
+use seismograf::kernel::plan::Probe;
 use seismograf_tests::cgroup::Cgroup;
 use seismograf_tests::report::{Table, quartiles};
 use seismograf_tests::suite::Outcome;
@@ -32,7 +31,7 @@ pub(super) fn cpu_source() -> Outcome {
             switch_ns()
         };
         let kernel = {
-            let _probes = bench::kernel_sums(&[Probe::Cpu])?;
+            let _probes = bench::kernel_sums()?;
             switch_ns()
         };
         let after = switch_ns();
@@ -41,15 +40,14 @@ pub(super) fn cpu_source() -> Outcome {
         by_kernel.push(kernel - without);
         noise.push((after - before).abs());
     }
-    let (mut with_sums, _ring) = bench::kernel_sums(&[Probe::Cpu])?;
-    let cgroups: Vec<Cgroup> = (0..CGROUPS).map(|i| Cgroup::new(&format!("bench-sums-{i}"))).collect();
+    let (mut with_sums, _ring) = bench::kernel_sums()?;
+    let _cgroups: Vec<Cgroup> = (0..CGROUPS).map(|i| Cgroup::new(&format!("bench-sums-{i}"))).collect();
     let passes = (0..PASSES).map(|_| {
         let start = Instant::now();
         assert!(with_sums.run_times().is_some(), "no pass");
         start.elapsed().as_secs_f64() * 1e6
     });
     let [low, pass, high] = quartiles(&passes.collect::<Vec<_>>());
-    drop(cgroups);
     let mut table = Table::new(
         &["CPU time by", "ns that a switch takes more", "µs for a pass over 1,000 cgroups"],
         "ns that a switch takes more",
@@ -70,14 +68,8 @@ pub(super) fn cpu_source() -> Outcome {
 
 fn by_a_probe() -> Probes {
     let host = Host::default();
-    let options = ProbeOptions {
-        probes: vec![Probe::Cpu],
-        ring_bytes: 1 << 16,
-        probe_costs: false,
-        fold: true,
-        cpu_source: CpuSource::Probe,
-    };
-    let (opened, report) = Probes::open(&options, &host, &Hierarchies::read(&host), None, || ());
+    let (opened, report) =
+        Probes::open(&bench::options(&[Probe::Cpu]), &host, &Hierarchies::read(&host), None, || ());
     assert!(report.is_on(Probe::Cpu), "{:?}", report.groups);
     opened.expect("probes").0
 }

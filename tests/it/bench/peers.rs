@@ -92,7 +92,7 @@ pub(super) fn peers() -> Outcome {
         let both = own + daemon.max(0.0);
         let agent = *first.get_or_insert(both);
         let ms = |ns: f64| format!("{:.2} ms", ns / 1e6);
-        let mib = rss as f64 / f64::from(1 << 20);
+        let mib = super::mib(rss);
         let times = format!("{:.0}", both / agent);
         table.row(&[name.to_owned(), ms(own), ms(daemon), ms(both), times, format!("{mib:.1} MiB")]);
         table.bar(name, both / 1e6);

@@ -78,9 +78,8 @@ impl Accounts {
     pub(super) fn take(&mut self, record: Record<'_>, names: &Names, containers: &Containers, now: Instant) {
         if let Record::Cgroup { change, hierarchy, cgroup, run_ns, path } = record {
             let key = (HierarchyId(hierarchy), cgroup);
-            // Of one that is forgotten nobody knows what was entered.
-            if run_ns > 0 && self.cgroups.get(key).is_some() {
-                self.reach(cgroup, run_ns);
+            if run_ns > 0 {
+                self.reach(key, run_ns);
             }
             self.cgroups.changed(key, change, path, now);
             self.begin(key);
@@ -90,7 +89,7 @@ impl Accounts {
         }
     }
 
-    /// Enters the kernel's own sums of CPU time. One that was made just now has its record first, and is entered next time.
+    /// Enters the kernel's own sums of CPU time.
     pub(super) fn take_run_times(&mut self, figures: &Figures) {
         if figures.n_left_out() > self.most_left_out {
             self.most_left_out = figures.n_left_out();
@@ -100,16 +99,18 @@ impl Accounts {
             );
         }
         for (cgroup, run_ns) in figures.run_times() {
-            if self.cgroups.get((self.areas.cpu, cgroup)).is_some() {
-                self.reach(cgroup, run_ns);
-            }
+            self.reach((self.areas.cpu, cgroup), run_ns);
         }
     }
 
-    fn reach(&mut self, cgroup: u64, run_ns: u64) {
+    /// Enters the kernel's own sum of a cgroup that is known: of one that is forgotten nobody knows what was entered, and one
+    /// that was made just now has its record first.
+    fn reach(&mut self, key: Key, run_ns: u64) {
         let Ledger { cpu, kernel_times, .. } = &mut self.ledger;
-        if let Some(times) = kernel_times {
-            cpu.reach(times, cgroup, run_ns);
+        if let Some(times) = kernel_times
+            && self.cgroups.get(key).is_some()
+        {
+            cpu.reach(times, key.1, run_ns);
         }
     }
 

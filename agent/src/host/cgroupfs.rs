@@ -5,6 +5,7 @@
 
 pub(crate) mod figures;
 pub(crate) mod reader;
+pub(crate) mod rest;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use self::figures::{Activity, Cpu, DeviceIo, Memory, RESOURCES, Throttling, add_io, io_stat, value};
 use self::reader::Reader;
+use self::rest::Rest;
 use super::hierarchies::{Hierarchies, HierarchyId};
 use super::proc::pressure::Pressure;
 use crate::point::Timestamp;
@@ -23,8 +25,6 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// How long after a stall has begun its averages are not 0 any more: the kernel takes them every two seconds (`PSI_FREQ` in
 /// `kernel/sched/psi.c`).
 const STALL_SHOWS: Duration = Duration::from_secs(4);
-/// All memory figures of an idle cgroup are read this often.
-pub(crate) const IDLE_PERIOD: Duration = Duration::from_secs(60);
 
 /// The cgroups of this machine as cgroupfs shows them.
 #[derive(Debug)]
@@ -51,10 +51,7 @@ struct State {
 #[derive(Debug)]
 struct KnownMemory {
     memory: Option<Arc<Memory>>,
-    /// The gather in which it was last used.
-    time: Timestamp,
-    /// When all of it was read.
-    read: Instant,
+    rest: Rest,
     is_used: bool,
 }
 
@@ -130,8 +127,8 @@ impl Cgroupfs {
     /// Memory of a cgroup that several inputs need; `time` is that of the gather, in which it is read once.
     ///
     /// If the cgroup `is_idle`, which means that it did not run since the gather before, and its usage is unchanged, the rest
-    /// is read once a minute: nothing can have changed but how the kernel sorted its page cache. `usage` is what it uses now, where
-    /// that is known; else it is read.
+    /// is read until the kernel has added up all that it did, and then once a minute: nothing can have changed but how the kernel
+    /// sorted its page cache. `usage` is what it uses now, where that is known; else it is read.
     #[must_use]
     pub fn memory(
         &self,
@@ -140,16 +137,18 @@ impl Cgroupfs {
         is_idle: bool,
         usage: Option<u64>,
     ) -> Option<Arc<Memory>> {
-        let (mut state, now) = (self.state(), Instant::now());
-        state.sweep(now);
+        let mut state = self.state();
+        state.sweep(Instant::now());
+        let mut rest = Rest::new(time);
         if let Some(known) = state.memory.get_mut(path) {
             known.is_used = true;
-            if known.time == time {
+            if known.rest.asked() == time {
                 return known.memory.clone();
             }
-            known.time = time;
+            known.rest = known.rest.asked_at(time, is_idle);
+            rest = known.rest;
             let before = known.memory.as_ref().map(|memory| memory.usage);
-            if is_idle && before.is_some() && now.duration_since(known.read) < IDLE_PERIOD {
+            if before.is_some() && rest.holds() {
                 let memory = known.memory.clone();
                 if usage.or_else(|| self.read_memory_usage(&mut state, path)) == before {
                     return memory;
@@ -158,7 +157,7 @@ impl Cgroupfs {
         }
         let all = Besides { peak: true, oom_kills: true };
         let memory = self.read_memory(&mut state, path, all).map(Arc::new);
-        let known = KnownMemory { memory: memory.clone(), time, read: now, is_used: true };
+        let known = KnownMemory { memory: memory.clone(), rest: rest.once_read(), is_used: true };
         put(&mut state.memory, path, known);
         memory
     }

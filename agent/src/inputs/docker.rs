@@ -1,11 +1,12 @@
 //! `[[inputs.docker]]`: the containers of a docker daemon, or of podman's compatible socket.
 //!
-//! Figures come from cgroupfs and from the network namespace of a container, so a gather requests nothing but `/info` from the
-//! daemon, and does not wait long for that. Which containers there are, and their states, [`identity::docker`] keeps up to
+//! Figures come from cgroupfs and from the network namespace of a container, so a gather requests nothing from the daemon but
+//! whether it is there, and [`Description`] when something happened, and does not wait long for that. Which containers there are, and their states, [`identity::docker`] keeps up to
 //! date from the daemon's events. While the daemon is down or hangs, figures continue.
 //!
 //! [`identity::docker`]: crate::identity::docker
 
+mod description;
 mod engine;
 mod network;
 mod options;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use self::description::Description;
 use self::network::read_network;
 pub use self::options::DockerOptions as Options;
 use self::place::{Place, locate};
@@ -32,7 +34,7 @@ use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::host::cgroupfs::reader::Reader;
 use crate::identity::docker::{Container, Daemon, Selection, Watch};
-use crate::identity::docker::{DiskUsage, DockerClient, Info, MAX_LIST_BYTES};
+use crate::identity::docker::{DiskUsage, DockerClient, MAX_LIST_BYTES};
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
 use crate::point::{Name, Timestamp};
@@ -54,7 +56,9 @@ pub(super) struct Docker {
     watch: JoinSet<Infallible>,
     proc: Reader,
     followed: HashMap<String, Followed>,
-    info: Request<Info>,
+    /// The latest description of the daemon.
+    description: Option<Description>,
+    request: Request<Description>,
     disk_usage: Request<DiskUsage>,
     /// The last request for it failed.
     has_no_disk_usage: bool,
@@ -134,7 +138,8 @@ impl Docker {
             watch: JoinSet::new(),
             proc: Reader::new(&shared.host.proc("")),
             followed: HashMap::new(),
-            info: Request::default(),
+            description: None,
+            request: Request::default(),
             disk_usage: Request::default(),
             has_no_disk_usage: false,
             has_gathered: false,
@@ -238,12 +243,11 @@ impl Input for Docker {
         if !std::mem::replace(&mut self.has_gathered, true) {
             self.daemon.ready(FIRST_WAIT.min(self.options.timeout)).await;
         }
-        let time = gathered.time;
+        let (time, now) = (gathered.time, Instant::now());
         // Late responses first: a new request needs the previous one to be done.
         self.answered(gathered).await;
         if self.client.version().is_some() {
-            let client = Arc::clone(&self.client);
-            self.info.send(time, async move { client.info().await });
+            self.request_description(time, now);
             if !self.options.storage_objects.is_empty() {
                 let client = Arc::clone(&self.client);
                 let kinds: Vec<&str> =
@@ -253,19 +257,35 @@ impl Input for Docker {
             // The daemon works on it while the figures are read.
             tokio::task::yield_now().await;
         }
-        self.containers(gathered, Instant::now());
+        self.containers(gathered, now);
         self.answered(gathered).await;
         Ok(())
     }
 }
 
 impl Docker {
+    /// Requests a description of the daemon, or whether the known one can still be had.
+    fn request_description(&mut self, time: Timestamp, now: Instant) {
+        let n_events = self.daemon.known().n_events();
+        let known = self.description.clone().filter(|known| known.is_true(now, n_events));
+        let client = Arc::clone(&self.client);
+        self.request.send(time, async move {
+            match known {
+                Some(known) => known.confirmed(&client).await,
+                None => Description::request(&client, now, n_events).await,
+            }
+        });
+    }
+
     /// Adds the points of the daemon's responses.
     async fn answered(&mut self, gathered: &mut Gathered) {
-        let (info, disk_usage) =
-            (self.info.response(gathered.time).await, self.disk_usage.response(gathered.time).await);
-        match &info {
-            Some((_, Ok(_))) => self.daemon.reached(),
+        let (description, disk_usage) =
+            (self.request.response(gathered.time).await, self.disk_usage.response(gathered.time).await);
+        match &description {
+            Some((_, Ok(description))) => {
+                self.daemon.reached();
+                self.description = Some(description.clone());
+            }
             Some((_, Err(error))) if !error.is_about_one_answer() => self.daemon.lost(error),
             Some((_, Err(error))) => tracing::debug!(%error, "no /info from docker"),
             None => {}
@@ -284,8 +304,8 @@ impl Docker {
             make(&mut late);
             gathered.points.append(&mut late.points);
         };
-        if let Some((time, Ok(info))) = info {
-            add(time, &|gathered| engine::info(gathered, engine, &info));
+        if let Some((time, Ok(description))) = description {
+            add(time, &|gathered| engine::info(gathered, engine, &description.info));
         }
         if let Some((time, Ok(usage))) = disk_usage {
             add(time, &|gathered| engine::disk_usage(gathered, engine, &self.options, &usage));

@@ -224,20 +224,27 @@ fn memory_is_read_once_in_a_gather() {
 fn only_the_usage_of_an_idle_cgroup_is_read() {
     let (root, cgroupfs) =
         tree(false, &[("c/memory.current", "1\n"), ("c/memory.stat", "anon 1\n"), ("c/memory.max", "max\n")]);
-    let anon =
-        |time, is_idle| cgroupfs.memory("/c", Timestamp(time), is_idle, None).unwrap().stat_value("anon");
+    let memory = |seconds: i64, is_idle, usage| {
+        cgroupfs.memory("/c", Timestamp(seconds * 1_000_000_000), is_idle, usage)
+    };
+    let anon = |seconds, is_idle| memory(seconds, is_idle, None).unwrap().stat_value("anon");
     let set = |file: &str, text: &str| std::fs::write(root.path().join("c").join(file), text).unwrap();
     assert_eq!(anon(0, true), Some(1));
     set("memory.stat", "anon 2\n");
-    assert_eq!((anon(1, true), anon(2, false)), (Some(1), Some(2)));
+    assert_eq!(anon(10, true), Some(2), "what it did last may have been added up later");
     set("memory.stat", "anon 3\n");
-    set("memory.current", "9\n");
-    assert_eq!(anon(3, true), Some(3), "its usage is another");
+    assert_eq!((anon(20, true), anon(30, false)), (Some(2), Some(3)));
     set("memory.stat", "anon 4\n");
-    let told = |time, usage| cgroupfs.memory("/c", Timestamp(time), true, usage).unwrap().stat_value("anon");
-    assert_eq!((told(4, Some(9)), told(5, Some(10))), (Some(3), Some(4)), "what is told needs no file");
+    assert_eq!(anon(40, true), Some(4), "added up later");
+    set("memory.stat", "anon 5\n");
+    assert_eq!(anon(50, true), Some(4));
+    set("memory.current", "9\n");
+    assert_eq!(anon(60, true), Some(5), "its usage is another");
+    set("memory.stat", "anon 6\n");
+    let told = |seconds, usage| memory(seconds, true, usage).unwrap().stat_value("anon");
+    assert_eq!((told(70, Some(9)), told(80, Some(10))), (Some(5), Some(6)), "what is told needs no file");
     std::fs::remove_dir_all(root.path().join("c")).unwrap();
-    assert_eq!(cgroupfs.memory("/c", Timestamp(6), true, None), None);
+    assert_eq!(memory(90, true, None), None);
 }
 
 #[test]

@@ -96,6 +96,17 @@ impl DockerClient {
         Ok(())
     }
 
+    /// Whether the daemon answers, whatever it says: a proxy before it may refuse this.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn ping(&self) -> Result<(), ApiError> {
+        match self.body("/_ping", MAX_OBJECT_BYTES).await {
+            Err(error) if !error.is_about_one_answer() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// The daemon's description of itself.
     ///
     /// # Errors

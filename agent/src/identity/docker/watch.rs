@@ -89,7 +89,12 @@ impl Watch {
         // Before the list, so that no event falls between the two.
         let mut events = client.events().await?;
         let engine = Engine::new(&client.info().await?);
-        self.daemon.known().engine = Some(engine);
+        {
+            let mut known = self.daemon.known();
+            known.engine = Some(engine);
+            // Nobody told what happened before.
+            known.n_events += 1;
+        }
         let mut stale = self.list(true).await?;
         self.daemon.known().is_followed = true;
         self.daemon.reached();
@@ -179,6 +184,7 @@ impl Watch {
         if !is_id(&id) {
             return;
         }
+        self.daemon.known().n_events += 1;
         match action.as_str() {
             "destroy" | "remove" => {
                 stale.remove(&id);

@@ -18,7 +18,7 @@ use crate::config::reading::Reading;
 use crate::config::reading::Source;
 use crate::host::Host;
 use crate::host::hierarchies::Hierarchies;
-use crate::identity::docker::Engine;
+use crate::identity::docker::{Engine, Info};
 use crate::inputs::testing::write;
 use crate::line_protocol;
 use crate::plugins::InputOptions;

@@ -13,6 +13,7 @@ use super::ended::Ended;
 use super::host_totals::HostTotals;
 use super::naming::{Naming, OwnerRow, Remembered, Waiting};
 use super::readings::{MemoryReading, Readings};
+use crate::host::cgroupfs::rest::Rest;
 use crate::host::hierarchies::{FoundCgroup, HierarchyId};
 use crate::identity::cgroup::{Cgroups, Key, KnownCgroup};
 use crate::identity::containers::Containers;
@@ -39,8 +40,8 @@ pub(super) struct Accounts {
     resumed: HashSet<Key>,
     /// Of these, the owners' own that are there.
     resumed_owners: HashSet<(HierarchyId, u64)>,
-    /// The latest reading of each cgroup's memory, by its id in that hierarchy, and when that was.
-    pub(super) memory_read: HashMap<u64, (MemoryReading, Instant)>,
+    /// The latest reading of each cgroup's memory, by its id in that hierarchy, and how long it holds.
+    pub(super) memory_read: HashMap<u64, (MemoryReading, Rest)>,
     /// The most cgroups that a pass over the kernel's own sums had no room for.
     most_left_out: usize,
     /// Life-cycle records that were lost when the hierarchies were last walked.

@@ -15,7 +15,8 @@ use super::naming::Naming;
 use super::options::{CgroupfsReading, EbpfOptions};
 use super::readings::{MemoryReading, Readings};
 use crate::host::Host;
-use crate::host::cgroupfs::{self, Cgroupfs};
+use crate::host::cgroupfs::Cgroupfs;
+use crate::host::cgroupfs::rest::Rest;
 use crate::host::file::KernelFile;
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
 use crate::host::proc::{net_ip, stat};
@@ -161,21 +162,23 @@ impl<'a> CgroupReader<'a> {
 
     /// The memory of a container may be wanted by other inputs too, and is then read once for all. What rests and has the same
     /// usage is as it was read before.
-    fn memory_of(self, row: &MemoryRow<'_>, rests: bool) -> Option<(MemoryReading, Instant)> {
+    fn memory_of(self, row: &MemoryRow<'_>, rests: bool) -> Option<(MemoryReading, Rest)> {
         let identity = &row.owner.identity;
         if identity.is_container_root() && self.has_other_readers {
             let memory = self.cgroupfs.memory(&identity.path, self.time, rests, self.usage(row))?;
-            return Some(((&*memory).into(), self.now));
+            return Some(((&*memory).into(), Rest::new(self.time)));
         }
-        if let Some((known, read)) = self.accounts.memory_read.get(&row.id)
-            && rests
-            && self.now.duration_since(*read) < cgroupfs::IDLE_PERIOD
-            && self.usage(row).or_else(|| self.cgroupfs.memory_usage(&identity.path))
-                == Some(known.amounts.usage_bytes)
-        {
-            return Some((*known, *read));
+        let mut rest = Rest::new(self.time);
+        if let Some((known, before)) = self.accounts.memory_read.get(&row.id) {
+            rest = before.asked_at(self.time, rests);
+            if rest.holds()
+                && self.usage(row).or_else(|| self.cgroupfs.memory_usage(&identity.path))
+                    == Some(known.amounts.usage_bytes)
+            {
+                return Some((*known, rest));
+            }
         }
-        Some((self.memory_now(&identity.path)?, self.now))
+        Some((self.memory_now(&identity.path)?, rest.once_read()))
     }
 
     /// How much memory a row's cgroup uses, where the kernel has said it. The root's file has another figure.

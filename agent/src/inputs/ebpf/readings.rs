@@ -3,9 +3,9 @@
 //! Pure: `reader` fills it in, `accounts` takes what counts on, and `totals` adds the rest up.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use crate::host::cgroupfs::figures::{Memory, Throttling};
+use crate::host::cgroupfs::rest::Rest;
 use crate::host::proc::pressure::Pressure;
 use crate::ledger::memory::PageFaults;
 
@@ -19,8 +19,8 @@ pub(super) struct Readings {
     pub(super) throttling: HashMap<u64, Throttling>,
     /// By the cgroup's id in the hierarchy of memory.
     pub(super) memory: HashMap<u64, MemoryReading>,
-    /// Likewise, as it was read, and when.
-    pub(super) raw: HashMap<u64, (MemoryReading, Instant)>,
+    /// Likewise, as it was read, and how long that holds.
+    pub(super) raw: HashMap<u64, (MemoryReading, Rest)>,
     /// By the cgroup's id in cgroup2.
     pub(super) pressure: HashMap<u64, Pressures>,
     /// By the pod's UID, that of the pod's own cgroup.

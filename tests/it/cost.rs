@@ -243,50 +243,80 @@ fn cpu_ticks() -> Vec<(u64, u64)> {
     cpus.map(ticks).map(|ticks| (ticks[3] + ticks[4], ticks[..8].iter().sum())).collect()
 }
 
+/// Write-backs right after one another.
+struct WriteBacks {
+    /// How often the program ran, on all CPUs.
+    runs: u64,
+    /// After how many write-backs it had run on one CPU, or on none.
+    alone: u64,
+    /// Rows of idle CPUs that were read where they are, and how long that took.
+    n_read: u64,
+    reading: Duration,
+    /// Of the time, what the least idle CPU was idle.
+    idle: f64,
+}
+
+impl WriteBacks {
+    const ROUNDS: u64 = 300;
+
+    fn of(probes: &mut Probes) -> Self {
+        let newest = || {
+            let flushes = aya::programs::loaded_programs().flatten();
+            let flushes = flushes.filter(|program| program.name_as_str() == Some("flush_typed"));
+            flushes.max_by_key(aya::programs::ProgramInfo::id).expect("the write-back program").run_count()
+        };
+        let mut seen = Self { runs: 0, alone: 0, n_read: 0, reading: Duration::ZERO, idle: 1.0 };
+        let before = cpu_ticks();
+        for _ in 0..Self::ROUNDS {
+            pause(Duration::from_millis(2));
+            probes.flush(|| ()).unwrap();
+            let start = Instant::now();
+            probes.read_left_alone(|_| seen.n_read += 1).unwrap();
+            seen.reading += start.elapsed();
+            let before = newest();
+            probes.flush(|| ()).unwrap();
+            let n = newest() - before;
+            seen.runs += n;
+            seen.alone += u64::from(n <= 1);
+        }
+        let shares = before
+            .iter()
+            .zip(cpu_ticks())
+            .map(|(before, after)| (after.0 - before.0) as f64 / (after.1 - before.1).max(1) as f64);
+        seen.idle = shares.fold(1.0, f64::min);
+        seen
+    }
+}
+
 /// A write-back right after another one runs on the CPU that asks for it, which has a task to charge, and on others only where
 /// something happened in between. Where another one is idle by then, its rows are read.
 fn who_has_nothing_to_say() -> Outcome {
-    const ROUNDS: u64 = 300;
+    // A CPU on which other work of the machine runs has a task to charge each time: that shows nothing, and is tried again.
+    const TRIES: usize = 20;
+    const IDLE: f64 = 0.5;
     needs(&[])?;
     let host = Host::default();
     let options = ProbeOptions { ring_bytes: 1 << 20, probe_costs: true, ..options(&Probe::ALL) };
     let (opened, report) = Probes::open(&options, &host, &Hierarchies::read(&host), None, || ());
     let Some((mut probes, _ring)) = opened else { panic!("{:?}", report.groups) };
-    let newest = || {
-        let flushes = aya::programs::loaded_programs().flatten();
-        let flushes = flushes.filter(|program| program.name_as_str() == Some("flush_typed"));
-        flushes.max_by_key(aya::programs::ProgramInfo::id).expect("the write-back program").run_count()
-    };
-    let (mut alone, mut runs, mut n_read, mut reading) = (0, 0, 0, Duration::ZERO);
-    let cpus = aya::util::online_cpus().unwrap().len() as u64;
-    let before = cpu_ticks();
-    for _ in 0..ROUNDS {
-        pause(Duration::from_millis(2));
-        probes.flush(|| ()).unwrap();
-        let start = Instant::now();
-        probes.read_left_alone(|_| n_read += 1).unwrap();
-        reading += start.elapsed();
-        let before = newest();
-        probes.flush(|| ()).unwrap();
-        let n = newest() - before;
-        runs += n;
-        alone += u64::from(n <= 1);
+    let cpus = aya::util::online_cpus().unwrap().len();
+    for _ in 0..TRIES {
+        let WriteBacks { runs, alone, n_read, reading, idle } = WriteBacks::of(&mut probes);
+        let n = WriteBacks::ROUNDS;
+        println!(
+            "cost: {n} write-backs right after another: {runs} runs on {cpus} CPUs, {alone} on one or none, each CPU idle for {:.0} % of the time; {n_read} rows of idle CPUs read before, in {:.1} us a time",
+            100.0 * idle,
+            reading.as_secs_f64() * 1e6 / n as f64
+        );
+        assert!(runs >= n / 2, "who asks runs, and has news: this shows nothing");
+        if cpus == 1 {
+            return Ok(());
+        }
+        if idle >= IDLE {
+            assert!(alone as f64 >= 0.5 * idle * n as f64, "{alone} of {n}");
+            assert!(n_read > 0, "no row of an idle CPU was read: this shows nothing");
+            return Ok(());
+        }
     }
-    // A CPU on which other work of the machine runs has a task to charge each time.
-    let shares = before
-        .iter()
-        .zip(cpu_ticks())
-        .map(|(before, after)| (after.0 - before.0) as f64 / (after.1 - before.1).max(1) as f64);
-    let idle = shares.fold(1.0, f64::min);
-    println!(
-        "cost: {ROUNDS} write-backs right after another: {runs} runs on {cpus} CPUs, {alone} on one or none, each CPU idle for {:.0} % of the time; {n_read} rows of idle CPUs read before, in {:.1} us a time",
-        100.0 * idle,
-        reading.as_secs_f64() * 1e6 / ROUNDS as f64
-    );
-    assert!(runs >= ROUNDS / 2, "who asks runs, and has news: this shows nothing");
-    if cpus > 1 {
-        assert!(alone as f64 >= 0.5 * idle * ROUNDS as f64, "{alone} of {ROUNDS}");
-        assert!(n_read > 0 || idle < 0.5, "no row of an idle CPU was read: this shows nothing");
-    }
-    Ok(())
+    Err(Skip::because("other work keeps a CPU busy"))
 }

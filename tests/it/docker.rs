@@ -360,9 +360,9 @@ fn short_lives() -> Outcome {
     wait_for(|| rows("cgroup_cpu").len() >= n, LIMIT, "a row of each container");
     pause(Duration::from_secs(21));
     // The daemon's own counts follow its events.
-    let counts =
+    let mut counts =
         lines(&agent, "docker").into_iter().filter_map(|(line, _)| int(&line, "n_containers_stopped"));
-    assert_eq!(counts.last(), Some(n as i64));
+    assert_eq!(counts.next_back(), Some(n as i64));
     let cpu = rows("cgroup_cpu");
     let images = cpu.values().filter(|line| tag(line, "container_image") == Some("bb:1")).count();
     let ours: i64 = cpu.values().filter_map(|line| int(line, "usage_ns")).sum();

@@ -212,7 +212,7 @@ fn tag<'a>(line: &'a str, tag: &str) -> Option<&'a str> {
 /// For each container a gather may take the CPU time of so many looks at a file, and for everything else of so many.
 const CONTAINER_LOOKS: f64 = 20.0;
 const OTHER_LOOKS: f64 = 800.0;
-/// A gather in which nothing happened to a container may take the daemon so much of the CPU time of `/info` and a list, and what it
+/// A gather before which nothing happened may take the daemon so much of the CPU time of `/info` and a list, and what it
 /// takes by itself differs by so much from second to second: its time is counted in ticks of 10 ms.
 const DAEMON_ANSWERS: f64 = 0.5;
 const NOISE_MS: f64 = 10.0;

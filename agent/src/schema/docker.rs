@@ -7,8 +7,8 @@ pub(super) const DOCKER: Measurement = Measurement {
     input: "docker",
     help: "The docker daemon about itself, from its API's `/info`: one point of counts, one of memory, and one with the \
            tag `unit` where the storage driver is `devicemapper`. It is requested when something has happened to a \
-           container, and else once a minute, since it costs the daemon more than all other figures cost the agent: \
-           images, goroutines and open files can be a minute old.",
+           container or an image, and else every five minutes, since it costs the daemon more than all other figures \
+           cost the agent: goroutines, open files and clients can be that old.",
     tags: &[
         tag("engine_host", "name of the machine as the daemon says it"),
         tag("server_version", "version of the daemon"),

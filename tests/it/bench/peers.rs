@@ -24,8 +24,10 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const SETTLING: Duration = Duration::from_secs(40);
 /// Until a peer has found all containers: netdata takes over a minute.
 const FINDING: Duration = Duration::from_secs(240);
-/// How long each is measured, and the daemon without any of them before and after.
+/// How long each is measured; the daemon without any of them half as long before and after.
 const PERIOD: Duration = Duration::from_secs(60);
+/// How long the agent is, which has the daemon describe itself that often.
+const AGENT_PERIOD: Duration = Duration::from_secs(300);
 /// What Telegraf and the agent read of the host.
 const HOST: [&str; 9] = ["cpu", "mem", "swap", "system", "kernel", "processes", "disk", "diskio", "net"];
 
@@ -35,6 +37,7 @@ struct Peer {
     command: Command,
     /// The page that a Prometheus would read.
     page: Option<Page>,
+    period: Duration,
 }
 
 /// Where a peer shows what it has.
@@ -123,7 +126,7 @@ fn measure(mut peer: Peer, daemon: &Cgroup, n_containers: usize) -> Figures {
         assert!(has_all(), "{} has no page any more", peer.name);
     }
     let (start, own_before, daemon_before) = (Instant::now(), cgroup.cpu_ns(), daemon.cpu_ns());
-    while start.elapsed() < PERIOD {
+    while start.elapsed() < peer.period {
         pause(INTERVAL);
         assert!(has_all(), "{} has no page any more", peer.name);
     }
@@ -178,7 +181,7 @@ fn agent(directory: &Path, docker: &Docker) -> Result<Peer, Skip> {
     fs::write(&path, format!("{}[[inputs.ebpf]]\n", config(docker))).unwrap();
     let mut command = Command::new(agent_binary()?);
     command.arg("--config").arg(path);
-    Ok(Peer { name: "Seismograf", command, page: None })
+    Ok(Peer { name: "Seismograf", command, page: None, period: AGENT_PERIOD })
 }
 
 fn telegraf(directory: &Path, docker: &Docker) -> Result<Peer, Skip> {
@@ -186,7 +189,7 @@ fn telegraf(directory: &Path, docker: &Docker) -> Result<Peer, Skip> {
     fs::write(&path, config(docker)).unwrap();
     let mut command = Telegraf::find()?.command();
     command.arg("--config").arg(path);
-    Ok(Peer { name: "Telegraf", command, page: None })
+    Ok(Peer { name: "Telegraf", command, page: None, period: PERIOD })
 }
 
 fn cadvisor(docker: &Docker) -> Result<Peer, Skip> {
@@ -195,7 +198,7 @@ fn cadvisor(docker: &Docker) -> Result<Peer, Skip> {
     command.arg(format!("-interval={}s", INTERVAL.as_secs()));
     let around = (",name=\"c", "\"");
     let page = Page { url: format!("http://{address}/metrics"), around };
-    Ok(Peer { name: "cAdvisor", command, page: Some(page) })
+    Ok(Peer { name: "cAdvisor", command, page: Some(page), period: PERIOD })
 }
 
 /// With its database in memory, and no look at anything but this machine.
@@ -228,5 +231,5 @@ fn netdata(directory: &Path) -> Peer {
     }
     let around = ("chart=\"cgroup_", ".");
     let page = Page { url: format!("http://{address}/api/v1/allmetrics?format=prometheus"), around };
-    Peer { name: "netdata", command, page: Some(page) }
+    Peer { name: "netdata", command, page: Some(page), period: PERIOD }
 }

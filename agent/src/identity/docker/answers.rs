@@ -173,6 +173,9 @@ pub struct HostConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Event {
+    /// What kind of object it happened to.
+    #[serde(rename = "Type")]
+    pub kind: String,
     /// What happened.
     pub action: String,
     /// To which object.

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::answers::{DiskUsage, Info, Inspected, Listed, Version, excerpt, parse};
 use super::endpoint::DockerEndpoint;
 use super::error::ApiError;
-use super::events::{EVENTS, Events};
+use super::events::{EVENTS, Events, KINDS};
 use super::version::ApiVersion;
 use crate::http;
 use crate::http::renewed::RenewedClient;
@@ -149,11 +149,15 @@ impl DockerClient {
     /// # Errors
     /// Why there is no answer.
     pub async fn events(&self) -> Result<Events, ApiError> {
-        let quoted: Vec<String> = EVENTS.iter().map(|event| format!("%22{event}%22")).collect();
+        let quoted = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| format!("%22{word}%22")).collect();
+            words.join(",")
+        };
         let path = format!(
-            "{}/events?filters=%7B%22type%22:[%22container%22],%22event%22:[{}]%7D",
+            "{}/events?filters=%7B%22type%22:[{}],%22event%22:[{}]%7D",
             self.prefix(),
-            quoted.join(",")
+            quoted(KINDS),
+            quoted(EVENTS)
         );
         let client = self.http.get().await.map_err(|why| self.unreachable(why))?;
         let request = client.get(format!("{}{path}", self.endpoint.base)).send();

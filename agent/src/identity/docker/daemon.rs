@@ -58,7 +58,7 @@ pub struct Known {
     pub(super) is_followed: bool,
     /// How many containers are still to be inspected.
     pub(super) n_to_inspect: usize,
-    /// How often something happened to a container, or may have.
+    /// How often something happened to a container or an image, or may have.
     pub(super) n_events: u64,
     /// When the first of the recent lines about the daemon's loss and return was logged, and how many there were since.
     logged: Option<(Instant, u32)>,
@@ -116,7 +116,7 @@ impl Daemon {
 }
 
 impl Known {
-    /// How often something happened to a container, or may have: while it stays the same, the daemon's counts do.
+    /// How often something happened to a container or an image, or may have: while it stays the same, the daemon's counts do.
     #[must_use]
     pub const fn n_events(&self) -> u64 {
         self.n_events

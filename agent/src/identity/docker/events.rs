@@ -8,8 +8,12 @@ use crate::http::{self, BodyError};
 
 /// The largest event, which has all the labels of its container.
 const MAX_EVENT_BYTES: usize = 4 << 20;
-/// The events that change a container's names or state: docker's, and podman's where they differ. Without this filter the
-/// daemon sends an event for each command that a health check runs.
+/// What is told of: containers, and images, since the daemon counts them.
+pub(super) const KINDS: &[&str] = &["container", IMAGE];
+/// The kind of an image.
+pub(super) const IMAGE: &str = "image";
+/// The events that change a container's names or state, or how many images there are: docker's, and podman's where they differ.
+/// Without this filter the daemon sends an event for each command that a health check runs.
 pub(super) const EVENTS: &[&str] = &[
     "create",
     "start",
@@ -23,6 +27,13 @@ pub(super) const EVENTS: &[&str] = &[
     "update",
     "destroy",
     "remove",
+    "pull",
+    "load",
+    "import",
+    "build",
+    "tag",
+    "untag",
+    "delete",
 ];
 
 /// The stream of events.

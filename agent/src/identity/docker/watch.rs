@@ -15,6 +15,7 @@ use super::client::DockerClient;
 use super::container::{Container, Selection};
 use super::daemon::{Daemon, Engine, MAX_CONTAINERS};
 use super::error::ApiError;
+use super::events::IMAGE;
 use crate::clock;
 use crate::identity::names::{self, Names, Source};
 use crate::line_protocol::truncated;
@@ -177,14 +178,14 @@ impl Watch {
         Ok(stale)
     }
 
-    /// Takes an event; puts a container that it changed among those to inspect.
+    /// Takes an event; puts a container that it changed among those to inspect. An image is counted by the daemon alone.
     fn take(&mut self, event: Event, stale: &mut BTreeSet<String>) {
-        let Event { action, actor } = event;
+        let Event { kind, action, actor } = event;
         let (id, now) = (actor.id, Instant::now());
-        if !is_id(&id) {
+        self.daemon.known().n_events += 1;
+        if kind == IMAGE || !is_id(&id) {
             return;
         }
-        self.daemon.known().n_events += 1;
         match action.as_str() {
             "destroy" | "remove" => {
                 stale.remove(&id);

@@ -5,21 +5,22 @@ use std::time::{Duration, Instant};
 
 use crate::identity::docker::{ApiError, DockerClient, Info};
 
-/// How old a description may become while nothing happens to a container. The daemon runs other programs to answer `/info`: it
-/// costs as much as all else that the agent does in a gather, and many times that where their pages are not in memory.
-const PERIOD: Duration = Duration::from_secs(60);
+/// How old a description may become while nothing happens to a container or an image. The daemon runs other programs to answer
+/// `/info`: that costs as much as all else that the agent does in a gather, and ten times as much where their pages are not in
+/// memory.
+const PERIOD: Duration = Duration::from_secs(300);
 
 /// An answer to `/info`, and what it was true of.
 #[derive(Clone, Debug)]
 pub(super) struct Description {
     pub(super) info: Arc<Info>,
     requested: Instant,
-    /// How many events of containers there had been.
+    /// How many events there had been.
     n_events: u64,
 }
 
 impl Description {
-    /// Whether no container came, went or changed its state since, and it is not old.
+    /// Whether nothing happened to a container or an image since, and it is not old.
     pub(super) fn is_true(&self, now: Instant, n_events: u64) -> bool {
         self.n_events == n_events && now.duration_since(self.requested) < PERIOD
     }
@@ -55,8 +56,8 @@ mod tests {
         let description = Description { info: Arc::default(), requested, n_events: 3 };
         let after = |seconds| requested + Duration::from_secs(seconds);
         assert!(description.is_true(requested, 3));
-        assert!(description.is_true(after(59), 3));
-        assert!(!description.is_true(after(60), 3));
+        assert!(description.is_true(after(299), 3));
+        assert!(!description.is_true(after(300), 3));
         assert!(!description.is_true(after(1), 4));
     }
 }

@@ -1,8 +1,9 @@
 //! `[[inputs.docker]]`: the containers of a docker daemon, or of podman's compatible socket.
 //!
 //! Figures come from cgroupfs and from the network namespace of a container, so a gather requests nothing from the daemon but
-//! whether it is there, and [`Description`] when something happened, and does not wait long for that. Which containers there are, and their states, [`identity::docker`] keeps up to
-//! date from the daemon's events. While the daemon is down or hangs, figures continue.
+//! whether it is there, and a [`Description`] when something happened, and does not wait long for that. Which containers there
+//! are, and their states, [`identity::docker`] keeps up to date from the daemon's events. While the daemon is down or hangs,
+//! figures continue.
 //!
 //! [`identity::docker`]: crate::identity::docker
 
@@ -266,7 +267,7 @@ impl Input for Docker {
 impl Docker {
     /// Requests a description of the daemon, or whether the known one can still be had.
     fn request_description(&mut self, time: Timestamp, now: Instant) {
-        let n_events = self.daemon.known().n_events();
+        let n_events = self.daemon.known().n_events;
         let known = self.description.clone().filter(|known| known.is_true(now, n_events));
         let client = Arc::clone(&self.client);
         self.request.send(time, async move {

@@ -1,14 +1,12 @@
 //! When what was read of a resting cgroup's memory still holds.
 
-use std::time::Duration;
-
 use crate::point::Timestamp;
 
-/// All memory figures of an idle cgroup are read this often.
-const IDLE_PERIOD: Duration = Duration::from_secs(60);
-/// How long after a change `memory.stat` has all of it: the kernel adds up what each CPU has of less than 64 pages every two
-/// seconds (`FLUSH_TIME` in `mm/memcontrol.c`).
-const STAT_SHOWS: Duration = Duration::from_secs(4);
+/// All memory figures of an idle cgroup are read this often, in nanoseconds.
+const IDLE_PERIOD_NS: u64 = 60_000_000_000;
+/// How many nanoseconds after a change `memory.stat` has all of it: the kernel adds up what each CPU has of less than 64 pages
+/// every two seconds (`FLUSH_TIME` in `mm/memcontrol.c`).
+const STAT_SHOWS_NS: i64 = 4_000_000_000;
 
 /// When a cgroup's memory was read, and since when the cgroup has been idle, in times of gathers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +41,10 @@ impl Rest {
     /// Whether what was read holds as long as the usage is the same: all that the cgroup did had been added up, and that was
     /// less than a minute ago.
     pub(crate) fn holds(self) -> bool {
-        let shows = |since: Timestamp| self.read.0.saturating_sub(since.0) >= nanos(STAT_SHOWS);
+        let shows = |since: Timestamp| self.read.0.saturating_sub(since.0) >= STAT_SHOWS_NS;
         // A clock that was set back makes nothing older, and is no reason to keep it.
-        self.idle_since.is_some_and(shows)
-            && self.asked.0.abs_diff(self.read.0) < nanos(IDLE_PERIOD).unsigned_abs()
+        self.idle_since.is_some_and(shows) && self.asked.0.abs_diff(self.read.0) < IDLE_PERIOD_NS
     }
-}
-
-/// A short time, as the difference of two.
-fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -54,12 +54,12 @@ pub struct Known {
     pub containers: HashMap<String, Arc<Container>>,
     /// Whether the daemon answers.
     pub is_up: bool,
+    /// How often something happened to a container or an image, or may have: while it stays the same, the daemon's counts do.
+    pub n_events: u64,
     /// Whether its events are followed.
     pub(super) is_followed: bool,
     /// How many containers are still to be inspected.
     pub(super) n_to_inspect: usize,
-    /// How often something happened to a container or an image, or may have.
-    pub(super) n_events: u64,
     /// When the first of the recent lines about the daemon's loss and return was logged, and how many there were since.
     logged: Option<(Instant, u32)>,
     has_logged_labels: bool,
@@ -116,12 +116,6 @@ impl Daemon {
 }
 
 impl Known {
-    /// How often something happened to a container or an image, or may have: while it stays the same, the daemon's counts do.
-    #[must_use]
-    pub const fn n_events(&self) -> u64 {
-        self.n_events
-    }
-
     /// Logs, unless the daemon keeps coming and going.
     fn log_limited(&mut self, log: impl FnOnce()) {
         const PERIOD: Duration = Duration::from_secs(60);

@@ -208,7 +208,7 @@ async fn follows_a_container_from_its_start_to_its_end(
     let inspected = daemon.requested("/aa/json");
     assert_eq!(inspected, 1);
 
-    let n_events = watched.daemon.known().n_events();
+    let n_events = watched.daemon.known().n_events;
     // One that is gone before anybody can inspect it has its name.
     daemon.tell("start", "cc", "short");
     watched.until("a name", |watched| watched.name("cc").is_some()).await;
@@ -227,7 +227,7 @@ async fn follows_a_container_from_its_start_to_its_end(
     // An image is counted by the daemon, and no container to be inspected.
     let event = json!({"Type": "image", "Action": "pull", "Actor": {"ID": "busybox"}});
     daemon.events.send(format!("{event}\n")).unwrap();
-    watched.until("an event", |watched| watched.daemon.known().n_events() == n_events + 5).await;
+    watched.until("an event", |watched| watched.daemon.known().n_events == n_events + 5).await;
     assert_eq!(daemon.requested("/busybox/json"), 0);
     assert_eq!(daemon.requested("containers/json"), 1, "nothing is listed again");
     assert!(daemon.requested("/aa/json") <= inspected + 2);
@@ -241,7 +241,7 @@ async fn what_was_known_stays_while_the_daemon_is_down_and_is_corrected_when_it_
     let watched = watch(&daemon.socket());
     watched.daemon.ready(Duration::from_secs(10)).await;
     assert!(watched.daemon.known().is_up);
-    let n_events = watched.daemon.known().n_events();
+    let n_events = watched.daemon.known().n_events;
     daemon.stop().await;
     watched.until("its absence to be seen", |watched| !watched.daemon.known().is_up).await;
     assert_eq!(watched.status("aa").as_deref(), Some("running"));
@@ -250,7 +250,7 @@ async fn what_was_known_stays_while_the_daemon_is_down_and_is_corrected_when_it_
     daemon.resume();
     watched.until("the new one", |watched| watched.status("cc").is_some()).await;
     assert!(watched.daemon.known().is_up);
-    assert!(watched.daemon.known().n_events() > n_events, "nobody told what happened meanwhile");
+    assert!(watched.daemon.known().n_events > n_events, "nobody told what happened meanwhile");
     assert_eq!((watched.status("aa").is_some(), watched.status("bb")), (true, None));
     assert_eq!(watched.name("bb").as_deref(), Some("goes"), "kept for its last figures");
 }

@@ -396,6 +396,24 @@ pub struct CgroupFigures {
     pub run_ns: u64,
 }
 
+/// The letters of a process's states, as in proc(5) `PID/stat`: `R` where no bit is set, and else the one of the highest bit, from
+/// the lowest on (`TASK_REPORT` and `task_index_to_char()` in `include/linux/sched.h`).
+pub const PROCESS_STATES: &[u8] = b"RSDTtXZPI";
+/// How many sets of those bits there are.
+pub const PROCESS_STATE_SETS: usize = 1 << (PROCESS_STATES.len() - 1);
+
+/// Processes in one pass over all tasks.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Processes {
+    /// How many have each set of bits.
+    pub states: [u64; PROCESS_STATE_SETS],
+    /// How many threads they have.
+    pub threads: u64,
+    /// The process that the pass came to first.
+    pub first: u64,
+}
+
 /// The argument of a write-back program that says that the CPU probe is on: the running task is charged.
 pub const FLUSH_CHARGES: u64 = 1;
 /// Which of its arguments that is.

@@ -67,6 +67,16 @@ macro_rules! kernel_fields {
             TASK_NIVCSW: "task_struct" . "nivcsw" needed by [Cpu] (Always);
             /// 0 for each CPU's idle task.
             TASK_PID: "task_struct" . "pid" needed by [Cpu, Runqueue] (Always);
+            /// The pid of its process, which is that of its first thread.
+            TASK_TGID: "task_struct" . "tgid" needed by [] (Always);
+            /// `TASK_*` (`include/linux/sched.h`); `state` before Linux 5.14.
+            TASK_STATE: "task_struct" . "__state" needed by [] (Always);
+            /// `EXIT_*`, likewise.
+            TASK_EXIT_STATE: "task_struct" . "exit_state" needed by [] (Always);
+            /// What the threads of a process share.
+            TASK_SIGNAL: "task_struct" . "signal" needed by [] (Always);
+            /// How many threads there are.
+            SIGNAL_NR_THREADS: "signal_struct" . "nr_threads" needed by [] (Always);
             /// 100 and above is the fair class, or an extensible one.
             TASK_PRIO: "task_struct" . "prio" needed by [Cpu] (Always);
             /// Which state a task has in an extensible scheduler; since Linux 6.12.

@@ -156,6 +156,15 @@ impl Host {
         })
     }
 
+    /// Whether the agent is in the host's PID namespace, and proc shows it.
+    #[must_use]
+    pub(crate) fn is_host_pid_namespace(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        /// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`, or `PID_NS_INIT_INO`.
+        const INODE: u64 = 0xeffffffc;
+        std::fs::metadata(self.proc("self/ns/pid")).is_ok_and(|namespace| namespace.ino() == INODE)
+    }
+
     /// Whether `HOST_PROC` names a place: then what the agent sees of itself is not the host's.
     #[must_use]
     pub(crate) fn is_proc_named(&self) -> bool {
@@ -259,6 +268,17 @@ mod tests {
         assert_eq!(host.mounted(Path::new("/srv")), Path::new("/srv"));
         assert_eq!(host.unmounted(Path::new("/srv")), Path::new("/srv"));
         assert_eq!(host.mount_tables(), [Path::new("/proc/1"), Path::new("/proc/self")]);
+    }
+
+    #[test]
+    fn another_proc_is_not_of_the_hosts_pid_namespace() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!Host::at(root.path()).is_host_pid_namespace());
+        std::fs::create_dir_all(root.path().join("proc/self/ns")).unwrap();
+        std::fs::write(root.path().join("proc/self/ns/pid"), "").unwrap();
+        assert!(!Host::at(root.path()).is_host_pid_namespace());
+        let own = std::fs::read_link("/proc/self/ns/pid").unwrap();
+        assert_eq!(Host::default().is_host_pid_namespace(), own == Path::new("pid:[4026531836]"));
     }
 
     #[test]

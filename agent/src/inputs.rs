@@ -40,6 +40,7 @@ use crate::host::file::{KernelFile, lossy};
 use crate::host::hierarchies::Hierarchies;
 use crate::identity::containers::Containers;
 use crate::identity::names::Names;
+use crate::kernel::processes::OfferedPass;
 use crate::listen::sockets::Sockets;
 use crate::options::OptionError;
 use crate::options::common::InputCommon;
@@ -65,6 +66,8 @@ pub struct Shared {
     pub(crate) names: Arc<Names>,
     /// The agent's counters.
     pub(crate) telemetry: Arc<Telemetry>,
+    /// What counts processes where the probes are.
+    pub(crate) process_pass: OfferedPass,
     /// What an input that has ended left.
     pub(crate) handover: Handover,
     /// What somebody who looks at a row sees beside its points.
@@ -93,6 +96,7 @@ impl Shared {
             cgroupfs: Cgroupfs::new(hierarchies),
             names: Arc::default(),
             telemetry: Arc::default(),
+            process_pass: OfferedPass::default(),
             handover: Handover::default(),
             latencies: Latencies::default(),
             turns: Turns::default(),

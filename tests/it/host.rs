@@ -268,9 +268,42 @@ impl Drop for Ended {
 
 fn processes_are_counted_by_state() -> Outcome {
     needs(&["ps", "sleep", "true"])?;
+    let [processes, ebpf] = [("processes", ""), ("ebpf", "probes = []")];
+    by_state(&start(&[processes])?);
+    by_state(&start(&[processes, ebpf])?);
+
+    let cgroup = Cgroup::new("herd");
+    let herd = Worker::start(&cgroup, "", &["herd", &SLEEPERS.to_string()]);
+    let files = reads(&start(&[processes])?);
+    let (probes, both) = (reads(&start(&[ebpf])?), reads(&start(&[ebpf, processes])?));
+    herd.run();
+    println!(
+        "host: a gather of processes reads {files} times; with probes, where the kernel counts them, {both}, of which {probes} are theirs"
+    );
+    let sleepers = SLEEPERS.cast_unsigned();
+    assert!(files >= sleepers, "{files}");
+    assert!(both < probes + sleepers / 2, "{both} with processes, {probes} without");
+    Ok(())
+}
+
+/// Processes that do nothing.
+const SLEEPERS: i64 = 200;
+
+/// How often an agent calls read(2) in a gather, at the least.
+fn reads(agent: &Agent) -> u64 {
+    let so_far = || after(&read(&format!("/proc/{}/io", agent.pid())), "syscr:").unwrap();
+    let of_one = (0..10).map(|_| {
+        let start = so_far();
+        agent.next_gather();
+        so_far() - start
+    });
+    of_one.min().unwrap()
+}
+
+/// Compares what the agent counts to what ps(1) does.
+fn by_state(agent: &Agent) {
     /// Others come and go meanwhile, on a machine that is not ours alone.
     const OTHERS: i64 = 25;
-    let agent = start(&[("processes", "")])?;
     let states = || {
         let mut counts = BTreeMap::new();
         for line in run("ps", &["-e", "-o", "stat=,nlwp="]).lines() {
@@ -282,7 +315,7 @@ fn processes_are_counted_by_state() -> Outcome {
     };
     let sample = || {
         agent.next_gather();
-        point(&agent, "processes", &[])
+        point(agent, "processes", &[])
     };
     let compare = |reported: &Point, tool: &BTreeMap<char, i64>| {
         let of = |state| tool.get(&state).copied().unwrap_or(0);
@@ -303,7 +336,6 @@ fn processes_are_counted_by_state() -> Outcome {
     let before = sample();
     compare(&before, &states());
 
-    const SLEEPERS: i64 = 200;
     let cgroup = Cgroup::new("herd");
     let herd = Worker::start(&cgroup, "", &["herd", &SLEEPERS.to_string()]);
     let _zombie = Ended(Command::new("true").spawn().unwrap());
@@ -322,7 +354,6 @@ fn processes_are_counted_by_state() -> Outcome {
     assert!(during.int("zombies") >= 1 && during.int("stopped") >= 1, "{:?}", during.fields);
     assert_eq!(during.int("unknown"), 0);
     herd.run();
-    Ok(())
 }
 
 fn a_write_is_seen_on_its_disk() -> Outcome {

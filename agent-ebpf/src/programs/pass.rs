@@ -3,13 +3,14 @@
 //! Why: the first tells whether anything changed in a cgroup in which nothing ran, and a file for each is most of what a gather
 //! reads on a machine that rests. The second takes the place of a program at each context switch.
 //! Hook: the iterator over cgroups (`kernel/bpf/cgroup_iter.c`, Linux 6.1), which the agent has run once a gather. The kernel
-//! holds the lock of all cgroups meanwhile. The program is declared without aya's macro, which has none for iterators.
+//! holds the lock of all cgroups meanwhile.
 
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use seismograf_ebpf::abi::{ABSENT, CgroupFigures, PASS_CGROUPS, Pass};
 
+use super::iterators::Context;
 use super::kernel::{CGROUP_MEMORY, MEMORY_PAGES, cgroup_id, field, probe};
 use super::sums::run_ns;
 
@@ -17,30 +18,12 @@ use super::sums::run_ns;
 #[map]
 static PASS: Array<Pass> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// The context of the program, `struct bpf_iter__cgroup`.
-#[repr(C)]
-struct Context {
-    meta: *const Meta,
-    /// Null after the last one.
-    cgroup: *const u8,
-}
-
-/// `struct bpf_iter_meta` (`include/linux/bpf.h`).
-#[repr(C)]
-struct Meta {
-    seq: *const u8,
-    session_id: u64,
-    /// How many calls of this pass came before.
-    seq_num: u64,
-}
-
 /// Is called for each cgroup of the hierarchy.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/cgroup")]
 extern "C" fn cgroup_pass(context: *const Context) -> u32 {
     // SAFETY: the context of the iterator.
     unsafe { enter(context) };
-    // Nothing is handed on by the file of the iterator: it takes 32 KiB in one pass, and the next one would begin anew.
     0
 }
 
@@ -49,14 +32,10 @@ unsafe fn enter(context: *const Context) -> Option<()> {
     let pass = PASS.get_ptr_mut(0)?;
     // SAFETY: typed pointers of the context; the pass is this one's alone, for the kernel runs one at a time for the one agent.
     unsafe {
-        let meta = (&raw const (*context).meta).read_volatile();
-        if (&raw const (*meta).seq_num).read_volatile() == 0 {
+        if Context::is_first(context) {
             (*pass).n = 0;
         }
-        let cgroup = (&raw const (*context).cgroup).read_volatile();
-        if cgroup.is_null() {
-            return None;
-        }
+        let cgroup = Context::object(context)?;
         let controller: *const u8 = field(cgroup, &CGROUP_MEMORY);
         // One of cgroup2 can be without the controller.
         let pages = if controller.is_null() { ABSENT } else { probe(controller, &MEMORY_PAGES)? };

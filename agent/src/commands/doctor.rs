@@ -16,7 +16,7 @@ use crate::inputs::{docker, ebpf, kubernetes};
 use crate::kernel::cpu_source::CpuSource;
 use crate::kernel::load::{Probes, possible_cpus};
 use crate::kernel::pins::Pins;
-use crate::kernel::plan::{Group, GroupState, Probe, ProbeOptions};
+use crate::kernel::plan::{Group, GroupState, Probe, ProbeOptions, Report};
 use crate::plugins::{InputOptions, OutputOptions};
 use crate::service::privilege;
 
@@ -122,22 +122,7 @@ fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> 
     // Probes that are not configured are tried too, to find out whether they would work.
     let all = ProbeOptions { probes: Probe::ALL.to_vec(), ..configured.clone() };
     let (opened, report) = Probes::open(&all, host, &hierarchies, None, || ());
-    let has_pass = opened.is_some_and(|(probes, _)| probes.has_pass());
-    findings.line("cgroups", layout(hierarchies.layout()));
-    let place = |id: HierarchyId| match (hierarchies.mount(id), hierarchies.part(id)) {
-        (Some(mount), _) => mount.display().to_string(),
-        (None, Some((why, _))) => format!("NOT USABLE: {why}"),
-        (None, None) => "not mounted".into(),
-    };
-    let source = match report.cpu_source {
-        CpuSource::Probe => "",
-        CpuSource::Kernel => ", by the kernel's own sums",
-    };
-    findings.line("  cpu in", format_args!("{}{source}", place(hierarchies.cpu().1)));
-    findings.line("  blkio in", place(hierarchies.blkio()));
-    let way = if has_pass { "in one pass" } else { "by a file of each cgroup" };
-    findings.line("  memory in", format_args!("{}, {way}", place(hierarchies.memory())));
-    findings.line("  net in", place(HierarchyId::UNIFIED));
+    sources(findings, host, opened.map(|(probes, _)| probes).as_ref(), &report);
     let mut advices: Vec<String> = Vec::new();
     for (group, state) in &report.groups {
         let is_configured = match group {
@@ -169,6 +154,29 @@ fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> 
         findings.line("kernel maps", format_args!("{} KiB", report.map_bytes / 1024));
     }
     advices
+}
+
+/// Where figures of cgroups and processes come from.
+fn sources(findings: &mut Findings, host: &Host, probes: Option<&Probes>, report: &Report) {
+    let hierarchies = &report.hierarchies;
+    findings.line("cgroups", layout(hierarchies.layout()));
+    let place = |id: HierarchyId| match (hierarchies.mount(id), hierarchies.part(id)) {
+        (Some(mount), _) => mount.display().to_string(),
+        (None, Some((why, _))) => format!("NOT USABLE: {why}"),
+        (None, None) => "not mounted".into(),
+    };
+    let source = match report.cpu_source {
+        CpuSource::Probe => "",
+        CpuSource::Kernel => ", by the kernel's own sums",
+    };
+    findings.line("  cpu in", format_args!("{}{source}", place(hierarchies.cpu().1)));
+    findings.line("  blkio in", place(hierarchies.blkio()));
+    let way = if probes.is_some_and(Probes::has_pass) { "in one pass" } else { "by a file of each cgroup" };
+    findings.line("  memory in", format_args!("{}, {way}", place(hierarchies.memory())));
+    findings.line("  net in", place(HierarchyId::UNIFIED));
+    let counts = host.is_host_pid_namespace() && probes.is_some_and(|probes| probes.processes().is_some());
+    let way = if counts { "by the kernel, beside [[inputs.ebpf]]" } else { "by a file of each" };
+    findings.line("processes", format_args!("counted {way}"));
 }
 
 /// What a run takes of this machine at most.

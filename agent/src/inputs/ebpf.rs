@@ -130,6 +130,9 @@ impl Ebpf {
         log(&report);
         let attached = opened
             .map(|(probes, ring)| {
+                if let Some(pass) = probes.processes() {
+                    shared.process_pass.offer(pass);
+                }
                 let (drain, shared) = (Drain::new(ring)?, Arc::clone(shared));
                 let accounts = Accounts::new(Areas::of(&report.hierarchies));
                 let keeping = Keeping::new(&shared, pins.is_some(), host_at_start);

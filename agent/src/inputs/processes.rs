@@ -1,7 +1,8 @@
-//! `[[inputs.processes]]`: how many processes are in which state, from proc(5) `PID/stat`.
+//! `[[inputs.processes]]`: how many processes are in which state.
 //!
-//! The one input whose cost grows with the number of processes, because each has a file of its own. So a process costs three
-//! system calls on paths of two components, and no allocation.
+//! Where `[[inputs.ebpf]]` has its probes, the kernel counts them. Elsewhere it is the one input whose cost grows with the number
+//! of processes, because each has a file of its own, proc(5) `PID/stat`: three system calls on paths of two components, and no
+//! allocation.
 
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::host::proc::pid_stat;
+use crate::kernel::processes::ProcessCounts;
 
 /// The section `[[inputs.processes]]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -27,6 +29,8 @@ pub struct Options {}
 #[derive(Debug)]
 pub(super) struct Processes {
     proc: PathBuf,
+    /// `None` where the kernel would count others than there are in `proc`.
+    in_kernel: Option<Arc<Shared>>,
 }
 
 /// Processes by their state, proc(5) `PID/stat`.
@@ -49,22 +53,38 @@ impl Counts {
     /// Counts a process; `false` when its `stat` is malformed.
     fn add(&mut self, stat: &[u8]) -> bool {
         let Some((state, threads)) = pid_stat::parse(stat) else { return false };
+        self.add_in(state, 1);
+        self.total_threads += threads;
+        true
+    }
+
+    /// Counts processes in a state.
+    fn add_in(&mut self, state: u8, n: i64) {
         match state {
-            b'R' => self.running += 1,
-            b'S' => self.sleeping += 1,
-            b'D' => self.blocked += 1,
-            b'Z' => self.zombies += 1,
-            b'T' | b't' => self.stopped += 1,
-            b'X' => self.dead += 1,
-            b'W' => self.paging += 1,
-            b'I' => self.idle += 1,
-            b'P' => self.parked += 1,
+            b'R' => self.running += n,
+            b'S' => self.sleeping += n,
+            b'D' => self.blocked += n,
+            b'Z' => self.zombies += n,
+            b'T' | b't' => self.stopped += n,
+            b'X' => self.dead += n,
+            b'W' => self.paging += n,
+            b'I' => self.idle += n,
+            b'P' => self.parked += n,
             // Counted in the total alone, as in Telegraf, whose `unknown` is always 0 on Linux.
             _ => {}
         }
-        self.total += 1;
-        self.total_threads += threads;
-        true
+        self.total += n;
+    }
+}
+
+impl From<ProcessCounts> for Counts {
+    fn from(in_kernel: ProcessCounts) -> Self {
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let mut counts = Self { total_threads: number(in_kernel.threads), ..Self::default() };
+        for (state, n) in in_kernel.states {
+            counts.add_in(state, number(n));
+        }
+        counts
     }
 }
 
@@ -72,11 +92,31 @@ impl Processes {
     /// An input for the processes of this host.
     #[must_use]
     pub(super) fn new(_: Options, host: &Host) -> Self {
-        Self { proc: host.proc("") }
+        Self { proc: host.proc(""), in_kernel: None }
     }
 
     /// Counts them all; with the first whose `stat` is malformed.
     fn count(&self) -> Result<(Counts, Option<GatherError>), GatherError> {
+        let pass = self.in_kernel.as_ref().and_then(|shared| shared.process_pass.get());
+        match pass.map(|pass| pass.run()) {
+            Some(Ok(counted)) => {
+                let has_init = counted.has_init;
+                let mut counts = Counts::from(counted);
+                if !has_init {
+                    counts.add(&std::fs::read(self.proc.join("1/stat")).unwrap_or_default());
+                }
+                Ok((counts, None))
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "processes are counted by a file of each");
+                self.count_files()
+            }
+            None => self.count_files(),
+        }
+    }
+
+    /// As [`Self::count`], by a file of each.
+    fn count_files(&self) -> Result<(Counts, Option<GatherError>), GatherError> {
         let failed = |path: PathBuf, error: Errno| GatherError::Read { path, error: error.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(&self.proc, flags, Mode::empty())
@@ -127,7 +167,8 @@ fn read_stat<'a>(folder: &OwnedFd, name: &[u8], buffer: &'a mut [u8; STAT_BYTES]
 
 impl InputPlugin for Options {
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {
-        Ok(Box::new(Processes::new(*self, &shared.host)))
+        let in_kernel = shared.host.is_host_pid_namespace().then(|| Arc::clone(shared));
+        Ok(Box::new(Processes { in_kernel, ..Processes::new(*self, &shared.host) }))
     }
 }
 
@@ -221,6 +262,18 @@ mod tests {
         ]
         .map(|(key, value)| (key, FieldValue::Int(value)));
         assert_eq!(fields(&points[0]), expected);
+    }
+
+    #[test]
+    fn what_the_kernel_counts_is_what_the_files_have() {
+        let mut by_files = Counts::default();
+        for (threads, state) in (1..).zip("RSSDZTtXIPP".chars()) {
+            let stat = format!("1 (a) {state} 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 {threads} 0 100 1\n");
+            assert!(by_files.add(stat.as_bytes()));
+        }
+        let states = [(b'R', 1), (b'S', 2), (b'D', 1), (b'T', 1), (b't', 1), (b'X', 1), (b'Z', 1)];
+        let states = states.into_iter().chain([(b'P', 2), (b'I', 1)]).collect();
+        assert_eq!(Counts::from(ProcessCounts { states, threads: 11 * 12 / 2, has_init: true }), by_files);
     }
 
     #[tokio::test]

@@ -50,6 +50,10 @@ const KIND_ENUM64: u32 = 19;
 
 /// How the kernel names the types of its tracepoints, by which aya finds them.
 pub(super) const TRACEPOINTS: &str = "btf_trace_";
+/// The functions that stand for the iterators over cgroups (Linux 6.1) and over tasks (Linux 5.8).
+pub(super) const CGROUP_ITERATOR: &str = "bpf_iter_cgroup";
+/// Likewise.
+pub(super) const TASK_ITERATOR: &str = "bpf_iter_task";
 /// Bytes of a type before what its kind adds.
 const TYPE_BYTES: usize = 12;
 /// Bytes of a type with what its kind adds: somewhat less than the mean of a kernel.

@@ -4,8 +4,8 @@ use aya::Btf as AyaBtf;
 use aya_obj::btf::BtfKind;
 use serde::Deserialize;
 
+use super::btf::CGROUP_ITERATOR;
 use super::offsets::Offsets;
-use super::pass;
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
 
 /// The fields of the kernel by which its sums are found.
@@ -34,7 +34,7 @@ pub(super) fn obstacle(
         Some("the controllers of CPU time and memory are not in cgroup2")
     } else if is_confidential {
         Some("the kernel is locked down to confidentiality")
-    } else if btf.id_by_type_name_kind(pass::FUNCTION, BtfKind::Func).is_err() {
+    } else if btf.id_by_type_name_kind(CGROUP_ITERATOR, BtfKind::Func).is_err() {
         Some("the kernel has no iterator over cgroups, as Linux 6.1 has")
     } else if !FIELDS.iter().all(|field| offsets.has(field)) {
         Some("this kernel keeps them elsewhere")
@@ -46,7 +46,7 @@ pub(super) fn obstacle(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::btf::Btf;
+    use crate::kernel::btf::{Btf, TASK_ITERATOR};
 
     #[test]
     fn the_sums_are_used_where_they_are_whole_and_can_be_read() {
@@ -59,7 +59,7 @@ mod tests {
             AyaBtf::parse(&btf.typedefs_and("btf_trace_cgroup", &[function]), aya::Endianness::default())
                 .unwrap()
         };
-        let (with, without) = (types(pass::FUNCTION), types("bpf_iter_task"));
+        let (with, without) = (types(CGROUP_ITERATOR), types(TASK_ITERATOR));
         let unified = Hierarchies::parse("0::/\n", "");
         let [of_unified, of_v1] = [CpuController::Unified, CpuController::Cpuacct]
             .map(|cpu| Offsets::find(&btf, cpu, cpu == CpuController::Cpuacct));

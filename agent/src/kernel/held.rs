@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aya::Ebpf;
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, CgroupSkb, Program, ProgramError, RawTracePoint};
+use aya::{Btf as AyaBtf, Ebpf};
 
 use super::pins::{self, Pinned, Pins, PinsError};
-use super::plan::Hook;
+use super::plan::{GroupState, Hook};
+use super::refusal::{off, refused};
 
 /// The object, and what stands for its programs.
 pub(super) struct Held {
@@ -92,8 +93,36 @@ impl Held {
         }
     }
 
+    /// Loads a program, or takes it over where it is pinned.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub(super) fn load(
+        &mut self,
+        name: &'static str,
+        hook: Hook,
+        btf: Option<&AyaBtf>,
+    ) -> Result<(), GroupState> {
+        if self.take_over(name, hook).map_err(|error| refused(name, &error))? {
+            return Ok(());
+        }
+        let program = self.program_mut(name).ok_or_else(|| {
+            off(format!("the BPF object has no program {name}"), "build it anew: cargo xtask build")
+        })?;
+        let loaded = match (hook, program, btf) {
+            (Hook::TracePoint(tracepoint), Program::BtfTracePoint(program), Some(btf)) => {
+                program.load(tracepoint, btf)
+            }
+            (Hook::Skb(_), Program::CgroupSkb(program), _) => program.load(),
+            (Hook::Flush | Hook::Look, Program::RawTracePoint(program), _) => program.load(),
+            (Hook::Iterator(target), Program::Iter(program), Some(btf)) => program.load(target, btf),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        loaded.map_err(|error| refused(name, &error))
+    }
+
     /// Takes a program over that is pinned. Returns whether it is one.
-    pub(super) fn take_over(&mut self, name: &'static str, hook: Hook) -> Result<bool, ProgramError> {
+    fn take_over(&mut self, name: &'static str, hook: Hook) -> Result<bool, ProgramError> {
         if self.taken_over.contains_key(name) {
             return Ok(true);
         }
@@ -103,7 +132,7 @@ impl Held {
             Hook::Skb(direction) => Program::CgroupSkb(CgroupSkb::from_pin(path, direction)?),
             Hook::Flush => Program::RawTracePoint(RawTracePoint::from_pin(path)?),
             // They count nothing between two gathers that an agent after this one could go on with.
-            Hook::Pass | Hook::Look => return Ok(false),
+            Hook::Iterator(_) | Hook::Look => return Ok(false),
         };
         self.taken_over.insert(name, program);
         Ok(true)

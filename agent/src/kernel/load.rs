@@ -3,6 +3,7 @@
 //! Owns the loaded object. What leaves the ring buffer is `drain`'s, what it means `ledger`'s. Whatever this kernel
 //! or these privileges do not allow turns one group off, with the reason and what to do; it is never an error.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aya::Btf as AyaBtf;
@@ -20,9 +21,10 @@ use super::held::{Held, Origin};
 use super::left_alone::{self, LeftAlone};
 use super::loader::{self, Form, Loaded, PinsAndRing};
 use super::offsets::Offsets;
-use super::pass::{self, Figures, Pass};
+use super::pass::{Figures, Pass};
 use super::pins::{PinsError, RING};
 use super::plan::{Group, GroupState, Hook, PLANS, Plan, Probe, ProbeOptions, Programs, Report};
+use super::processes::ProcessPass;
 use super::query;
 use super::refusal::{off, refused};
 use super::ring::Ring;
@@ -63,6 +65,8 @@ pub struct Probes {
     flush: Option<&'static str>,
     /// What goes over all cgroups; `None` where the kernel has no such thing.
     pass: Option<Pass>,
+    /// What goes over all tasks, likewise.
+    processes: Option<Arc<ProcessPass>>,
     /// Every loaded program that runs on its own, for [`Probes::costs`].
     programs: Vec<Watched>,
     stats: Option<std::os::fd::OwnedFd>,
@@ -170,6 +174,7 @@ impl Probes {
             cpus: Cpus { online: OnlineCpus::new(), states, left_alone: LeftAlone::default() },
             flush: None,
             pass: None,
+            processes: None,
             is_refused: false,
             programs: Vec::new(),
             stats: None,
@@ -196,15 +201,15 @@ impl Probes {
         let is_confidential = loader::is_confidential(host);
         let mut flush = Err(GroupState::NotAsked);
         self.flush = flush::PROGRAMS.into_iter().find(|&name| {
-            flush = self.load_program(name, Hook::Flush, None);
+            flush = self.held.load(name, Hook::Flush, None);
             flush.is_ok()
         });
         // Where programs may not read memory the kernel takes these all the same, and they tell nothing.
         if !is_confidential {
-            self.pass = self.begin_pass(btf);
+            self.load_iterators(btf);
             let nohz_full = tables::nohz_full();
             let looks =
-                !nohz_full.is_empty() && self.load_program(left_alone::PROGRAM, Hook::Look, None).is_ok();
+                !nohz_full.is_empty() && self.held.load(left_alone::PROGRAM, Hook::Look, None).is_ok();
             if looks {
                 self.cpus.left_alone = LeftAlone::new(nohz_full);
             }
@@ -264,23 +269,19 @@ impl Probes {
         self.unload_unused();
     }
 
-    /// Loads what goes over all cgroups. It counts nothing, so it may be there before the probes.
-    fn begin_pass(&mut self, btf: &AyaBtf) -> Option<Pass> {
-        let hierarchies = &self.report.hierarchies;
-        let root = hierarchies.mount(hierarchies.memory())?.to_owned();
-        let loaded = self.load_program(pass::PROGRAM, Hook::Pass, Some(btf));
-        let pass = loaded.and_then(|()| {
-            let Some(Map::Array(map)) = self.held.ebpf.map(pass::MAP) else { return Ok(None) };
-            let Some(Program::Iter(program)) = self.held.program(pass::PROGRAM) else {
-                return Ok(None);
-            };
-            let pass = Pass::new(program, map, &root);
-            pass.map(Some).map_err(|error| refused(pass::PROGRAM, &error))
-        });
-        if let Err(GroupState::Off { why, .. }) = &pass {
-            tracing::debug!(why, "cgroups are read by files of each");
+    /// Loads what goes over all cgroups, and over all tasks. They count nothing, so they may be there before the probes.
+    fn load_iterators(&mut self, btf: &AyaBtf) {
+        fn loaded<T>(iterator: Result<T, GroupState>, without: &str) -> Option<T> {
+            if let Err(GroupState::Off { why, .. }) = &iterator {
+                tracing::debug!(why, "{without} are read by files of each");
+            }
+            iterator.ok()
         }
-        pass.ok().flatten()
+        let hierarchies = &self.report.hierarchies;
+        if let Some(root) = hierarchies.mount(hierarchies.memory()) {
+            self.pass = loaded(Pass::load(&mut self.held, btf, root), "cgroups");
+        }
+        self.processes = loaded(ProcessPass::load(&mut self.held, btf), "processes").map(Arc::new);
     }
 
     /// Tries again what another owner's programs were in the way of. Returns what is on where that is more than before.
@@ -339,7 +340,7 @@ impl Probes {
         }
         let mut first = None;
         for set in plan.sets {
-            match set.iter().try_for_each(|&(name, hook)| self.load_program(name, hook, Some(btf))) {
+            match set.iter().try_for_each(|&(name, hook)| self.held.load(name, hook, Some(btf))) {
                 Ok(()) => return Ok(set),
                 // What did load of this set is of no use without the rest, and is unloaded at the end.
                 Err(state) => {
@@ -348,30 +349,6 @@ impl Probes {
             }
         }
         Err(first.unwrap_or(GroupState::NotAsked))
-    }
-
-    fn load_program(
-        &mut self,
-        name: &'static str,
-        hook: Hook,
-        btf: Option<&AyaBtf>,
-    ) -> Result<(), GroupState> {
-        if !self.held.take_over(name, hook).map_err(|error| refused(name, &error))? {
-            let program = self.held.program_mut(name).ok_or_else(|| {
-                off(format!("the BPF object has no program {name}"), "build it anew: cargo xtask build")
-            })?;
-            match (hook, program, btf) {
-                (Hook::TracePoint(tracepoint), Program::BtfTracePoint(program), Some(btf)) => {
-                    program.load(tracepoint, btf)
-                }
-                (Hook::Skb(_), Program::CgroupSkb(program), _) => program.load(),
-                (Hook::Flush | Hook::Look, Program::RawTracePoint(program), _) => program.load(),
-                (Hook::Pass, Program::Iter(program), Some(btf)) => program.load(pass::TARGET, btf),
-                _ => Err(ProgramError::UnexpectedProgramType),
-            }
-            .map_err(|error| refused(name, &error))?;
-        }
-        Ok(())
     }
 
     /// Attaches a program that was loaded, if it is not attached since before.
@@ -482,6 +459,13 @@ impl Probes {
     #[must_use]
     pub fn has_pass(&self) -> bool {
         self.pass.is_some()
+    }
+
+    /// What counts processes, as long as these are there; `None` where the kernel has no such thing (before Linux 5.8, or under
+    /// lockdown).
+    #[must_use]
+    pub fn processes(&self) -> Option<&Arc<ProcessPass>> {
+        self.processes.as_ref()
     }
 
     /// What lost its row so far, of all CPUs.

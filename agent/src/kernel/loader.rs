@@ -7,13 +7,12 @@ use aya::{Btf as AyaBtf, EbpfLoader};
 use landlock::{AccessFs, RulesetAttr as _};
 use seismograf_ebpf::abi::TABLES;
 
-use super::btf::{Btf, TRACEPOINTS};
+use super::btf::{Btf, CGROUP_ITERATOR, TASK_ITERATOR, TRACEPOINTS};
 use super::cpu_source::{self, CpuSource};
 use super::fold::{Values, fold};
 use super::held::{Held, Origin, Pinning};
 use super::object::OBJECT;
 use super::offsets::Offsets;
-use super::pass;
 use super::pins::{self, Found, Pinned, Pins, PinsError, RING};
 use super::plan::{GroupState, Probe, ProbeOptions};
 use super::refusal::{off, refused};
@@ -168,7 +167,7 @@ fn types(host: &Host, hierarchies: &Hierarchies) -> Result<(Offsets, AyaBtf), Gr
     let (offsets, tracepoints) = {
         let btf = Btf::parse(&data).map_err(|error| unreadable(&error))?;
         let offsets = Offsets::find(&btf, hierarchies.cpu().0, hierarchies.memory() != HierarchyId::UNIFIED);
-        (offsets, btf.typedefs_and(TRACEPOINTS, &[pass::FUNCTION]))
+        (offsets, btf.typedefs_and(TRACEPOINTS, &[CGROUP_ITERATOR, TASK_ITERATOR]))
     };
     drop(data);
     let btf = AyaBtf::parse(&tracepoints, aya::Endianness::default()).map_err(|error| unreadable(&error))?;

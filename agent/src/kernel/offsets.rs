@@ -51,6 +51,7 @@ impl Offsets {
                 "MEMORY_CSS_SET_MEMBER" => css_set_member(btf, memory, plain),
                 "CGROUP_CPU_SUMS" => plain.or_else(|| btf.offset(field.structure, "rstat_base_cpu")),
                 "CPU_SUM_RUN_NS" => plain.or_else(|| btf.offset("cgroup_rstat_base_cpu", field.path)),
+                "TASK_STATE" => plain.or_else(|| btf.offset(field.structure, "state")),
                 "CSS_CGROUP" => cpu.and(plain),
                 "MEMORY_CSS_CGROUP" => memory.and(plain),
                 "CGROUP_MEMORY" => Some(plain? + btf.enumerator(MEMORY_CONTROLLER)? * POINTER_BYTES),

@@ -1,32 +1,22 @@
 //! What one pass of the kernel over all cgroups has of each: how much memory it uses, without a file of each, and where
 //! `cpu_source = "kernel"` how long it ran, without a program at each switch.
 //!
-//! Since Linux 6.1. aya attaches no iterator to a cgroup, so that is done here, by bpf(2).
+//! Since Linux 6.1.
 
-use std::fs::File;
 use std::io;
 use std::mem::offset_of;
-use std::os::fd::{AsFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
-use aya::maps::MapData;
-use aya::programs::Iter;
-use aya_obj::generated::{bpf_attach_type, bpf_cmd};
+use aya::Btf as AyaBtf;
 use seismograf_ebpf::abi::{self, ABSENT, CgroupFigures, PASS_CGROUPS};
 
-use super::syscall::{bpf, raw};
+use super::held::Held;
+use super::iterator::{IteratorPlan, KernelIterator};
+use super::plan::GroupState;
 use super::tables::Mapped;
 
-/// The program.
-pub(super) const PROGRAM: &str = "cgroup_pass";
-/// The kernel's function that stands for the iterator in its type information.
-pub(super) const FUNCTION: &str = "bpf_iter_cgroup";
-/// What it goes over, as aya calls it.
-pub(super) const TARGET: &str = "cgroup";
-/// The map that a pass fills.
-pub(super) const MAP: &str = "PASS";
-/// A cgroup, and all below it (`enum bpf_cgroup_iter_order` of `include/uapi/linux/bpf.h`).
-const DESCENDANTS_PRE: u32 = 2;
+const PLAN: IteratorPlan =
+    IteratorPlan { program: "cgroup_pass", target: "cgroup", map: "PASS", map_bytes: size_of::<abi::Pass>() };
 
 /// What a pass has of each cgroup, by its id.
 #[derive(Debug, Default)]
@@ -77,20 +67,18 @@ impl Figures {
 /// The iterator over the cgroups of a hierarchy.
 #[derive(Debug)]
 pub(super) struct Pass {
-    link: OwnedFd,
-    pass: Mapped,
+    iterator: KernelIterator,
     figures: Figures,
 }
 
 impl Pass {
-    /// Attaches the program to the hierarchy that is mounted at `root`.
+    /// Loads and attaches it, for the hierarchy that is mounted at `root`.
     ///
     /// # Errors
     /// When the kernel does not take it.
-    pub(super) fn new(program: &Iter, map: &MapData, root: &Path) -> io::Result<Self> {
-        let pass = Mapped::map(map.fd().as_fd(), 0, size_of::<abi::Pass>())?;
-        let (program, root) = (program.fd().map_err(io::Error::other)?, File::open(root)?);
-        Ok(Self { link: attach(program.as_fd(), root.as_fd())?, pass, figures: Figures::default() })
+    pub(super) fn load(held: &mut Held, btf: &AyaBtf, root: &Path) -> Result<Self, GroupState> {
+        let iterator = KernelIterator::load(&PLAN, Some(root), held, btf)?;
+        Ok(Self { iterator, figures: Figures::default() })
     }
 
     /// Has the kernel go over all cgroups now.
@@ -98,12 +86,7 @@ impl Pass {
     /// # Errors
     /// The kernel's.
     pub(super) fn run(&mut self) -> io::Result<&Figures> {
-        let mut attributes = IterCreate { link_fd: raw(&self.link), flags: 0 };
-        // SAFETY: the attributes of the command.
-        let iterator = unsafe { opened(bpf_cmd::BPF_ITER_CREATE, &mut attributes) }?;
-        // The program writes nothing to it: the first read goes over all, and has the end.
-        while rustix::io::read(&iterator, &mut [0_u8; 64])? > 0 {}
-        self.figures.read(&self.pass);
+        self.figures.read(self.iterator.run()?);
         Ok(&self.figures)
     }
 
@@ -111,57 +94,6 @@ impl Pass {
     pub(super) fn latest(&self) -> &Figures {
         &self.figures
     }
-}
-
-/// The part of `union bpf_attr` of `BPF_LINK_CREATE`.
-#[repr(C)]
-struct LinkCreate {
-    prog_fd: u32,
-    target_fd: u32,
-    attach_type: u32,
-    flags: u32,
-    iter_info: u64,
-    iter_info_len: u32,
-    padding: u32,
-}
-
-/// The part of `union bpf_iter_link_info` of cgroups.
-#[repr(C)]
-struct CgroupInfo {
-    order: u32,
-    cgroup_fd: u32,
-    cgroup_id: u64,
-}
-
-/// The part of `union bpf_attr` of `BPF_ITER_CREATE`.
-#[repr(C)]
-struct IterCreate {
-    link_fd: u32,
-    flags: u32,
-}
-
-fn attach(program: BorrowedFd<'_>, root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let info = CgroupInfo { order: DESCENDANTS_PRE, cgroup_fd: raw(&root), cgroup_id: 0 };
-    let mut attributes = LinkCreate {
-        prog_fd: raw(&program),
-        target_fd: 0,
-        attach_type: bpf_attach_type::BPF_TRACE_ITER as u32,
-        flags: 0,
-        iter_info: (&raw const info) as u64,
-        iter_info_len: size_of::<CgroupInfo>() as u32,
-        padding: 0,
-    };
-    // SAFETY: the attributes of the command, and `info` lives as long.
-    unsafe { opened(bpf_cmd::BPF_LINK_CREATE, &mut attributes) }
-}
-
-/// Calls bpf(2) for something that is a file descriptor.
-///
-/// # Safety
-/// As of [`bpf`].
-unsafe fn opened<T>(command: bpf_cmd, attributes: &mut T) -> io::Result<OwnedFd> {
-    // SAFETY: the caller's promise; the descriptor is a new one, which nobody else has.
-    unsafe { Ok(OwnedFd::from_raw_fd(bpf(command, attributes)?)) }
 }
 
 #[cfg(test)]

@@ -167,8 +167,8 @@ pub(super) enum Hook {
     Skb(CgroupSkbAttachType),
     /// Run on demand to write a cache back, and attached to where a CPU goes offline.
     Flush,
-    /// Run on demand, once for each cgroup.
-    Pass,
+    /// Run on demand, once for each object of this kind.
+    Iterator(&'static str),
     /// Run on demand, for a CPU that is left alone.
     Look,
 }

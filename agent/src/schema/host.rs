@@ -213,7 +213,7 @@ pub(super) const PRESSURE: Measurement = Measurement {
 pub(super) const PROCESSES: Measurement = Measurement {
     name: "processes",
     input: "processes",
-    help: "Processes by their state, from `/proc/PID/stat`.",
+    help: "Processes by their state, from `/proc/PID/stat`; beside `ebpf` the kernel counts them.",
     tags: &[],
     fields: &[
         int("running", "process", "running or ready to (`R`)"),

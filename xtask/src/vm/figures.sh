@@ -117,16 +117,18 @@ cpu_time spinner 0.5
 cpu="$off %"
 cpu_time forker 0.5
 cpu="$cpu, $off %"
-# A cgroup that lives shorter than a gather takes to come, and so is in none of its passes.
-cgroup brief
-run brief spin 200
-brief=$(kernel_cpu brief)
-for root in $hierarchies; do rmdir $root/brief; done
-gathered
-ours=$(field cgroup_cpu brief usage_ns)
-off=$(awk -v a="${ours:-0}" -v b="$brief" 'BEGIN{printf "%+.3f", 100 * (a - b) / b}')
-say "cpu: brief: kernel $brief ns before it was removed, agent ${ours:-none}, $off %"
-awk -v off="$off" 'BEGIN{exit !(off <= 5 && off >= -1)}' || fail "CPU time of a cgroup that is gone"
+# A cgroup that lives shorter than a gather takes to come, and so is in none of its passes. Under lockdown nobody tells of it.
+if [ "$lockdown" != confidentiality ]; then
+  cgroup brief
+  run brief spin 200
+  brief=$(kernel_cpu brief)
+  for root in $hierarchies; do rmdir $root/brief; done
+  gathered
+  ours=$(field cgroup_cpu brief usage_ns)
+  off=$(awk -v a="${ours:-0}" -v b="$brief" 'BEGIN{printf "%+.3f", 100 * (a - b) / b}')
+  say "cpu: brief: kernel $brief ns before it was removed, agent ${ours:-none}, $off %"
+  awk -v off="$off" 'BEGIN{exit !(off <= 5 && off >= -1)}' || fail "CPU time of a cgroup that is gone"
+fi
 if [ $source = kernel ]; then
   ! grep -q "^cgroup_cpu.*context_switches" /tmp/points || fail "context switches that nobody counts"
   grep -q "probe=lifecycle_cgroup_mkdir" /tmp/points || fail "the programs are not told"

@@ -23,7 +23,9 @@ use super::loader::{self, Form, Loaded, PinsAndRing};
 use super::offsets::Offsets;
 use super::pass::{Figures, Pass};
 use super::pins::{PinsError, RING};
-use super::plan::{Group, GroupState, Hook, PLANS, Plan, Probe, ProbeOptions, Programs, Report};
+use super::plan::{
+    Group, GroupState, Hook, OF_EVERY_AGENT, PLANS, Plan, Probe, ProbeOptions, Programs, Report,
+};
 use super::processes::ProcessPass;
 use super::query;
 use super::refusal::{off, refused};
@@ -35,8 +37,6 @@ use crate::service::memory;
 
 /// How many [`Probes`] this process has: two during a reload.
 static N_OWN: AtomicUsize = AtomicUsize::new(0);
-/// A program that every agent has.
-const OF_EVERY_AGENT: &str = "lifecycle_cgroup_mkdir";
 
 /// Counts the [`Probes`] of this process.
 struct Own;

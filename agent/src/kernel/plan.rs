@@ -173,6 +173,10 @@ pub(super) enum Hook {
     Look,
 }
 
+/// A program that every agent has once, by which agents are counted. The kernel keeps 15 bytes of a name, so no other one may
+/// begin with those.
+pub(super) const OF_EVERY_AGENT: &str = "oom_mark_victim";
+
 /// A set of programs that make up a group. Where there are several sets, the first that loads is used.
 pub(super) type Programs = &'static [(&'static str, Hook)];
 
@@ -258,3 +262,15 @@ pub(super) const PLANS: &[Plan] = &[
         ],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_are_counted_by_a_program_that_each_has_once() {
+        let names = PLANS.iter().flat_map(|plan| plan.sets).flat_map(|set| *set).map(|(name, _)| *name);
+        let alike: Vec<_> = names.filter(|name| name[..name.len().min(15)] == OF_EVERY_AGENT[..15]).collect();
+        assert_eq!(alike, [OF_EVERY_AGENT]);
+    }
+}

@@ -148,21 +148,24 @@ impl Host {
     /// files in proc.
     #[must_use]
     pub fn network_namespace(&self) -> Option<u64> {
-        use std::os::unix::fs::MetadataExt as _;
-        let inode = |path: PathBuf| std::fs::metadata(path).ok().map(|metadata| metadata.ino());
-        inode(self.proc("1/ns/net")).or_else(|| {
-            let files = [self.proc("1/net/dev"), self.proc("self/net/dev")].map(inode);
-            (files[0]? == files[1]?).then(|| inode(self.proc("self/ns/net")))?
+        self.proc_inode("1/ns/net").or_else(|| {
+            let files = ["1/net/dev", "self/net/dev"].map(|path| self.proc_inode(path));
+            (files[0]? == files[1]?).then(|| self.proc_inode("self/ns/net"))?
         })
     }
 
     /// Whether the agent is in the host's PID namespace, and proc shows it.
     #[must_use]
     pub(crate) fn is_host_pid_namespace(&self) -> bool {
-        use std::os::unix::fs::MetadataExt as _;
         /// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`, or `PID_NS_INIT_INO`.
         const INODE: u64 = 0xeffffffc;
-        std::fs::metadata(self.proc("self/ns/pid")).is_ok_and(|namespace| namespace.ino() == INODE)
+        self.proc_inode("self/ns/pid") == Some(INODE)
+    }
+
+    /// The inode of a file of proc(5), which tells one namespace from another; `None` when it may not be seen.
+    pub(crate) fn proc_inode(&self, path: impl AsRef<Path>) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata(self.proc(path)).ok().map(|file| file.ino())
     }
 
     /// Whether `HOST_PROC` names a place: then what the agent sees of itself is not the host's.

@@ -14,7 +14,7 @@ use seismograf::service::telemetry::OutputCounts;
 use seismograf_tests::influxd::{Influxd, Setup};
 use seismograf_tests::standin::{Fault, Request, Response, Standin};
 use seismograf_tests::suite::Outcome;
-use seismograf_tests::{number, trial};
+use seismograf_tests::{number, runtime, trial};
 
 /// The suite.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -147,10 +147,6 @@ fn stored(influxd: &Influxd, measurement: &str) -> (u64, u64) {
     let series = influxd.series(DATABASE, &format!("SELECT COUNT(f), SUM(f) FROM \"{measurement}\""));
     let Some(series) = series.first() else { return (0, 0) };
     (series["values"][0][1].as_u64().unwrap(), series["values"][0][2].as_u64().unwrap())
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// A server in front of influxd that answers a few writes as `fault` has it.

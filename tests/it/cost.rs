@@ -305,7 +305,7 @@ fn who_has_nothing_to_say() -> Outcome {
     let options = ProbeOptions { ring_bytes: 1 << 20, probe_costs: true, ..options(&Probe::ALL) };
     let (opened, report) = Probes::open(&options, &host, &Hierarchies::read(&host), None, || ());
     let Some((mut probes, ring)) = opened else { panic!("{:?}", report.groups) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = seismograf_tests::runtime();
     let mut ring = runtime.block_on(async { Drain::new(ring) }).unwrap();
     let cpus = aya::util::online_cpus().unwrap().len();
     for _ in 0..TRIES {

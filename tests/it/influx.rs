@@ -35,7 +35,7 @@ const DATABASE: &str = "a \"b\" ü";
 
 fn runtime() -> tokio::runtime::Runtime {
     let _ = seismograf::service::logging::start(LogSettings::default());
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    seismograf_tests::runtime()
 }
 
 /// Writes points through the agent's own output, without the agent around it.

@@ -159,7 +159,7 @@ fn users(broker: &Kafka, authority: &str) {
         );
     }
     let reason = |options: Options| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = seismograf_tests::runtime();
         let output = Output::new(options).unwrap();
         let answers = runtime.block_on(seismograf::outputs::Output::check(&output));
         answers[0].1.clone().unwrap_err()

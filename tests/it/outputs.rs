@@ -60,7 +60,7 @@ pub(crate) fn write_with(
     let counts = Arc::new(OutputCounts::default());
     let common = OutputCommon { metric_buffer_limit: 1_000_000, ..common };
     let sender = Sender::new(Box::new(output), common, Arc::clone(&counts));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = seismograf_tests::runtime();
     let left = runtime.block_on(async {
         let (send, receive) = tokio::sync::mpsc::channel(1);
         send.send(Message::Points(Arc::new(points))).await.unwrap();

@@ -98,7 +98,7 @@ fn write(output: Box<dyn Output>, batch: usize, points: Vec<Point>) -> (usize, A
     let common =
         OutputCommon { metric_batch_size: batch, metric_buffer_limit: 1_000_000, ..OutputCommon::default() };
     let sender = Sender::new(output, common, Arc::clone(&counts));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = seismograf_tests::runtime();
     let left = runtime.block_on(async {
         let (send, receive) = tokio::sync::mpsc::channel(1);
         send.send(Message::Points(Arc::new(points))).await.unwrap();

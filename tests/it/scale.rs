@@ -210,7 +210,7 @@ fn measure(name: &str, agents: Vec<Agent>, n_lines: usize, servers: &[u32]) -> u
     raise_limit();
     let (n_connections, seconds) = (agents.len() as u64, number("SEISMOGRAF_AGENTS_SECONDS", SECONDS));
     let n_agents = n_connections * a_connection();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = seismograf_tests::runtime();
     let counts = Arc::new(Counts::default());
     let bytes: usize = agents.iter().map(|agent| agent.request.len()).sum::<usize>() / agents.len();
     let all_cpu =

@@ -112,7 +112,7 @@ async fn through(n: u64, directory: Option<&Path>) -> (Duration, Duration) {
 fn points_through_the_disk() -> Outcome {
     let n = number(POINTS, FEW).next_multiple_of(MESSAGE);
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = seismograf_tests::runtime();
     let rates =
         |(taken, given): (Duration, Duration)| [taken, given].map(|took| n as f64 / took.as_secs_f64());
     let memory = rates(runtime.block_on(through(n, None)));

@@ -110,7 +110,7 @@ fn measure() -> BTreeMap<&'static str, u64> {
     assert_eq!(config.inputs.len(), INPUTS.len());
 
     let shared = Shared::new(host);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = crate::runtime();
     runtime.block_on(async {
         let mut costs = BTreeMap::new();
         for section in config.inputs {

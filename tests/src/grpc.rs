@@ -64,7 +64,7 @@ impl GrpcStandin {
         let (end, ended) = oneshot::channel();
         let (handler, kept): (Arc<Handler>, _) = (Arc::new(reply), Arc::clone(&calls));
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = crate::runtime();
             runtime.block_on(async {
                 tokio::select! {
                     () = serve(listener, handler, kept) => {}

@@ -55,6 +55,12 @@ pub use suite::{Skip, extra, trial};
 /// From one look at a condition to the next.
 const POLL_PERIOD: Duration = Duration::from_millis(20);
 
+/// What runs asynchronous code of a test, on its thread.
+#[must_use]
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 /// Waits until a condition holds, and returns when it does.
 ///
 /// # Panics

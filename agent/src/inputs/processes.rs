@@ -115,14 +115,12 @@ impl Processes {
                 if !has_init {
                     counts.add(&std::fs::read(self.proc.join("1/stat")).unwrap_or_default());
                 }
-                Ok((counts, None))
+                return Ok((counts, None));
             }
-            Some(Err(error)) => {
-                tracing::debug!(%error, "processes are counted by a file of each");
-                self.count_files()
-            }
-            None => self.count_files(),
+            Some(Err(error)) => tracing::debug!(%error, "processes are counted by a file of each"),
+            None => {}
         }
+        self.count_files()
     }
 
     /// What counts them in the kernel, where that is cheaper.

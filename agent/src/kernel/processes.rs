@@ -75,15 +75,14 @@ impl ProcessPass {
 
 impl ProcessCounts {
     fn read(processes: &Mapped) -> Self {
-        let word = |offset: usize| processes.word(offset);
         let mut states: Vec<_> = PROCESS_STATES.iter().map(|letter| (*letter, 0)).collect();
         for set in 0..PROCESS_STATE_SETS {
-            let n = word(offset_of!(abi::Processes, states) + set * size_of::<u64>());
+            let n = processes.word(offset_of!(abi::Processes, states) + set * size_of::<u64>());
             let highest = usize::BITS - set.leading_zeros();
             states[highest as usize].1 += n;
         }
-        let threads = word(offset_of!(abi::Processes, threads));
-        Self { states, threads, has_init: word(offset_of!(abi::Processes, first)) == 1 }
+        let threads = processes.word(offset_of!(abi::Processes, threads));
+        Self { states, threads, has_init: processes.word(offset_of!(abi::Processes, first)) == 1 }
     }
 }
 

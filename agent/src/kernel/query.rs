@@ -55,10 +55,9 @@ pub(super) fn exclusive(cgroup: impl AsFd, direction: CgroupSkbAttachType) -> io
     Ok(Some(ids.iter().map(|id| named(*id)).collect::<Vec<_>>().join(", ")))
 }
 
-/// How many programs of this name are loaded on this machine; 0 also where this process may not ask. The kernel keeps the first
-/// 15 bytes of a name.
+/// How many programs of this name, of the 15 bytes at most that the kernel keeps of one, are loaded on this machine; 0 also where
+/// this process may not ask.
 pub(super) fn n_loaded(name: &str) -> usize {
-    let name = name.get(..15).unwrap_or(name);
     loaded_programs().flatten().filter(|program| program.name_as_str() == Some(name)).count()
 }
 

@@ -1,6 +1,5 @@
 //! Where the figures of a container are: its cgroup and its network namespace, from proc(5) `PID/cgroup` and `PID/ns/net`.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,9 +39,7 @@ pub(super) fn locate(proc: &mut Reader, shared: &Shared, container: &Container, 
 
 /// The network namespace of a process, by an inode that no other one has; `None` where it is the host's.
 fn namespace(host: &Host, process: &str) -> Option<u64> {
-    let inode = |process: &str, file: &str| {
-        std::fs::metadata(host.proc(format!("{process}/{file}"))).ok().map(|file| file.ino())
-    };
+    let inode = |process: &str, file: &str| host.proc_inode(format!("{process}/{file}"));
     let of_both = |file: &str| Some((inode(process, file)?, inode("1", file)?));
     // To look at a namespace takes a privilege, which the agent may have given up. Each also has files of its own.
     match of_both("ns/net").or_else(|| of_both("net/dev")) {

@@ -8,6 +8,7 @@ mod backlog;
 mod batch;
 pub mod budget;
 mod buffer;
+mod compress;
 mod credentials;
 mod delivery;
 mod endpoint;
@@ -35,13 +36,10 @@ mod udp;
 mod write_api;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::bufread::GzEncoder;
 
 use self::batch::Encoding;
 use crate::listen::sockets::Sockets;
@@ -201,14 +199,6 @@ pub trait Output: Send + Sync {
     async fn check(&self) -> Vec<(String, Result<String, String>)> {
         vec![(self.place(), Ok("not tried".into()))]
     }
-}
-
-/// Compresses a text with gzip.
-fn gzip(text: &[u8], level: Compression) -> Vec<u8> {
-    let mut packed = Vec::new();
-    // Reading from memory does not fail.
-    let _ = GzEncoder::new(text, level).read_to_end(&mut packed);
-    packed
 }
 
 /// As much of a text as fits into a log line.

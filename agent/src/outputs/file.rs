@@ -1,22 +1,23 @@
 //! `[[outputs.file]]`: line protocol into files or the standard output.
 
-use std::io::{self, Read as _, Write as _};
+use std::borrow::Cow;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::bufread::ZlibEncoder;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{Answer, Output, OutputPlugin, gzip};
+use super::compress::{gzip, zlib};
+use super::{Answer, Output, OutputPlugin};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
 use crate::outputs::batch::Encoding;
 use crate::service::off_thread;
 use crate::service::privilege::Files;
-use crate::service::rotation::{RotatingFile, Rotation};
+use crate::service::rotation::{RotatingFile, Rotation, write_parts};
 
 /// The section `[[outputs.file]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -92,16 +93,12 @@ impl Packing {
         }
     }
 
-    fn pack(self, text: Vec<u8>) -> Vec<u8> {
+    /// What is written for a batch: what is plain is where it is.
+    fn pack(self, lines: &[Bytes]) -> Cow<'_, [Bytes]> {
         match self {
-            Self::Plain => text,
-            Self::Gzip(level) => gzip(&text, level),
-            Self::Zlib(level) => {
-                let mut packed = Vec::new();
-                // Reading from memory does not fail.
-                let _ = ZlibEncoder::new(text.as_slice(), level).read_to_end(&mut packed);
-                packed
-            }
+            Self::Plain => lines.into(),
+            Self::Gzip(level) => vec![gzip(lines, level).into()].into(),
+            Self::Zlib(level) => vec![zlib(lines, level).into()].into(),
         }
     }
 }
@@ -131,17 +128,17 @@ struct Appender {
 impl Appender {
     /// Appends lines; `file` is open if it was before. The reader of a pipe, or a disk, can have this wait for ever.
     fn append(&self, file: &mut Option<RotatingFile>, lines: &[Bytes]) -> io::Result<()> {
-        let packed = self.packing.pack(lines.concat());
+        let parts = self.packing.pack(lines);
         let Some(path) = &self.path else {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(&packed)?;
+            write_parts(&mut stdout, &parts)?;
             return stdout.flush();
         };
         let file = match file {
             Some(file) => file,
             none => none.insert(RotatingFile::open(path, self.rotation)?),
         };
-        file.write_all(&packed)?;
+        file.append(&parts)?;
         if let Some(error) = file.take_problem() {
             tracing::warn!(path = %path.display(), %error, "cannot rotate the file; still appending to it");
         }
@@ -235,6 +232,7 @@ impl Output for File {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Read as _;
 
     use rstest::rstest;
 

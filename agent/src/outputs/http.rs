@@ -12,9 +12,10 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::answer::Reply;
+use super::compress::gzip;
 use super::credentials::Credentials;
 use super::endpoint::{Endpoint, Reached};
-use super::{Answer, Blame, Output, OutputPlugin, gzip, parsed, servers, shortened};
+use super::{Answer, Blame, Output, OutputPlugin, parsed, servers, shortened};
 use crate::http::Version;
 use crate::line_protocol::Format;
 use crate::options::OptionError;
@@ -185,7 +186,7 @@ impl Http {
             (DataFormat::PrometheusRemoteWrite(format), points) => format.batch(points),
             (DataFormat::Influx, _) => Vec::new(),
         };
-        let body = if self.is_gzip { gzip(&body, Compression::fast()) } else { body };
+        let body = if self.is_gzip { gzip(&[body], Compression::fast()) } else { body };
         (body.into(), unreadable)
     }
 

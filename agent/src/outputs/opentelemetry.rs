@@ -23,9 +23,10 @@ use serde::Deserialize;
 use self::answer::{Exported, MAX_BODY_BYTES};
 use self::starts::{Origins, Starts};
 use super::answer::retry_delay;
+use super::compress::gzip;
 use super::credentials::Credentials;
 use super::endpoint::{Endpoint, Reached};
-use super::{Answer, Output, OutputPlugin, gzip, parsed};
+use super::{Answer, Output, OutputPlugin, parsed};
 use crate::http::{self, Version};
 use crate::line_protocol::Format;
 use crate::options::OptionError;
@@ -206,7 +207,7 @@ impl Opentelemetry {
         let mut own = vec![("Content-Type", "application/x-protobuf")];
         let body = if self.is_gzip {
             own.push(("Content-Encoding", "gzip"));
-            gzip(&message, Compression::fast())
+            gzip(&[message], Compression::fast())
         } else {
             message
         };
@@ -229,7 +230,7 @@ impl Opentelemetry {
         let mut own = grpc::HEADERS.to_vec();
         let body = if self.is_gzip {
             own.push(grpc::PACKED);
-            grpc::framed(&gzip(&message, Compression::fast()), true)
+            grpc::framed(&gzip(&[message], Compression::fast()), true)
         } else {
             grpc::framed(&message, false)
         };

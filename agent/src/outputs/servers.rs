@@ -13,11 +13,12 @@ use reqwest::header::{
 };
 use reqwest::{Proxy, RequestBuilder, Response, StatusCode, Url};
 
+use super::Answer;
 use super::answer::Reply;
+use super::compress::gzip;
 use super::credentials::Credentials;
 use super::local_address::LocalAddress;
 use super::shards::Shards;
-use super::{Answer, gzip};
 use crate::http;
 use crate::http::renewed::RenewedClient;
 use crate::options::OptionError;
@@ -204,8 +205,7 @@ impl Server {
 
 /// A request body of these lines.
 pub(super) fn body(lines: &[Bytes], is_gzip: bool) -> Bytes {
-    let text = lines.concat();
-    if is_gzip { gzip(&text, Compression::fast()).into() } else { text.into() }
+    if is_gzip { gzip(lines, Compression::fast()).into() } else { lines.concat().into() }
 }
 
 /// Writes at one time: the next batch is on its way while the server works on one.

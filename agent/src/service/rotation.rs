@@ -4,7 +4,7 @@
 //! and by the agent's own log, so nothing here logs.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -65,6 +65,24 @@ impl RotatingFile {
         self.problem.take()
     }
 
+    /// Writes all parts, or nothing.
+    ///
+    /// # Errors
+    /// Why nothing was written.
+    pub(crate) fn append(&mut self, parts: &[impl AsRef<[u8]>]) -> io::Result<()> {
+        let written = write_parts(&mut self.file, parts).inspect_err(|_| {
+            // Half a line would corrupt the next one. A file that cannot be truncated, such as a pipe, keeps it.
+            if let Some(length) = self.bytes {
+                let _ = self.file.set_len(length);
+            }
+        })?;
+        if let Some(length) = &mut self.bytes {
+            *length += written;
+        }
+        self.rotate_if_due(SystemTime::now());
+        Ok(())
+    }
+
     fn rotate_if_due(&mut self, now: SystemTime) {
         let Some(bytes) = self.bytes else { return };
         let Rotation { max_bytes, .. } = self.rotation;
@@ -98,22 +116,38 @@ impl RotatingFile {
 impl Write for RotatingFile {
     /// Writes everything, or nothing.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes).inspect_err(|_| {
-            // Half a line would corrupt the next one. A file that cannot be truncated, such as a pipe, keeps it.
-            if let Some(length) = self.bytes {
-                let _ = self.file.set_len(length);
-            }
-        })?;
-        if let Some(length) = &mut self.bytes {
-            *length += bytes.len() as u64;
-        }
-        self.rotate_if_due(SystemTime::now());
+        self.append(&[bytes])?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Writes all parts where they are, without a copy of them in one piece; returns their length.
+pub(crate) fn write_parts(to: &mut impl Write, parts: &[impl AsRef<[u8]>]) -> io::Result<u64> {
+    /// As many as the kernel takes at a time (`UIO_MAXIOV`).
+    const AT_A_TIME: usize = 1024;
+    let mut written = 0;
+    for parts in parts.chunks(AT_A_TIME) {
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part.as_ref())).collect();
+        let mut rest = slices.as_mut_slice();
+        // Also those that are empty at the beginning, after which nothing is left to be written.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match to.write_vectored(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    IoSlice::advance_slices(&mut rest, n);
+                    written += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(written)
 }
 
 /// The file, its length, and when it will be old enough. The age of an existing file counts from its last write, as in
@@ -236,6 +270,47 @@ mod tests {
         // The clock of the test runs ahead of the files', so each look finds the file old.
         assert_eq!(archives(&path).unwrap().len(), 8);
         assert_eq!(read(&archives(&path).unwrap()), ["x"; 8]);
+    }
+
+    /// A writer that takes a few bytes at a time, and is interrupted in between.
+    #[derive(Default)]
+    struct Slow {
+        taken: Vec<u8>,
+        calls: usize,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.calls += 1;
+            if self.calls.is_multiple_of(3) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let n = bytes.len().min(5);
+            self.taken.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn all_parts_are_written_in_order() {
+        // More than the kernel takes at a time, some of them empty.
+        let parts: Vec<String> =
+            (0..3_000).map(|n| if n % 7 == 0 { String::new() } else { format!("line {n}\n") }).collect();
+        let mut slow = Slow::default();
+        assert_eq!(write_parts(&mut slow, &parts).unwrap(), parts.concat().len() as u64);
+        assert_eq!(String::from_utf8(slow.taken).unwrap(), parts.concat());
+        assert_eq!(write_parts(&mut Slow::default(), &[""; 3]).unwrap(), 0);
+        // One that takes nothing.
+        let error = write_parts(&mut [0_u8; 4].as_mut_slice(), &["12345"]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        RotatingFile::open(&path, Rotation::default()).unwrap().append(&parts).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), parts.concat());
     }
 
     #[test]

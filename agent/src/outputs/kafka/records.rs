@@ -7,7 +7,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use flate2::Compression;
 
-use crate::outputs::gzip;
+use crate::outputs::compress::gzip;
 
 /// One record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Codec {
     fn pack(self, records: Vec<u8>) -> Vec<u8> {
         match self {
             Self::None => records,
-            Self::Gzip => gzip(&records, Compression::default()),
+            Self::Gzip => gzip(&[records], Compression::default()),
             Self::Snappy => snappy(&records),
             Self::Lz4 => lz4(&records),
         }

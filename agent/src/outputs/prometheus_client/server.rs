@@ -25,7 +25,7 @@ use crate::listen::Gate as _;
 use crate::listen::endpoint::Counter;
 use crate::listen::serve::{Answer, Answers, Peer, empty};
 use crate::options::secret::{Secret, same};
-use crate::outputs::gzip;
+use crate::outputs::compress::gzip;
 use crate::service::off_thread;
 
 /// Pages that are there at one time: others wait until they are sent.
@@ -73,7 +73,7 @@ impl PageServer {
             collection.expire(Instant::now());
             let page = writer.page(&collection);
             drop(collection);
-            let body = if takes_gzip { gzip(page.as_bytes(), Compression::fast()) } else { page.into() };
+            let body = if takes_gzip { gzip(&[page], Compression::fast()) } else { page.into() };
             Bytes::from_owner(Placed { body, _place: place })
         });
         let mut answer = Answer::new(Full::new(body.await));

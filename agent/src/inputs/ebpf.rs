@@ -381,7 +381,10 @@ impl Attached {
                 return;
             }
             let before = Round::counted(&self.accounts);
-            let sums = read_kernel_sums(&self.shared.cgroupfs, &self.accounts.areas, report, round.owners());
+            let sums = {
+                let (areas, totals) = (&self.accounts.areas, &self.keeping.host_at_start);
+                read_kernel_sums(&self.shared, areas, report, totals, round.owners())
+            };
             if let Err(error) = self.collect() {
                 tracing::warn!(%error, "cannot write the kernel's cache back: totals begin at 0");
                 return;

@@ -221,9 +221,10 @@ impl Accounts {
     pub(super) fn forget_disks(&mut self, before: &HostTotals, now: &HostTotals) -> Vec<Device> {
         let devices = self.ledger.blkio.devices().keys().copied();
         let is_gone = |device: &Device| match (before.disks.get(device), now.disks.get(device)) {
-            (_, None) => true,
+            (Some(_), None) => true,
             (Some(before), Some(now)) => now.is_another_than(before),
-            (None, Some(_)) => false,
+            // Not all are listed: before Linux 5.13 a path to an NVMe disk that has several is there without its number.
+            (None, _) => false,
         };
         let gone: Vec<Device> = devices.filter(is_gone).collect();
         for device in &gone {

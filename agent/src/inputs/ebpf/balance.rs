@@ -42,61 +42,99 @@ fn cpu(snapshot: &Snapshot<'_>) -> Point {
 }
 
 /// A point for each disk, and one for all of them. Which disk an overflow belongs to is part of what was lost, so where there
-/// is one, what no program was called for is known of all disks together alone.
+/// is one, what no program was called for is known of all disks together alone. A disk of which the machine has no counters
+/// has rows only.
 fn push_disks(snapshot: &Snapshot<'_>, gathered: &mut Gathered) {
     let overflow = &snapshot.overflow.blkio;
     let is_lossless = *overflow == BlkioAmounts::default();
     let mut all = DiskBalance::default();
     for (device, rows) in snapshot.accounts.ledger.blkio.devices() {
         let disk = DiskBalance::of(snapshot, *device, rows);
-        all.rows_bytes += disk.rows_bytes;
-        all.rows_ops += disk.rows_ops;
-        all.machine_bytes += disk.machine_bytes;
-        all.machine_ops += disk.machine_ops;
+        all.add(&disk);
         let mut point = snapshot.part("blkio").tag("device", snapshot.host.disk_name(*device));
-        disk.set(&mut point, is_lossless.then_some((0, 0)));
+        disk.set(&mut point, is_lossless.then_some(Work::default()));
         gathered.push(point);
     }
     let mut point = snapshot.part("blkio");
     snapshot.set_losses(&mut point, "blkio");
-    all.set(&mut point, Some((bytes(overflow), ops(overflow))));
+    all.machine.get_or_insert_default();
+    all.set(&mut point, Some(Work::of(overflow)));
     gathered.push(point);
+}
+
+/// Bytes and operations.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    bytes: u64,
+    ops: u64,
+}
+
+impl Work {
+    fn of(amounts: &BlkioAmounts) -> Self {
+        Self {
+            bytes: amounts.read_bytes + amounts.write_bytes + amounts.discard_bytes,
+            ops: amounts.reads + amounts.writes + amounts.discards,
+        }
+    }
+
+    fn of_disk(disk: &DiskTotals) -> Self {
+        Self {
+            bytes: disk.read_bytes + disk.write_bytes + disk.discard_bytes,
+            ops: disk.reads + disk.writes + disk.discards,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.ops += other.ops;
+    }
+
+    fn since(self, then: Self) -> Self {
+        Self { bytes: self.bytes.wrapping_sub(then.bytes), ops: self.ops.wrapping_sub(then.ops) }
+    }
 }
 
 /// What the rows have of a disk, and what the machine counted.
 #[derive(Default)]
 struct DiskBalance {
-    rows_bytes: u64,
-    rows_ops: u64,
-    machine_bytes: u64,
-    machine_ops: u64,
+    rows: Work,
+    /// The part of the rows that `machine` has too.
+    compared: Work,
+    /// `None` where the machine does not list the disk.
+    machine: Option<Work>,
 }
 
 impl DiskBalance {
     fn of(snapshot: &Snapshot<'_>, device: Device, rows: &BlkioAmounts) -> Self {
-        let none = DiskTotals::default();
-        let now = snapshot.host.disks.get(&device).unwrap_or(&none);
-        let then = snapshot.host_at_start.disks.get(&device).unwrap_or(&none);
-        let total_bytes = |disk: &DiskTotals| disk.read_bytes + disk.write_bytes + disk.discard_bytes;
-        let total_ops = |disk: &DiskTotals| disk.reads + disk.writes + disk.discards;
-        Self {
-            rows_bytes: bytes(rows),
-            rows_ops: ops(rows),
-            machine_bytes: total_bytes(now).wrapping_sub(total_bytes(then)),
-            machine_ops: total_ops(now).wrapping_sub(total_ops(then)),
+        let rows = Work::of(rows);
+        let counted = |disk: Option<&DiskTotals>| disk.map(Work::of_disk).unwrap_or_default();
+        let then = counted(snapshot.host_at_start.disks.get(&device));
+        match snapshot.host.disks.get(&device) {
+            Some(now) => Self { rows, compared: rows, machine: Some(Work::of_disk(now).since(then)) },
+            None => Self { rows, ..Self::default() },
         }
     }
 
-    /// Sets the fields; `overflow` are the bytes and operations that are in no row, where they are known.
-    fn set(&self, point: &mut Point, overflow: Option<(u64, u64)>) {
-        point.set_field("rows_bytes", integer(self.rows_bytes));
-        point.set_field("rows_ops", integer(self.rows_ops));
-        point.set_field("machine_bytes", integer(self.machine_bytes));
-        point.set_field("machine_ops", integer(self.machine_ops));
-        if let Some((bytes, ops)) = overflow {
-            let seen = self.rows_bytes.saturating_add(bytes);
-            point.set_field("unseen_bytes", difference(self.machine_bytes, seen));
-            point.set_field("unseen_ops", difference(self.machine_ops, self.rows_ops.saturating_add(ops)));
+    fn add(&mut self, disk: &Self) {
+        self.rows.add(disk.rows);
+        self.compared.add(disk.compared);
+        if let Some(machine) = disk.machine {
+            self.machine.get_or_insert_default().add(machine);
+        }
+    }
+
+    /// Sets the fields; `overflow` is what is in no row, where it is known.
+    fn set(&self, point: &mut Point, overflow: Option<Work>) {
+        point.set_field("rows_bytes", integer(self.rows.bytes));
+        point.set_field("rows_ops", integer(self.rows.ops));
+        let Some(machine) = self.machine else { return };
+        point.set_field("machine_bytes", integer(machine.bytes));
+        point.set_field("machine_ops", integer(machine.ops));
+        if let Some(overflow) = overflow {
+            let mut seen = self.compared;
+            seen.add(overflow);
+            point.set_field("unseen_bytes", difference(machine.bytes, seen.bytes));
+            point.set_field("unseen_ops", difference(machine.ops, seen.ops));
         }
     }
 }
@@ -138,14 +176,6 @@ fn net(snapshot: &Snapshot<'_>) -> Point {
 fn set_machine(point: &mut Point, unit: &str, machine: u64, seen: u64) {
     point.set_field(format!("machine_{unit}"), integer(machine));
     point.set_field(format!("unseen_{unit}"), difference(machine, seen));
-}
-
-fn bytes(amounts: &BlkioAmounts) -> u64 {
-    amounts.read_bytes + amounts.write_bytes + amounts.discard_bytes
-}
-
-fn ops(amounts: &BlkioAmounts) -> u64 {
-    amounts.reads + amounts.writes + amounts.discards
 }
 
 fn difference(a: u64, b: u64) -> i64 {

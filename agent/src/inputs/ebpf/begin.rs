@@ -77,8 +77,12 @@ impl Round {
         sums: &HashMap<u64, KernelSums>,
     ) -> Self {
         let after = Self::counted(accounts);
-        let usage_ns = |counted: &Counted, owner: &Owner| counted.get(&owner.id)?.cpu.map(|cpu| cpu.usage_ns);
-        let ran = |owner: &Owner| usage_ns(before, owner) != usage_ns(&after, owner);
+        let figures = |counted: &Counted, owner: &Owner| {
+            let counted = counted.get(&owner.id)?;
+            Some((counted.cpu.map(|cpu| cpu.usage_ns), counted.blkio.clone()))
+        };
+        // What is written back on its behalf is done while it sleeps.
+        let ran = |owner: &Owner| figures(before, owner) != figures(&after, owner);
         let above = self.above();
         let mut again: HashSet<u64> = HashSet::new();
         if self.n < MAX_ROUNDS {

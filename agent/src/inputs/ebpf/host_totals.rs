@@ -76,6 +76,19 @@ impl HostTotals {
         self.disks.iter().find(|(_, disk)| disk.name == name).map(|(device, _)| *device)
     }
 
+    /// The path by which an NVMe disk is reached, where it can have several and has one: `nvme0c1n2` of `nvme0n2`.
+    pub(super) fn only_path(&self, disk: Device) -> Option<Device> {
+        let (controller, namespace) = self.disks.get(&disk)?.name.strip_prefix("nvme")?.split_once('n')?;
+        let is_path = |name: &str| {
+            let path = name.strip_prefix("nvme").and_then(|name| name.strip_prefix(controller));
+            let path = path.and_then(|path| path.strip_prefix('c')?.split_once('n'));
+            path.is_some_and(|(_, of)| of == namespace)
+        };
+        let mut paths = self.disks.iter().filter(|(_, disk)| is_path(&disk.name));
+        let (path, _) = paths.next()?;
+        paths.next().is_none().then_some(*path)
+    }
+
     /// The name of a disk; its numbers where it has none.
     pub(super) fn disk_name(&self, device: Device) -> Name {
         match self.disks.get(&device) {
@@ -109,6 +122,22 @@ pub(super) fn disks(diskstats: &str) -> BTreeMap<Device, DiskTotals> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_that_of_its_disk() {
+        let text = "259 0 nvme0n1 0 0 0 0 0 0 0 0 0 0 0\n\
+                    259 1 nvme0c0n1 0 0 0 0 0 0 0 0 0 0 0\n\
+                    259 2 nvme0n12 0 0 0 0 0 0 0 0 0 0 0\n\
+                    259 3 nvme0c0n12 0 0 0 0 0 0 0 0 0 0 0\n\
+                    259 4 nvme0c1n12 0 0 0 0 0 0 0 0 0 0 0\n\
+                    259 5 nvme1n1 0 0 0 0 0 0 0 0 0 0 0\n\
+                    8 0 sda 0 0 0 0 0 0 0 0 0 0 0\n";
+        let totals = HostTotals { disks: disks(text), ..HostTotals::default() };
+        let path =
+            |name: &str| totals.only_path(totals.disk(name).unwrap()).map(|path| totals.disk_name(path));
+        let paths = ["nvme0n1", "nvme0n12", "nvme1n1", "nvme0c0n1", "sda"].map(path);
+        assert_eq!(paths, [Some("nvme0c0n1".into()), None, None, None, None]);
+    }
 
     #[test]
     fn reads_diskstats_of_old_and_new_kernels() {

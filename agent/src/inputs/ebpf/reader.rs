@@ -16,14 +16,17 @@ use super::options::{CgroupfsReading, EbpfOptions};
 use super::readings::{MemoryReading, Readings};
 use crate::host::Host;
 use crate::host::cgroupfs::Cgroupfs;
+use crate::host::cgroupfs::figures::DeviceIo;
 use crate::host::cgroupfs::rest::Rest;
 use crate::host::file::KernelFile;
 use crate::host::hierarchies::{CpuController, Hierarchies, HierarchyId};
 use crate::host::proc::{net_ip, stat};
 use crate::identity::cgroup::Owner;
 use crate::identity::{Identity, path};
+use crate::inputs::Shared;
 use crate::kernel::pass::Figures;
 use crate::kernel::plan::{Group, Probe, Report};
+use crate::ledger::blkio::Device;
 use crate::point::Timestamp;
 
 /// Reads the own cgroups of the owners that are there and have a row.
@@ -212,24 +215,43 @@ fn rests(busy: &Option<HashSet<&str>>, identity: &Identity) -> bool {
 
 /// Reads what the kernel has counted of each of `owners`, by its number, where a probe goes on with it.
 pub(super) fn read_kernel_sums(
-    cgroupfs: &Cgroupfs,
+    Shared { host, cgroupfs, .. }: &Shared,
     areas: &Areas,
     report: &Report,
+    totals: &HostTotals,
     owners: &[Arc<Owner>],
 ) -> HashMap<u64, KernelSums> {
     let hierarchies = cgroupfs.hierarchies();
     // The sums of one hierarchy say nothing of the cgroups of another.
     let has_cpu = report.is_on(Probe::Cpu) && hierarchies.of_controller("cpuacct") == areas.cpu;
     let (has_blkio, has_oom) = (report.is_on(Probe::Blkio), report.is_group_on(Group::Oom));
+    let blkio = |path: &str| {
+        let io = cgroupfs.blkio(path)?.into_iter();
+        Some(io.filter_map(|io| of_requests(io, host, totals)).collect())
+    };
     let read = |path: &str| KernelSums {
         cpu_ns: has_cpu.then(|| cgroupfs.cpu_usage_ns(path)).flatten(),
-        blkio: has_blkio.then(|| cgroupfs.blkio(path)).flatten().unwrap_or_default(),
+        blkio: has_blkio.then(|| blkio(path)).flatten().unwrap_or_default(),
         oom_kills: has_oom.then(|| cgroupfs.oom_kills(path)).flatten(),
     };
     let sums = owners.iter().map(|owner| (owner.id, read(&owner.identity.path))).collect();
     // They are read this once: their files need not stay open.
     cgroupfs.forget(owners.iter().map(|owner| owner.identity.path.as_str()));
     sums
+}
+
+/// The same of the disk whose requests the programs count, if there is one. A disk that is made of others (LVM, RAID, zram) has
+/// no requests: they are those of the others, which have the sums too. Nor has an NVMe disk with several paths; those of its
+/// path are meant where it has one.
+pub(super) fn of_requests(io: DeviceIo, host: &Host, totals: &HostTotals) -> Option<DeviceIo> {
+    let (major, minor) = io.device;
+    let disk = host.sys(format!("dev/block/{major}:{minor}"));
+    // Where sysfs does not show it, nothing is known of it.
+    if disk.join("mq").exists() || !disk.exists() {
+        return Some(io);
+    }
+    let path = totals.only_path(Device { major, minor })?;
+    Some(DeviceIo { device: (path.major, path.minor), ..io })
 }
 
 /// The files that have the totals of the host.

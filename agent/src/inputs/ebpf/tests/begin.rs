@@ -73,6 +73,19 @@ fn what_ran_while_the_sums_were_read_is_read_again() {
 }
 
 #[test]
+fn what_was_written_back_meanwhile_is_read_again() {
+    let mut case = Case::new(&[on(Probe::Blkio)]);
+    case.made(BLKIO, 7, "/system.slice/db.service");
+    let round = Round::first(&case.accounts);
+    let before = Round::counted(&case.accounts);
+    case.take(blkio(7, SDA, AMOUNTS, [&[], &[]]));
+    let round = round.finish(&mut case.accounts, &before, &HashMap::new());
+    assert_eq!(round.owners().len(), 1);
+    let before = Round::counted(&case.accounts);
+    assert!(round.finish(&mut case.accounts, &before, &HashMap::new()).is_empty());
+}
+
+#[test]
 fn block_io_and_kills_begin_there_too() {
     let mut case = Case::new(&[on(Probe::Blkio), Group::Oom]);
     let path = "/system.slice/db.service";

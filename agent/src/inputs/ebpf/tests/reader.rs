@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::host::Host;
-use crate::inputs::ebpf::reader::HostFiles;
+use crate::host::cgroupfs::figures::DeviceIo;
+use crate::inputs::ebpf::host_totals;
+use crate::inputs::ebpf::reader::{HostFiles, of_requests};
 
 /// A container and a service in every hierarchy, with memory and pressure.
 fn case(groups: &[Group]) -> (Case, String) {
@@ -129,6 +131,31 @@ fn what_is_gone_or_not_requested_is_not_read() {
     assert_eq!(starts(&mut case), ["cgroup_mem,cgroup=/a"]);
     case.options.cgroupfs = vec![CgroupfsReading::Throttling];
     assert!(starts(&mut case).is_empty());
+}
+
+#[test]
+fn totals_of_block_io_begin_where_requests_are_counted() {
+    let case = Case::new(&[]);
+    for disk in ["8:0/mq", "253:0", "259:0", "259:2"] {
+        std::fs::create_dir_all(case.folder.path().join("sys/dev/block").join(disk)).unwrap();
+    }
+    let folder = case.folder.path().join("sys").display().to_string();
+    let host = Host::from_variables(|variable| (variable == "HOST_SYS").then(|| folder.clone()));
+    let disks = "8 0 sda 0 0 0 0 0 0 0 0 0 0 0\n\
+                 253 0 dm-0 0 0 0 0 0 0 0 0 0 0 0\n\
+                 259 0 nvme0n1 0 0 0 0 0 0 0 0 0 0 0\n\
+                 259 1 nvme0c0n1 0 0 0 0 0 0 0 0 0 0 0\n\
+                 259 2 nvme1n1 0 0 0 0 0 0 0 0 0 0 0\n";
+    let totals = HostTotals { disks: host_totals::disks(disks), ..HostTotals::default() };
+    let counted = |device| {
+        let io = DeviceIo { device, bytes: [Some(7); 6], operations: [Some(1); 6] };
+        of_requests(io, &host, &totals).map(|io| io.device)
+    };
+    assert_eq!(counted((8, 0)), Some((8, 0)));
+    assert_eq!(counted((253, 0)), None, "made of others");
+    assert_eq!(counted((259, 0)), Some((259, 1)), "the only path");
+    assert_eq!(counted((259, 2)), None, "no path that is listed");
+    assert_eq!(counted((9, 9)), Some((9, 9)), "sysfs does not show it");
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("restart::without_either_cpu_and_blocks_go_on", without_either),
         trial("restart::pins_that_cannot_be_taken_over_are_replaced", replaced),
         trial("restart::a_reload_takes_the_place_of_the_pins", reloaded),
+        trial("restart::a_reload_with_other_options_loses_nothing", reloads),
     ]
 }
 
@@ -392,6 +393,53 @@ fn replaced() -> Outcome {
     Ok(())
 }
 
+/// Reloads with another text in the configuration.
+fn change(agent: &Running, from: &str, to: &str) {
+    let conf = agent.directory().join("agent.conf");
+    let text = std::fs::read_to_string(&conf).unwrap();
+    assert!(text.contains(from), "{from}: {text}");
+    std::fs::write(&conf, text.replace(from, to)).unwrap();
+    let n = agent.log().matches("reloaded").count();
+    agent.reload();
+    wait_for(|| agent.log().matches("reloaded").count() > n, LIMIT, "the reload");
+    next_gather(agent);
+}
+
+/// What is counted between the last gather of the one input and the first of the next, also where the kernel is asked for
+/// something else.
+fn reloads() -> Outcome {
+    /// Reloads of a kind.
+    const N: u64 = 6;
+    needs(&["ip", "nsenter", "sysctl", "losetup", "mkfs.ext4"])?;
+    for (has_other_probes, [one, other]) in [
+        (false, ["  cgroupfs = []", "  cgroupfs = [\"mem\"]"]),
+        (true, ["  probe_costs = false", "  probe_costs = true"]),
+    ] {
+        let load = Load::new();
+        let text = config("  probe_costs = false", "{directory}/state");
+        let agent = Running::start(&text.replace("[agent]", "[agent]\n  privileges = \"keep\""))?;
+        next_gather(&agent);
+        let before = before(&load);
+        let done = load.during(|| {
+            for _ in 0..N / 2 {
+                change(&agent, one, other);
+                change(&agent, other, one);
+            }
+        });
+        next_gather(&agent);
+        assert_monotonic(&agent, |_| true);
+        if has_other_probes {
+            // Both count while the one takes over from the other, a moment of each reload.
+            let packets = last(&agent, "cgroup_net", &load.cgroups[2].path(), "tx_packets");
+            println!("restart: {packets} of {} packets after {N} reloads with other probes", done.packets);
+            assert!(packets.abs_diff(done.packets) <= N, "{packets} of {}", done.packets);
+        } else {
+            compare(&agent, &load, &done, &before);
+        }
+    }
+    Ok(())
+}
+
 /// A reload with other options takes the place of the pins, and totals go on.
 fn reloaded() -> Outcome {
     needs(&[])?;
@@ -402,15 +450,7 @@ fn reloaded() -> Outcome {
     let text = config(&ebpf(""), "{directory}/state").replace("[agent]", "[agent]\n  privileges = \"keep\"");
     let agent = Running::start(&text)?;
     next_gather(&agent);
-    let conf = agent.directory().join("agent.conf");
-    let change = |from: &str, to: &str| {
-        let text = std::fs::read_to_string(&conf).unwrap().replace(from, to);
-        std::fs::write(&conf, text).unwrap();
-        let n = agent.log().matches("reloaded").count();
-        agent.reload();
-        wait_for(|| agent.log().matches("reloaded").count() > n, LIMIT, "the reload");
-        next_gather(&agent);
-    };
+    let change = |from: &str, to: &str| change(&agent, from, to);
     let is_pinned = || std::fs::read_dir(&pins).unwrap().count() == 1;
     assert!(is_pinned());
     change("  pin = true", "  probe_costs = true\n  pin = true");

@@ -27,6 +27,7 @@ mod readings;
 mod rows;
 mod snapshot;
 mod state;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -37,7 +38,6 @@ use std::time::Instant;
 use self::accounts::Accounts;
 use self::areas::Areas;
 use self::begin::Round;
-use self::handover::Left;
 use self::host_totals::HostTotals;
 use self::keeping::Keeping;
 use self::naming::{Naming, NamingContext, Waiting};
@@ -46,6 +46,7 @@ use self::options::{CgroupfsReading, Selection};
 use self::reader::{CgroupReader, HostFiles, read_kernel_sums};
 use self::snapshot::Snapshot;
 use self::state::State;
+use self::succession::{Asked, asked};
 use self::totals::Totals;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
@@ -56,7 +57,7 @@ use crate::kernel::held::Origin;
 use crate::kernel::load::Probes;
 use crate::kernel::object;
 use crate::kernel::pass::Figures;
-use crate::kernel::plan::{Group, GroupState, ProbeOptions, Report};
+use crate::kernel::plan::{Group, GroupState, Report};
 use crate::kernel::records::Record;
 use crate::ledger::cpu::KernelTimes;
 use crate::options::OptionError;
@@ -69,8 +70,10 @@ use crate::service::{memory, off_thread};
 /// The probes, the ledger and the identities behind `[[inputs.ebpf]]`.
 pub struct Ebpf {
     options: Options,
-    /// What was asked for; a successor that waits for the probes has a part in it.
+    /// What was asked for; a successor that waits for what this one has counted has a part in it.
     asked: Arc<Asked>,
+    /// What the one before asked for, until it has ended.
+    predecessor: Option<Arc<Asked>>,
     shared: Arc<Shared>,
     /// `None` when the kernel let none of it load, and until a predecessor leaves them.
     attached: Option<Attached>,
@@ -91,19 +94,6 @@ struct Attached {
     shared: Arc<Shared>,
 }
 
-/// What an input leaves to a successor that cannot have probes of its own.
-struct Estate {
-    attached: Attached,
-    report: Report,
-}
-
-/// What was asked of the kernel, and where it is pinned.
-type Asked = (ProbeOptions, Option<String>);
-
-fn asked(options: &Options) -> Asked {
-    (options.kernel(), options.pin.then(|| options.pin_path().to_owned()))
-}
-
 impl Ebpf {
     /// Loads and attaches the probes. What this machine does not allow is off, logged once, and in the report.
     ///
@@ -111,8 +101,13 @@ impl Ebpf {
     /// When a pattern of the configuration is not a valid glob, or the ring buffer cannot be watched. What the machine
     /// does not allow is no error.
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
+        let predecessor = shared.handover.offered::<Asked>();
+        let is_same = predecessor.as_deref() == Some(&asked(&options));
+        if let Some(predecessor) = predecessor.clone().filter(|_| is_same) {
+            return Self::successor(options, shared, predecessor);
+        }
         if privilege::confinement().is_some() {
-            return Self::successor(options, shared);
+            return Err(StartError::GivenUp);
         }
         let (host, hierarchies) = (&shared.host, shared.cgroupfs.hierarchies());
         let selection = Selection::new(&options)?;
@@ -155,6 +150,7 @@ impl Ebpf {
         Ok(Self {
             options,
             asked,
+            predecessor,
             shared: Arc::clone(shared),
             attached,
             report,
@@ -164,11 +160,9 @@ impl Ebpf {
         })
     }
 
-    /// One that waits for the probes of the input that runs: others cannot be loaded any more.
-    fn successor(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
+    /// One that waits for the probes of the input that runs, which are what it would load.
+    fn successor(options: Options, shared: &Arc<Shared>, asked: Arc<Asked>) -> Result<Self, StartError> {
         let selection = Selection::new(&options)?;
-        let offered = shared.handover.offered::<Asked>();
-        let asked = offered.filter(|offered| **offered == asked(&options)).ok_or(StartError::GivenUp)?;
         let now = Instant::now();
         let hierarchies = shared.cgroupfs.hierarchies().clone();
         let report = Report {
@@ -182,6 +176,7 @@ impl Ebpf {
         Ok(Self {
             options,
             asked,
+            predecessor: None,
             shared: Arc::clone(shared),
             attached: None,
             report,
@@ -189,25 +184,6 @@ impl Ebpf {
             last_gather: now,
             last_flush: now,
         })
-    }
-
-    /// Goes on with what the predecessor had.
-    fn succeed(&mut self) {
-        let Some(Estate { attached, report }) = self.shared.handover.take() else { return };
-        (self.attached, self.report) = (Some(attached), report);
-    }
-
-    /// Leaves all to a successor that waits for it, else what can be gone on with.
-    fn leave(&mut self) {
-        let Some(attached) = self.attached.take() else { return };
-        let report = self.report.clone();
-        if Arc::strong_count(&self.asked) > 1 {
-            self.shared.handover.leave(Estate { attached, report });
-        } else {
-            let Attached { accounts, probes, .. } = attached;
-            let pin_path = probes.is_pinned().then(|| self.options.pin_path().to_owned());
-            self.shared.handover.leave(Left { accounts, report, pin_path });
-        }
     }
 
     /// What is on, and why the rest is not.
@@ -299,6 +275,13 @@ impl Attached {
         }
         probes.flush_log();
         flushed.and(read).map_err(|error| GatherError::Other(error.to_string()))
+    }
+
+    /// Collects between two gathers; what fails is tried again at the next one.
+    fn catch_up(&mut self) {
+        if let Err(error) = self.collect() {
+            tracing::warn!(%error, "cannot write the kernel's cache back");
+        }
     }
 
     /// Drains, and keeps the state away from this thread where that is due. Safe to cancel: then the next one is later.
@@ -465,9 +448,7 @@ impl Input for Ebpf {
 
     async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
         let now = Instant::now();
-        if self.attached.is_none() && privilege::confinement().is_some() {
-            self.succeed();
-        }
+        self.inherit(now);
         let Some(attached) = &mut self.attached else { return Ok(()) };
         if privilege::confinement().is_none()
             && let Some(report) = attached.probes.retry()
@@ -480,15 +461,6 @@ impl Input for Ebpf {
             attached.forget(now);
         }
         let collected = attached.collect();
-        if let Some(left) = self.shared.handover.take::<Left>() {
-            if let Some(pin_path) = left.pin_path.as_deref().filter(|path| !self.options.is_pinned_at(path)) {
-                keeping::remove(pin_path);
-            }
-            attached.accounts.take_over(left);
-            attached.walk(&self.report, now);
-            attached.keeping.take_over(&self.shared.handover);
-            attached.keeping.host_at_start = attached.host_files.read();
-        }
         let overflow = attached.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
         let lifecycle_is_on = self.report.is_group_on(Group::Lifecycle);
         let lost = overflow.cgroup_events;
@@ -507,6 +479,9 @@ impl Input for Ebpf {
         self.push_points(gathered, &overflow, interval_began);
         if gathered.is_end {
             self.leave();
+        } else {
+            // Another one may have been made and given up since: a reload that failed.
+            self.shared.handover.offer(&self.asked);
         }
         collected
     }
@@ -526,9 +501,7 @@ impl Input for Ebpf {
                 },
                 () = tokio::time::sleep(flush_in), if !period.is_zero() => {
                     self.last_flush = Instant::now();
-                    if let Err(error) = attached.collect() {
-                        tracing::warn!(%error, "cannot write the kernel's cache back");
-                    }
+                    attached.catch_up();
                 }
             }
         }

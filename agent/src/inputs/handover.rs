@@ -64,9 +64,9 @@ impl Handover {
         lock(&self.offered).as_ref()?.upgrade()?.downcast().ok()
     }
 
-    /// What was left, once.
+    /// What was left, once, if it is of that kind.
     pub(crate) fn take<T: Any>(&self) -> Option<T> {
-        let left: Box<dyn Any> = lock(&self.left).take()?;
+        let left: Box<dyn Any> = lock(&self.left).take_if(|left| left.is::<T>())?;
         left.downcast().ok().map(|left| *left)
     }
 

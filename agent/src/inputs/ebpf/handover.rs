@@ -1,6 +1,7 @@
 //! What an input that ends leaves to the one that takes its place: a reload with other options starts no total anew.
 //!
-//! The new one is at work before the old one ends. What both have counted is taken from the old one, up to its last gather;
+//! Where what is asked of the kernel is the same, the new one has the probes of the old one. Else it has its own at work before
+//! the old one ends, and the old one's stay until its first gather. What both have counted by then is taken from the old one;
 //! from there on the new one counts. Pure.
 
 use super::accounts::Accounts;
@@ -37,7 +38,7 @@ impl Accounts {
         if !report.is_on(Probe::Net) {
             ledger.net = own.net;
         }
-        // What the kernel has added up since the old one's last gather is in none of its totals yet.
+        // What the kernel has added up since the old one's last reading is in none of its totals yet.
         ledger.kernel_times =
             own.kernel_times.map(|begun| ledger.kernel_times.take().filter(|_| is_cpu_on).unwrap_or(begun));
         ledger.begin_sums();

@@ -1,0 +1,67 @@
+//! From one input to the next at a reload: the probes themselves where the same is asked of the kernel, else the accounts.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::handover::Left;
+use super::{Attached, Ebpf, Options, keeping};
+use crate::kernel::plan::{ProbeOptions, Report};
+
+/// What an input leaves to a successor that waits for it.
+struct Estate {
+    attached: Attached,
+    report: Report,
+    /// Where its probes are pinned, if they are.
+    pin_path: Option<String>,
+}
+
+/// What was asked of the kernel, and where it is pinned.
+pub(super) type Asked = (ProbeOptions, Option<String>);
+
+pub(super) fn asked(options: &Options) -> Asked {
+    (options.kernel(), options.pin.then(|| options.pin_path().to_owned()))
+}
+
+impl Ebpf {
+    /// Goes on with what the predecessor left: with its probes where this one has none, else with its accounts as they are now.
+    pub(super) fn inherit(&mut self, now: Instant) {
+        let handover = &self.shared.handover;
+        let mut probes = None;
+        let left = match handover.take() {
+            Some(Estate { attached, report, .. }) if self.attached.is_none() => {
+                (self.attached, self.report) = (Some(attached), report);
+                return;
+            }
+            Some(Estate { mut attached, report, pin_path }) => {
+                attached.catch_up();
+                let Attached { accounts, probes: its, .. } = attached;
+                probes = Some(its);
+                Some(Left { accounts, report, pin_path })
+            }
+            None => handover.take().filter(|_| self.attached.is_some()),
+        };
+        let (Some(left), Some(attached)) = (left, &mut self.attached) else { return };
+        // What both counted is the predecessor's; from here on this one counts.
+        attached.catch_up();
+        drop((probes, self.predecessor.take()));
+        if let Some(pin_path) = left.pin_path.as_deref().filter(|path| !self.options.is_pinned_at(path)) {
+            keeping::remove(pin_path);
+        }
+        attached.accounts.take_over(left);
+        attached.walk(&self.report, now);
+        attached.keeping.take_over(&self.shared.handover);
+        attached.keeping.host_at_start = attached.host_files.read();
+    }
+
+    /// Leaves all to a successor that waits for it, else what can be gone on with.
+    pub(super) fn leave(&mut self) {
+        let Some(attached) = self.attached.take() else { return };
+        let report = self.report.clone();
+        let pin_path = attached.probes.is_pinned().then(|| self.options.pin_path().to_owned());
+        if Arc::strong_count(&self.asked) > 1 {
+            self.shared.handover.leave(Estate { attached, report, pin_path });
+        } else {
+            self.shared.handover.leave(Left { accounts: attached.accounts, report, pin_path });
+        }
+    }
+}

@@ -249,8 +249,12 @@ pub struct OomKill {
     pub kind: u32,
     /// The process; 0 before Linux 6.8.
     pub pid: u32,
-    /// Its cgroup, by its id in the hierarchy that memory is accounted in; 0 when it could not be read.
+    /// Its cgroup, by its id in the hierarchy that memory is accounted in; 0 when it could not be read. Before Linux 6.8 the
+    /// cgroup of the task that ran out of memory.
     pub cgroup: u64,
+    /// What the kernel names the victim by: before Linux 6.8 the number of its process, and since then the address of its task,
+    /// which is above all numbers.
+    pub victim: u64,
 }
 
 /// What lost its row: amounts that were counted when neither the cache nor the ring had room, per CPU.
@@ -475,7 +479,7 @@ const _: () = {
     assert!(size_of::<BlkioRow>() == 24 + 9 * 8 + 8 * BUCKETS);
     assert!(size_of::<NetRow>() == 16 + 7 * 8 + 2 * 8 + 2 * 8);
     assert!(size_of::<CgroupEvent>() == 32 + PATH_BYTES);
-    assert!(size_of::<OomKill>() == 16);
+    assert!(size_of::<OomKill>() == 24);
     assert!(CGROUP_EVENT_HEAD == 32);
     assert!(size_of::<Overflow>() == 4 * 8 + 9 * 8 + 7 * 8 + 2 * 8 + 3 * 8);
     assert!(align_of::<Overflow>() == 8);

@@ -20,15 +20,16 @@ use super::kernel::{MEMORY_CSS_CGROUP, MEMORY_CSS_SET_MEMBER, TASK_PID, probe, p
 fn oom_mark_victim(ctx: BtfTracePointContext) -> i32 {
     let victim: *const u8 = ctx.arg(0);
     // At an address that is a pid nothing can be read. The task that ran out of memory stands for the victim then:
-    // it is in the same cgroup unless the limit is that of a cgroup above both.
+    // it is in the same cgroup unless the limit is that of a cgroup above both. The agent looks the pid up.
     let cgroup = memory_cgroup(victim)
         // SAFETY: the helper takes nothing.
         .or_else(|| memory_cgroup(unsafe { bpf_get_current_task() } as *const u8));
-    // The argument that is a pid is not taken for one: where it is a pointer, the verifier refuses half of it
-    // ("invalid size of register spill").
+    // The argument that is a pid is not taken for one here, and told whole: where it is a pointer, the verifier refuses half of
+    // it ("invalid size of register spill").
     let pid = probe(victim, &TASK_PID).unwrap_or(0);
     // 0 is no cgroup: the kill is known, its cgroup is not.
-    let record = OomKill { kind: Kind::OomKill as u32, pid, cgroup: cgroup.unwrap_or(0) };
+    let record =
+        OomKill { kind: Kind::OomKill as u32, pid, cgroup: cgroup.unwrap_or(0), victim: victim as u64 };
     // SAFETY: the record is read for its own size; the accumulator is this CPU's.
     unsafe {
         let size = size_of::<OomKill>() as u64;

@@ -31,6 +31,7 @@ mod succession;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod victim;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -204,14 +205,14 @@ impl Ebpf {
         let flushed = probes.flush(|| {
             drain.read(|record| {
                 take(&record);
-                accounts.take(record, &shared.names, &shared.containers, now);
+                enter(accounts, record, shared, now);
             });
             drain.give_back();
         });
         let read = probes.read_left_alone(|seen| {
             drain.read_early(seen, |record| {
                 take(&record);
-                accounts.take(record, &shared.names, &shared.containers, now);
+                enter(accounts, record, shared, now);
             });
         });
         flushed.and(read).map_err(|error| GatherError::Other(error.to_string()))
@@ -222,6 +223,12 @@ impl Ebpf {
     pub fn path(&self, hierarchy: HierarchyId, cgroup: u64) -> Option<&str> {
         Some(self.attached.as_ref()?.accounts.cgroups.get((hierarchy, cgroup))?.path())
     }
+}
+
+/// Enters a record into the accounts.
+fn enter(accounts: &mut Accounts, record: Record<'_>, shared: &Shared, now: Instant) {
+    let record = victim::find(record, &shared.host, &accounts.cgroups, accounts.areas.memory);
+    accounts.take(record, &shared.names, &shared.containers, now);
 }
 
 /// Logs what became of each group of programs, and which hierarchies are not what they seem.
@@ -262,13 +269,13 @@ impl Attached {
         let Self { probes, drain, accounts, keeping, shared, .. } = self;
         let now = Instant::now();
         let flushed = probes.flush(|| {
-            drain.read(|record| accounts.take(record, &shared.names, &shared.containers, now));
+            drain.read(|record| enter(accounts, record, shared, now));
             if keeping.is_due(drain) {
                 keeping.keep(accounts, drain, Safety::Process);
             }
         });
         let read = probes.read_left_alone(|seen| {
-            drain.read_early(seen, |record| accounts.take(record, &shared.names, &shared.containers, now));
+            drain.read_early(seen, |record| enter(accounts, record, shared, now));
         });
         if let Some(figures) = probes.run_times() {
             accounts.take_run_times(figures);
@@ -288,7 +295,7 @@ impl Attached {
     async fn drain(&mut self) {
         let Self { drain, accounts, keeping, shared, .. } = self;
         let now = Instant::now();
-        drain.read(|record| accounts.take(record, &shared.names, &shared.containers, now));
+        drain.read(|record| enter(accounts, record, shared, now));
         if keeping.is_due(drain)
             && let Some(save) = keeping.save(accounts, drain, Safety::Process)
         {

@@ -28,7 +28,7 @@ mod tests {
     fn counts_by_cgroup_and_continues_with_a_successor() {
         let mut oom = Oom::default();
         for cgroup in [7, 7, 8] {
-            oom.apply(&OomKill { kind: 6, pid: 1, cgroup });
+            oom.apply(&OomKill { kind: 6, pid: 1, cgroup, victim: u64::MAX });
         }
         oom.succeed(7, 9);
         assert_eq!([7, 8, 9].map(|id| oom.get(id)), [None, Some(&1), Some(&2)]);

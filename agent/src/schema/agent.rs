@@ -135,7 +135,8 @@ const SEISMOGRAF_FIELDS: &[Field] = &[
     int(
         "unseen_rx_bytes",
         "byte",
-        "`net`: what remains of the namespace: what is forwarded, as for pods, and what no socket took",
+        "`net`: what remains of the namespace: what is forwarded, as for pods, and what no socket took; less what several \
+         sockets got, which is below 0 where that is more",
     ),
     int("rows_tx_bytes", "byte", "`net`: bytes sent, likewise"),
     int("rows_host_tx_bytes", "byte", "`net`: likewise; without what a policy refused"),

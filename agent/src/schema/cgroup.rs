@@ -82,7 +82,8 @@ pub(super) const CGROUP_NET: Measurement = Measurement {
            more; by the fragments' own size on arrival. Not looked for is a smaller MTU that IPv4 learned of a path. What a \
            policy of the cgroup refuses (a `cgroup_skb` program, such as systemd's `IPAddressDeny=`) is `tx_dropped_*` \
            and not sent, since Linux 5.18; before, and under `lockdown=confidentiality`, it counts as sent. On arrival it has \
-           been received, and counts so.",
+           been received, and counts so. A packet that several sockets get, members of a multicast group or raw sockets \
+           (`ping`, VRRP), counts for each of them.",
     tags: identity!(),
     fields: &[
         int("rx_bytes", "byte", "received, from the IP header on"),

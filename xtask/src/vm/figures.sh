@@ -159,6 +159,28 @@ elif [ $has_network = yes ]; then
   [ "$unseen" -ge 0 ] && [ "$unseen" -le $((fragments * 20)) ] || fail "the balance of the network"
 fi
 
+# The kill is the victim's, also where another one ran out of memory: the limit is that of a cgroup above both.
+if [ "$layout" = v2 ] && [ "$lockdown" != confidentiality ]; then
+  for name in limited limited/victim limited/other; do
+    cgroup $name
+    [ $name != limited ] || { echo +memory > /sys/fs/cgroup/limited/cgroup.subtree_control; echo 64M > /sys/fs/cgroup/limited/memory.max; }
+  done
+  takes() { name=$1; shift; sh -c 'echo $$ > /sys/fs/cgroup/limited/'$name'/cgroup.procs; exec dd if=/dev/zero of='$1' bs=40M count=1' > /tmp/oom.done 2>&1; }
+  mkfifo /tmp/held
+  sleep 1000 < /tmp/held &
+  holder=$!
+  takes victim /tmp/held &
+  while [ "$(cat /sys/fs/cgroup/limited/victim/memory.current)" -lt 40000000 ]; do sleep 0.1; done
+  takes other /dev/null
+  gathered
+  kill $holder
+  for name in victim other; do
+    kills=$(sed -n 's/^oom_kill //p' /sys/fs/cgroup/limited/$name/memory.events)
+    exact "OOM kills of $name" "$kills" "$(field cgroup_mem limited/$name oom_kills)"
+  done
+  [ "$(sed -n 's/^oom_kill //p' /sys/fs/cgroup/limited/victim/memory.events)" = 1 ] || fail "the victim was not killed"
+fi
+
 # At one of these times nothing comes or goes between a look at /proc and a gather, not even a thread of the kernel.
 grep -q "processes .*by the kernel" /tmp/doctor || [ "$lockdown" = confidentiality ] || fail "processes are not counted by the kernel"
 for try in 1 2 3 4 5; do

@@ -27,7 +27,8 @@ cgroup_v1() {
   else rmdir /sys/fs/cgroup/$1; fi
 }
 layout=$(sed -n 's/.*layout=\([a-z0-9]*\).*/\1/p' /proc/cmdline)
-case ${layout:-v2} in
+layout=${layout:-v2}
+case $layout in
   v2)
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     echo "+cpu +io +memory" > /sys/fs/cgroup/cgroup.subtree_control

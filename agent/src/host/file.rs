@@ -20,7 +20,7 @@ pub(super) const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
 /// The buffer's initial size, which is nearly always enough.
 pub(super) const BUFFER_BYTES: usize = 8 << 10;
 /// A read of fewer bytes has the whole file, so there is no need to read up to its end: the kernel's `seq_file` fills a page
-/// before it returns, and no single line of these files is as long as half a page.
+/// before it returns, less the line that does not fit, and no line of most files is as long as half a page.
 pub(super) const WHOLE_BYTES: usize = 2 << 10;
 
 /// A file, by its path.
@@ -45,26 +45,33 @@ impl KernelFile {
 
     /// Its text as it is now. Bytes that are not UTF-8 are replaced. The kernel answers at once, so this may block.
     ///
+    /// A file of lines that may be longer than [`WHOLE_BYTES`] can lack its end: see [`Self::read_to_end`].
+    ///
     /// # Errors
     /// The system's, when it cannot be opened or read.
     pub(crate) fn read(&mut self) -> io::Result<String> {
-        self.read_bytes().map(lossy)
+        self.bytes(WHOLE_BYTES).map(lossy)
     }
 
-    /// Its bytes as they are now.
+    /// Its bytes as they are now, whatever the length of its lines: one system call more. The options of an overlay, in a table
+    /// of mounts, are a page alone.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub(crate) fn read_bytes(&mut self) -> io::Result<Vec<u8>> {
+    pub(crate) fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
+        self.bytes(1)
+    }
+
+    fn bytes(&mut self, whole_bytes: usize) -> io::Result<Vec<u8>> {
         // What it was opened for may be gone, and something else in its place.
         if let Some(file) = self.open.take()
-            && let Ok(bytes) = whole(&file)
+            && let Ok(bytes) = whole(&file, whole_bytes)
         {
             self.open = Some(file);
             return Ok(bytes);
         }
         let file = rustix::fs::openat(CWD, &self.path, FLAGS, Mode::empty())?;
-        let bytes = whole(&file)?;
+        let bytes = whole(&file, whole_bytes)?;
         // Those that the kernel makes as they are read.
         self.open = is_on(&file, &[PROC_MAGIC, SYSFS_MAGIC, CGROUP_MAGIC, CGROUP2_MAGIC]).then_some(file);
         Ok(bytes)
@@ -81,26 +88,36 @@ pub(super) fn is_on(file: &OwnedFd, types: &[i64]) -> bool {
     rustix::fs::fstatfs(file).is_ok_and(|stat| types.contains(&stat.f_type))
 }
 
-fn whole(file: &OwnedFd) -> io::Result<Vec<u8>> {
+fn whole(file: &OwnedFd, whole_bytes: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let n = fill(file, &mut bytes)?;
+    let n = fill_by(|part, at| Ok(rustix::io::pread(file, part, at)?), whole_bytes, &mut bytes)?;
     bytes.truncate(n);
     Ok(bytes)
 }
 
-/// Reads an open file from its start to the end. Returns the number of bytes, which are at the buffer's start.
+/// Reads an open file of short lines from its start to the end. Returns the number of bytes, which are at the buffer's start.
 ///
 /// # Errors
 /// The system's.
 pub(super) fn fill(file: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    fill_by(|part, at| Ok(rustix::io::pread(file, part, at)?), WHOLE_BYTES, buffer)
+}
+
+/// As [`fill`], by a function that reads into a part of the buffer what is at an offset. A read of less than `whole_bytes` is the
+/// last.
+fn fill_by(
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    whole_bytes: usize,
+    buffer: &mut Vec<u8>,
+) -> io::Result<usize> {
     let mut filled = 0;
     loop {
         if filled == buffer.len() {
             buffer.resize((2 * filled).max(BUFFER_BYTES), 0);
         }
-        let n = rustix::io::pread(file, &mut buffer[filled..], filled as u64)?;
+        let n = read(&mut buffer[filled..], filled as u64)?;
         filled += n;
-        if n < WHOLE_BYTES {
+        if n < whole_bytes {
             return Ok(filled);
         }
     }
@@ -129,6 +146,35 @@ mod tests {
         }
     }
 
+    /// Reads as the kernel's `seq_file` does: a page of whole lines, or one line that is longer.
+    fn read_lines(text: &[u8], part: &mut [u8], at: u64) -> usize {
+        let rest = &text[usize::try_from(at).unwrap()..];
+        let mut n = 0;
+        for line in rest.split_inclusive(|byte| *byte == b'\n') {
+            if n > 0 && n + line.len() > 4096 {
+                break;
+            }
+            n += line.len();
+        }
+        let n = n.min(part.len());
+        part[..n].copy_from_slice(&rest[..n]);
+        n
+    }
+
+    #[test]
+    fn lines_of_half_a_page_and_more_are_read_to_the_end() {
+        let line = |n: usize| "x".repeat(n - 1) + "\n";
+        let text = [line(1931), line(2455), line(30), line(9000), line(70), line(4096), line(2048)].concat();
+        let n_read = |whole_bytes| {
+            let mut bytes = Vec::new();
+            let read = |part: &mut [u8], at| Ok(read_lines(text.as_bytes(), part, at));
+            let n = fill_by(read, whole_bytes, &mut bytes).unwrap();
+            assert_eq!(bytes[..n], text.as_bytes()[..n]);
+            n
+        };
+        assert_eq!((n_read(WHOLE_BYTES), n_read(1)), (1931, text.len()));
+    }
+
     #[test]
     fn any_other_file_is_opened_each_time() {
         let folder = tempfile::tempdir().unwrap();
@@ -145,7 +191,7 @@ mod tests {
         }
         fs::write(&path, b"a\xffb").unwrap();
         assert_eq!(file.read().unwrap(), "a\u{fffd}b");
-        assert_eq!(file.read_bytes().unwrap(), b"a\xffb");
+        assert_eq!(file.read_to_end().unwrap(), b"a\xffb");
         fs::remove_file(&path).unwrap();
         assert_eq!(file.read().unwrap_err().kind(), io::ErrorKind::NotFound);
     }

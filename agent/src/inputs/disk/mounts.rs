@@ -83,7 +83,7 @@ impl Places {
     pub(super) fn read(&mut self) -> Result<Table, GatherError> {
         let mut first_error = None;
         for TableFile { file, is_mountinfo } in &mut self.0 {
-            let (read, path) = (file.read_bytes(), file.path().to_owned());
+            let (read, path) = (file.read_to_end(), file.path().to_owned());
             match read {
                 Ok(text) => return Ok(Table { path, is_mountinfo: *is_mountinfo, text }),
                 Err(error) => first_error = first_error.or(Some(GatherError::Read { path, error })),

@@ -98,6 +98,8 @@ impl Live {
             }
             let found = running.iter().find_map(|(id, path)| {
                 let pid = shared.cgroupfs.processes(path).into_iter().min();
+                // To an agent in a PID namespace of its own the number is that namespace's, and in the host's `/proc` another's.
+                let pid = pid.filter(|pid| is_of(*pid, id, &shared.host));
                 pid.or_else(|| self.processes.known(id, &shared.host))
             });
             match found {
@@ -187,6 +189,11 @@ fn net_dev(host: &Host, pid: u32) -> Option<Arc<str>> {
     read_text(&host.proc(format!("{pid}/net/dev"))).ok().map(Into::into)
 }
 
+/// Whether a process in the host's `/proc` is of a container.
+fn is_of(pid: u32, id: &str, host: &Host) -> bool {
+    read_text(&host.proc(format!("{pid}/cgroup"))).is_ok_and(|text| text.contains(id))
+}
+
 /// A process of each container, where cgroupfs does not have it: to an agent in a PID namespace of its own, as in a pod, the
 /// processes of others are 0 there. The host's `/proc` has them all, each with its cgroups.
 #[derive(Debug, Default)]
@@ -200,8 +207,7 @@ struct ContainerProcesses {
 impl ContainerProcesses {
     /// A process that is known to be of this container, and still is.
     fn known(&self, id: &str, host: &Host) -> Option<u32> {
-        let pid = *self.known.get(id)?;
-        read_text(&host.proc(format!("{pid}/cgroup"))).is_ok_and(|text| text.contains(id)).then_some(pid)
+        self.known.get(id).copied().filter(|pid| is_of(*pid, id, host))
     }
 
     /// Goes through all processes of the host, when one is wanted that was not looked for before.
@@ -243,6 +249,40 @@ impl ContainerProcesses {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::hierarchies::Hierarchies;
+    use crate::identity::kubelet::pods::PodContainer;
+    use crate::inputs::testing::write;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const POD: &str = "11111111-2222-3333-4444-555555555555";
+
+    #[test]
+    fn a_number_of_the_agents_own_namespace_is_not_looked_up_among_the_hosts() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |path: &str, text: &str| write(root.path(), path, text);
+        let path = format!("/kubepods/pod{POD}/{ID}");
+        // The agent's own pod: it sees its own process by the number 1.
+        file(&format!("cg{path}/cgroup.procs"), "1\n0\n");
+        file("proc/1/cgroup", "0::/init.scope\n");
+        file("proc/1/net/dev", "the node's");
+        file("proc/30/cgroup", &format!("0::/../..{path}\n"));
+        file("proc/30/net/dev", "the pod's");
+        let mounts = format!("1 1 0:1 / {}/cg rw - cgroup2 cgroup2 rw\n", root.path().display());
+        let shared = Shared::of(Host::at(root.path()), Hierarchies::parse("0::/\n", &mounts));
+        let container = PodContainer { is_running: true, id: Some(ID.into()), ..PodContainer::default() };
+        let pods = [Pod { uids: vec![POD.into()], containers: vec![container], ..Pod::default() }];
+        let network = || {
+            let mut live = Live::default();
+            live.read(&pods, &shared);
+            live.figures().networks.get(POD).map(ToString::to_string)
+        };
+        assert_eq!(network().as_deref(), Some("the pod's"));
+        // In the host's namespace the numbers are the same.
+        file(&format!("cg{path}/cgroup.procs"), "31\n");
+        file("proc/31/cgroup", &format!("0::{path}\n"));
+        file("proc/31/net/dev", "by its number");
+        assert_eq!(network().as_deref(), Some("by its number"));
+    }
 
     #[test]
     fn a_rate_needs_time_and_a_counter_that_rises() {
@@ -259,7 +299,6 @@ mod tests {
 
     #[test]
     fn finds_a_containers_first_process_where_cgroupfs_hides_it() {
-        const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         let root = tempfile::tempdir().unwrap();
         let host = Host::at(root.path());
         let write = |pid: u32, path: &str| {
@@ -267,7 +306,7 @@ mod tests {
             std::fs::create_dir_all(&directory).unwrap();
             std::fs::write(directory.join("cgroup"), format!("4:memory:{path}\n0::/\n")).unwrap();
         };
-        let pod = "/kubepods/besteffort/pod11111111-2222-3333-4444-555555555555";
+        let pod = format!("/kubepods/besteffort/pod{POD}");
         write(1, "/");
         write(30, &format!("{pod}/{ID}"));
         write(7, &format!("/../..{pod}/{ID}/nested"));

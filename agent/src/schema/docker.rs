@@ -187,7 +187,7 @@ pub(super) const DOCKER_CONTAINER_CPU: Measurement = Measurement {
 pub(super) const DOCKER_CONTAINER_NET: Measurement = Measurement {
     name: "docker_container_net",
     input: "docker",
-    help: "Traffic of each container's interfaces, from `/proc/PID/net/dev`; none for one with the host's network.",
+    help: "Traffic of each container's interfaces, from `/proc/PID/net/dev`: of those that docker made, `eth0` and so on, or of all where there is none such; none for one with the host's network.",
     tags: container!(tag("network", "interface in the container, or `total`")),
     fields: &[
         text("container_id", "id"),

@@ -39,11 +39,21 @@ pub(super) fn read_network(
     namespaces.entry(namespace).or_insert_with(read).clone()
 }
 
-/// The interfaces in `/proc/PID/net/dev`, without those that the kernel creates by itself.
+/// The interfaces in `/proc/PID/net/dev` that docker has made, which are `eth` and a number. Where there is none, as in a network
+/// of another program's, all but those that the kernel creates by itself.
+///
+/// What a container makes in its own namespace, such as a tunnel or the bridge of a docker within it, docker knows nothing of:
+/// its traffic would be counted twice.
 fn networks(text: &str) -> Arc<[Network]> {
-    let interfaces = text.lines().filter_map(net_dev::parse_line);
+    let interfaces: Vec<_> = text.lines().filter_map(net_dev::parse_line).collect();
+    let is_dockers = |line: &InterfaceLine<'_>| {
+        let number = line.name.strip_prefix("eth");
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let has_dockers = interfaces.iter().any(is_dockers);
     interfaces
-        .filter(|line| !OWN_INTERFACES.contains(&line.name))
+        .into_iter()
+        .filter(|line| if has_dockers { is_dockers(line) } else { !OWN_INTERFACES.contains(&line.name) })
         .map(|InterfaceLine { name, rx, tx }| Network {
             name: name.to_owned(),
             counts: [
@@ -51,4 +61,21 @@ fn networks(text: &str) -> Arc<[Network]> {
             ],
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_that_a_container_made_itself_are_not_dockers() {
+        let names = |interfaces: &[&str]| {
+            let line = |name: &&str| format!("{name:>6}: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n");
+            let text: String = interfaces.iter().map(line).collect();
+            networks(&text).iter().map(|network| network.name.clone()).collect::<Vec<_>>().join(" ")
+        };
+        let own = ["lo", "tunl0", "docker0", "br-0a1b", "veth12", "wg0", "tun0", "ethernet", "eth"];
+        assert_eq!(names(&[&own[..], &["eth0", "eth10"]].concat()), "eth0 eth10");
+        assert_eq!(names(&["lo", "tunl0", "tap0", "net1"]), "tap0 net1");
+    }
 }

@@ -133,7 +133,8 @@ fn parsed<'a, T>(lines: &[&'a [u8]], parse: fn(&'a [u8]) -> Option<T>) -> (Vec<T
 fn hidden<'a>(lines: &[MountLine<'a>]) -> HashSet<&'a [u8]> {
     let parents: HashMap<_, _> = lines.iter().map(|line| (line.mount, line.parent)).collect();
     let mut upon: HashMap<_, Vec<_>> = HashMap::new();
-    for line in lines {
+    // The first root is mounted on itself.
+    for line in lines.iter().filter(|line| line.mount != line.parent) {
         upon.entry((line.parent, unescape(line.point))).or_default().push(line.mount);
     }
     let is_hidden = |line: &&MountLine<'a>| {
@@ -145,13 +146,14 @@ fn hidden<'a>(lines: &[MountLine<'a>]) -> HashSet<&'a [u8]> {
             chain.push(parent);
         }
         let point = unescape(line.point);
-        let covers = |below: &&'a [u8]| {
-            point.ancestors().any(|path| {
-                let upper = upon.get(&(*below, path.to_owned()));
-                upper.is_some_and(|upper| upper.iter().any(|upper| !chain.contains(upper)))
-            })
+        let mut prefixes: Vec<_> = point.ancestors().collect();
+        prefixes.reverse();
+        // Whoever follows the path leaves a mount at the first one upon it; what is mounted there further on is out of reach.
+        let leads_away = |below: &&'a [u8]| {
+            let upper = prefixes.iter().find_map(|path| upon.get(&(*below, path.to_path_buf())));
+            upper.is_some_and(|upper| !upper.iter().any(|upper| chain.contains(upper)))
         };
-        chain.iter().any(covers)
+        chain.iter().any(leads_away)
     };
     lines.iter().filter(is_hidden).map(|line| line.mount).collect()
 }
@@ -335,6 +337,16 @@ mod tests {
 ";
         let seen = ["/ /dev/sda1", "/srv /dev/sda3", "/mnt /dev/sda5", "/mnt/b /dev/sda6", "/mnt2 /dev/sda7"];
         assert_eq!(points(table, true), seen);
+        // One at `/a/b`, then all of `/a` covered, and another at `/a/b`.
+        let table = "\
+73 1 8:1 / / rw - ext4 /dev/sda1 rw
+74 73 0:2 / /a/b rw - tmpfs one rw
+75 73 8:2 / /a rw - ext4 /dev/sda2 rw
+76 75 0:3 / /a/b rw - tmpfs two rw
+77 76 0:4 / /a/b/c rw - tmpfs three rw
+78 74 0:5 / /a/b/c rw - tmpfs four rw
+";
+        assert_eq!(points(table, true), ["/ /dev/sda1", "/a /dev/sda2", "/a/b two", "/a/b/c three"]);
         let table = "/dev/sda1 / ext4 rw 0 0\n/dev/sda2 /srv ext4 rw 0 0\nserver:/a\\040b /srv nfs rw 0 0\n";
         assert_eq!(points(table, false), ["/ /dev/sda1", "/srv server:/a b"]);
     }

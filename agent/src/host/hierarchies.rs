@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use seismograf_ebpf::abi::ROOT_CGROUP;
 
+use super::file::lossy;
 use super::proc::{pid_cgroup, pid_mountinfo};
 use super::{CGROUP_MAGIC, CGROUP2_MAGIC, Host};
 
@@ -233,9 +234,10 @@ fn walk_directory(directory: &Path, at: &str, depth: usize, found: &mut Vec<Foun
     }
 }
 
-/// The first of some files of proc that can be read; empty when none can.
+/// The first of some files of proc that can be read; empty when none can. A path in it may have bytes that are not UTF-8, which
+/// are replaced: anybody can mount something at such a one.
 fn read_first(host: &Host, paths: &[&str]) -> String {
-    paths.iter().find_map(|path| std::fs::read_to_string(host.proc(path)).ok()).unwrap_or_default()
+    paths.iter().find_map(|path| std::fs::read(host.proc(path)).ok()).map(lossy).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -272,6 +274,21 @@ mod tests {
         assert_eq!(unified.blkio(), HierarchyId::UNIFIED);
         assert_eq!(Hierarchies::parse("", "").layout(), Layout::None);
         assert_eq!(Hierarchies::parse("x\n:::\n", "a b - c\n").layout(), Layout::None);
+    }
+
+    #[test]
+    fn a_mount_point_that_is_not_utf8_costs_only_itself() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("proc/1")).unwrap();
+        let write =
+            |file: &str, text: &[u8]| std::fs::write(root.path().join("proc/1").join(file), text).unwrap();
+        write("cgroup", b"5:cpuacct:/\xff\n0::/\n");
+        write("mountinfo", b"1 0 0:1 / /\xff rw - tmpfs tmpfs rw\n2 1 0:2 / /cg rw - cgroup2 cgroup2 rw\n");
+        let host = Host::at(root.path());
+        let [cgroup, mountinfo] = ["1/cgroup", "1/mountinfo"].map(|path| read_first(&host, &[path]));
+        let hierarchies = Hierarchies::parse(&cgroup, &mountinfo);
+        assert_eq!(hierarchies.mount(HierarchyId::UNIFIED), Some(Path::new("/cg")));
+        assert_eq!(hierarchies.all.len(), 2);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Reader {
     kept: HashMap<Box<str>, Directory>,
     swept: Instant,
     buffer: Vec<u8>,
+    /// The text of a file that is not UTF-8.
+    replaced: String,
 }
 
 /// A file or directory that is kept open, and counted as long as it is.
@@ -113,11 +115,17 @@ impl Reader {
     /// A reader below `root`; nothing is opened yet.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), kept: HashMap::new(), swept: Instant::now(), buffer: Vec::new() }
+        Self {
+            root: root.to_owned(),
+            kept: HashMap::new(),
+            swept: Instant::now(),
+            buffer: Vec::new(),
+            replaced: String::new(),
+        }
     }
 
     /// The text of a file in a directory, which is given by its path below the root. `None` when it does not exist, or the
-    /// process or cgroup is gone.
+    /// process or cgroup is gone. Bytes that are not UTF-8 are replaced: a container may name its interfaces by any.
     pub fn read(&mut self, directory: &str, file: &str) -> Option<&str> {
         if self.swept.elapsed() > IDLE_TIME {
             self.sweep();
@@ -135,7 +143,14 @@ impl Reader {
             },
             None => self.open(directory, file)?,
         };
-        std::str::from_utf8(&self.buffer[..filled]).ok()
+        let bytes = &self.buffer[..filled];
+        Some(match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) => {
+                self.replaced = String::from_utf8_lossy(bytes).into_owned();
+                &self.replaced
+            }
+        })
     }
 
     /// Opens a file by its path, reads it, and keeps what will be of use.
@@ -211,8 +226,8 @@ mod tests {
         }
         assert_eq!(reader.read("a", "other"), None);
         assert_eq!(reader.read("", "a"), None, "a directory");
-        std::fs::write(root.path().join("binary"), [0xff]).unwrap();
-        assert_eq!(reader.read("/", "binary"), None);
+        std::fs::write(root.path().join("binary"), b"a\xffb").unwrap();
+        assert_eq!(reader.read("/", "binary"), Some("a\u{fffd}b"));
         assert_eq!(Reader::new(&root.path().join("missing")).read("", "file"), None);
     }
 

@@ -225,9 +225,13 @@ impl InputPlugin for Options {
 
     fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
         let mut remarks = self.tls.remarks(self.url.starts_with("https"));
-        if self.url.is_empty() && (self.tls.tls_ca.is_empty() || self.tls.insecure_skip_verify) {
+        if self.url.is_empty() {
             remarks.retain(|remark| remark.option != "insecure_skip_verify");
-            remarks.push(OptionError::new("url", format!("is empty, and {UNCHECKED}")));
+            let mut what = "is empty: Telegraf asks the kubelets of all nodes then, this agent that of its own: run one on each, and write https://$NODE_IP:10250".to_owned();
+            if self.tls.tls_ca.is_empty() || self.tls.insecure_skip_verify {
+                what = format!("{what}; {UNCHECKED}");
+            }
+            remarks.push(OptionError::new("url", what));
         }
         if !self.label_include.is_empty() && self.label_exclude.iter().any(|label| label == "*") {
             let what =

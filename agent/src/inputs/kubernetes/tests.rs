@@ -125,6 +125,21 @@ async fn statistics_that_come_late_are_the_next_gathers() {
 }
 
 #[test]
+fn that_one_node_is_asked_and_not_all_is_said_where_no_url_is_set() {
+    let remarks = |url: &str, tls_ca: &str| {
+        let tls = Tls { tls_ca: tls_ca.into(), ..Tls::default() };
+        let remarks = Options { url: url.into(), tls, ..Options::default() }.remarks(None);
+        remarks.into_iter().map(|remark| remark.to_string()).collect::<Vec<_>>()
+    };
+    let [said] = remarks("", "/ca").try_into().unwrap();
+    assert!(said.starts_with("`url`: is empty: Telegraf asks the kubelets of all nodes"), "{said}");
+    assert!(!said.contains("certificate"), "{said}");
+    let [said] = remarks("", "").try_into().unwrap();
+    assert!(said.contains("all nodes") && said.contains("certificate"), "{said}");
+    assert_eq!(remarks("https://10.0.0.1:10250", "/ca"), [""; 0]);
+}
+
+#[test]
 fn an_authority_that_is_named_is_used_also_for_the_nodes_own_kubelet() {
     let client = |tls_ca: &str, insecure_skip_verify: bool| {
         let tls = Tls { tls_ca: tls_ca.into(), insecure_skip_verify, ..Tls::default() };

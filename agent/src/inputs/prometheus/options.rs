@@ -82,7 +82,7 @@ pub struct PrometheusOptions {
     pub monitor_kubernetes_pods_namespace: String,
     /// Which labels the pods must have.
     pub kubernetes_label_selector: String,
-    /// `node`: the pods of this node. `cluster` is rejected.
+    /// `node`, or empty: the pods of this node. `cluster`, which is what Telegraf takes empty for, is rejected.
     pub pod_scrape_scope: String,
     /// The node's address; empty means that of `$NODE_IP` or `$HOST_IP`, or this machine.
     pub node_ip: String,
@@ -132,7 +132,7 @@ impl Default for PrometheusOptions {
             monitor_kubernetes_pods_port: 0,
             monitor_kubernetes_pods_namespace: String::new(),
             kubernetes_label_selector: String::new(),
-            pod_scrape_scope: "node".into(),
+            pod_scrape_scope: String::new(),
             node_ip: String::new(),
             kubelet_url: String::new(),
             pod_scrape_interval: DEFAULT_POD_SCRAPE_INTERVAL.into(),
@@ -215,6 +215,10 @@ impl PrometheusOptions {
         if self.monitor_kubernetes_pods && self.kubelet_url.is_empty() {
             let what = "is empty, and the kubelet's certificate is not checked, so that the pod's token goes to whoever answers: write it as https://NODE:10250, with its authority in `tls_ca`";
             remarks.push(OptionError::new("kubelet_url", what));
+        }
+        if self.monitor_kubernetes_pods && self.pod_scrape_scope.is_empty() {
+            let what = "is not set: Telegraf finds the pods of all nodes then, this agent those of its own: run one on each, and write \"node\"";
+            remarks.push(OptionError::new("pod_scrape_scope", what));
         }
         if !self.monitor_kubernetes_pods && urls().next().is_none() {
             remarks.push(OptionError::new("urls", "is empty: nothing is scraped"));
@@ -299,7 +303,7 @@ impl PrometheusOptions {
     }
 
     fn discovery(&self, host: &Host) -> Result<Discovery, OptionError> {
-        if !self.pod_scrape_scope.eq_ignore_ascii_case("node") {
+        if !self.pod_scrape_scope.is_empty() && !self.pod_scrape_scope.eq_ignore_ascii_case("node") {
             let what = "the pods of the agent's own node are found, by its kubelet: write \"node\", and run an agent on each node";
             return Err(OptionError::new("pod_scrape_scope", what));
         }

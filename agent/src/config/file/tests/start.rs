@@ -141,11 +141,12 @@ fn an_input_that_may_fail_does_not_keep_the_rest_from_starting() {
 #[rstest]
 #[case(
     "[[inputs.kubernetes]]\nurl = \"\"",
-    "t.conf:2:1: `url` of input `kubernetes`: is empty, and the server's certificate is not checked"
+    "t.conf:2:1: `url` of input `kubernetes`: is empty: Telegraf asks the kubelets of all nodes"
 )]
 #[case(
     "[[inputs.kubernetes]]",
-    "t.conf:1:1: `url` of input `kubernetes`: is empty, and the server's certificate is not checked"
+    "t.conf:1:1: `url` of input `kubernetes`: is empty: Telegraf asks the kubelets of all nodes then, this agent that of its own: run one \
+     on each, and write https://$NODE_IP:10250; the server's certificate is not checked"
 )]
 #[case(
     "[[inputs.kubernetes]]\nurl = \"https://a\"\ninsecure_skip_verify = true",
@@ -227,7 +228,7 @@ fn what_does_nothing_or_is_a_risk_is_said_once(#[case] text: &str, #[case] expec
 }
 
 #[rstest]
-#[case("[[inputs.kubernetes]]\nurl = \"\"\ntls_ca = \"CA\"")]
+#[case("[[inputs.kubernetes]]\nurl = \"https://a\"\ntls_ca = \"CA\"")]
 #[case("[[inputs.kubernetes]]\nurl = \"http://a\"\ninsecure_skip_verify = true")]
 #[case("[[inputs.kubernetes]]\nurl = \"http://a\"\nlabel_include = [\"app\"]\nlabel_exclude = []")]
 #[case("[[inputs.net]]\nignore_protocol_stats = true")]

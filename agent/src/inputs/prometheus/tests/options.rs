@@ -55,8 +55,13 @@ fn a_check_says_what_a_start_would_refuse(#[case] text: &str, #[case] expected: 
     "http_proxy_url: has no effect: `use_system_proxy` takes the environment's",
 ])]
 #[case("urls = [\"https://a\"]\ntls = { insecure_skip_verify = true }", &["insecure_skip_verify: the server's certificate is not"])]
-#[case("monitor_kubernetes_pods = true", &["kubelet_url: is empty, and the kubelet's certificate is not checked"])]
-#[case("monitor_kubernetes_pods = true\nkubelet_url = \"https://n:10250\"", &[])]
+#[case("monitor_kubernetes_pods = true\npod_scrape_scope = \"node\"", &[
+    "kubelet_url: is empty, and the kubelet's certificate is not checked",
+])]
+#[case("monitor_kubernetes_pods = true\nkubelet_url = \"https://n:10250\"", &[
+    "pod_scrape_scope: is not set: Telegraf finds the pods of all nodes then",
+])]
+#[case("monitor_kubernetes_pods = true\npod_scrape_scope = \"Node\"\nkubelet_url = \"https://n:10250\"", &[])]
 fn what_does_nothing_or_is_a_risk_is_said(#[case] text: &str, #[case] expected: &[&str]) {
     check(text).unwrap();
     let remarks = options(text).remarks();

@@ -17,7 +17,7 @@ pub use self::answers::{DiskUsage, Info};
 pub use self::client::{DockerClient, MAX_LIST_BYTES};
 pub use self::container::{Container, Selection};
 pub use self::daemon::{Daemon, Engine};
-pub use self::endpoint::{DEFAULT_ENDPOINT, is_unchecked, relative_socket};
+pub use self::endpoint::{DEFAULT_ENDPOINT, is_remote, is_unchecked, relative_socket};
 pub use self::error::ApiError;
 pub use self::watch::Watch;
 

@@ -27,7 +27,7 @@ use tracing::Instrument as _;
 use self::description::Description;
 use self::network::read_network;
 pub use self::options::DockerOptions as Options;
-use self::place::{Place, locate};
+use self::place::{Place, locate, log_unseen};
 use self::points::{ContainerFigures, ContainerPoints, HostCapacity};
 use self::request::Request;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
@@ -64,6 +64,8 @@ pub(super) struct Docker {
     /// The last request for it failed.
     has_no_disk_usage: bool,
     has_gathered: bool,
+    /// A container without a cgroup was logged.
+    has_told_unseen: bool,
 }
 
 /// What is kept of a container from one gather to the next.
@@ -73,6 +75,8 @@ struct Followed {
     /// `None` when it is not selected.
     tags: Option<Vec<(Name, Name)>>,
     place: Place,
+    /// It ran at the previous gather, and had no cgroup.
+    is_unseen: bool,
     /// CPU time of the container and of the machine at the previous gather.
     before: Option<(u64, u64)>,
 }
@@ -82,7 +86,7 @@ impl Followed {
     fn update(&mut self, container: &Arc<Container>, tags: Option<Vec<(Name, Name)>>) {
         self.tags = tags;
         if self.container.pid != container.pid {
-            (self.place, self.before) = (Place::default(), None);
+            (self.place, self.is_unseen, self.before) = (Place::default(), false, None);
         }
         self.container = Arc::clone(container);
     }
@@ -144,6 +148,7 @@ impl Docker {
             disk_usage: Request::default(),
             has_no_disk_usage: false,
             has_gathered: false,
+            has_told_unseen: false,
         })
     }
 
@@ -178,6 +183,10 @@ impl Docker {
                 // Its cgroup is not visible from here: its state is all there is, for as long as the daemon can be reached.
                 if known.is_up {
                     points.state(gathered, tags, container);
+                    // At the first gather it may just have ended.
+                    if std::mem::replace(&mut followed.is_unseen, true) {
+                        log_unseen(&mut self.has_told_unseen, &self.shared, container);
+                    }
                 }
                 continue;
             };
@@ -198,6 +207,7 @@ impl Docker {
                 followed.place.cgroup = None;
                 continue;
             }
+            followed.is_unseen = false;
             points.state(gathered, tags, container);
             points.figures(gathered, tags, container, &figures, followed.before);
             followed.before = cpu_ns.map(|cpu_ns| (cpu_ns, host.cpu_ns));

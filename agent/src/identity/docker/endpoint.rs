@@ -1,5 +1,7 @@
 //! Where the docker daemon is: the option `endpoint`, and the variables of docker's own client.
 
+use std::net::IpAddr;
+
 use super::version::ApiVersion;
 use crate::options::OptionError;
 use crate::options::tls::Tls;
@@ -88,6 +90,19 @@ pub fn is_unchecked(endpoint: &str, tls: &Tls, variable: impl Fn(&str) -> Option
         .is_ok_and(|endpoint| endpoint.base.starts_with("https") && endpoint.tls.insecure_skip_verify)
 }
 
+/// Whether the daemon is reached over a network, and so may be another host's.
+pub fn is_remote(endpoint: &str, tls: &Tls, variable: impl Fn(&str) -> Option<String>) -> bool {
+    let Ok(DockerEndpoint { socket: None, base, .. }) = DockerEndpoint::resolve(endpoint, tls, variable)
+    else {
+        return false;
+    };
+    let url = base.parse::<reqwest::Url>().ok();
+    // The brackets of an address of IPv6 belong to the URL.
+    let host = url.as_ref().and_then(|url| url.host_str()).map(|host| host.trim_matches(['[', ']']));
+    let is_here = |address: IpAddr| address.is_loopback() || address.is_unspecified();
+    host.is_some_and(|host| host != "localhost" && !host.parse().is_ok_and(is_here))
+}
+
 /// Whether any option asks for TLS; `tcp://` itself does not tell.
 fn is_given(tls: &Tls) -> bool {
     let is_off = Tls { tls_enable: tls.tls_enable, ..Tls::default() } == *tls;
@@ -157,5 +172,21 @@ mod tests {
             base(Tls { tls_ca: "/ca".into(), tls_enable: Some(false), ..Tls::default() }),
             "http://d:1"
         );
+    }
+
+    #[rstest]
+    #[case("unix:///var/run/docker.sock", false)]
+    #[case("unix://var/run/docker.sock", false)]
+    #[case("tcp://127.0.0.1:2375", false)]
+    #[case("https://[::1]:2376", false)]
+    #[case("http://localhost:2375", false)]
+    #[case("tcp://10.0.0.1:2375", true)]
+    #[case("https://[fd00::1]:2376", true)]
+    #[case("tcp://docker.example:2376", true)]
+    #[case("ENV", true)]
+    #[case("docker", false)]
+    fn a_daemon_at_another_address_may_be_another_hosts(#[case] endpoint: &str, #[case] expected: bool) {
+        let variable = |name: &str| (name == "DOCKER_HOST").then(|| "tcp://10.0.0.1:2375".to_owned());
+        assert_eq!(is_remote(endpoint, &Tls::default(), variable), expected);
     }
 }

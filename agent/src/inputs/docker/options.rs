@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::identity::docker::{DEFAULT_ENDPOINT, DockerClient, is_unchecked, relative_socket};
+use crate::identity::docker::{DEFAULT_ENDPOINT, DockerClient, is_remote, is_unchecked, relative_socket};
 use crate::options::tls::Tls;
 use crate::options::tls::UNCHECKED;
 use crate::options::{OptionError, nearest};
@@ -141,6 +141,9 @@ impl DockerOptions {
             }
         };
         say(is_unchecked(&self.endpoint, &self.tls, variable), "insecure_skip_verify", UNCHECKED);
+        let remote = "leads to a network: figures of containers are those of the cgroups of the agent's own host, and containers of \
+                      another one have their state alone: run the agent on the daemon's host";
+        say(is_remote(&self.endpoint, &self.tls, variable), "endpoint", remote);
         say(self.gather_services, "gather_services", "has no effect: services of a swarm are not gathered");
         let slashes =
             "was taken for unix:///PATH, as Telegraf takes it where it runs in /: write three slashes";

@@ -37,6 +37,23 @@ pub(super) fn locate(proc: &mut Reader, shared: &Shared, container: &Container, 
     Place { cgroup, network }
 }
 
+/// Says once that a container runs of which no cgroup is seen, why, and what to do.
+pub(super) fn log_unseen(was_logged: &mut bool, shared: &Shared, container: &Container) {
+    if std::mem::replace(was_logged, true) {
+        return;
+    }
+    let (why, advice) = shared.cgroupfs.hierarchies().parts().next().unwrap_or_else(|| {
+        let why = "no cgroup of this host has its id".to_owned();
+        (why, "run the agent on the host of the daemon; in a container, with that host's /sys/fs/cgroup mounted")
+    });
+    tracing::warn!(
+        container = container.name,
+        why,
+        advice,
+        "containers have their state alone, and no figures"
+    );
+}
+
 /// The network namespace of a process, by an inode that no other one has; `None` where it is the host's.
 fn namespace(host: &Host, process: &str) -> Option<u64> {
     let inode = |process: &str, file: &str| host.proc_inode(format!("{process}/{file}"));

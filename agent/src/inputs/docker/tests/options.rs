@@ -57,9 +57,14 @@ fn refuses_it_by_line(#[case] text: &str, #[case] expected: &str) {
 #[case("gather_services = true", "gather_services", "has no effect: services of a swarm are not gathered")]
 #[case("endpoint = \"unix://var/run/docker.sock\"", "endpoint", "was taken for unix:///PATH")]
 #[case(
-    "endpoint = \"https://d:1\"\ninsecure_skip_verify = true",
+    "endpoint = \"https://127.0.0.1:1\"\ninsecure_skip_verify = true",
     "insecure_skip_verify",
     "the server's certificate is not"
+)]
+#[case(
+    "endpoint = \"tcp://d:1\"",
+    "endpoint",
+    "leads to a network: figures of containers are those of the cgroups"
 )]
 #[case("container_names = [\"a\"]", "container_names", "is now called `container_name_include`")]
 #[case("perdevice = true", "perdevice", "is gone from Telegraf: write `perdevice_include`")]

@@ -145,6 +145,25 @@ async fn one_whose_cgroup_is_gone_is_left_out_and_one_that_is_never_seen_has_its
 }
 
 #[tokio::test]
+async fn that_no_cgroup_is_seen_is_said_once() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let _log = crate::service::logging::to_file(log.path());
+    let machine = Machine::new(false);
+    let none = || Value::Object(Default::default());
+    let mut docker = machine.docker("[[inputs.docker]]", [running(ID, 7, none())]);
+    let mut n_said = async || {
+        gather(&mut docker).await.unwrap();
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        log.lines().filter(|line| line.contains("no figures") && line.contains("container=n0123")).count()
+    };
+    assert_eq!(
+        [n_said().await, n_said().await, n_said().await],
+        [0, 1, 1],
+        "at first it may have ended just now"
+    );
+}
+
+#[tokio::test]
 async fn a_label_cannot_pass_for_a_tag_of_the_agents_own() {
     let machine = Machine::new(false);
     machine.unified(ID);

@@ -1,8 +1,9 @@
 //! Filters for points and their tags and fields: `namepass`, `tagdrop`, `fieldinclude` and the rest.
 //!
 //! Pure. Globs work as Telegraf's: a list counts as globs when any entry has a glob character, otherwise as exact strings. With
-//! separators, `*` and `?` stop at those characters; `**` does not.
+//! separators, `*` and `?` stop at those characters; `**` does not. A class is negated by `!` alone, as in `[!a-c]`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -37,7 +38,8 @@ impl Patterns {
         let mut set = GlobSetBuilder::new();
         for entry in list {
             // In Telegraf a star crosses every character, a slash too.
-            set.add(GlobBuilder::new(entry).literal_separator(false).backslash_escape(true).build()?);
+            let entry = with_literal_carets(entry);
+            set.add(GlobBuilder::new(&entry).literal_separator(false).backslash_escape(true).build()?);
         }
         Ok(Some(Self::Globs(set.build()?)))
     }
@@ -51,7 +53,8 @@ impl Patterns {
         if separators.is_empty() || !matches!(simple, Some(Self::Globs(_))) {
             return Ok(simple);
         }
-        let globs: Vec<String> = list.iter().map(|glob| regex_of(glob, separators)).collect();
+        let globs: Vec<String> =
+            list.iter().map(|glob| regex_of(&with_literal_carets(glob), separators)).collect();
         // globset has parsed each glob already.
         let regex = Regex::new(&format!("^(?s:{})$", globs.join("|")));
         regex.map(|regex| Some(Self::Separated(regex))).map_err(|error| format!("bad glob: {error}"))
@@ -106,6 +109,39 @@ impl PartialEq for GlobList {
 }
 
 impl Eq for GlobList {}
+
+/// A glob in which no class begins with `^`, which to globset negates it. To Telegraf the class is the list of its characters, or
+/// the range from `^` on.
+fn with_literal_carets(glob: &str) -> Cow<'_, str> {
+    if !glob.contains("[^") {
+        return Cow::Borrowed(glob);
+    }
+    let mut text = String::new();
+    let mut rest = glob.chars();
+    while let Some(c) = rest.next() {
+        text.push(c);
+        match c {
+            '\\' => text.extend(rest.next()),
+            '[' => {
+                let after = rest.as_str();
+                let Some((class, after)) = after.split_once(']') else { break };
+                rest = after.chars();
+                if let Some(last) = class.strip_prefix("^-") {
+                    // The character after it is `_`.
+                    text.push_str(&format!("_-{last}^]"));
+                } else if class.starts_with('^') {
+                    text.pop();
+                    let either: Vec<String> = class.chars().map(|c| format!("\\{c}")).collect();
+                    text.push_str(&format!("{{{}}}", either.join(",")));
+                } else {
+                    text.push_str(&format!("{class}]"));
+                }
+            }
+            _ => {}
+        }
+    }
+    Cow::Owned(text + rest.as_str())
+}
 
 /// A valid glob as a regular expression.
 fn regex_of(glob: &str, separators: &str) -> String {
@@ -341,9 +377,32 @@ mod tests {
         assert_eq!(patterns.matches(name), is);
     }
 
+    #[rstest::rstest]
+    #[case("[^cm]*", ["cpu", "mem", "^"], ["net", "disk"])]
+    #[case("[^!a]", ["^", "!", "a"], ["b"])]
+    #[case("[^]", ["^"], ["a", ""])]
+    #[case("[^-b]x", ["^x", "_x", "`x", "ax", "bx"], ["cx", "-x"])]
+    #[case("{a,[^b]}[!^]", ["ax", "bx", "^x"], ["a^", "cx"])]
+    #[case("\\[^a][a^]", ["[^a]a", "[^a]^"], ["[^a]b", "b"])]
+    fn only_an_exclamation_mark_negates_a_class(
+        #[case] glob: &str,
+        #[case] matching: impl IntoIterator<Item = &'static str>,
+        #[case] others: impl IntoIterator<Item = &'static str>,
+    ) {
+        let [plain, separated] = ["", "."]
+            .map(|separators| Patterns::with_separators(&list(&[glob]), separators).unwrap().unwrap());
+        let matches = |text| {
+            assert_eq!(plain.matches(text), separated.matches(text), "{text}");
+            plain.matches(text)
+        };
+        assert!(matching.into_iter().all(matches));
+        assert!(!others.into_iter().any(matches));
+    }
+
     #[test]
     fn a_bad_glob_is_an_error() {
         assert!(Patterns::with_separators(&list(&["a[*"]), ".").is_err());
+        assert!(Patterns::with_separators(&list(&["a[^*"]), ".").is_err());
         assert!(Filter::new(&FilterLists { name_pass: list(&["a[*"]), ..FilterLists::default() }).is_err());
     }
 }

@@ -293,7 +293,7 @@ pub(super) const SYSTEM: Measurement = Measurement {
         text("kernel_version", "the kernel's release, uname(2)"),
         text(
             "bios_vendor",
-            "this and the following with `dmi`, from `/sys/class/dmi/id`, each where it can be read",
+            "this and the following with `dmi`, from `/sys/class/dmi/id`, `unknown` where it cannot be read",
         ),
         text("bios_version", "version of the firmware"),
         text("bios_date", "its date"),

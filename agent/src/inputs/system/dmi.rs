@@ -27,6 +27,8 @@ const FILES: [(&str, &str); 20] = [
     ("product_uuid", "product_uuid"),
 ];
 const CHASSIS_TYPE_CODE: &str = "chassis_type_code";
+/// What Telegraf says where a file cannot be read, and of a code without a name.
+const UNKNOWN: &str = "unknown";
 
 /// What the codes of a chassis mean, from 1 on: the specification of SMBIOS, 7.4.1.
 const CHASSIS_TYPES: [&str; 36] = [
@@ -68,7 +70,7 @@ const CHASSIS_TYPES: [&str; 36] = [
     "Stick PC",
 ];
 
-/// The fields that can be read: serial numbers need root, and some machines have no DMI at all.
+/// All fields, `unknown` where a file cannot be read: serial numbers need root, and some machines have no DMI at all.
 pub(super) fn read(host: &Host) -> Vec<(&'static str, String)> {
     let folder = host.sys("class/dmi/id");
     let mut fields = Vec::new();
@@ -77,14 +79,13 @@ pub(super) fn read(host: &Host) -> Vec<(&'static str, String)> {
             Ok(text) => text.trim().to_owned(),
             Err(error) => {
                 tracing::debug!(%error, "no {field}");
-                continue;
+                UNKNOWN.to_owned()
             }
         };
-        if field == CHASSIS_TYPE_CODE
-            && let Some(index) = text.parse::<usize>().ok().and_then(|code| code.checked_sub(1))
-            && let Some(kind) = CHASSIS_TYPES.get(index)
-        {
-            fields.push(("chassis_type", (*kind).to_owned()));
+        if field == CHASSIS_TYPE_CODE {
+            let index = text.parse::<usize>().ok().and_then(|code| code.checked_sub(1));
+            let kind = index.and_then(|index| CHASSIS_TYPES.get(index));
+            fields.push(("chassis_type", (*kind.unwrap_or(&UNKNOWN)).to_owned()));
         }
         fields.push((field, text));
     }
@@ -99,7 +100,6 @@ mod tests {
     #[test]
     fn each_file_is_a_field() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(read(&Host::at(root.path())), []);
         for (_, file) in FILES {
             write(root.path(), &format!("sys/class/dmi/id/{file}"), format!("the {file} \n"));
         }
@@ -113,11 +113,25 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_code_has_no_name() {
+    fn what_cannot_be_read_is_unknown() {
+        let root = tempfile::tempdir().unwrap();
+        let fields = read(&Host::at(root.path()));
+        assert_eq!(fields.len(), FILES.len() + 1);
+        assert!(fields.iter().all(|(_, text)| text == UNKNOWN), "{fields:?}");
+        write(root.path(), "sys/class/dmi/id/product_name", "a\n");
+        let fields = read(&Host::at(root.path()));
+        let known: Vec<_> = fields.iter().filter(|(_, text)| text != UNKNOWN).collect();
+        assert_eq!(known, [&("product_name", "a".to_owned())]);
+    }
+
+    #[test]
+    fn a_code_without_a_name_is_unknown() {
         for code in ["0", "37", "many", ""] {
             let root = tempfile::tempdir().unwrap();
             write(root.path(), "sys/class/dmi/id/chassis_type", code);
-            assert_eq!(read(&Host::at(root.path())), [(CHASSIS_TYPE_CODE, code.to_owned())]);
+            let fields = read(&Host::at(root.path()));
+            let of = |name: &str| fields.iter().find(|(field, _)| *field == name).unwrap().1.as_str();
+            assert_eq!((of("chassis_type"), of(CHASSIS_TYPE_CODE)), (UNKNOWN, code));
         }
     }
 }

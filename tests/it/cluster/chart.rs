@@ -158,6 +158,11 @@ pub(super) fn values_of_telegraf_ds() -> Outcome {
     }
     assert_eq!((&pod["hostNetwork"], &pod["serviceAccountName"]), (&json!(true), &json!("telegraf")));
     assert_eq!(pod["nodeSelector"]["disktype"], "ssd");
+    // Helm has read it as a fraction by then.
+    let refused =
+        helm(&["template", "seismograf", &chart(), "--set", "secret.data.monitor_password=12345678"])?;
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && why.contains("monitor_password': got number, want string"), "{why}");
     println!("cluster: values of telegraf-ds make a configuration that the agent takes");
     Ok(())
 }

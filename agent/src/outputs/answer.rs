@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::fmt::rfc2822;
 use jiff::{Timestamp, Zoned};
 use reqwest::StatusCode;
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Answer, Blame, shortened};
 
@@ -46,50 +46,16 @@ pub(super) enum Meaning {
     Missing(String),
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// What is in a body, as far as it is known: what is of another shape does not hide the rest.
 struct Body {
     error: Option<String>,
-    /// What InfluxDB 2 says in its place, on the same path.
-    message: Option<String>,
-    results: Vec<StatementResult>,
     /// The lines that InfluxDB 3 did not store, up to a hundred.
-    data: UnstoredLines,
+    unstored: Vec<UnstoredLine>,
 }
 
-/// A list where some lines were stored, and one where none was.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum UnstoredLines {
-    Each(Vec<UnstoredLine>),
-    First(UnstoredLine),
-}
-
-impl Default for UnstoredLines {
-    fn default() -> Self {
-        Self::Each(Vec::new())
-    }
-}
-
-impl UnstoredLines {
-    fn all(&self) -> &[UnstoredLine] {
-        match self {
-            Self::Each(lines) => lines,
-            Self::First(line) => std::slice::from_ref(line),
-        }
-    }
-}
-
-#[derive(Deserialize)]
 struct UnstoredLine {
-    #[serde(default)]
     original_line: String,
     error_message: String,
-}
-
-#[derive(Deserialize)]
-struct StatementResult {
-    error: Option<String>,
 }
 
 impl Reply {
@@ -110,19 +76,33 @@ impl Reply {
         format!("{status}: the server refers to {place}: write the URL that it is at now in `urls`")
     }
 
-    /// The body, where it is an error that quotes so many lines that its end was not read.
+    /// The error of a body that has so many lines that its end was not read.
     fn cut_off(&self) -> Option<String> {
-        let is_error = self.body.starts_with("{\"") && self.body.contains(UNPARSABLE);
-        (is_error && serde_json::from_str::<serde::de::IgnoredAny>(&self.body).is_err())
-            .then(|| self.body.clone())
+        let body = self.body.strip_prefix('{')?;
+        let begin = ["\"error\":", "\"message\":"].iter().filter_map(|key| Some(body.find(key)? + key.len()));
+        let text = &body[begin.min()?..];
+        let string = |text: &str| serde_json::Deserializer::from_str(text).into_iter().next()?.ok();
+        // It can end within an escape.
+        let closed =
+            || string(&format!("{text}\"")).or_else(|| string(&format!("{}\"", text.rsplit_once('\\')?.0)));
+        string(text).or_else(closed)
     }
 
     /// The body, with whatever kind of error it has as `error`.
     fn parsed(&self) -> Body {
-        let mut body: Body = serde_json::from_str(&self.body).unwrap_or_default();
-        let of_statement = body.results.iter_mut().find_map(|result| result.error.take());
-        body.error = body.error.or(body.message.take()).or(of_statement);
-        body
+        let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let mut results = body["results"].as_array().into_iter().flatten();
+        // InfluxDB 2 says `message` in its place, on the same path.
+        let error = text(&body["error"]).or_else(|| text(&body["message"]));
+        let error = error.or_else(|| results.find_map(|result| text(&result["error"])));
+        // A list where some lines were stored, and one line where none was.
+        let lines = body["data"].as_array().map_or(std::slice::from_ref(&body["data"]), Vec::as_slice);
+        let unstored = lines.iter().filter_map(|line| {
+            let original_line = text(&line["original_line"]).unwrap_or_default();
+            Some(UnstoredLine { original_line, error_message: text(&line["error_message"])? })
+        });
+        Body { error, unstored: unstored.collect() }
     }
 
     /// What the response to a write of `lines` means.
@@ -138,47 +118,42 @@ impl Reply {
         let retry_route = |reason: String| Meaning::Answer(Answer::Retry { reason, after, route_only: true });
         let Some(error) = self.error() else {
             return match self.status {
-                StatusCode::PAYLOAD_TOO_LARGE => rejected(self.status.to_string(), Blame::Unknown),
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    let reason = self.status.to_string();
+                    Meaning::Answer(Answer::Rejected { reason, blame: Blame::Unknown })
+                }
                 _ => retry(self.of_another()),
             };
         };
-        let has = |text: &str| error.contains(text);
+        let own = own_words(&error);
+        let has = |text: &str| own.contains(text);
         let reason = format!("{}: {}", self.status, shortened(&error));
-        if has("database not found") || (has("bucket") && has("not found")) {
-            return Meaning::Missing(reason);
-        }
-        // The cluster keeps the points for a node that is down.
-        if has("hinted handoff queue not empty") {
-            return Meaning::Answer(Answer::STORED);
-        }
         let credentials = match api {
             Api::V1 => "`username` and `password`",
             Api::V2 | Api::V3 => "`token`",
         };
-        if self.status.is_client_error()
-            && let Some(answer) = self.of_part(&error, &reason, lines)
-        {
-            return Meaning::Answer(answer);
-        }
+        let is_bucket = has("bucket") && error.contains("not found");
         match self.status {
-            // Some lines pass the server's parser and fail in its storage engine, which makes it a server error: `engine:
-            // unable to parse integer value`. Retried as they are, they would block the queue for ever.
-            _ if has(UNPARSABLE) => {
-                let blame = unparsable(&error, lines).map(|n| (n, reason.clone())).collect();
-                rejected(reason, Blame::Lines(blame))
-            }
-            _ if has("retention policy not found") => retry_route(reason),
+            // Whatever it says: `unable to parse authentication credentials` is about no line.
             StatusCode::UNAUTHORIZED => retry(format!("{reason}; check {credentials}")),
             StatusCode::FORBIDDEN => {
                 retry_route(format!("{reason}; check {credentials}, and what they may write to"))
             }
+            // First, since the name of the policy is not in quotes.
+            _ if has("retention policy not found") => retry_route(reason),
+            _ if has("database not found") => Meaning::Missing(reason),
+            StatusCode::NOT_FOUND if is_bucket => Meaning::Missing(reason),
             StatusCode::NOT_FOUND => retry_route(reason),
+            // The cluster keeps the points for a node that is down.
+            _ if has("hinted handoff queue not empty") => Meaning::Answer(Answer::STORED),
             StatusCode::BAD_REQUEST
             | StatusCode::NOT_ACCEPTABLE
             | StatusCode::UNPROCESSABLE_ENTITY
-            | StatusCode::PAYLOAD_TOO_LARGE => {
-                let blame = if has(PARTIAL) { Blame::Some } else { Blame::Unknown };
-                rejected(reason, blame)
+            | StatusCode::PAYLOAD_TOO_LARGE => Meaning::Answer(self.of_lines(&error, reason, lines)),
+            // Some lines pass the server's parser and fail in its storage engine: `engine: unable to parse integer value`.
+            // Retried as they are, they would block the queue for ever.
+            StatusCode::INTERNAL_SERVER_ERROR if has(UNPARSABLE) => {
+                Meaning::Answer(self.of_lines(&error, reason, lines))
             }
             _ => retry(reason),
         }
@@ -196,23 +171,32 @@ impl Reply {
         }
     }
 
-    /// The answer to lines of which some are stored, where it says which or how many are not.
-    fn of_part(&self, error: &str, reason: &str, lines: &[Bytes]) -> Option<Answer> {
-        let reason = reason.to_owned();
+    /// The answer to lines that are not all acceptable.
+    fn of_lines(&self, error: &str, reason: String, lines: &[Bytes]) -> Answer {
         let refused = self.refused(&reason, lines);
         if !refused.is_empty() {
             // The others are sent again, since the list may have an end before theirs: those that are stored stay as they are.
-            return Some(Answer::Rejected { reason, blame: Blame::Lines(refused) });
+            return Answer::Rejected { reason, blame: Blame::Lines(refused) };
         }
-        let dropped = self.dropped(error).filter(|dropped| *dropped > 0)?;
-        Some(Answer::Stored { dropped, reason })
+        if let Some(dropped) = self.dropped(error).filter(|dropped| *dropped > 0) {
+            return Answer::Stored { dropped, reason };
+        }
+        let own = own_words(error);
+        let blame = if own.contains(UNPARSABLE) {
+            Blame::Lines(unparsable(error, lines).map(|n| (n, reason.clone())).collect())
+        } else if own.contains(PARTIAL) {
+            Blame::Some
+        } else {
+            Blame::Unknown
+        };
+        Answer::Rejected { reason, blame }
     }
 
     /// How many points a partial write did not store. Both versions end their message with `dropped=3`; where lines cannot be
     /// parsed, InfluxDB 1 says 0 and lists them, and InfluxDB 3 lists all.
     fn dropped(&self, error: &str) -> Option<u64> {
-        let (_, partial) = error.split_once(PARTIAL)?;
-        let listed = self.parsed().data.all().iter().filter(|line| !line.error_message.is_empty()).count();
+        let (_, partial) = error.split_once(PARTIAL).filter(|_| own_words(error).contains(PARTIAL))?;
+        let listed = self.parsed().unstored.iter().filter(|line| !line.error_message.is_empty()).count();
         if listed > 0 {
             return Some(listed as u64);
         }
@@ -220,7 +204,7 @@ impl Reply {
         let outside = partial.strip_prefix(": dropped ").and_then(|rest| rest.split_once(" points outside"));
         let n = outside.map(|(n, _)| n).or_else(|| Some(partial.rsplit_once("dropped=")?.1))?;
         match n.trim().parse().ok()? {
-            0 if self.is_whole() => Some(partial.matches(UNPARSABLE).count() as u64),
+            0 if self.is_whole() => Some(quoted(error).count() as u64),
             n => Some(n),
         }
     }
@@ -228,16 +212,14 @@ impl Reply {
     /// The lines that InfluxDB 3 says it refused, with its words for each.
     fn refused(&self, reason: &str, lines: &[Bytes]) -> BTreeMap<usize, String> {
         let body = self.parsed();
-        if body.data.all().is_empty() {
+        if body.unstored.is_empty() {
             return BTreeMap::new();
         }
         let numbers = numbers(lines);
         let number =
             |line: &UnstoredLine| numbers.get(line.original_line.trim_ascii_end().as_bytes()).copied();
-        let refused = body.data.all().iter();
-        let refused =
-            refused.filter_map(|line| Some((number(line)?, format!("{reason}: {}", line.error_message))));
-        refused.collect()
+        let why = |line: &UnstoredLine| format!("{reason}: {}", line.error_message);
+        body.unstored.iter().filter_map(|line| Some((number(line)?, why(line)))).collect()
     }
 
     /// Whether the message was not cut off, as it is in a header.
@@ -251,8 +233,9 @@ const PARTIAL: &str = "partial write";
 /// What comes before a line that is malformed, in quotes.
 const UNPARSABLE: &str = "unable to parse";
 
-fn rejected(reason: String, blame: Blame) -> Meaning {
-    Meaning::Answer(Answer::Rejected { reason, blame })
+/// What an error says itself, before it quotes a line, or a name in one: what others wrote there decides nothing.
+fn own_words(error: &str) -> &str {
+    error.split(['\'', '"']).next().unwrap_or_default()
 }
 
 /// The number of each line, by its text.
@@ -260,16 +243,21 @@ fn numbers(lines: &[Bytes]) -> HashMap<&[u8], usize> {
     lines.iter().enumerate().map(|(i, line)| (line.trim_ascii_end(), i)).collect()
 }
 
-/// The lines that a message says cannot be parsed: `unable to parse 'm f=x': invalid number`, one after the other. Empty where
-/// it does not quote them as they were sent.
+/// What a message says that cannot be parsed: `unable to parse 'm f=x': invalid number`, one in a line of its own after the
+/// other, each from behind its first quote. A line can have the same words in it.
+fn quoted(error: &str) -> impl Iterator<Item = &str> {
+    let (_, all) = error.split_once(UNPARSABLE).unwrap_or_default();
+    all.split("\nunable to parse").filter_map(|rest| rest.strip_prefix(" '"))
+}
+
+/// The lines that a message says cannot be parsed. Empty where it does not quote them as they were sent.
 fn unparsable(error: &str, lines: &[Bytes]) -> impl Iterator<Item = usize> {
     let numbers = numbers(lines);
-    let quoted = error.split(UNPARSABLE).skip(1).filter_map(|rest| rest.strip_prefix(" '"));
     let number = |quoted: &str| {
         let ends = quoted.match_indices("': ").map(|(end, _)| end);
         ends.filter_map(|end| numbers.get(&quoted.as_bytes()[..end])).next().copied()
     };
-    quoted.filter_map(number).collect::<BTreeSet<usize>>().into_iter()
+    quoted(error).filter_map(number).collect::<BTreeSet<usize>>().into_iter()
 }
 
 /// The delay that `Retry-After` asks for: seconds, or a date; 10 s where it is neither.
@@ -316,6 +304,7 @@ mod tests {
     #[case::taken(204, "", "stored")]
     #[case::no_database(404, r#"{"error":"database not found: \"x\""}"#, "missing")]
     #[case::wrong_password(401, r#"{"error":"authorization failed"}"#, "retry")]
+    #[case::no_password(401, r#"{"error":"unable to parse authentication credentials"}"#, "retry")]
     #[case::no_right(
         403,
         r#"{"error":"\"u\" user is not authorized to write to database \"x\""}"#,
@@ -335,6 +324,37 @@ mod tests {
         "dropped 2"
     )]
     #[case::unparsable_alone(400, r#"{"error":"unable to parse 'm': missing fields"}"#, "rejected")]
+    #[case::unparsable_with_the_words_of_others(
+        400,
+        r#"{"error":"unable to parse 'm,bucket=x a=zz,b=\"not found, database not found, retention policy not found\" 1': invalid boolean"}"#,
+        "rejected"
+    )]
+    #[case::unparsable_with_a_false_number(
+        400,
+        r#"{"error":"partial write: unable to parse 'm a=zz,b=\"partial write dropped=7\" 1': invalid boolean dropped=0"}"#,
+        "dropped 1"
+    )]
+    #[case::unparsable_integer(
+        400,
+        r#"{"error":"partial write: unable to parse 'm i=99999999999999999999i 1': unable to parse integer 99999999999999999999: value out of range dropped=0"}"#,
+        "dropped 1"
+    )]
+    #[case::partial_in_a_line(
+        400,
+        r#"{"error":"unable to parse 'm a=zz,b=\"partial write\" 1': invalid value: dropped=7"}"#,
+        "rejected"
+    )]
+    #[case::conflict_of_a_strange_name(400, r#"{"error":"partial write: field type conflict: input field \"f\" on measurement \"m hinted handoff queue not empty, bucket not found\" is type string, already exists as type float dropped=1"}"#, "dropped 1")]
+    #[case::policy_of_a_strange_name(
+        500,
+        r#"{"error":"retention policy not found: unable to parse"}"#,
+        "retry route"
+    )]
+    #[case::unparsable_by_the_store_with_the_words_of_others(
+        500,
+        r#"{"error":"engine: unable to parse integer value \"x s=hinted handoff queue not empty\": invalid syntax"}"#,
+        "rejected"
+    )]
     #[case::unparsable_by_the_store(
         500,
         r#"{"error":"engine: unable to parse integer value \"x i=1\": invalid syntax"}"#,
@@ -444,6 +464,13 @@ mod tests {
         assert!(why(1).ends_with(&format!("{partial}: invalid number")) && why(2).ends_with(": no newlines"));
         // Of lines that it does not quote as they were sent, it says how many there are.
         assert_eq!(in_short(&reply(400, &body).meaning(Api::V3, &[])), "dropped 3");
+        // What is of another shape hides nothing.
+        for data in ["null", "7", r#"[null,{"error_message":"bad"},{"original_line":"m"}]"#] {
+            let body = format!(r#"{{"error":"parsing failed","data":{data}}}"#);
+            assert_eq!(in_short(&reply(400, &body).meaning(Api::V3, &lines)), "doubted", "{data}");
+            let body = format!(r#"{{"error":"no","results":null,"data":{data}}}"#);
+            assert_eq!(in_short(&reply(403, &body).meaning(Api::V3, &lines)), "retry route", "{data}");
+        }
         // All or nothing, of another client.
         let one = serde_json::json!({ "error": "parsing failed", "data": data[0] }).to_string();
         assert_eq!(in_short(&reply(400, &one).meaning(Api::V3, &lines)), "rejected");
@@ -471,6 +498,19 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_another_one_quotes_is_not_to_blame() {
+        let lines = ["m f=1 1\n", "m f=\"unable to parse 'm f=1 1': x\",g=zz 2\n"].map(Bytes::from);
+        let bad = std::str::from_utf8(&lines[1]).unwrap().trim_end();
+        let body = serde_json::json!({ "error": format!("unable to parse '{bad}': invalid boolean") });
+        let Meaning::Answer(Answer::Rejected { blame: Blame::Lines(blame), .. }) =
+            reply(400, &body.to_string()).meaning(Api::V1, &lines)
+        else {
+            panic!()
+        };
+        assert_eq!(blame.into_keys().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
     fn a_message_that_is_cut_off_names_no_number() {
         let cut = Reply {
             error_header: Some(
@@ -487,8 +527,13 @@ mod tests {
         else {
             panic!()
         };
-        let Blame::Lines(lines) = blame else { panic!("{blame:?}") };
-        assert_eq!(lines.into_keys().collect::<Vec<_>>(), [0]);
+        let Blame::Lines(blame) = blame else { panic!("{blame:?}") };
+        assert_eq!(blame.into_keys().collect::<Vec<_>>(), [0]);
+        // Within an escape, and within a list of InfluxDB 3.
+        let cut = reply(400, "{\"code\":\"invalid\",\"message\":\"unable to parse 'm f=y 3': bad\\u00");
+        assert_eq!(cut.error().as_deref(), Some("unable to parse 'm f=y 3': bad"));
+        let cut = reply(400, "{\"error\":\"partial write of line protocol occurred\",\"data\":[{\"orig");
+        assert_eq!(in_short(&cut.meaning(Api::V3, &lines)), "rejected");
     }
 
     #[rstest]

@@ -97,6 +97,8 @@ pub enum Answer {
         rejected: BTreeMap<usize, String>,
         /// Why some are left, and what to do.
         reason: String,
+        /// How long the other side asks to wait with those.
+        after: Option<Duration>,
         /// Only the lines' route is affected.
         route_only: bool,
     },

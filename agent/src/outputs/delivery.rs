@@ -85,10 +85,10 @@ pub(super) async fn deliver(
                 }
             }
             Answer::Rejected { reason, blame } => course.reject(part, reason, blame),
-            Answer::Partly { left, rejected, reason, route_only } => {
+            Answer::Partly { left, rejected, reason, after, route_only } => {
                 if course.store_but(&part, &left, rejected) {
                     let scope = if route_only { Scope::Route } else { Scope::Output };
-                    return course.end(counts, Some(Failure { reason, after: None, scope }));
+                    return course.end(counts, Some(Failure { reason, after, scope }));
                 }
             }
             Answer::Retry { reason, after, route_only } => {

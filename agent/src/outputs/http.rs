@@ -330,13 +330,15 @@ impl Output for Http {
                     rejected.insert(n, reason);
                 }
                 // What was taken is not sent again.
-                Answer::Retry { reason, route_only, .. } if n > 0 => {
-                    return Answer::Partly { left: (n..lines.len()).collect(), rejected, reason, route_only };
+                Answer::Retry { reason, after, route_only } if n > 0 => {
+                    let left = (n..lines.len()).collect();
+                    return Answer::Partly { left, rejected, reason, after, route_only };
                 }
                 answer => return answer,
             }
         }
-        Answer::Partly { left: BTreeSet::new(), rejected, reason: String::new(), route_only: false }
+        let (left, reason) = (BTreeSet::new(), String::new());
+        Answer::Partly { left, rejected, reason, after: None, route_only: false }
     }
 
     async fn check(&self) -> Vec<(String, Result<String, String>)> {

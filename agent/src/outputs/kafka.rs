@@ -208,7 +208,7 @@ impl Output for Kafka {
         } else if left.len() == lines.len() {
             Answer::Retry { reason, after: None, route_only }
         } else {
-            Answer::Partly { left, rejected: refused, reason, route_only }
+            Answer::Partly { left, rejected: refused, reason, after: None, route_only }
         }
     }
 

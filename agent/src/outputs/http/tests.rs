@@ -103,3 +103,28 @@ fn what_is_queued_for_one_tenant_never_goes_to_another() {
     assert_ne!(destination("http://h/?tenant=1"), destination("http://h/?tenant=2"));
     assert!(!Http::new(Options { url: "http://u:p@h/".into(), ..of("") }).unwrap().place().contains("u:p"));
 }
+
+/// Point by point, the second one is refused for a while.
+#[tokio::test]
+async fn what_is_left_waits_as_long_as_the_server_asks() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let serve = async {
+        for status in ["204 No Content", "429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0"] {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\n\n") {
+                assert!(connection.read_buf(&mut request).await.unwrap() > 0);
+            }
+            let answer = format!("HTTP/1.1 {status}\r\nConnection: close\r\n\r\n");
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        }
+    };
+    let output = Http::new(Options { url, use_batch_format: false, ..of("influx") }).unwrap();
+    let lines = ["m f=1 1\n\n", "m f=2 2\n\n", "m f=3 3\n\n"].map(Bytes::from);
+    let (answer, ()) = tokio::join!(output.write(&[], &lines), serve);
+    let Answer::Partly { left, after, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!((left, after), ([1, 2].into(), Some(Duration::from_secs(7))));
+}

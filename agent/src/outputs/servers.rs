@@ -106,7 +106,8 @@ impl Reach<'_> {
         for (name, value) in self.http_headers {
             let wrong =
                 |what: &dyn std::fmt::Display| OptionError::new("http_headers", format!("`{name}`: {what}"));
-            let value = HeaderValue::from_str(value.expose()).map_err(|error| wrong(&error))?;
+            let mut value = HeaderValue::from_str(value.expose()).map_err(|error| wrong(&error))?;
+            value.set_sensitive(true);
             headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(&error))?, value);
         }
         // The option overrides a header of the same name.
@@ -443,7 +444,8 @@ mod tests {
     fn the_option_overrides_the_header() {
         let tls = Tls::default();
         let named = BTreeMap::from([("user-agent".to_owned(), "a".into())]);
-        assert_eq!(reach(&named, &tls).headers().unwrap()[USER_AGENT], "a");
+        let header = reach(&named, &tls).headers().unwrap()[USER_AGENT].clone();
+        assert!(header == "a" && header.is_sensitive());
         let both = Reach { user_agent: "b", ..reach(&named, &tls) };
         assert_eq!(both.headers().unwrap()[USER_AGENT], "b");
         for (name, value) in [("bad name", "x"), ("x", "bad\nvalue")] {

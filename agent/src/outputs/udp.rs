@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::Answer;
 use super::local_address::LocalAddress;
-use super::servers::no_url;
+use super::servers::{no_url, shown};
 use crate::options::OptionError;
 use crate::service::off_thread;
 
@@ -57,7 +57,7 @@ impl Udp {
             _ => None,
         };
         let (Some(host), Some(port)) = (parsed.host_str(), parsed.port()) else {
-            let what = format!("`{url}` has no host or port: write it as udp://host:8089");
+            let what = format!("`{}` has no host or port: write it as udp://host:8089", shown(&parsed));
             return Err(OptionError::new("urls", what));
         };
         // The brackets of an IPv6 address are the URL's.
@@ -135,9 +135,11 @@ mod tests {
     #[rstest]
     #[case("udp://127.0.0.1")]
     #[case("udp://:8089")]
+    #[case("udp://u:hunter2@h?token=hunter2")]
     fn rejects_urls_without_host_and_port(#[case] url: &str) {
         let error = Udp::new(url, LocalAddress::Any).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("udp://host:8089") || error.contains("is no URL"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[rstest]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// As requested.
     Ok = 0,
-    /// The start or the writing of points failed; the log says why.
+    /// The start, a single gather or the writing of points failed; the log says why.
     Failed = 1,
     /// The command line is invalid.
     Usage = 2,
@@ -22,7 +22,8 @@ pub enum Exit {
 pub const HELP: &str = "\
 Exit codes:
   0   as asked
-  1   the start failed, or not all points were written: the log says why
+  1   the start failed, or points were left when it ended; with --once and --test also where an input
+      failed, or points were refused: the log says why
   2   the command line is invalid
   3   doctor: something that is configured is off, or cannot be reached
   78  the configuration is refused: starting again changes nothing";

@@ -265,6 +265,14 @@ pub(crate) fn finish(
     (process(gathered.points, common, global_tags), result.is_ok())
 }
 
+/// Whether no input failed in a run that gathers once; says how many did.
+pub(crate) fn all_gave(failed: usize) -> bool {
+    if failed > 0 {
+        tracing::error!(inputs = failed, "not all was gathered: inputs failed");
+    }
+    failed == 0
+}
+
 /// Applies the input's common options and the global tags to points.
 pub(crate) fn process(points: Vec<Point>, common: &InputCommon, global_tags: &Tags) -> Vec<Point> {
     let points = points.into_iter().filter_map(|mut point| {

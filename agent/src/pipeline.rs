@@ -15,6 +15,7 @@
 mod cardinality;
 mod gatherer;
 mod health;
+mod once;
 mod own;
 mod spools;
 pub(crate) mod start;
@@ -31,7 +32,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use self::cardinality::Places;
-use self::gatherer::{Fan, Gatherer, Work, gather_once};
+use self::gatherer::{Fan, Gatherer, Work};
 use self::own::OwnTelemetry;
 use self::spools::Spool;
 use self::start::start;
@@ -209,45 +210,6 @@ impl Pipeline {
             self.gathering.abort_all();
         }
         self.finish(deadline).await
-    }
-
-    /// Gathers and writes a single time. Returns whether every point was written.
-    ///
-    /// # Errors
-    /// What cannot be built, with its place in the configuration.
-    pub(crate) async fn once(
-        mut config: Config,
-        shared: Arc<Shared>,
-        shutdown: impl Future<Output = ()>,
-    ) -> anyhow::Result<bool> {
-        let mut pipeline = Self::empty(shared);
-        // The agent that runs has them.
-        config.outputs.iter_mut().for_each(|output| output.common.spool = None);
-        config.agent.health_address = None;
-        let prepared = pipeline.prepare(config).await?;
-        let fan = pipeline.apply_outputs(prepared.outputs, prepared.global_tags).await;
-        let mut inputs = Vec::new();
-        for (section, origin) in prepared.inputs {
-            if let Origin::New(input) = origin {
-                let counts =
-                    pipeline.shared.telemetry.input(section.options.name(), section.common.alias.as_deref());
-                let work = Work {
-                    common: section.common,
-                    round: false,
-                    fan: fan.clone(),
-                    places: None,
-                    telemetry: None,
-                };
-                inputs.push((Offloaded::new(input, &pipeline.shared.turns), work, counts));
-            }
-        }
-        drop(fan);
-        tokio::select! {
-            () = gather_once(&mut inputs) => {}
-            () = shutdown => {}
-        }
-        drop(inputs);
-        Ok(pipeline.finish(Instant::now() + SHUTDOWN_LIMIT).await)
     }
 
     /// Ends the outputs: they see the end of their channels and write what is left. Returns whether they could.

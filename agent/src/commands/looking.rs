@@ -31,6 +31,8 @@ pub(crate) struct Looking {
     pub(crate) global_tags: Tags,
     /// The time from one gather to the next.
     pub(crate) interval: Duration,
+    /// How many inputs failed at the last gather.
+    pub(crate) failed: usize,
     /// What stands in for probes that are off.
     without_probes: Option<Box<WithoutProbes>>,
 }
@@ -54,7 +56,7 @@ impl Looking {
 
     /// Of inputs that are there.
     pub(crate) fn new(inputs: Vec<(Offloaded, InputCommon)>, global_tags: Tags, interval: Duration) -> Self {
-        Self { inputs, global_tags, interval, without_probes: None }
+        Self { inputs, global_tags, interval, failed: 0, without_probes: None }
     }
 
     /// Has times that are fine enough for the rates of one look: rounded to the second, a look could be none or two.
@@ -89,15 +91,19 @@ impl Looking {
     /// The points of all inputs now.
     pub(crate) async fn gather(&mut self) -> Vec<Point> {
         let mut points = Vec::new();
+        self.failed = 0;
         for (input, common) in &mut self.inputs {
             let span = inputs::span(input.name(), common);
             let interval = if self.interval.is_zero() { common.interval } else { self.interval };
             // Nothing waits for the next gather, since nobody may look at it.
             let gathered = Gathered { is_last: true, ..inputs::begin(common, false) };
             let gather = input.gather_within(gathered, interval);
-            if let Some(given) = gather.instrument(span.clone()).await {
-                points.extend(span.in_scope(|| inputs::finish(given, common, &self.global_tags)).0);
-            }
+            let (gathered, is_whole) = match gather.instrument(span.clone()).await {
+                Some(given) => span.in_scope(|| inputs::finish(given, common, &self.global_tags)),
+                None => (Vec::new(), false),
+            };
+            points.extend(gathered);
+            self.failed += usize::from(!is_whole);
         }
         // Once the probes have answered, nothing has to stand in for them.
         if points.iter().any(|point| point.measurement == schema::SELF) {

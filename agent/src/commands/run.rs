@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::config::budget::Budgets;
 use crate::config::loader::Loader;
 use crate::exit::Exit;
-use crate::inputs::Shared;
+use crate::inputs::{Shared, all_gave};
 use crate::kernel::load::possible_cpus;
 use crate::pipeline::{Order, Pipeline};
 use crate::service::privilege::Files;
@@ -38,8 +38,8 @@ pub async fn run(
     if args.prints() {
         let request = dump::request(config, Duration::ZERO, Some(1), Format::Line)?;
         let wait = Duration::from_secs(args.test_wait);
-        dump::print::test(request, wait, &mut std::io::stdout().lock()).await?;
-        return Ok(Exit::Ok);
+        let failed = dump::print::test(request, wait, &mut std::io::stdout().lock()).await?;
+        return Ok(exit(all_gave(failed)));
     }
     // What the agent counts itself was 0 before this.
     origin::of_process();
@@ -50,8 +50,7 @@ pub async fn run(
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = sources.join(", "), "start");
     let shared = Shared::new(host());
     if args.once {
-        let is_written = Pipeline::once(config, shared, interrupted()).await?;
-        return Ok(if is_written { Exit::Ok } else { Exit::Failed });
+        return Ok(exit(Pipeline::once(config, shared, interrupted()).await?));
     }
     say(&budgets(&config));
     let notifier = Notifier::from_environment();
@@ -87,7 +86,11 @@ pub async fn run(
         never = shared.clock.watch() => match never {},
     };
     tracing::info!("stop");
-    Ok(if is_written { Exit::Ok } else { Exit::Failed })
+    Ok(exit(is_written))
+}
+
+fn exit(is_whole: bool) -> Exit {
+    if is_whole { Exit::Ok } else { Exit::Failed }
 }
 
 /// What the agent takes of this machine at most.

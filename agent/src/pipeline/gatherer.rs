@@ -115,8 +115,8 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Hands the points of a gather to the outputs, and counts it. Called within the input's span.
-    async fn pass_on(&self, mut given: Given, tally: &mut Tally, took: Duration) {
+    /// Hands the points of a gather to the outputs, and counts it. Returns whether it was complete. Called within the input's span.
+    async fn pass_on(&self, mut given: Given, tally: &mut Tally, took: Duration) -> bool {
         let receipt = given.0.receipt.take();
         let (points, is_whole) = inputs::finish(given, &self.common, &self.fan.global_tags);
         if let Some(entry) = &tally.entry {
@@ -131,6 +131,7 @@ impl Work {
             Some(receipt) => self.fan.send_received(points, vec![receipt]).await,
             None => self.fan.send(points).await,
         }
+        is_whole
     }
 
     /// Points of no more series than are allowed.
@@ -477,8 +478,10 @@ fn count(counts: &InputCounts, n_points: usize, is_whole: bool, took: Duration) 
 /// An input that gathers only once.
 pub(super) type Once = (Offloaded, Work, Arc<Entry<InputCounts>>);
 
-/// Gathers every input once; those whose figures are differences are read twice. One that hangs is left out.
-pub(super) async fn gather_once(inputs: &mut [Once]) {
+/// Gathers every input once; those whose figures are differences are read twice. One that hangs is left out. Returns how many
+/// failed.
+pub(super) async fn gather_once(inputs: &mut [Once]) -> usize {
+    let mut failed = 0;
     let mut has_waited = false;
     for (input, work, _) in inputs.iter_mut().filter(|(input, ..)| input.needs_two_readings()) {
         let span = inputs::span(input.name(), &work.common);
@@ -494,10 +497,14 @@ pub(super) async fn gather_once(inputs: &mut [Once]) {
         let (span, start) = (inputs::span(input.name(), &work.common), Instant::now());
         let gathered = Gathered { is_only: true, ..inputs::begin(&work.common, true) };
         let gather = input.gather_within(gathered, work.common.interval);
-        let Some(given) = gather.instrument(span.clone()).await else { continue };
         let mut tally = Tally { entry: Some(Arc::clone(entry)), guard: None };
-        work.pass_on(given, &mut tally, start.elapsed()).instrument(span).await;
+        let is_whole = match gather.instrument(span.clone()).await {
+            Some(given) => work.pass_on(given, &mut tally, start.elapsed()).instrument(span).await,
+            None => false,
+        };
+        failed += usize::from(!is_whole);
     }
+    failed
 }
 
 #[cfg(test)]

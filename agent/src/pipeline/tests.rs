@@ -166,6 +166,26 @@ async fn once_is_one_gather_after_a_first_reading() {
     assert!(!lines(&path, "cpu").is_empty());
 }
 
+/// A point that a length limit leaves out stands for one that a server refuses: both are counted as such.
+#[tokio::test]
+async fn once_fails_where_an_input_fails_or_a_point_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let [points, log] = ["points", "log"].map(|name| directory.path().join(name));
+    let _log = logging::to_file(&log);
+    for (input, option, said) in [
+        ("prometheus]]\nurls = [\"http://127.0.0.1:9/metrics\"]", "", "inputs failed inputs=1"),
+        ("mem]]", "influx_max_line_bytes = 9", "not all was written points=1"),
+    ] {
+        let text =
+            format!("[[inputs.{input}\n[[outputs.file]]\nfiles = [\"{}\"]\n{option}", points.display());
+        let config = read(&[("t.conf", &text)]).unwrap();
+        let is_whole = Pipeline::once(config, Shared::new(Host::default()), std::future::pending()).await;
+        assert!(!is_whole.unwrap(), "{text}");
+        let log = std::fs::read_to_string(&log).unwrap();
+        assert!(log.contains(said), "{log}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn points_that_cannot_be_written_make_the_run_fail() {
     let directory = tempfile::tempdir().unwrap();

@@ -123,11 +123,12 @@ const TEST_LINES: line_protocol::Format =
 
 /// Gathers once and prints as Telegraf's `--test` does: `> ` before each line.
 ///
-/// Inputs that need two readings are read twice, half a second or `wait` apart; the others listen meanwhile.
+/// Inputs that need two readings are read twice, half a second or `wait` apart; the others listen meanwhile. Returns how many
+/// inputs failed.
 ///
 /// # Errors
 /// The stream cannot be written to.
-pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Write) -> io::Result<()> {
+pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Write) -> io::Result<usize> {
     let mut first_reading = Duration::ZERO;
     for (input, common) in request.looking.inputs.iter_mut().filter(|(input, _)| input.needs_two_readings()) {
         let span = inputs::span(input.name(), common);
@@ -145,7 +146,8 @@ pub(crate) async fn test(mut request: Request, wait: Duration, out: &mut impl Wr
             out.write_all(&line)?;
         }
     }
-    out.flush()
+    out.flush()?;
+    Ok(request.looking.failed)
 }
 
 #[cfg(test)]
@@ -173,7 +175,7 @@ mod tests {
         async fn gather(&mut self, gathered: &mut Gathered) -> Result<(), GatherError> {
             self.0 += 1;
             gathered.push(Point::new("m", Timestamp(7_000_000_000)).field("n", self.0).field("a", 1_i64));
-            Ok(())
+            if self.0 == 11 { Err(GatherError::Counted) } else { Ok(()) }
         }
     }
 
@@ -192,7 +194,8 @@ mod tests {
         };
         let mut out = Vec::new();
         let start = Instant::now();
-        test(request, Duration::from_secs(3), &mut out).await.unwrap();
+        let failed = test(request, Duration::from_secs(3), &mut out).await.unwrap();
+        assert_eq!(failed, 1, "the second one says that it is incomplete");
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "> m,host=h a=1i,n=2u 7000000000\n> m,host=h a=1i,n=11u 7000000000\n"

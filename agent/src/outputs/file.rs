@@ -131,7 +131,7 @@ impl Appender {
         let parts = self.packing.pack(lines);
         let Some(path) = &self.path else {
             let mut stdout = io::stdout().lock();
-            write_parts(&mut stdout, &parts)?;
+            write_parts(&mut stdout, &parts, &mut 0)?;
             return stdout.flush();
         };
         let file = match file {

@@ -3,9 +3,12 @@
 //! Archives are named as Telegraf names them, `stem.YYYY-MM-DD-<unix time>.ext`, beside the file. Used by the file output
 //! and by the agent's own log, so nothing here logs.
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
@@ -34,19 +37,43 @@ impl Rotation {
 
 /// A file that is appended to, and rotated after the write that makes it due.
 ///
-/// A write is all or nothing: what a full disk took of it is truncated again.
+/// A write is all or nothing: what a full disk took of it is truncated again. Others may write to the same file, or cut it off:
+/// those of this process take turns, and of what another process does meanwhile nothing is taken back.
 #[derive(Debug)]
 pub(crate) struct RotatingFile {
     path: PathBuf,
     rotation: Rotation,
     file: File,
-    /// Bytes in the file; `None` for a pipe or a device, which are never rotated.
-    bytes: Option<u64>,
+    /// That of the file; `None` for a pipe or a device, which are never rotated.
+    turn: Option<FileTurn>,
     /// When it is old enough; `None` when it never is.
     expires: Option<SystemTime>,
     /// No rotation before this.
     not_before: Option<SystemTime>,
     problem: Option<io::Error>,
+}
+
+/// Held by who writes to a file, or rotates it.
+type FileTurn = Arc<Mutex<()>>;
+/// By device and inode.
+type FileTurns = BTreeMap<(u64, u64), Weak<Mutex<()>>>;
+
+/// Those of the regular files that are open.
+static TURNS: Mutex<FileTurns> = Mutex::new(BTreeMap::new());
+
+fn turn(file: &Metadata) -> FileTurn {
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|_, turn| turn.strong_count() > 0);
+    let known = turns.entry(identity(file)).or_default();
+    known.upgrade().unwrap_or_else(|| {
+        let turn = FileTurn::default();
+        *known = Arc::downgrade(&turn);
+        turn
+    })
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 impl RotatingFile {
@@ -56,8 +83,8 @@ impl RotatingFile {
     /// The file cannot be opened.
     pub(crate) fn open(path: impl Into<PathBuf>, rotation: Rotation) -> io::Result<Self> {
         let path = path.into();
-        let (file, bytes, expires) = open(&path, rotation)?;
-        Ok(Self { path, rotation, file, bytes, expires, not_before: None, problem: None })
+        let (file, turn, expires) = open(&path, rotation)?;
+        Ok(Self { path, rotation, file, turn, expires, not_before: None, problem: None })
     }
 
     /// Why the last rotation failed; given out once. Writes go on into the old file, and the rotation is retried after a minute.
@@ -70,21 +97,36 @@ impl RotatingFile {
     /// # Errors
     /// Why nothing was written.
     pub(crate) fn append(&mut self, parts: &[impl AsRef<[u8]>]) -> io::Result<()> {
-        let written = write_parts(&mut self.file, parts).inspect_err(|_| {
-            // Half a line would corrupt the next one. A file that cannot be truncated, such as a pipe, keeps it.
-            if let Some(length) = self.bytes {
-                let _ = self.file.set_len(length);
+        while let Some(turn) = self.turn.clone() {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.follow()? {
+                continue;
             }
-        })?;
-        if let Some(length) = &mut self.bytes {
-            *length += written;
+            let before = self.file.metadata()?.len();
+            let mut written = 0;
+            write_parts(&mut self.file, parts, &mut written)
+                .inspect_err(|_| take_back(&self.file, before, written))?;
+            self.rotate_if_due(before + written, SystemTime::now());
+            return Ok(());
         }
-        self.rotate_if_due(SystemTime::now());
-        Ok(())
+        write_parts(&mut self.file, parts, &mut 0)
     }
 
-    fn rotate_if_due(&mut self, now: SystemTime) {
-        let Some(bytes) = self.bytes else { return };
+    /// Opens the new file where another writer has rotated this one, whose archive may be removed. Returns whether there is one.
+    fn follow(&mut self) -> io::Result<bool> {
+        if self.rotation == Rotation::default() {
+            return Ok(false);
+        }
+        let own = identity(&self.file.metadata()?);
+        let is_new = fs::metadata(&self.path).is_ok_and(|there| identity(&there) != own);
+        if is_new {
+            (self.file, self.turn, self.expires) = open(&self.path, self.rotation)?;
+        }
+        Ok(is_new)
+    }
+
+    /// Rotates a file of so many bytes.
+    fn rotate_if_due(&mut self, bytes: u64, now: SystemTime) {
         let Rotation { max_bytes, .. } = self.rotation;
         let is_large = max_bytes > 0 && bytes >= max_bytes;
         let is_old = self.expires.is_some_and(|expires| now > expires);
@@ -106,7 +148,7 @@ impl RotatingFile {
         let archive = next_archive(&self.path, &archives, now);
         fs::rename(&self.path, &archive.1)?;
         archives.push(archive);
-        (self.file, self.bytes, self.expires) = open(&self.path, self.rotation)?;
+        (self.file, self.turn, self.expires) = open(&self.path, self.rotation)?;
         let Some(most) = self.rotation.max_archives else { return Ok(()) };
         let excess = archives.len().saturating_sub(most);
         archives.iter().take(excess).try_for_each(|(_, archive)| fs::remove_file(archive))
@@ -125,11 +167,23 @@ impl Write for RotatingFile {
     }
 }
 
-/// Writes all parts where they are, without a copy of them in one piece; returns their length.
-pub(crate) fn write_parts(to: &mut impl Write, parts: &[impl AsRef<[u8]>]) -> io::Result<u64> {
+/// Takes back what a write left that failed: half a line would corrupt the next one. Nothing is, where the file does not end
+/// with it, because another process wrote or cut off something meanwhile.
+fn take_back(file: &File, before: u64, written: u64) {
+    if written > 0 && file.metadata().is_ok_and(|now| now.len() == before + written) {
+        // A failure leaves what is there.
+        let _ = file.set_len(before);
+    }
+}
+
+/// Writes all parts where they are, without a copy of them in one piece; counts what is `written`, also when it fails.
+pub(crate) fn write_parts(
+    to: &mut impl Write,
+    parts: &[impl AsRef<[u8]>],
+    written: &mut u64,
+) -> io::Result<()> {
     /// As many as the kernel takes at a time (`UIO_MAXIOV`).
     const AT_A_TIME: usize = 1024;
-    let mut written = 0;
     for parts in parts.chunks(AT_A_TIME) {
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part.as_ref())).collect();
         let mut rest = slices.as_mut_slice();
@@ -140,27 +194,27 @@ pub(crate) fn write_parts(to: &mut impl Write, parts: &[impl AsRef<[u8]>]) -> io
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     IoSlice::advance_slices(&mut rest, n);
-                    written += n as u64;
+                    *written += n as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
-    Ok(written)
+    Ok(())
 }
 
-/// The file, its length, and when it will be old enough. The age of an existing file counts from its last write, as in
+/// The file, its turn, and when it will be old enough. The age of an existing file counts from its last write, as in
 /// Telegraf.
-fn open(path: &Path, rotation: Rotation) -> io::Result<(File, Option<u64>, Option<SystemTime>)> {
+fn open(path: &Path, rotation: Rotation) -> io::Result<(File, Option<FileTurn>, Option<SystemTime>)> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
     let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path)?;
     let metadata = file.metadata()?;
-    let bytes = metadata.is_file().then_some(metadata.len());
+    let turn = metadata.is_file().then(|| turn(&metadata));
     let modified = metadata.modified()?;
     let expires = (!rotation.interval.is_zero()).then(|| modified.checked_add(rotation.interval)).flatten();
-    Ok((file, bytes, expires))
+    Ok((file, turn, expires))
 }
 
 /// What comes before and after the date in an archive's name.
@@ -265,7 +319,7 @@ mod tests {
         let mut file = RotatingFile::open(&path, Rotation::new(Duration::from_secs(3_600), 0, -1)).unwrap();
         for hour in 1..9 {
             file.write_all(b"x").unwrap();
-            file.rotate_if_due(SystemTime::now() + Duration::from_secs(hour * 3_600 + 60));
+            file.rotate_if_due(1, SystemTime::now() + Duration::from_secs(hour * 3_600 + 60));
         }
         // The clock of the test runs ahead of the files', so each look finds the file old.
         assert_eq!(archives(&path).unwrap().len(), 8);
@@ -301,12 +355,16 @@ mod tests {
         let parts: Vec<String> =
             (0..3_000).map(|n| if n % 7 == 0 { String::new() } else { format!("line {n}\n") }).collect();
         let mut slow = Slow::default();
-        assert_eq!(write_parts(&mut slow, &parts).unwrap(), parts.concat().len() as u64);
+        let mut written = 0;
+        write_parts(&mut slow, &parts, &mut written).unwrap();
+        assert_eq!(written, parts.concat().len() as u64);
         assert_eq!(String::from_utf8(slow.taken).unwrap(), parts.concat());
-        assert_eq!(write_parts(&mut Slow::default(), &[""; 3]).unwrap(), 0);
-        // One that takes nothing.
-        let error = write_parts(&mut [0_u8; 4].as_mut_slice(), &["12345"]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
+        write_parts(&mut Slow::default(), &[""; 3], &mut written).unwrap();
+        assert_eq!(written, parts.concat().len() as u64);
+        // One that takes nothing more.
+        written = 0;
+        let error = write_parts(&mut [0_u8; 4].as_mut_slice(), &["12345"], &mut written).unwrap_err();
+        assert_eq!((error.kind(), written), (io::ErrorKind::WriteZero, 4));
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         RotatingFile::open(&path, Rotation::default()).unwrap().append(&parts).unwrap();
@@ -335,6 +393,63 @@ mod tests {
         assert_eq!(file.take_problem().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
         file.write_all(b"0123456789").unwrap();
         assert!(file.take_problem().is_none());
+    }
+
+    #[test]
+    fn of_a_file_that_others_write_to_only_the_own_end_is_taken_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        for (text, expected) in [
+            ("before\nhal", "before\n"),
+            // Another one wrote after it, or instead; it was cut off, and written to again.
+            ("before\nhalother\n", "before\nhalother\n"),
+            ("before\nother\n", "before\nother\n"),
+            ("hal", "hal"),
+            ("", ""),
+        ] {
+            fs::write(&path, text).unwrap();
+            let file = RotatingFile::open(&path, Rotation::default()).unwrap();
+            take_back(&file.file, 7, 3);
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_file_is_what_others_left_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut file = RotatingFile::open(&path, LARGE).unwrap();
+        for _ in 0..9 {
+            file.write_all(b"01234567\n").unwrap();
+            // As logrotate's `copytruncate` does.
+            fs::write(&path, "").unwrap();
+        }
+        assert!(archives(&path).unwrap().is_empty());
+    }
+
+    /// Also where no archive is kept, in which it would be lost.
+    #[test]
+    fn two_that_write_to_one_file_follow_each_other_through_its_rotations() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let all = Rotation { max_archives: None, ..LARGE };
+        let mut files = [all, all].map(|rotation| RotatingFile::open(&path, rotation).unwrap());
+        for n in 0..8 {
+            files[n % 2].write_all(format!("line {n}\n").as_bytes()).unwrap();
+            let current = File::open(&path).unwrap().metadata().unwrap();
+            let written = files[n % 2].file.metadata().unwrap();
+            assert_eq!(identity(&written), identity(&current));
+        }
+        let pairs = ["line 0\nline 1\n", "line 2\nline 3\n", "line 4\nline 5\n", "line 6\nline 7\n"];
+        assert_eq!(read(&archives(&path).unwrap()), pairs);
+        // What is written at one time is not mixed up.
+        let write = |mut file: RotatingFile| {
+            std::thread::spawn(move || (0..200).for_each(|_| file.append(&["a"; 2_000]).unwrap()))
+        };
+        let plain = directory.path().join("plain");
+        let open = || RotatingFile::open(&plain, Rotation::default()).unwrap();
+        [open(), open()].map(write).into_iter().for_each(|writer| writer.join().unwrap());
+        assert_eq!(fs::metadata(&plain).unwrap().len(), 2 * 200 * 2_000);
     }
 
     #[test]

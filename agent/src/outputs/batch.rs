@@ -96,14 +96,21 @@ pub(super) struct Line {
     pub(super) number: Option<u64>,
 }
 
+impl Line {
+    /// Its time, in nanoseconds; `None` where it has none of its own.
+    pub(super) fn time(&self) -> Option<i64> {
+        let line = self.text.strip_suffix(b"\n")?;
+        let time = line.get(memchr::memrchr(b' ', line)? + 1..)?;
+        std::str::from_utf8(time).ok()?.parse().ok()
+    }
+}
+
 impl Batch {
     /// The earliest and the latest time of its lines; `None` where one has no time of its own.
     pub(super) fn times(&self) -> Option<(i64, i64)> {
         let mut times = (i64::MAX, i64::MIN);
         for line in &self.lines {
-            let line = line.text.strip_suffix(b"\n")?;
-            let time = line.get(memchr::memrchr(b' ', line)? + 1..)?;
-            let time: i64 = std::str::from_utf8(time).ok()?.parse().ok()?;
+            let time = line.time()?;
             times = (times.0.min(time), times.1.max(time));
         }
         Some(times)

@@ -16,6 +16,21 @@ const MAX_DOUBTED: usize = 8;
 /// So few lines that an answer does not name are looked for, by sending what it was about again in halves.
 const MAX_SOUGHT: u64 = 8;
 
+/// A server tells of the lines of one shard, which is of whole hours. Lines of so many hours are sent again by hour.
+const MAX_HOURS: usize = 8;
+const HOUR_NS: i64 = 3_600_000_000_000;
+
+/// What lines are sent again for, where an answer says only how many of them were dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// For nothing: where they have no times of their own, or go to one that would keep them twice.
+    Nothing,
+    /// To count them: the answer can leave some out.
+    Counts,
+    /// To count them, and to find a few of them.
+    Lines,
+}
+
 /// A line that the other side will never take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rejected {
@@ -61,29 +76,21 @@ pub(super) enum Scope {
 /// Where the answers say nothing of lines, a server that rejects everything may have another reason: then nothing is dropped,
 /// unless it `is_trusted`, because it has just stored other lines.
 ///
-/// With `seeks`, a few lines that a server dropped without naming them are found, too. Lines need times of their own for that.
+/// Of lines that a server stored but for some, it says how many: those of the first shard that has such lines. So those of each
+/// hour are sent again by themselves, as `repeats` allows, and a few that it does not name are found by halves.
 pub(super) async fn deliver(
     output: &dyn Output,
     counts: &OutputCounts,
     Batch { route, lines }: Batch,
     is_trusted: bool,
-    seeks: bool,
+    repeats: Repeats,
 ) -> (Delivery, Vec<Rejected>) {
     let pending = vec![(0..lines.len()).collect()];
     let mut course = Course { lines, pending, takes: is_trusted, ..Course::default() };
     while let Some(part) = course.next() {
         let text: Vec<Bytes> = part.iter().map(|i| course.lines[*i].text.clone()).collect();
         match output.write(&route, &text).await {
-            Answer::Stored { dropped, reason } if seeks && is_sought(dropped, &reason) => {
-                course.seek(part, dropped, reason);
-            }
-            Answer::Stored { dropped, reason } => {
-                course.store((part.len() as u64).saturating_sub(dropped));
-                counts.add(&counts.losses.rejected, dropped);
-                if dropped > 0 {
-                    tracing::error!(dropped, reason, "the server dropped points for good");
-                }
-            }
+            Answer::Stored { dropped, reason } => course.settle(part, (dropped, reason), repeats, counts),
             Answer::Rejected { reason, blame } => course.reject(part, reason, blame),
             Answer::Partly { left, rejected, reason, after, route_only } => {
                 if course.store_but(&part, &left, rejected) {
@@ -104,11 +111,6 @@ pub(super) async fn deliver(
         Failure { reason, after: None, scope: Scope::Measurements }
     });
     course.end(counts, failure)
-}
-
-/// Whether so many lines are looked for. Those that are too old are what the server's own policy is about.
-fn is_sought(dropped: u64, reason: &str) -> bool {
-    (1..=MAX_SOUGHT).contains(&dropped) && !reason.contains("retention policy")
 }
 
 /// A delivery under way. Lines are numbered as in the batch.
@@ -173,7 +175,47 @@ impl Course {
         !left.is_empty()
     }
 
-    /// The server stored a part but for so many lines.
+    /// The other side stored a part but for so many lines.
+    fn settle(
+        &mut self,
+        part: Vec<usize>,
+        (dropped, reason): (u64, String),
+        repeats: Repeats,
+        counts: &OutputCounts,
+    ) {
+        let (n, is_found) = (part.len() as u64, (1..=MAX_SOUGHT).contains(&dropped));
+        // Those that are too old are what the server's own policy is about: it tells of all.
+        let repeats = if reason.contains("retention policy") { Repeats::Nothing } else { repeats };
+        let hours = if (1..n).contains(&dropped) && repeats != Repeats::Nothing {
+            self.by_hour(&part)
+        } else {
+            vec![]
+        };
+        if (2..=MAX_HOURS).contains(&hours.len()) {
+            self.takes = true;
+            self.pending.extend(hours.into_iter().rev());
+        } else if is_found && repeats == Repeats::Lines {
+            self.seek(part, dropped, reason);
+        } else {
+            self.store(n.saturating_sub(dropped));
+            counts.add(&counts.losses.rejected, dropped);
+            if dropped > 0 {
+                tracing::error!(dropped, reason, "the server dropped points for good");
+            }
+        }
+    }
+
+    /// A part by the hour of its lines, the earliest first. Empty where one has no time of its own.
+    fn by_hour(&self, part: &[usize]) -> Vec<Vec<usize>> {
+        let mut hours: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for i in part {
+            let Some(time) = self.lines[*i].time() else { return Vec::new() };
+            hours.entry(time.div_euclid(HOUR_NS)).or_default().push(*i);
+        }
+        hours.into_values().collect()
+    }
+
+    /// Finds the lines that the server dropped of a part.
     fn seek(&mut self, part: Vec<usize>, dropped: u64, reason: String) {
         self.takes = true;
         if dropped >= part.len() as u64 {
@@ -232,5 +274,68 @@ impl Course {
         rest.sort_unstable();
         let rest = rest.into_iter().map(|i| self.lines[i].clone()).collect();
         (Delivery::Unfinished { rest, failure }, rejected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    /// Drops each line whose field is a text, and tells of those of the earliest shard alone.
+    #[derive(Default)]
+    struct Sharded {
+        shard_hours: i64,
+        requests: Mutex<usize>,
+    }
+
+    #[async_trait::async_trait]
+    impl Output for Sharded {
+        fn place(&self) -> String {
+            "here".into()
+        }
+
+        async fn write(&self, _: &[Option<String>], lines: &[Bytes]) -> Answer {
+            *self.requests.lock().unwrap() += 1;
+            let bad = lines.iter().filter(|line| line.contains(&b'"'));
+            let time = |line: &Bytes| Line { text: line.clone(), number: None }.time().unwrap_or(0);
+            let shards = bad.map(|line| time(line) / (self.shard_hours * HOUR_NS));
+            let shards: Vec<i64> = shards.collect();
+            let first = shards.iter().min();
+            let dropped = shards.iter().filter(|shard| Some(*shard) == first).count() as u64;
+            Answer::Stored { dropped, reason: "conflict".into() }
+        }
+    }
+
+    /// How many of ten lines an hour are counted as refused, of which some are bad in each hour, and how many requests it took.
+    async fn refused(bad: &[usize], shard_hours: i64, repeats: Repeats) -> (u64, usize) {
+        let line = |hour: usize, n: usize| {
+            let value = if n < bad[hour] { "\"x\"" } else { "1" };
+            let time = hour as i64 * HOUR_NS + n as i64;
+            Line { text: format!("m f={value} {time}\n").into(), number: None }
+        };
+        // Not in the order of their times.
+        let lines = (0..10).flat_map(|n| (0..bad.len()).map(move |hour| line(hour, n))).collect();
+        let (server, counts) = (Sharded { shard_hours, ..Sharded::default() }, OutputCounts::default());
+        let batch = Batch { route: [].into(), lines };
+        let (delivery, _) = deliver(&server, &counts, batch, false, repeats).await;
+        let refused = counts.losses.rejected.load(Ordering::Relaxed);
+        let Delivery::Done { stored } = delivery else { panic!() };
+        assert_eq!(stored + refused, bad.len() as u64 * 10);
+        (refused, server.requests.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_in_several_shards_is_counted() {
+        assert_eq!(refused(&[4, 3], 1, Repeats::Counts).await, (7, 3));
+        assert_eq!(refused(&[0, 2, 3, 0], 2, Repeats::Counts).await, (5, 5));
+        assert_eq!(refused(&[9, 9], 1, Repeats::Lines).await, (18, 3), "too many to be found");
+        assert_eq!(refused(&[1, 1], 1, Repeats::Lines).await.0, 2);
+        assert_eq!(refused(&[3], 1, Repeats::Counts).await, (3, 1), "one hour has one shard");
+        assert_eq!(refused(&[10, 0], 1, Repeats::Counts).await, (10, 3));
+        assert_eq!(refused(&[1; 9], 1, Repeats::Counts).await, (1, 1), "too many hours");
+        assert_eq!(refused(&[4, 3], 1, Repeats::Nothing).await, (4, 1));
     }
 }

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use super::Output;
 use super::batch::{Batch, Blocked, Route, lead_apart};
 use super::buffer::Buffer;
-use super::delivery::{Delivery, Failure, Rejected, Scope, deliver};
+use super::delivery::{Delivery, Failure, Rejected, Repeats, Scope, deliver};
 use super::spooler::{Spooler, event};
 use crate::clock;
 use crate::options::common::OutputCommon;
@@ -123,12 +123,12 @@ struct Written {
 async fn write(
     Taken { n, batch, .. }: Taken,
     output: Arc<dyn Output>,
-    (is_trusted, seeks): (bool, bool),
+    (is_trusted, repeats): (bool, Repeats),
     counts: Arc<OutputCounts>,
 ) -> Written {
     let (route, n_lines, start) = (Arc::clone(&batch.route), batch.lines.len(), Instant::now());
     let numbers = batch.lines.iter().filter_map(|line| line.number).collect();
-    let (delivery, rejected) = deliver(&*output, &counts, batch, is_trusted, seeks).await;
+    let (delivery, rejected) = deliver(&*output, &counts, batch, is_trusted, repeats).await;
     counts.add(&counts.writes, 1);
     counts.add(&counts.write_time_ns, u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
     Written { n, n_lines, numbers, route, delivery, rejected, output }
@@ -330,9 +330,7 @@ impl Sender {
                 flushing.under_way.insert(taken.n, UnderWay { route, times: taken.times });
                 let is_trusted = flushing.trusted.contains(&taken.batch.route);
                 let (output, counts) = (Arc::clone(&self.output), Arc::clone(&self.counts));
-                let has_times = !self.buffer.encoding().format.omit_timestamp;
-                let seeks = self.spooler.is_some() && has_times && self.output.may_repeat();
-                let write = write(taken, output, (is_trusted, seeks), counts);
+                let write = write(taken, output, (is_trusted, self.repeats()), counts);
                 writes.spawn(write.in_current_span());
             }
             // Messages are received meanwhile, so that a slow output never delays a gather.
@@ -371,6 +369,16 @@ impl Sender {
             }
             None if !flushing.trusted.is_empty() && self.blocked.is_empty() => self.succeeded(),
             None => {}
+        }
+    }
+
+    /// With a spool, what is refused is kept in a file, so it is looked for.
+    fn repeats(&self) -> Repeats {
+        let has_times = !self.buffer.encoding().format.omit_timestamp;
+        match &self.spooler {
+            _ if !has_times || !self.output.may_repeat() => Repeats::Nothing,
+            Some(_) => Repeats::Lines,
+            None => Repeats::Counts,
         }
     }
 

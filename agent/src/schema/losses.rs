@@ -135,7 +135,7 @@ counted! {
     /// What an output lost since the start.
     OutputLosses, OUTPUT_LOSSES:
     rejected = "output" "dropped_refused" because "refused" in "point":
-        "of these, refused by the other side for good";
+        "of these, refused by the other side for good; of several reasons in one batch InfluxDB 1 and 2 can tell of one alone, so it is at least as many";
     overflowed = "output" "dropped_overflow" because "overflow" in "point":
         "of these, pushed out of the full buffer or spool";
     damaged = "output" "dropped_damaged" because "damaged" in "point":

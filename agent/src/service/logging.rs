@@ -8,16 +8,17 @@
 //! begins with its priority. With `logformat = "structured"` a line is a JSON object.
 //! [`LogHandle::change`] changes target and format of the running agent, after a reload.
 
+mod line;
 mod writer;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id};
@@ -29,6 +30,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use self::line::{source, structured, text, time};
 use self::writer::{Sink, Writer};
 use super::journal;
 use super::rotation::{RotatingFile, Rotation};
@@ -443,65 +445,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     }
 }
 
-fn time(now: Timestamp, zone: &TimeZone) -> String {
-    let offset = if *zone == TimeZone::UTC { "Z" } else { "%:z" };
-    now.to_zoned(zone.clone()).strftime(&format!("%Y-%m-%dT%H:%M:%S{offset}")).to_string()
-}
-
-/// Who logs: the plugin, a library, or the agent.
-fn source(metadata: &Metadata<'_>, plugin: Option<&Plugin>) -> String {
-    match (plugin, metadata.target().split("::").next()) {
-        (Some(plugin), _) => plugin.to_string(),
-        (None, Some(library)) if !library.starts_with("seismograf") => library.to_owned(),
-        _ => AGENT.to_owned(),
-    }
-}
-
-fn text(level: Level, source: &str, fields: &Fields) -> String {
-    let level = level.as_str().chars().next().unwrap_or('?');
-    let mut line = format!("{level}! [{source}] {}", fields.message);
-    for (key, value) in &fields.others {
-        // Writing to a string cannot fail.
-        let _ = match value {
-            Value::String(text) if text.contains([' ', '"', '\n']) || text.is_empty() => {
-                write!(line, " {key}={text:?}")
-            }
-            Value::String(text) => write!(line, " {key}={text}"),
-            value => write!(line, " {key}={value}"),
-        };
-    }
-    line.push('\n');
-    line
-}
-
-fn structured(
-    now: Timestamp,
-    message_key: &str,
-    level: Level,
-    plugin: Option<&Plugin>,
-    fields: Fields,
-) -> String {
-    let mut object: Map<String, Value> =
-        fields.others.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    object.insert("time".into(), now.to_string().into());
-    object.insert("level".into(), level.as_str().into());
-    object.insert(message_key.into(), fields.message.into());
-    if let Some(Plugin { kind, name, alias, .. }) = plugin {
-        object.insert("category".into(), kind.as_str().into());
-        object.insert("plugin".into(), name.as_str().into());
-        if !alias.is_empty() {
-            object.insert("alias".into(), alias.as_str().into());
-        }
-    }
-    format!("{}\n", Value::Object(object))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// What is logged to a file by `work`.
-    fn logged(options: LogOptions, plugins: Option<Level>, work: impl FnOnce(&LogHandle)) -> Vec<String> {
+    pub(super) fn logged(
+        options: LogOptions,
+        plugins: Option<Level>,
+        work: impl FnOnce(&LogHandle),
+    ) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/agent.log");
         let settings = LogSettings { options: LogOptions { file: Some(path.clone()), ..options }, plugins };

@@ -52,11 +52,25 @@ impl Activity {
     }
 }
 
+/// How many connections there may be at one time, and what gives way to one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capacity {
+    /// More are refused.
+    Refuse(usize),
+    /// The one that did nothing for longest is closed, so that those that do nothing keep nobody out.
+    CloseIdlest(usize),
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self::CloseIdlest(DEFAULT_LIMIT)
+    }
+}
+
 /// Who may connect, and how.
 #[derive(Clone, Default)]
 pub(crate) struct Admission {
-    /// More are refused. 0 means [`DEFAULT_LIMIT`], above which the one that did nothing for longest gives up its place.
-    pub(crate) max_connections: usize,
+    pub(crate) capacity: Capacity,
     /// Empty means everybody.
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) tls: Option<TlsAcceptor>,
@@ -93,7 +107,7 @@ pub(crate) async fn accept<F: Future<Output = ()> + Send + 'static>(
         };
         let is_welcome = |ip: IpAddr| admission.sources.is_empty() || admission.sources.contains(&ip);
         let peer = peer.map(|ip| ip.to_canonical());
-        if !peer.is_none_or(is_welcome) || !slots.make_room(admission.max_connections, &*gate) {
+        if !peer.is_none_or(is_welcome) || !slots.make_room(admission.capacity, &*gate) {
             gate.count(|counts| &counts.refused, 1);
             continue;
         }
@@ -171,11 +185,12 @@ impl Slots {
     }
 
     /// Makes room for one more; `false` when there is none.
-    fn make_room(&mut self, max: usize, gate: &impl Gate) -> bool {
-        if max > 0 {
-            return self.places.len() < max;
-        }
-        if self.places.len() >= DEFAULT_LIMIT {
+    fn make_room(&mut self, capacity: Capacity, gate: &impl Gate) -> bool {
+        let max = match capacity {
+            Capacity::Refuse(max) => return self.places.len() < max,
+            Capacity::CloseIdlest(max) => max,
+        };
+        if self.places.len() >= max {
             let oldest = self.places.iter().min_by_key(|(_, (last, _))| last.load(Ordering::Relaxed));
             if let Some(id) = oldest.map(|(id, _)| *id)
                 && let Some((_, handle)) = self.places.remove(&id)

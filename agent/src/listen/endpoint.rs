@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::address::{Address, Transport};
 use super::bind::{Wishes, bind};
-use super::connections::Admission;
+use super::connections::{Admission, Capacity};
 use super::serve::{Answer, Answers, empty, receive};
 use super::sockets::{Bound, Sockets};
 use super::{Gate, listened_on};
@@ -20,7 +20,7 @@ use crate::service::telemetry::Telemetry;
 
 /// Whoever asks does so every few seconds; a connection that does not is closed.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
-/// Connections at one time.
+/// Connections at one time; those that ask for nothing give way to others.
 pub(crate) const MAX_CONNECTIONS: usize = 16;
 
 /// What there is to see at a path, for a request that changes nothing.
@@ -96,7 +96,7 @@ impl Endpoint {
     /// Answers requests, in a task of its own.
     pub(crate) fn serve(&self, admission: Admission, answers: Arc<impl Answers<Gate = Counter>>) {
         self.counter.socket.begin();
-        let admission = Admission { max_connections: MAX_CONNECTIONS, ..admission };
+        let admission = Admission { capacity: Capacity::CloseIdlest(MAX_CONNECTIONS), ..admission };
         tokio::spawn(receive(Arc::clone(&self.counter), admission, answers));
     }
 
@@ -133,5 +133,62 @@ impl Answers for Pages {
         } else {
             empty(StatusCode::METHOD_NOT_ALLOWED)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper::Response;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::listen::serve::{FIRST_LIMIT, Peer, serve_stream};
+
+    fn endpoint(telemetry: &Telemetry) -> (Endpoint, Shown) {
+        let endpoint = Endpoint::bind("health", "127.0.0.1:0", (&Sockets::default(), telemetry)).unwrap();
+        (endpoint, Box::new(|_| Response::new(Full::new(Bytes::from_static(b"ok\n")))))
+    }
+
+    #[tokio::test]
+    async fn connections_that_ask_for_nothing_keep_nobody_out() {
+        let telemetry = Telemetry::default();
+        let (endpoint, page) = endpoint(&telemetry);
+        endpoint.show(page);
+        let address = endpoint.name().split_once("://").unwrap().1.to_owned();
+        let mut idle = Vec::new();
+        for _ in 0..2 * MAX_CONNECTIONS {
+            idle.push(TcpStream::connect(&address).await.unwrap());
+        }
+        for _ in 0..2 * MAX_CONNECTIONS {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            let read =
+                tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await;
+            read.expect("no answer in time").unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_asks_for_nothing_at_first_is_closed_soon() {
+        let telemetry = Telemetry::default();
+        let (endpoint, page) = endpoint(&telemetry);
+        let pages = Arc::new(Pages(page));
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        let serve = serve_stream(&endpoint.counter, &pages, server, Peer(None), || {});
+        let start = Instant::now();
+        client.write_all(b"GET / HT").await.unwrap();
+        serve.await;
+        assert_eq!(start.elapsed(), FIRST_LIMIT);
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let start = Instant::now();
+        serve_stream(&endpoint.counter, &pages, server, Peer(None), || {}).await;
+        assert_eq!(start.elapsed(), IDLE_LIMIT, "one that has asked may ask again");
     }
 }

@@ -24,6 +24,9 @@ pub(crate) const MAX_BUFFER: usize = 16 << 10;
 /// How long a client may take nothing of its answer, unless somebody says otherwise.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long who has connected may take to say what it wants, unless somebody says otherwise.
+pub(crate) const FIRST_LIMIT: Duration = Duration::from_secs(5);
+
 /// An answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
@@ -45,6 +48,11 @@ pub(crate) trait Answers: Send + Sync + 'static {
 
     /// How long a connection may have no request.
     fn idle_limit(&self) -> Duration;
+
+    /// The same for one that has had none yet.
+    fn first_limit(&self) -> Duration {
+        FIRST_LIMIT.min(self.idle_limit())
+    }
 
     /// How long a client may take nothing of its answer.
     fn write_limit(&self) -> Duration {
@@ -94,7 +102,8 @@ pub(crate) async fn serve_stream<A: Answers>(
         .header_read_timeout(api.idle_limit())
         .max_buf_size(MAX_BUFFER)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
+    let too_late = tokio::time::sleep(api.first_limit());
+    tokio::pin!(connection, too_late);
     let (mut ends, mut has_asked) = (false, false);
     loop {
         tokio::select! {
@@ -110,6 +119,7 @@ pub(crate) async fn serve_stream<A: Answers>(
                     connection.as_mut().graceful_shutdown();
                 }
             }
+            () = &mut too_late, if !has_asked => return,
             // A request that is under way is answered, and no other is taken: but for the first one of who has just connected,
             // since that is about to come.
             () = gate.closed(), if !ends => {

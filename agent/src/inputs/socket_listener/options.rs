@@ -12,7 +12,7 @@ use crate::inputs::listener::address;
 use crate::inputs::listener::inflate::Packing;
 use crate::listen::address::{Address, Transport};
 use crate::listen::bind::Wishes;
-use crate::listen::connections::Admission;
+use crate::listen::connections::{Admission, Capacity};
 use crate::listen::tls::acceptor;
 use crate::options::OptionError;
 use crate::options::tls::ServerTls;
@@ -116,7 +116,10 @@ impl SocketListenerOptions {
             ));
         }
         let admission = Admission {
-            max_connections: self.max_connections,
+            capacity: match self.max_connections {
+                0 => Capacity::default(),
+                max => Capacity::Refuse(max),
+            },
             sources,
             tls,
             keep_alive: self.keep_alive_period,

@@ -117,6 +117,11 @@ impl Answers for Api {
         IDLE_LIMIT.max(self.read_timeout)
     }
 
+    /// Some connect long before they write.
+    fn first_limit(&self) -> Duration {
+        self.idle_limit()
+    }
+
     async fn answer(&self, inlet: &Arc<Inlet>, request: Request<Incoming>) -> Answer {
         let (head, mut body) = request.into_parts();
         let params = Params::parse(head.uri.query().unwrap_or(""));

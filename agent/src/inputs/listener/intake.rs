@@ -90,6 +90,7 @@ impl<'a> Unfinished<'a> {
     /// Adds bytes.
     pub(in super::super) fn extend(&mut self, more: &[u8]) {
         self.bytes.extend_from_slice(more);
+        self.account();
     }
 
     /// Removes what was taken; the rest goes on later.
@@ -101,13 +102,22 @@ impl<'a> Unfinished<'a> {
         if self.bytes.is_empty() {
             self.bytes = Vec::new();
         }
+        // The memory of a long text is no rest's to keep. It is left to one that grows, so that each byte is moved but a few times.
+        let needed = if self.bytes.len() <= FREE { FREE } else { 2 * self.bytes.len() };
+        self.bytes.shrink_to(needed);
         self.account();
+        self.within_bound()
+    }
+
+    /// # Errors
+    /// As of [`Self::drop_first`].
+    pub(in super::super) fn within_bound(&self) -> Result<(), TooMuch> {
         let all = self.inlet.unfinished.load(Ordering::Relaxed);
         if self.counted > 0 && all > MAX_UNFINISHED { Err(TooMuch) } else { Ok(()) }
     }
 
     fn account(&mut self) {
-        let counts = self.bytes.len().saturating_sub(FREE);
+        let counts = self.bytes.capacity().saturating_sub(FREE);
         self.inlet.unfinished.fetch_add(counts, Ordering::Relaxed);
         self.inlet.unfinished.fetch_sub(self.counted, Ordering::Relaxed);
         self.counted = counts;
@@ -195,6 +205,10 @@ impl Inlet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Host;
+    use crate::inputs::Shared;
+    use crate::inputs::listener::bind;
+    use crate::listen::bind::Wishes;
 
     fn check(text: &str, lines: Lines) -> (Vec<String>, Vec<usize>) {
         let manner = Manner { precision: Precision::Nanoseconds, lines, tags: [].into(), receipt: None };
@@ -209,6 +223,22 @@ mod tests {
     fn good_lines_are_kept_and_bad_ones_are_told_by_their_number() {
         let text = "a f=1 1\n\nbad\n b f=\"x\ny\" 2\nc f=\n";
         assert_eq!(check(text, Lines::Quoted), (vec!["a".to_owned(), "b".to_owned()], vec![13, 16]));
+    }
+
+    #[tokio::test]
+    async fn what_has_not_ended_counts_from_when_it_comes_and_keeps_no_more_memory_than_it_needs() {
+        let shared = Shared::new(Host::default());
+        let inlet = Inlet::new(bind("test", "127.0.0.1:0", &Wishes::default(), &shared).unwrap());
+        let counted = || inlet.unfinished.load(Ordering::Relaxed);
+        let mut unfinished = Unfinished::new(&inlet);
+        unfinished.extend(&vec![b'x'; 2 << 20]);
+        assert!(counted() >= (2 << 20) - FREE, "{}", counted());
+        assert_eq!(unfinished.drop_first((2 << 20) - 10), Ok(()));
+        assert_eq!((counted(), unfinished.bytes.capacity()), (0, FREE));
+        unfinished.extend(&vec![b'x'; MAX_UNFINISHED + 2 * FREE]);
+        assert_eq!(unfinished.drop_first(1), Err(TooMuch));
+        drop(unfinished);
+        assert_eq!(counted(), 0);
     }
 
     #[test]

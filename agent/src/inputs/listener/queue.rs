@@ -94,10 +94,7 @@ impl Queue {
 
     /// Adds a parcel; waits for room until `deadline`.
     pub(crate) async fn push(&self, parcel: Parcel, deadline: Instant) -> Result<(), Refusal> {
-        tokio::time::timeout_at(deadline, self.has_room()).await.map_err(|_| Refusal::Full)?;
-        if self.is_closed() {
-            return Err(Refusal::Closed);
-        }
+        self.room(deadline).await?;
         self.with(|waiting| {
             waiting.bytes += parcel.size();
             waiting.parcels.push_back(parcel);
@@ -106,15 +103,26 @@ impl Queue {
         Ok(())
     }
 
+    /// Waits for room until `deadline`.
+    pub(crate) async fn room(&self, deadline: Instant) -> Result<(), Refusal> {
+        tokio::time::timeout_at(deadline, self.has_room()).await.map_err(|_| Refusal::Full)?;
+        if self.is_closed() { Err(Refusal::Closed) } else { Ok(()) }
+    }
+
     /// Waits until something may be added. What is added then may exceed the limit by its own size.
     pub(crate) async fn has_room(&self) {
         loop {
             let room = self.room.notified();
-            if self.is_closed() || self.with(|waiting| waiting.bytes < LIMIT) {
+            if self.is_closed() || !self.is_full() {
                 return;
             }
             room.await;
         }
+    }
+
+    /// Whether nothing may be added now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.with(|waiting| waiting.bytes >= LIMIT)
     }
 
     /// Somebody takes what arrives, and has it on a disk if it `keeps` points.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Bytes};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::inputs::listener::Inlet;
 use crate::inputs::listener::inflate::{Inflate, Packing};
@@ -95,19 +96,21 @@ impl<'a> Write<'a> {
         packing: Packing,
         timeout: Duration,
     ) -> Result<(), WriteError> {
-        let (mut inflate, mut is_empty) = (Inflate::new(packing), true);
+        let mut inflate = None;
         loop {
             let frame = tokio::time::timeout(timeout, body.frame()).await.map_err(|_| WriteError::Timeout)?;
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|error| WriteError::Broken(error.to_string()))?;
             let Ok(data) = frame.into_data() else { continue };
-            is_empty &= data.is_empty();
             self.left.0 = less(self.left.0, data.len())?;
             let mut packed = &data[..];
             while !packed.is_empty() {
+                // What waits does so as small as it came: unpacked and parsed it is a thousand times as large.
+                self.inlet.queue.room(Instant::now() + PATIENCE).await?;
                 if packing == Packing::None {
                     self.piece(std::mem::take(&mut packed)).await?;
                 } else {
+                    let inflate = inflate.get_or_insert_with(|| Inflate::new(packing));
                     let unpacked = inflate.some(&mut packed).map_err(WriteError::Packing)?;
                     self.piece(&unpacked).await?;
                     // A bomb takes its turn with the others.
@@ -116,7 +119,7 @@ impl<'a> Write<'a> {
             }
         }
         // Nothing at all is an empty write, packed or not.
-        if !is_empty {
+        if let Some(inflate) = inflate {
             let rest = inflate.end().map_err(WriteError::Packing)?;
             self.piece(&rest).await?;
         }
@@ -158,4 +161,46 @@ pub(super) async fn discard<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
         }
     };
     let _ = tokio::time::timeout(DISCARD_LIMIT, all).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::host::Host;
+    use crate::inputs::Shared;
+    use crate::inputs::listener::bind;
+    use crate::inputs::listener::intake::Lines;
+    use crate::inputs::listener::testing::gzip;
+    use crate::listen::bind::Wishes;
+    use crate::parsers::line_protocol::Precision;
+
+    fn inlet() -> Inlet {
+        let shared = Shared::new(Host::default());
+        Inlet::new(bind("test", "127.0.0.1:0", &Wishes::default(), &shared).unwrap())
+    }
+
+    fn write(inlet: &Inlet) -> Write<'_> {
+        let precision = Precision::Nanoseconds;
+        let manner = Manner { precision, lines: Lines::Quoted, tags: [].into(), receipt: None };
+        Write::new(inlet, manner, 64 << 20)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_waits_for_room_as_it_came() {
+        let inlet = inlet();
+        let line = format!("m f=\"{}\" 1\n", "x".repeat(1 << 20));
+        while !inlet.queue.is_full() {
+            let mut body = Full::new(Bytes::from(line.clone()));
+            write(&inlet).body(&mut body, Packing::None, PATIENCE).await.unwrap();
+        }
+        let packed = gzip(&b"m f=1 1\n".repeat(1 << 16));
+        for (packing, body) in [(Packing::Gzip, packed), (Packing::None, b"m f=1 1\n".to_vec())] {
+            let (mut body, mut write) = (Full::new(Bytes::from(body)), write(&inlet));
+            let error = write.body(&mut body, packing, PATIENCE).await.unwrap_err();
+            assert!(matches!(error, WriteError::Full), "{error}");
+            assert!(write.unfinished.bytes().is_empty(), "it was unpacked before there was room");
+        }
+    }
 }

@@ -45,7 +45,8 @@ pub(crate) struct Received {
 
 impl Parcel {
     fn size(&self) -> usize {
-        self.text.len() + self.lines.len() * size_of::<Outline>() + OVERHEAD
+        let tags: usize = self.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+        self.text.len() + self.lines.len() * size_of::<Outline>() + tags + OVERHEAD
     }
 
     fn point(&self, line: &Outline) -> Point {
@@ -236,6 +237,12 @@ mod tests {
         }
         assert_eq!(names, ["a", "b", "cd", ""]);
         assert!(queue.is_empty() && queue.with(|waiting| waiting.bytes == 0));
+    }
+
+    #[test]
+    fn tags_count_for_the_bound() {
+        let tags = [("db".to_owned(), "x".repeat(255))].into();
+        assert_eq!(Parcel { tags, ..parcel("m f=1") }.size(), parcel("m f=1").size() + 254);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode};
@@ -11,9 +10,9 @@ use serde_json::json;
 
 use super::answer::{Answer, Dialect, empty, json_answer};
 use super::auth::Auth;
-use super::influxql::Databases;
+use super::influxql::{Databases, MAX_NAME, NAME_TOO_LONG};
 use super::params::Params;
-use super::write::{Write, WriteError, discard};
+use super::write::{Write, WriteError, discard, form};
 use crate::inputs::listener::Inlet;
 use crate::inputs::listener::inflate::Packing;
 use crate::inputs::listener::intake::{Lines, Manner, Outcome};
@@ -30,7 +29,7 @@ pub(in super::super::super) const READ_TIMEOUT: Duration = Duration::from_secs(1
 /// writes sees an error.
 const IDLE_LIMIT: Duration = Duration::from_secs(75);
 /// Bytes of a query, which are a few words.
-const MAX_QUERY: usize = 1 << 20;
+const MAX_QUERY: usize = 64 << 10;
 
 /// Tags that points get from their request; empty means none.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +78,11 @@ impl WritePlace {
             retention_policy: retention_policy.to_owned(),
             bucket: bucket.clone(),
         }
+    }
+
+    /// Whether a database can have such a name. Each point may get it as a tag.
+    fn is_valid(&self) -> bool {
+        self.database.len() <= MAX_NAME && self.retention_policy.len() <= MAX_NAME
     }
 }
 
@@ -174,9 +178,9 @@ impl Api {
             ("/query", &Method::GET | &Method::POST) => {
                 let is_form = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
                 if is_form.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded")) {
-                    match Limited::new(body, MAX_QUERY).collect().await {
-                        Ok(form) => params.add(&String::from_utf8_lossy(&form.to_bytes())),
-                        Err(error) => return Dialect::V1.bad_request(&error.to_string()),
+                    match form(inlet, body, MAX_QUERY, self.read_timeout).await {
+                        Ok(form) => params.add(&form),
+                        Err(error) => return refusal(Dialect::V1, &error, MAX_QUERY as u64),
                     }
                 }
                 self.query(&params)
@@ -232,7 +236,10 @@ impl Api {
     fn query(&self, params: &Params) -> Answer {
         match params.get("q") {
             "" => Dialect::V1.bad_request("missing required parameter \"q\""),
-            query => json_answer(StatusCode::OK, &self.databases(|databases| databases.answer(query))),
+            query => match self.databases(|databases| databases.answer(query)) {
+                Ok(answer) => json_answer(StatusCode::OK, &answer),
+                Err(error) => Dialect::V1.bad_request(&error),
+            },
         }
     }
 
@@ -263,6 +270,10 @@ impl Api {
             inlet.count(|counts| &counts.refused, 1);
             return dialect.too_large(self.max_body);
         }
+        if !place.is_valid() {
+            inlet.count(|counts| &counts.refused, 1);
+            return dialect.bad_request(NAME_TOO_LONG);
+        }
         let packing = match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
             None => Packing::None,
             Some(encoding) if encoding.is_empty() || encoding == b"identity" => Packing::None,
@@ -282,15 +293,19 @@ impl Api {
         match result {
             Ok(()) if write.outcome.n_bad == 0 => empty(StatusCode::NO_CONTENT),
             Ok(()) => dialect.bad_request(&what_is_bad(dialect, &write.outcome)),
-            Err(WriteError::TooLarge) => dialect.too_large(self.max_body),
-            Err(error @ (WriteError::Full | WriteError::Ends | WriteError::NotKept)) => {
-                dialect.busy(&error.to_string())
-            }
-            Err(WriteError::Timeout) => {
-                dialect.error(StatusCode::REQUEST_TIMEOUT, "invalid", &WriteError::Timeout.to_string())
-            }
-            Err(error) => dialect.bad_request(&error.to_string()),
+            Err(error) => refusal(dialect, &error, self.max_body),
         }
+    }
+}
+
+/// The answer to a body that was not taken, of at most `limit` bytes.
+fn refusal(dialect: Dialect, error: &WriteError, limit: u64) -> Answer {
+    let text = error.to_string();
+    match error {
+        WriteError::TooLarge => dialect.too_large(limit),
+        WriteError::Full | WriteError::Ends | WriteError::NotKept => dialect.busy(&text),
+        WriteError::Timeout => dialect.error(StatusCode::REQUEST_TIMEOUT, "invalid", &text),
+        WriteError::Packing(_) | WriteError::Broken(_) | WriteError::LongLine => dialect.bad_request(&text),
     }
 }
 

@@ -153,6 +153,24 @@ async fn what_clients_ask_before_they_write() {
 }
 
 #[tokio::test]
+async fn queries_and_names_have_a_limit() {
+    let mut started = Started::new(&v1_options());
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let many = [b"q=".as_slice(), &b"x%3B".repeat(200)].concat();
+    let answer = send(&mut started, &request("POST /query", form, &many)).await;
+    has(&answer, &["HTTP/1.1 400", r#"{"error":"error parsing query: more than 100 statements"#]);
+    let long = [b"q=".as_slice(), &vec![b'x'; 64 << 10]].concat();
+    let answer = send(&mut started, &request("POST /query", form, &long)).await;
+    has(&answer, &["HTTP/1.1 413", "http: request body too large"]);
+    for name in ["db", "rp"] {
+        let line = format!("POST /write?{name}={}", "x".repeat(256));
+        let answer = send(&mut started, &request(&line, "", b"m f=1")).await;
+        has(&answer, &["HTTP/1.1 400", r#"{"error":"name too long"}"#]);
+    }
+    assert_eq!(started.count("points"), 0);
+}
+
+#[tokio::test]
 async fn writes_of_version_2() {
     let options = v2::Options { bucket_tag: "bucket".into(), token: "t".into(), ..v2_options() };
     let mut started = Started::new(&options);

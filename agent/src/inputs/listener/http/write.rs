@@ -144,6 +144,30 @@ impl<'a> Write<'a> {
     }
 }
 
+/// Reads a form of up to `max` bytes, which comes within `timeout`.
+pub(super) async fn form<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin>(
+    inlet: &Inlet,
+    body: &mut B,
+    max: usize,
+    timeout: Duration,
+) -> Result<String, WriteError> {
+    let mut form = Unfinished::new(inlet);
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| WriteError::Broken(error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if form.bytes().len() + data.len() > max {
+                return Err(WriteError::TooLarge);
+            }
+            form.extend(&data);
+            form.within_bound()?;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(timeout, read).await.map_err(|_| WriteError::Timeout)??;
+    Ok(String::from_utf8_lossy(form.bytes()).into_owned())
+}
+
 fn less(left: u64, n: usize) -> Result<u64, WriteError> {
     left.checked_sub(n as u64).ok_or(WriteError::TooLarge)
 }
@@ -165,7 +189,12 @@ pub(super) async fn discard<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use http_body_util::Full;
+    use hyper::body::Frame;
 
     use super::*;
     use crate::host::Host;
@@ -175,6 +204,21 @@ mod tests {
     use crate::inputs::listener::testing::gzip;
     use crate::listen::bind::Wishes;
     use crate::parsers::line_protocol::Precision;
+
+    /// A body that never comes.
+    struct Stalled;
+
+    impl Body for Stalled {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
 
     fn inlet() -> Inlet {
         let shared = Shared::new(Host::default());
@@ -202,5 +246,17 @@ mod tests {
             assert!(matches!(error, WriteError::Full), "{error}");
             assert!(write.unfinished.bytes().is_empty(), "it was unpacked before there was room");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_form_is_as_long_and_takes_as_long_as_it_may() {
+        let inlet = inlet();
+        let text = |length: usize| Full::new(Bytes::from(vec![b'x'; length]));
+        let limit = Duration::from_secs(10);
+        assert_eq!(form(&inlet, &mut text(100), 100, limit).await.unwrap().len(), 100);
+        let error = form(&inlet, &mut text(101), 100, limit).await.unwrap_err();
+        assert!(matches!(error, WriteError::TooLarge), "{error}");
+        let error = form(&inlet, &mut Stalled, 100, limit).await.unwrap_err();
+        assert!(matches!(error, WriteError::Timeout), "{error}");
     }
 }

@@ -16,13 +16,13 @@ pub(crate) mod queue;
 pub(super) mod testing;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use self::intake::Reminder;
 use self::queue::Queue;
 use super::{GatherError, Gathered, Input, Shared};
 use crate::listen::Gate;
@@ -60,14 +60,15 @@ pub(super) struct Inlet {
     pub(super) queue: Arc<Queue>,
     /// Bytes of lines that have not ended yet, of all connections.
     unfinished: AtomicUsize,
-    /// When malformed lines were last logged.
-    logged: Mutex<Option<Instant>>,
+    /// Messages about malformed lines, and about connections that were closed for what they sent.
+    malformed: Reminder,
+    closed: Reminder,
 }
 
 impl Inlet {
     pub(super) fn new(socket: Arc<Bound>) -> Self {
-        let (queue, unfinished, logged) = (Arc::default(), AtomicUsize::new(0), Mutex::default());
-        Self { socket, queue, unfinished, logged }
+        let (queue, unfinished) = (Arc::default(), AtomicUsize::new(0));
+        Self { socket, queue, unfinished, malformed: Reminder::default(), closed: Reminder::default() }
     }
 }
 

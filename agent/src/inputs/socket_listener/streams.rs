@@ -40,7 +40,7 @@ pub(super) async fn receive(inlet: Arc<Inlet>, streams: Streams) {
             let (inlet, streams) = (Arc::clone(&inlet), Arc::clone(&streams));
             async move {
                 if let Err(why) = read(&inlet, &streams, connection).await {
-                    tracing::warn!("a connection was closed: {why}");
+                    inlet.log_closed(&why);
                 }
             }
         }
@@ -87,10 +87,16 @@ async fn read(inlet: &Inlet, streams: &Streams, mut connection: Connection) -> R
         connection.activity.now();
         let mut packed = &bytes[..];
         while !packed.is_empty() {
+            // It came when there was room, which others may have taken; unpacked and parsed it is a thousand times as large.
+            inlet.queue.has_room().await;
             let unpacked = inflate
                 .some(&mut packed)
                 .map_err(|error| format!("its data is not packed as `content_encoding` says: {error}"))?;
             reading.take(&unpacked).await?;
+            if streams.packing != Packing::None {
+                // A bomb takes its turn with the others.
+                tokio::task::yield_now().await;
+            }
         }
         // Many connections wait most of the time, and need no buffer for that.
         bytes = Vec::new();

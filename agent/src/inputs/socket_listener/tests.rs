@@ -110,6 +110,41 @@ async fn packed_and_framed_streams_are_read() {
 }
 
 #[tokio::test]
+async fn a_stream_of_junk_leaves_others_their_turn_and_says_once_why_it_was_closed() {
+    const N: u64 = 1 << 18;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let _log = crate::service::logging::to_file(&path);
+    let packed = Options { content_encoding: "gzip".into(), ..options("tcp://127.0.0.1:0") };
+    let mut started = Started::new(&packed);
+    let address = started.address();
+    started.gather().await;
+    // All of it comes with one read.
+    let bomb = gzip(&format!("{}\n", "x".repeat(63)).as_bytes().repeat(N as usize));
+    assert!(bomb.len() < 64 << 10, "{}", bomb.len());
+    std::net::TcpStream::connect(&address).unwrap().write_all(&bomb).unwrap();
+    let all = async {
+        while started.count("malformed") < N {
+            let before = started.count("malformed");
+            tokio::task::yield_now().await;
+            assert!(started.count("malformed") - before <= N / 4);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all).await.unwrap();
+    for _ in 0..3 {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"this is \x1b no gzip").await.unwrap();
+        let closed = tokio::io::AsyncReadExt::read_u8(&mut stream);
+        tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap().unwrap_err();
+    }
+    let log = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(log.matches("closed for what was sent connections=1 why=").count(), 1, "{log}");
+    assert_eq!(log.matches("closed for what was sent").count(), 1, "{log}");
+    assert_eq!(log.matches("lines are no line protocol malformed=").count(), 1, "{log}");
+    assert!(log.contains(r#" error="unable to parse 'xxx"#), "{log}");
+}
+
+#[tokio::test]
 async fn connections_have_a_limit_and_sources() {
     let mut started = Started::new(&Options { max_connections: 1, ..options("tcp://127.0.0.1:0") });
     let address = started.address();

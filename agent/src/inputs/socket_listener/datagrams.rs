@@ -44,6 +44,10 @@ pub(super) async fn receive(inlet: Arc<Inlet>, how: Datagrams) {
             return;
         }
         for _ in 0..TURN {
+            // What is taken out of the kernel is lost where there is no room for it.
+            if inlet.queue.is_full() {
+                break;
+            }
             let (length, peer) = match try_receive(&inlet.socket.socket, &mut buffer) {
                 Ok(received) => received,
                 // A datagram of ours that did not arrive says so here; it is no error of this one.
@@ -80,7 +84,7 @@ async fn take(inlet: &Inlet, how: &Datagrams, manner: &Manner, datagram: &[u8]) 
     let mut outcome = Outcome::default();
     let unpacked = match how.packing.unwrap_or_else(|| packing_of(datagram)) {
         Packing::None => None,
-        packing => match unpacked(packing, datagram, how.max_unpacked) {
+        packing => match unpacked(packing, datagram, how.max_unpacked).await {
             Ok(unpacked) => Some(unpacked),
             Err(error) => {
                 inlet.count(|counts| &counts.losses.malformed, 1);
@@ -90,8 +94,10 @@ async fn take(inlet: &Inlet, how: &Datagrams, manner: &Manner, datagram: &[u8]) 
         },
     };
     let text = unpacked.as_deref().unwrap_or(datagram);
-    // There was room; only the end of the input refuses it.
-    let _ = inlet.take(text, manner, Duration::from_secs(1), &mut outcome).await;
+    // There was room; only the end of the input refuses it, while it was unpacked.
+    if inlet.take(text, manner, Duration::ZERO, &mut outcome).await.is_err() {
+        inlet.count(|counts| &counts.refused, 1);
+    }
     inlet.log_malformed(&outcome);
 }
 
@@ -104,7 +110,7 @@ fn packing_of(datagram: &[u8]) -> Packing {
     }
 }
 
-fn unpacked(packing: Packing, mut packed: &[u8], max: usize) -> std::io::Result<Vec<u8>> {
+async fn unpacked(packing: Packing, mut packed: &[u8], max: usize) -> std::io::Result<Vec<u8>> {
     let mut inflate = Inflate::new(packing);
     let mut all = Vec::new();
     while !packed.is_empty() {
@@ -112,7 +118,79 @@ fn unpacked(packing: Packing, mut packed: &[u8], max: usize) -> std::io::Result<
         if all.len() > max {
             return Err(std::io::Error::other("it unpacks to more than `max_decompression_size`"));
         }
+        // A bomb takes its turn with the others.
+        tokio::task::yield_now().await;
     }
     all.extend(inflate.end()?);
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::host::Host;
+    use crate::inputs::Shared;
+    use crate::inputs::listener::bind;
+    use crate::inputs::listener::testing::gzip;
+    use crate::listen::bind::Wishes;
+
+    /// What takes at an address, and the address.
+    fn inlet() -> (Arc<Inlet>, String) {
+        let shared = Shared::new(Host::default());
+        let socket = bind("test", "udp://127.0.0.1:0", &Wishes::default(), &shared).unwrap();
+        let address = socket.name().split_once("://").unwrap().1.to_owned();
+        (Arc::new(Inlet::new(socket)), address)
+    }
+
+    fn how(packing: Packing) -> Datagrams {
+        let precision = Precision::Nanoseconds;
+        Datagrams { packing: Some(packing), precision, max_unpacked: 64 << 20, sources: Vec::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn none_is_taken_that_there_is_no_room_for() {
+        const N: usize = 24;
+        const N_LINES: usize = 1 << 14;
+        let (inlet, address) = inlet();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // All together they become more than there is room for.
+        let datagram = gzip(&b"m f=1 1\n".repeat(N_LINES));
+        for _ in 0..N {
+            sender.send_to(&datagram, &address).unwrap();
+        }
+        let task = tokio::spawn(receive(Arc::clone(&inlet), how(Packing::Gzip)));
+        // Nobody takes anything for long.
+        for _ in 0..1_000 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(inlet.queue.is_full());
+        let mut n_points = 0;
+        for _ in 0..1_000 {
+            n_points += inlet.queue.take(usize::MAX, 1 << 20).points.len();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(n_points, N * N_LINES);
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_while_one_is_unpacked() {
+        let bomb = gzip(&vec![b'\n'; 8 << 20]);
+        let n_pieces = bomb.len() / 1_024;
+        let mut n_turns = 0;
+        let others = async {
+            loop {
+                n_turns += 1;
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            unpacked = unpacked(Packing::Gzip, &bomb, 8 << 20) => assert_eq!(unpacked.unwrap().len(), 8 << 20),
+            () = others => {}
+        }
+        assert!(n_turns >= n_pieces, "{n_turns} of {n_pieces}");
+    }
 }

@@ -92,7 +92,7 @@ pub enum BodyError {
 }
 
 /// A size as a person reads it.
-fn size(bytes: usize) -> String {
+pub(crate) fn size(bytes: usize) -> String {
     match bytes {
         0..1_024 => format!("{bytes} bytes"),
         1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
@@ -105,17 +105,34 @@ fn size(bytes: usize) -> String {
 ///
 /// # Errors
 /// It is larger than `limit` bytes, which are the most that are held in memory; or the connection broke.
-pub(crate) async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
+pub(crate) async fn body(response: Response, limit: usize) -> Result<Vec<u8>, BodyError> {
+    counted_body(response, limit, |_| Ok(())).await
+}
+
+/// The same; `count` is told of how many bytes there are each time that some have come.
+///
+/// # Errors
+/// As of [`body`], and what `count` says.
+pub(crate) async fn counted_body<E: From<BodyError>>(
+    mut response: Response,
+    limit: usize,
+    mut count: impl FnMut(usize) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
     if response.content_length().is_some_and(|length| length > limit as u64) {
-        return Err(BodyError::TooLarge(limit));
+        return Err(BodyError::TooLarge(limit).into());
     }
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(BodyError::TooLarge(limit)),
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
+                return Err(BodyError::TooLarge(limit).into());
+            }
+            Ok(Some(chunk)) => {
+                count(body.len() + chunk.len())?;
+                body.extend_from_slice(&chunk);
+            }
             Ok(None) => return Ok(body),
-            Err(error) => return Err(BodyError::Broken(chain(&error))),
+            Err(error) => return Err(BodyError::Broken(chain(&error)).into()),
         }
     }
 }

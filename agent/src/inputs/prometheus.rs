@@ -11,6 +11,7 @@ mod bound;
 mod options;
 mod pods;
 mod points;
+mod room;
 mod scrape;
 mod selector;
 mod target;
@@ -26,7 +27,8 @@ use tracing::Instrument as _;
 
 pub use self::options::PrometheusOptions as Options;
 use self::options::{Discovery, Setup};
-use self::scrape::{MAX_PAGE_BYTES, ScrapeError, Scraped, Scraper};
+use self::room::Held;
+use self::scrape::{ScrapeError, Scraped, Scraper};
 use self::target::Target;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
@@ -56,6 +58,8 @@ pub(super) struct Prometheus {
     scrapes: JoinSet<Done>,
     running: BTreeSet<String>,
     failures: Failures,
+    /// The memory of the points of the last gather.
+    held: Vec<Held>,
     last_gather: Option<Instant>,
 }
 
@@ -105,7 +109,9 @@ impl Job {
         }
         let found = match addresses(&target).await {
             Ok(found) => found,
-            Err(error) => return vec![(target.shown, Scraped { points: Vec::new(), result: Err(error) })],
+            Err(error) => {
+                return vec![(target.shown, Scraped { points: Vec::new(), held: None, result: Err(error) })];
+            }
         };
         let mut scrapes = JoinSet::new();
         for target in found {
@@ -179,6 +185,7 @@ impl Prometheus {
             scrapes: JoinSet::new(),
             running: BTreeSet::new(),
             failures: Failures::default(),
+            held: Vec::new(),
             last_gather: None,
         })
     }
@@ -226,6 +233,7 @@ impl Prometheus {
         let mut names = BTreeSet::new();
         for (name, scraped) in scraped {
             points.extend(scraped.points);
+            self.held.extend(scraped.held);
             let failure = scraped.result.err();
             is_whole &= failure.is_none();
             let failure = failure.map(|error| (Failure::Scrape(discriminant(&error)), error.to_string()));
@@ -239,7 +247,7 @@ impl Prometheus {
 
 impl InputPlugin for Options {
     fn budget(&self, _: u64) -> Budget {
-        Budget { memory: MAX_PAGE_BYTES as u64, connections: self.urls.len() as u64, ..Budget::default() }
+        Budget { memory: self.room() as u64, connections: self.urls.len() as u64, ..Budget::default() }
     }
 
     fn files(&self) -> Files {
@@ -273,6 +281,8 @@ impl Input for Prometheus {
             Some(last) => ((start - last) / 2).min(MAX_WAIT),
             None => FIRST_WAIT,
         };
+        // Those points have been handed on.
+        self.held.clear();
         let mut is_whole = true;
         // What came since the gather before.
         while let Some(late) = self.scrapes.try_join_next() {

@@ -71,6 +71,9 @@ impl FamilyType {
 /// The suffixes of samples that belong to a family of another name.
 const SUFFIXES: [&str; 8] = ["_total", "_created", "_count", "_gcount", "_sum", "_gsum", "_bucket", "_info"];
 
+/// Families of a page whose type or unit is remembered: some 5 MB.
+const MAX_FAMILIES: usize = 50_000;
+
 /// What a sample is of its family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -156,8 +159,10 @@ impl<'a> Iterator for Samples<'a> {
                 continue;
             }
             if let Some(comment) = text.strip_prefix('#') {
-                self.take_comment(comment);
-                continue;
+                match self.take_comment(comment) {
+                    Ok(()) => continue,
+                    Err(what) => return Some(Err(PageError { number: self.number, what })),
+                }
             }
             let sample = SampleLine::parse(text, self.format).map(|line| self.sample(line));
             return Some(sample.map_err(|what| PageError { number: self.number, what }));
@@ -167,17 +172,24 @@ impl<'a> Iterator for Samples<'a> {
 }
 
 impl<'a> Samples<'a> {
-    fn take_comment(&mut self, text: &'a str) {
+    fn take_comment(&mut self, text: &'a str) -> Result<(), String> {
         match Comment::parse(text) {
-            Comment::Type(name, word) => {
-                self.families.entry(name).or_default().family_type = FamilyType::of(word, self.format);
-            }
+            Comment::Type(name, word) => self.family(name)?.family_type = FamilyType::of(word, self.format),
             Comment::Unit(name, unit) if matches!(self.format, Format::OpenMetrics) => {
-                self.families.entry(name).or_default().unit = Some(unit).filter(|unit| !unit.is_empty());
+                self.family(name)?.unit = Some(unit).filter(|unit| !unit.is_empty());
             }
             Comment::Eof if matches!(self.format, Format::OpenMetrics) => self.has_ended = true,
             Comment::Unit(..) | Comment::Eof | Comment::Other => {}
         }
+        Ok(())
+    }
+
+    /// The family of a name, which a comment says something of.
+    fn family(&mut self, name: Cow<'a, str>) -> Result<&mut Family<'a>, String> {
+        if self.families.len() == MAX_FAMILIES && !self.families.contains_key(&name) {
+            return Err(format!("there are more than {MAX_FAMILIES} families"));
+        }
+        Ok(self.families.entry(name).or_default())
     }
 
     /// Finds the family of a sample: the one of its name, or the one whose name it continues.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::pods::{Method, PodRules};
 use super::points::Version;
-use super::scrape::{Clients, Credentials, Reach, Scraper, headers};
+use super::room::{MAX_PAGES, PER_PAGE_BYTE, Room};
+use super::scrape::{Clients, Credentials, MAX_PAGE_BYTES, Reach, Scraper, headers};
 use super::selector::Selector;
 use super::target::Target;
 use crate::host::Host;
@@ -41,7 +42,7 @@ pub struct PrometheusOptions {
     pub ignore_timestamp: bool,
     /// What every page is read as: `text` or `openmetrics-text`; empty means what it says it is.
     pub content_type_override: String,
-    /// The largest page; 0 means 64 MiB.
+    /// The largest page; 0 means 16 MiB. With its points it may take four times as much.
     #[serde(deserialize_with = "crate::options::duration::deserialize_size")]
     pub content_length_limit: usize,
     /// Adds the measurement `prometheus_request`.
@@ -195,7 +196,8 @@ impl PrometheusOptions {
             url_tag: self.url_tag.clone(),
             ignores_timestamps: self.ignore_timestamp,
             format: self.format()?,
-            size_limit: self.content_length_limit,
+            page_limit: self.page_limit(),
+            room: Room::new(self.room()),
             has_request_metrics: self.enable_request_metrics,
             credentials: self.credentials(),
             headers: headers(&self.http_headers)?,
@@ -203,6 +205,19 @@ impl PrometheusOptions {
         };
         let discovery = if self.monitor_kubernetes_pods { Some(self.discovery(host)?) } else { None };
         Ok(Setup { scraper, urls, services, discovery })
+    }
+
+    /// Bytes of the largest page.
+    fn page_limit(&self) -> usize {
+        if self.content_length_limit == 0 { MAX_PAGE_BYTES } else { self.content_length_limit }
+    }
+
+    /// Bytes that all scrapes may hold at one time.
+    pub(super) fn room(&self) -> usize {
+        // A name may have any number of addresses, and a node any number of pods.
+        let is_known = self.kubernetes_services.is_empty() && !self.monitor_kubernetes_pods;
+        let n = if is_known { self.urls.len().clamp(1, MAX_PAGES) } else { MAX_PAGES };
+        self.page_limit().saturating_mul(n * PER_PAGE_BYTE)
     }
 
     /// Options that do nothing, or do it at a risk.

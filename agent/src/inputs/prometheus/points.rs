@@ -7,7 +7,7 @@
 use super::bound;
 use crate::parsers::exposition::{FamilyType, Format, Label, Part, Sample};
 use crate::point::list::List;
-use crate::point::{Name, Point, Timestamp};
+use crate::point::{FieldValue, Name, Point, Timestamp};
 
 /// Which samples become which points: `metric_version`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(super) struct Points<'a> {
     /// The series whose samples are coming in.
     open: Option<SampleSeries>,
     points: Vec<Point>,
+    /// What these have beside the vector.
+    bytes: usize,
 }
 
 /// A series of a histogram, a summary or a state set: what has more than one sample.
@@ -48,6 +50,23 @@ struct SampleSeries {
     /// Version 2: the observations, if they were counted and no bucket without a bound was seen.
     count: Option<f64>,
     has_unbounded: bool,
+    /// Bytes of the texts that its fields may have.
+    texts: usize,
+}
+
+/// Bytes that a text needs which does not stand in its name, with the allocator's own.
+fn text_bytes(length: usize) -> usize {
+    const INLINE: usize = 23;
+    const OVERHEAD: usize = 32;
+    if length > INLINE { length + OVERHEAD } else { 0 }
+}
+
+/// Bytes that the lists of a point need, with the allocator's own.
+fn list_bytes(point: &Point) -> usize {
+    const OVERHEAD: usize = 2 * 16;
+    point.tags.capacity() * size_of::<(Name, Name)>()
+        + point.fields.capacity() * size_of::<(Name, FieldValue)>()
+        + OVERHEAD
 }
 
 /// The label that tells the samples of a series apart.
@@ -62,7 +81,21 @@ fn inner_label<'s>(sample: &'s Sample<'_>) -> Option<&'s str> {
 
 impl<'a> Points<'a> {
     pub(super) fn new(page: Page<'a>) -> Self {
-        Self { page, open: None, points: Vec::new() }
+        Self { page, open: None, points: Vec::new(), bytes: 0 }
+    }
+
+    /// Bytes that the points need so far.
+    pub(super) fn bytes(&self) -> usize {
+        let open = self.open.as_ref().map_or(0, |open| list_bytes(&open.point) + open.texts);
+        self.points.capacity() * size_of::<Point>() + self.bytes + open
+    }
+
+    fn push(&mut self, point: Point) {
+        let tags = point.tags.iter().map(|(key, value)| text_bytes(key.len()) + text_bytes(value.len()));
+        let keys = point.fields.iter().map(|(key, _)| text_bytes(key.len()));
+        self.bytes += list_bytes(&point) + text_bytes(point.measurement.len());
+        self.bytes += tags.chain(keys).sum::<usize>();
+        self.points.push(point);
     }
 
     /// Takes the next sample of the page.
@@ -79,6 +112,10 @@ impl<'a> Points<'a> {
             self.open = Some(self.series(sample, inner, time));
         }
         let inner = sample.labels.iter().find(|(name, _)| name == inner).map(|(_, value)| &**value);
+        if let Some(open) = &mut self.open {
+            let key = sample.family.len() + "_created".len();
+            open.texts += text_bytes(inner.map_or(0, str::len).max(key));
+        }
         match self.page.version {
             Version::One => self.take_part(sample, inner),
             Version::Two => self.take_part_2(sample, inner),
@@ -107,7 +144,7 @@ impl<'a> Points<'a> {
         };
         let point = self.point(sample, None, self.time(sample));
         let point = if is_info { point.field(key, 1_u64) } else { point.field(key, sample.value) };
-        self.points.push(point);
+        self.push(point);
     }
 
     /// Version 1: everything is a field of the series' point.
@@ -161,7 +198,7 @@ impl<'a> Points<'a> {
         if sample.value.is_finite() {
             let label = if sample.part == Part::Bucket { "le" } else { "quantile" };
             let point = Point { fields: List::new(), ..open.point.clone() };
-            self.points.push(point.tag(label, bound::shown(bound)).field(key, sample.value));
+            self.push(point.tag(label, bound::shown(bound)).field(key, sample.value));
         }
     }
 
@@ -174,11 +211,11 @@ impl<'a> Points<'a> {
             // Telegraf adds the bucket that every histogram has.
             let point = Point { fields: List::new(), ..series.point.clone() };
             let key = format!("{}_bucket", series.family);
-            self.points.push(point.tag("le", bound::shown(f64::INFINITY)).field(key, count));
+            self.push(point.tag("le", bound::shown(f64::INFINITY)).field(key, count));
         }
         series.point.keep_last_of_each_field();
         if !series.point.fields.is_empty() {
-            self.points.push(series.point);
+            self.push(series.point);
         }
     }
 
@@ -191,6 +228,7 @@ impl<'a> Points<'a> {
             point: self.point(sample, Some(inner), time),
             count: None,
             has_unbounded: false,
+            texts: 0,
         }
     }
 

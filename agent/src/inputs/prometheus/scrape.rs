@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -13,6 +13,7 @@ use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, StatusCode
 use tokio::time::Instant;
 
 use super::points::{Page, Points, Version};
+use super::room::{Held, NoRoom, PER_PAGE_BYTE, Room};
 use super::target::Target;
 use crate::host::file::lossy;
 use crate::http::{self, BodyError};
@@ -27,8 +28,8 @@ use crate::service::memory;
 /// Text first, as Telegraf names what it gives; OpenMetrics has other names for the same. No protobuf, which is not read here.
 const ACCEPTED: &str =
     "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1";
-/// The largest page where `content_length_limit` is not set: some 500,000 samples.
-pub(super) const MAX_PAGE_BYTES: usize = 64 << 20;
+/// The largest page where `content_length_limit` is not set: some 100,000 samples.
+pub(super) const MAX_PAGE_BYTES: usize = 16 << 20;
 /// The memory of larger pages is released at once; smaller ones are needed again at the next gather.
 const BIG_PAGE_BYTES: usize = 4 << 20;
 /// So many samples are parsed before others have their turn on this thread: a few milliseconds.
@@ -43,8 +44,9 @@ pub(super) struct Scraper {
     pub(super) ignores_timestamps: bool,
     /// Read every page as this, whatever it says that it is.
     pub(super) format: Option<Format>,
-    /// 0 means [`MAX_PAGE_BYTES`].
-    pub(super) size_limit: usize,
+    /// Bytes of a page.
+    pub(super) page_limit: usize,
+    pub(super) room: Arc<Room>,
     pub(super) has_request_metrics: bool,
     pub(super) credentials: Credentials,
     pub(super) headers: HeaderMap,
@@ -168,13 +170,26 @@ pub(super) enum ScrapeError {
     Unreadable(String),
     #[error("{0}; `content_length_limit` says how large a page may be")]
     TooLarge(BodyError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("{n} lines are no samples and were left out; the first is {first}")]
     BadLines { n: usize, first: PageError },
+}
+
+impl From<BodyError> for ScrapeError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(_) => Self::TooLarge(error),
+            BodyError::Broken(_) => Self::NoAnswer(error.to_string()),
+        }
+    }
 }
 
 /// What came of a scrape.
 pub(super) struct Scraped {
     pub(super) points: Vec<Point>,
+    /// Their memory, until they are handed on.
+    pub(super) held: Option<Held>,
     pub(super) result: Result<(), ScrapeError>,
 }
 
@@ -194,20 +209,30 @@ impl Scraper {
         }
         tags.retain(|(key, _)| !target.tags.iter().any(|(own, _)| own == key));
         tags.extend(target.tags.iter().cloned());
-        let mut points = Vec::new();
         let mut figures = Figures::default();
-        let result = match self.page(target, &mut figures).await {
-            Ok((page, format)) => self.read(page, format, &tags, time, &mut points).await,
+        let mut held = Held::new(&self.room, self.page_limit.saturating_mul(PER_PAGE_BYTE));
+        let read = match self.page(target, &mut figures, &mut held).await {
+            Ok((page, format)) => self.read(page, format, &tags, time, &mut held).await,
             Err(error) => Err(error),
         };
+        let (mut points, result) = read.unwrap_or_else(|error| (Vec::new(), Err(error)));
+        if matches!(result, Err(ScrapeError::TooLarge(_) | ScrapeError::NoRoom(_))) {
+            memory::give_back();
+        }
         if self.has_request_metrics {
             points.extend(figures.point(tags, time));
         }
-        Scraped { points, result }
+        let held = (!points.is_empty()).then_some(held);
+        Scraped { points, held, result }
     }
 
     /// Requests the page.
-    async fn page(&self, target: &Target, figures: &mut Figures) -> Result<(Vec<u8>, Format), ScrapeError> {
+    async fn page(
+        &self,
+        target: &Target,
+        figures: &mut Figures,
+        held: &mut Held,
+    ) -> Result<(Vec<u8>, Format), ScrapeError> {
         let client = self.clients.of(target)?;
         let start = Instant::now();
         let response = self.answer(self.request(&client, target).await?).await?;
@@ -216,14 +241,8 @@ impl Scraper {
             return Err(ScrapeError::Status(said(&response)));
         }
         let format = self.format(response.headers())?;
-        let limit = if self.size_limit == 0 { MAX_PAGE_BYTES } else { self.size_limit };
-        let page = http::body(response, limit).await.map_err(|error| match error {
-            BodyError::TooLarge(_) => {
-                memory::give_back();
-                ScrapeError::TooLarge(error)
-            }
-            BodyError::Broken(_) => ScrapeError::NoAnswer(error.to_string()),
-        })?;
+        let count = |bytes| held.set(bytes).map_err(ScrapeError::from);
+        let page = http::counted_body(response, self.page_limit, count).await?;
         figures.content_length = Some(page.len());
         Ok((page, format))
     }
@@ -279,15 +298,18 @@ impl Scraper {
         }
     }
 
-    /// Makes points of a page, with pauses in which others have their turn.
+    /// Makes points of a page, with pauses in which others have their turn; and whether each line of it was a sample.
+    ///
+    /// # Errors
+    /// They are too many.
     async fn read(
         &self,
         page: Vec<u8>,
         format: Format,
         tags: &[(Name, Name)],
         time: Timestamp,
-        points: &mut Vec<Point>,
-    ) -> Result<(), ScrapeError> {
+        held: &mut Held,
+    ) -> Result<(Vec<Point>, Result<(), ScrapeError>), ScrapeError> {
         let page = lossy(page);
         let Self { version, ignores_timestamps, .. } = *self;
         let mut read = Points::new(Page { format, version, time, ignores_timestamps, tags });
@@ -300,16 +322,19 @@ impl Scraper {
                     first_bad = first_bad.or(Some(error));
                 }
             }
+            held.set(page.len() + read.bytes())?;
             if n % SAMPLES_PER_TURN == SAMPLES_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
         }
-        points.extend(read.finish());
+        let bytes = read.bytes();
+        let points = read.finish();
         if page.len() >= BIG_PAGE_BYTES {
             drop(page);
             memory::give_back();
         }
-        first_bad.map_or(Ok(()), |first| Err(ScrapeError::BadLines { n: n_bad, first }))
+        held.set(bytes)?;
+        Ok((points, first_bad.map_or(Ok(()), |first| Err(ScrapeError::BadLines { n: n_bad, first }))))
     }
 }
 

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use super::format::Format;
 use crate::point::Timestamp;
 
+/// Labels of a sample, which take a multiple of their text: some 2 MB.
+const MAX_LABELS: usize = 30_000;
+
 /// A label: name and value.
 pub type Label<'a> = (Cow<'a, str>, Cow<'a, str>);
 
@@ -97,6 +100,9 @@ fn braces(text: &str) -> Result<(Braces<'_>, &str), String> {
         rest = after.trim_start_matches(BLANKS);
         if let Some(after) = rest.strip_prefix('=') {
             let (value, after) = quoted(after.trim_start_matches(BLANKS))?;
+            if braces.labels.len() == MAX_LABELS {
+                return Err(format!("it has more than {MAX_LABELS} labels"));
+            }
             braces.labels.push((key, value));
             rest = after.trim_start_matches(BLANKS);
         } else if is_quoted && braces.name.is_none() && braces.labels.is_empty() {

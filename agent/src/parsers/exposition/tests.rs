@@ -158,3 +158,14 @@ fn many_labels_take_no_more_than_linear_time() {
     assert_eq!(samples(&format!("m{{{labels}}} 1"), Format::Text)[0].labels.len(), 20_000);
     assert_eq!(error(&format!("m{{{labels}l7=\"\"}} 1"), Format::Text), "line 1: a label comes twice");
 }
+
+#[test]
+fn what_is_remembered_of_a_page_has_a_bound() {
+    let labels = |n: usize| (0..n).map(|n| format!("l{n}=\"\",")).collect::<String>();
+    assert_eq!(samples(&format!("a{{{}}} 1", labels(30_000)), Format::Text)[0].labels.len(), 30_000);
+    let said = error(&format!("a{{{}}} 1", labels(30_001)), Format::Text);
+    assert_eq!(said, "line 1: it has more than 30000 labels");
+    let types = |n: usize| (0..n).map(|n| format!("# TYPE f{n} gauge\n")).collect::<String>();
+    assert_eq!(error(&types(50_000), Format::Text), "");
+    assert_eq!(error(&types(50_001), Format::Text), "line 50001: there are more than 50000 families");
+}

@@ -241,6 +241,38 @@ async fn an_endless_answer_is_cut_by_time_and_by_size() {
     assert!(said.starts_with("the answer broke off: no answer in time"), "{said}");
 }
 
+#[tokio::test]
+async fn a_page_of_many_small_samples_is_cut_by_what_its_points_take() {
+    let url = serve(|_| reply("200 OK", "", &"a 1\n".repeat(2_000))).await;
+    let limited = |kib: usize| Options { content_length_limit: kib << 10, ..of(&[&url]) };
+    let said = error(limited(100)).await;
+    assert_eq!(
+        said,
+        "the page with its points takes more than 400 KiB, 4 times what `content_length_limit` lets a page have: raise it, or have the target show less"
+    );
+    let (points, is_whole) = gather_last(limited(100)).await;
+    assert!(points.is_empty() && !is_whole);
+    // What was handed on takes no room of the next gather.
+    let mut input = input(limited(500));
+    for time in 1..4 {
+        let mut gathered = Gathered { is_last: true, ..Gathered::at(Timestamp(time)) };
+        input.gather(&mut gathered).await.unwrap();
+        assert_eq!(gathered.points.len(), 2_000);
+    }
+}
+
+#[tokio::test]
+async fn a_series_of_many_samples_is_cut_too() {
+    let buckets: String = (0..10_000).map(|n| format!("h_bucket{{le=\"{n}\"}} 1\n")).collect();
+    let histogram = format!("# TYPE h histogram\n{buckets}");
+    for version in [1, 2] {
+        let histogram = histogram.clone();
+        let url = serve(move |_| reply("200 OK", "", &histogram)).await;
+        let options = Options { content_length_limit: 250_000, metric_version: version, ..of(&[&url]) };
+        assert!(error(options).await.starts_with("the page with its points"), "{version}");
+    }
+}
+
 #[rstest]
 #[case(
     reply("401 Unauthorized", "", ""),

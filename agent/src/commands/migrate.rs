@@ -88,11 +88,17 @@ fn split(
             );
         }
         let texts = migration.texts(side).into_iter().zip(below).zip(origins);
-        let files: Vec<New<'_>> = texts
+        let mut files: Vec<New<'_>> = texts
             .filter_map(|((text, below), origin)| {
                 Some(New { path: root.join(renamed(side, below)), text: text?, origin })
             })
             .collect();
+        if let (Side::Here, Some(first), Some(addition)) = (side, files.first_mut(), migration.addition()) {
+            if !first.text.ends_with('\n') {
+                first.text.push('\n');
+            }
+            first.text += addition;
+        }
         let paths: BTreeSet<&PathBuf> = files.iter().map(|file| &file.path).collect();
         if paths.len() < files.len() {
             bail!("two of the files have one name: nothing is written; name a directory that has them all");

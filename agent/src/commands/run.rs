@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::inputs::{Shared, all_gave};
 use crate::kernel::load::possible_cpus;
 use crate::pipeline::{Order, Pipeline};
+use crate::plugins::InputOptions;
 use crate::service::privilege::Files;
 use crate::service::sd_notify::Notifier;
 use crate::service::statefile::Statefile;
@@ -46,8 +47,7 @@ pub async fn run(
     // Before anything that takes time: by default, these signals kill the process.
     let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
     let _pidfile = args.pidfile.as_deref().map(pidfile::Pidfile::write).transpose()?;
-    let sources: Vec<String> = config.sources.iter().map(|path| path.display().to_string()).collect();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = sources.join(", "), "start");
+    say_start(&config);
     let shared = Shared::new(host());
     if args.once {
         return Ok(exit(Pipeline::once(config, shared, interrupted()).await?));
@@ -91,6 +91,22 @@ pub async fn run(
 
 fn exit(is_whole: bool) -> Exit {
     if is_whole { Exit::Ok } else { Exit::Failed }
+}
+
+fn say_start(config: &Config) {
+    let sources: Vec<String> = config.sources.iter().map(|path| path.display().to_string()).collect();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = sources.join(", "), "start");
+    if let Some(what) = without_exact_figures(config) {
+        tracing::info!("{what}");
+    }
+}
+
+/// What somebody who comes from Telegraf may not know: nothing else says what a configuration of Telegraf's cannot have.
+fn without_exact_figures(config: &Config) -> Option<&'static str> {
+    let has_them = config.inputs.iter().any(|section| matches!(section.options, InputOptions::Ebpf(_)));
+    (!has_them).then_some(
+        "the exact figures of every container, pod and unit come with [[inputs.ebpf]], which this configuration does not have",
+    )
 }
 
 /// What the agent takes of this machine at most.
@@ -153,5 +169,24 @@ async fn handle_signals(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::env::Environment;
+    use crate::config::file;
+    use crate::config::reading::{Reading, Source};
+
+    #[test]
+    fn who_runs_a_configuration_of_telegrafs_hears_of_the_exact_figures() {
+        let said = |text: &str| {
+            let source = Source { path: "t.conf".into(), text: text.into() };
+            let config = file::load(&[source], &Reading::of_text(Environment::strict(&|_| None), "h"));
+            without_exact_figures(&config.unwrap())
+        };
+        assert!(said("[[inputs.cpu]]\n").unwrap().contains("come with [[inputs.ebpf]]"));
+        assert_eq!(said("[[inputs.cpu]]\n[[inputs.ebpf]]\n"), None);
     }
 }

@@ -13,6 +13,13 @@ use self::layout::Layout;
 pub use self::layout::Part;
 use super::Place;
 
+/// What this agent has besides: a section for the end of its first file.
+const OF_THIS_AGENT: &str = "
+# Exact CPU, block I/O and network figures of every container, pod and unit, which Telegraf does not have: the measurements
+# cgroup_* and pod_*. To have none of them, remove this section.
+[[inputs.ebpf]]
+";
+
 /// What becomes of the sections of some files.
 #[derive(Debug)]
 pub struct Migration {
@@ -104,6 +111,14 @@ impl Migration {
     #[must_use]
     pub fn has_input(&self, side: Side) -> bool {
         self.rows.iter().any(|row| row.part == Part::Input && row.goes.is_for(side))
+    }
+
+    /// What the files of this agent have besides those of Telegraf, as text for the end of the first one; `None` where it has no
+    /// input, or has this one already.
+    #[must_use]
+    pub fn addition(&self) -> Option<&'static str> {
+        let has_it = self.rows.iter().any(|row| row.header == "[[inputs.ebpf]]");
+        (self.has_input(Side::Here) && !has_it).then_some(OF_THIS_AGENT)
     }
 
     /// The text of each file for one side, in their order; `None` where nothing of a file is for that side.

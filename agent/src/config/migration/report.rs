@@ -54,6 +54,13 @@ impl fmt::Display for Migration {
         for remark in &self.remarks {
             writeln!(f, "{remark}")?;
         }
+        if self.addition().is_some() {
+            writeln!(
+                f,
+                "not in these files: [[inputs.ebpf]], the exact figures of every container, pod and unit; `--split` adds it to \
+                 this agent's"
+            )?;
+        }
         Ok(())
     }
 }

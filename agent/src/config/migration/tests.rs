@@ -168,6 +168,18 @@ fn one_side_may_have_nothing() {
 }
 
 #[test]
+fn this_agents_own_figures_are_added_to_its_half_once() {
+    let added = migration(&format!("{OUTPUT}[[inputs.mem]]\n"));
+    assert!(added.to_string().contains("not in these files: [[inputs.ebpf]]"), "{added}");
+    let addition = added.addition().unwrap();
+    accepted("t.conf", &[halves(&added)[0].clone().unwrap() + addition]);
+    let has_it = migration(&format!("{OUTPUT}[[inputs.mem]]\n{addition}"));
+    assert_eq!(has_it.addition(), None);
+    assert!(!has_it.to_string().contains("not in these files"), "{has_it}");
+    assert_eq!(migration("[agent]\n[[outputs.nats]]\n[[inputs.mem]]\n").addition(), None);
+}
+
+#[test]
 fn what_cannot_be_read_is_refused_with_its_place() {
     let refused = |text: &str| {
         let refused: Problems =

@@ -32,6 +32,7 @@ pub mod sender;
 mod servers;
 mod shards;
 pub(crate) mod spooler;
+mod trial;
 mod udp;
 mod write_api;
 
@@ -197,7 +198,8 @@ pub trait Output: Send + Sync {
     /// lines.
     async fn write(&self, route: &[Option<String>], lines: &[Bytes]) -> Answer;
 
-    /// What each of its places reports about itself, or why it cannot be reached; for `doctor`. Nothing is written.
+    /// What each of its places reports about itself, or why it cannot be reached or would take no lines; for `doctor`. Nothing
+    /// is written.
     async fn check(&self) -> Vec<(String, Result<String, String>)> {
         vec![(self.place(), Ok("not tried".into()))]
     }

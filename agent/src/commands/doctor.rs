@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::host;
-use crate::config::Config;
+use crate::config::{Config, OutputSection};
 use crate::exit::Exit;
 use crate::host::Host;
 use crate::host::hierarchies::{Hierarchies, HierarchyId, Layout};
@@ -73,7 +73,7 @@ pub async fn examine(config: &Config, host: &Host) -> Findings {
         }
     }
     for section in &config.outputs {
-        let name = section.options.name();
+        let name = told_apart(section, &config.outputs);
         for (place, answer) in check(&section.options).await {
             let at = |text: String| format!("{place}: {text}");
             findings.answer(&format!("output {name}"), answer.map(at).map_err(at));
@@ -112,48 +112,54 @@ fn privileges(findings: &mut Findings, drops: bool) {
 
 /// The cgroup hierarchies and each probe. Returns what to do about probes that are off.
 fn probes(findings: &mut Findings, config: &Config, host: &Host) -> Vec<String> {
-    let configured = config.inputs.iter().find_map(|section| match &section.options {
-        InputOptions::Ebpf(options) => Some(options.kernel()),
-        _ => None,
-    });
-    let configured = configured
-        .unwrap_or_else(|| ProbeOptions { probes: Vec::new(), ..ebpf::Options::default().kernel() });
-    let hierarchies = Hierarchies::read(host);
-    // Probes that are not configured are tried too, to find out whether they would work.
-    let all = ProbeOptions { probes: Probe::ALL.to_vec(), ..configured.clone() };
-    let (opened, report) = Probes::open(&all, host, &hierarchies, None, || ());
-    sources(findings, host, opened.map(|(probes, _)| probes).as_ref(), &report);
-    let mut advices: Vec<String> = Vec::new();
-    for (group, state) in &report.groups {
-        let is_configured = match group {
-            Group::Probe(probe) => configured.probes.contains(probe),
-            Group::Lifecycle | Group::Oom => true,
-        };
-        let value = match state {
-            GroupState::On if is_configured => "on".into(),
-            GroupState::On => "available, not configured: add it to `probes` of [[inputs.ebpf]]".into(),
-            GroupState::NotAsked => "not configured".into(),
-            GroupState::Off { why, advice } => {
-                findings.is_healthy &= !is_configured;
-                if !advice.is_empty() && !advices.contains(advice) {
-                    advices.push(advice.clone());
-                }
-                format!("OFF: {why}")
-            }
-        };
-        findings.line(&format!("probe {}", group.name()), value);
-    }
     let ebpf = config.inputs.iter().find_map(|section| match &section.options {
         InputOptions::Ebpf(options) => Some(options.clone()),
         _ => None,
     });
+    let configured = ebpf.as_ref().map(ebpf::Options::kernel);
+    let hierarchies = Hierarchies::read(host);
+    // Probes that are not configured are tried too, to find out whether they would work.
+    let all = configured.clone().unwrap_or_else(|| ebpf::Options::default().kernel());
+    let all = ProbeOptions { probes: Probe::ALL.to_vec(), ..all };
+    let (opened, report) = Probes::open(&all, host, &hierarchies, None, || ());
+    let probes = opened.map(|(probes, _)| probes).filter(|_| configured.is_some());
+    sources(findings, host, probes.as_ref(), &report);
+    let mut advices: Vec<String> = Vec::new();
+    for (group, state) in &report.groups {
+        let (value, is_fine) = said(*group, state, configured.as_ref());
+        findings.is_healthy &= is_fine;
+        if let GroupState::Off { advice, .. } = state
+            && !advice.is_empty()
+            && !advices.contains(advice)
+        {
+            advices.push(advice.clone());
+        }
+        findings.line(&format!("probe {}", group.name()), value);
+    }
+    if report.map_bytes > 0 && configured.is_some() {
+        findings.line("kernel maps", format_args!("{} KiB", report.map_bytes / 1024));
+    }
     if let Some(pins) = Pins::look(Path::new(ebpf.unwrap_or_default().pin_path())) {
         findings.line("pinned probes", pins);
     }
-    if report.map_bytes > 0 {
-        findings.line("kernel maps", format_args!("{} KiB", report.map_bytes / 1024));
-    }
     advices
+}
+
+/// What is said of a group, and whether that is as it is `configured`; `None` where there is no `[[inputs.ebpf]]`.
+fn said(group: Group, state: &GroupState, configured: Option<&ProbeOptions>) -> (String, bool) {
+    let is_configured = configured.is_some_and(|options| match group {
+        Group::Probe(probe) => options.probes.contains(&probe),
+        Group::Lifecycle | Group::Oom => true,
+    });
+    match state {
+        GroupState::On if is_configured => ("on".into(), true),
+        GroupState::On if configured.is_none() => {
+            ("available, not configured: there is no [[inputs.ebpf]]".into(), true)
+        }
+        GroupState::On => ("available, not configured: add it to `probes` of [[inputs.ebpf]]".into(), true),
+        GroupState::NotAsked => ("not configured".into(), true),
+        GroupState::Off { why, .. } => (format!("OFF: {why}"), !is_configured),
+    }
 }
 
 /// Where figures of cgroups and processes come from.
@@ -254,6 +260,17 @@ async fn docker(options: &docker::Options) -> Result<String, String> {
     Ok(format!("{}: docker {server}, API {version}, {n} containers", client.endpoint()))
 }
 
+/// The name of an output among others: with its alias, or else with its place where there are several of the name.
+fn told_apart(section: &OutputSection, all: &[OutputSection]) -> String {
+    let name = section.options.name();
+    let of_one_name = |other: &&OutputSection| other.options.name() == name && other.common.alias.is_none();
+    match &section.common.alias {
+        Some(alias) => format!("{name}::{alias}"),
+        None if all.iter().filter(of_one_name).count() > 1 => format!("{name} ({})", section.place),
+        None => name.to_owned(),
+    }
+}
+
 /// Each place that an output writes to, and what it reports about itself.
 async fn check(options: &OutputOptions) -> Vec<(String, Result<String, String>)> {
     let outputs = match options.clone().build() {
@@ -263,7 +280,7 @@ async fn check(options: &OutputOptions) -> Vec<(String, Result<String, String>)>
     let mut answers = Vec::new();
     for output in outputs {
         for (place, answer) in output.check().await {
-            answers.push((place, answer.map_err(|error| format!("NOT REACHED: {error}"))));
+            answers.push((place, answer.map_err(|error| format!("NOT USABLE: {error}"))));
         }
     }
     answers
@@ -272,6 +289,9 @@ async fn check(options: &OutputOptions) -> Vec<(String, Result<String, String>)>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::env::Environment;
+    use crate::config::file;
+    use crate::config::reading::{Reading, Source};
 
     const BPF: u64 = 1 << 39 | 1 << 38 | 1 << 12;
     const ADMIN: u64 = 1 << 21;
@@ -299,6 +319,48 @@ mod tests {
             findings.answer(&place, answer);
         }
         assert!(!findings.is_healthy);
-        assert!(findings.text.contains("NOT REACHED: "), "{}", findings.text);
+        assert!(findings.text.contains("NOT USABLE: "), "{}", findings.text);
+    }
+
+    fn config(text: &str) -> Config {
+        let source = Source { path: "a.conf".into(), text: text.into() };
+        file::load(&[source], &Reading::of_text(Environment::strict(&|_| None), "h")).unwrap()
+    }
+
+    #[test]
+    fn outputs_are_told_apart_by_alias_or_by_place() {
+        let text = "[[outputs.influxdb]]\n[[outputs.influxdb]]\nalias = \"a\"\n[[outputs.influxdb]]\n[[outputs.file]]\n";
+        let outputs = config(text).outputs;
+        let names: Vec<String> = outputs.iter().map(|section| told_apart(section, &outputs)).collect();
+        assert_eq!(names, ["influxdb (a.conf:1:1)", "influxdb::a", "influxdb (a.conf:4:1)", "file"]);
+    }
+
+    #[test]
+    fn probes_are_not_on_without_a_section_that_asks_for_them() {
+        let off = GroupState::Off { why: "no BTF".into(), advice: String::new() };
+        let without = [(Group::Lifecycle, &GroupState::On), (Group::Probe(Probe::Cpu), &off)]
+            .map(|(group, state)| said(group, state, None));
+        assert_eq!(
+            without,
+            [
+                ("available, not configured: there is no [[inputs.ebpf]]".to_owned(), true),
+                ("OFF: no BTF".to_owned(), true)
+            ]
+        );
+        let cpu = ProbeOptions { probes: vec![Probe::Cpu], ..ebpf::Options::default().kernel() };
+        let with = [
+            (Group::Oom, &GroupState::On),
+            (Group::Probe(Probe::Cpu), &off),
+            (Group::Probe(Probe::Net), &GroupState::On),
+        ]
+        .map(|(group, state)| said(group, state, Some(&cpu)));
+        assert_eq!(
+            with,
+            [
+                ("on".to_owned(), true),
+                ("OFF: no BTF".to_owned(), false),
+                ("available, not configured: add it to `probes` of [[inputs.ebpf]]".to_owned(), true)
+            ]
+        );
     }
 }

@@ -14,6 +14,7 @@ use super::credentials::Credentials;
 use super::local_address::LocalAddress;
 use super::servers::{self, Reach, Server, Servers};
 use super::shards::{self, Shards};
+use super::trial::{self, Taking};
 use super::udp::Udp;
 use super::{Answer, Output, OutputPlugin, shortened};
 use crate::line_protocol::Format;
@@ -228,6 +229,21 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Whether a server would take lines, or has everything but the database, which is created at the start.
+    async fn check(&self, server: &Server) -> Result<String, String> {
+        let Taking { about, missing } = trial::of(server, Api::V1, "write", &self.query()).await?;
+        let database = self.database;
+        match missing {
+            None => Ok(format!("{about}, takes points for the database {database}")),
+            Some(_) if !self.options.skip_database_creation => {
+                Ok(format!("{about}; the database {database} is not there yet: it is created at the start"))
+            }
+            Some(reason) => {
+                Err(trial::refused(&about, &format!("{reason}; create it there: {}", self.statement())))
+            }
+        }
+    }
+
     /// One write to one server; a missing database is created on the way.
     async fn write(&self, server: &Server, body: &Bytes, lines: &[Bytes]) -> Answer {
         let url = server.shown();
@@ -354,10 +370,11 @@ impl Output for Influxdb {
     }
 
     async fn check(&self) -> Vec<(String, Result<String, String>)> {
+        let target = Target::new(&self.options, &[]);
         let mut answers = Vec::new();
         for peer in self.peers.iter() {
             let answer = match peer {
-                Peer::Http(server) => server.ping().await.map(|version| format!("answers ({version})")),
+                Peer::Http(server) => target.check(server).await,
                 Peer::Udp(_) => Ok("UDP, which gives no answer".into()),
             };
             answers.push((peer.shown().to_owned(), answer));

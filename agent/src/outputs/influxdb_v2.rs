@@ -150,6 +150,17 @@ impl OutputPlugin for Options {
     }
 }
 
+impl InfluxdbV2 {
+    fn query<'a>(&'a self, route: &'a [Option<String>]) -> [(&'a str, &'a str); 2] {
+        let bucket = route.first().and_then(Option::as_ref).unwrap_or(&self.options.bucket);
+        [("bucket", bucket.as_str()), ("org", self.options.organization.as_str())]
+    }
+}
+
+fn request<'a>(query: &'a [(&'a str, &'a str)]) -> WriteRequest<'a> {
+    WriteRequest { api: Api::V2, endpoint: "api/v2/write", query, place: "`bucket` and `organization`" }
+}
+
 #[async_trait::async_trait]
 impl Output for InfluxdbV2 {
     fn place(&self) -> String {
@@ -182,20 +193,11 @@ impl Output for InfluxdbV2 {
     }
 
     async fn write(&self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
-        let bucket = route.first().and_then(Option::as_ref).unwrap_or(&self.options.bucket);
-        let organization = &self.options.organization;
-        let query = [("bucket", bucket.as_str()), ("org", organization.as_str())];
-        let request = WriteRequest {
-            api: Api::V2,
-            endpoint: "api/v2/write",
-            query: &query,
-            place: "`bucket` and `organization`",
-        };
-        self.client.write(request, route, lines).await
+        self.client.write(request(&self.query(route)), route, lines).await
     }
 
     async fn check(&self) -> Vec<(String, Result<String, String>)> {
-        self.client.check().await
+        self.client.check(request(&self.query(&[]))).await
     }
 }
 

@@ -161,6 +161,24 @@ impl OutputPlugin for Options {
     }
 }
 
+impl InfluxdbV3 {
+    fn query<'a>(&'a self, route: &'a [Option<String>]) -> [(&'a str, &'a str); 4] {
+        let database = route.first().and_then(Option::as_ref).unwrap_or(&self.options.database);
+        let no_sync = if self.options.sync { "false" } else { "true" };
+        // Without a precision the server guesses it from the size of the times.
+        [
+            ("db", database.as_str()),
+            ("precision", "nanosecond"),
+            ("accept_partial", "true"),
+            ("no_sync", no_sync),
+        ]
+    }
+}
+
+fn request<'a>(query: &'a [(&'a str, &'a str)]) -> WriteRequest<'a> {
+    WriteRequest { api: Api::V3, endpoint: "api/v3/write_lp", query, place: "`database`" }
+}
+
 #[async_trait::async_trait]
 impl Output for InfluxdbV3 {
     fn place(&self) -> String {
@@ -192,22 +210,11 @@ impl Output for InfluxdbV3 {
     }
 
     async fn write(&self, route: &[Option<String>], lines: &[Bytes]) -> Answer {
-        let database = route.first().and_then(Option::as_ref).unwrap_or(&self.options.database);
-        let no_sync = if self.options.sync { "false" } else { "true" };
-        // Without a precision the server guesses it from the size of the times.
-        let query = [
-            ("db", database.as_str()),
-            ("precision", "nanosecond"),
-            ("accept_partial", "true"),
-            ("no_sync", no_sync),
-        ];
-        let request =
-            WriteRequest { api: Api::V3, endpoint: "api/v3/write_lp", query: &query, place: "`database`" };
-        self.client.write(request, route, lines).await
+        self.client.write(request(&self.query(route)), route, lines).await
     }
 
     async fn check(&self) -> Vec<(String, Result<String, String>)> {
-        self.client.check().await
+        self.client.check(request(&self.query(&[]))).await
     }
 }
 

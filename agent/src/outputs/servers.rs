@@ -139,6 +139,11 @@ impl Server {
         &self.shown
     }
 
+    /// Whether what is written is compressed.
+    pub(super) fn is_gzip(&self) -> bool {
+        self.is_gzip
+    }
+
     /// Sends lines to an endpoint; the query of the configured URL is kept.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use super::answer::{Api, Meaning};
 use super::rate_limit::RateLimit;
 use super::servers::{self, Reach, Server, Servers};
 use super::shards::Shards;
+use super::trial::{self, Taking};
 use crate::options::OptionError;
 
 /// A client of one or more servers that hold the same data, or share it.
@@ -93,11 +94,19 @@ impl WriteClient {
         round.failed()
     }
 
-    /// What each server reports about itself, or why it cannot be reached.
-    pub(super) async fn check(&self) -> Vec<(String, Result<String, String>)> {
+    /// What each server reports about itself, or why it cannot be reached or would not take lines.
+    pub(super) async fn check(&self, request: WriteRequest<'_>) -> Vec<(String, Result<String, String>)> {
+        let WriteRequest { api, endpoint, query, place } = request;
         let mut answers = Vec::new();
         for server in self.servers.iter() {
-            let answer = server.ping().await.map(|version| format!("answers ({version})"));
+            let answer = match trial::of(server, api, endpoint, query).await {
+                Ok(Taking { about, missing: None }) => Ok(format!("{about}, takes points")),
+                Ok(Taking { about, missing: Some(reason) }) => {
+                    let reason = format!("{reason}; create it there, or check {place}");
+                    Err(trial::refused(&about, &reason))
+                }
+                Err(reason) => Err(reason),
+            };
             answers.push((server.shown().to_owned(), answer));
         }
         answers

@@ -16,6 +16,7 @@ use super::{Config, Place};
 use crate::cli::SourceArgs;
 use crate::host::Host;
 use crate::service::logging::LogSettings;
+use crate::service::privilege;
 
 /// The name that stands for the standard input.
 pub(crate) const STDIN: &str = "-";
@@ -167,7 +168,22 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, (Place, String)> {
         Ok(bytes)
     };
     let place = Place { file: path.to_owned(), ..Place::default() };
-    read().map_err(|error| (place, format!("cannot be read: {error}")))
+    read().map_err(|error| (place, format!("cannot be read: {}", why(&error))))
+}
+
+/// Why something cannot be read.
+fn why(error: &std::io::Error) -> String {
+    why_for(error, privilege::confinement().is_some())
+}
+
+/// Likewise. A link that leads elsewhere since the start is out of reach of an agent that confined itself, and the system's
+/// words for it are those for a wrong mode.
+fn why_for(error: &std::io::Error, is_confined: bool) -> String {
+    if is_confined && error.kind() == std::io::ErrorKind::PermissionDenied {
+        format!("what it names now is out of reach, since {}", privilege::ADVICE)
+    } else {
+        error.to_string()
+    }
 }
 
 /// The files that are named, and those in the directories that are.
@@ -246,7 +262,7 @@ fn files_of(named: &[PathBuf], unread: &mut Vec<(Place, String)>) -> (Vec<PathBu
                     paths.extend(found.0);
                     warnings.extend(found.1);
                 }
-                Err(error) => unread.push((place, format!("the directory cannot be read: {error}"))),
+                Err(error) => unread.push((place, format!("the directory cannot be read: {}", why(&error)))),
             }
         }
     }
@@ -445,6 +461,16 @@ mod tests {
             "{latin1}"
         );
         assert_eq!(decode(Path::new("a"), "\u{feff}ä".into()).as_deref(), Ok("\u{feff}ä"));
+    }
+
+    #[test]
+    fn what_an_agent_that_confined_itself_cannot_read_is_out_of_reach() {
+        let denied = std::io::Error::from_raw_os_error(libc::EACCES);
+        let said = why_for(&denied, true);
+        assert!(said.starts_with("what it names now is out of reach, since the agent gave up"), "{said}");
+        assert_eq!(why_for(&denied, false), denied.to_string());
+        let gone = std::io::Error::from_raw_os_error(libc::ENOENT);
+        assert_eq!(why_for(&gone, true), gone.to_string());
     }
 
     #[test]

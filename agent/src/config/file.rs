@@ -174,7 +174,10 @@ fn select<O: PluginTable>(
     let (singular, names) = (O::singular(), O::NAMES);
     let is_taken = |(section, _): &Found| PluginFilter::takes(filter, &section.name);
     let (taken, rest): (Vec<Found>, Vec<Found>) = sections.into_iter().partition(is_taken);
-    for name in filter.iter().filter(|name| !taken.iter().any(|(section, _)| section.name == **name)) {
+    // What a file has that could not be parsed, nobody knows.
+    let is_whole = !notes.is_partial;
+    let takes_none = |name: &&String| is_whole && !taken.iter().any(|(section, _)| section.name == **name);
+    for name in filter.iter().filter(takes_none) {
         let flag = format!("--{singular}-filter {name}");
         let text = if names.contains(&name.as_str()) {
             format!("{flag}: there is no [[{}.{name}]] in the configuration", O::KIND)
@@ -215,12 +218,15 @@ fn lacks(section: &RawSection, names: &[&str], skips: bool, notes: &mut Notes) {
     }
 }
 
-/// Says that there is no plugin of a kind, unless that comes of what has been said already: of a filter, or of a plugin that is
-/// not here.
+/// Says that there is no plugin of a kind, unless that comes of what has been said already: of a file that could not be parsed,
+/// of a filter, or of a plugin that is not here.
 fn nothing_left<O: PluginTable>(sources: &[Source], what: &str, notes: &mut Notes) {
     let kind = O::singular();
     let of_filter = format!("--{kind}-filter ");
-    if notes.lacks_plugin || notes.problems.iter().any(|(_, text)| text.starts_with(&of_filter)) {
+    if notes.is_partial
+        || notes.lacks_plugin
+        || notes.problems.iter().any(|(_, text)| text.starts_with(&of_filter))
+    {
         return;
     }
     let place = match sources {

@@ -77,6 +77,9 @@ impl Loader {
             if self.had_file || !named.is_empty() {
                 return Err(Problems::one(format!("there is no configuration file{}", in_places(&named))));
             }
+            if self.purpose == Purpose::Run {
+                return Err(Problems::one(nowhere(&variable)));
+            }
             let found = found::sections(&Host::from_variables(variable));
             sources.push(Source { path: DEFAULT.into(), text: sample::without_outputs() + &found });
         } else {
@@ -294,12 +297,20 @@ fn in_places(named: &[PathBuf]) -> String {
     if named.is_empty() { " any more".into() } else { format!(": looked in {}", named.join(", ")) }
 }
 
-/// Where to look for a configuration when none is named: `$TELEGRAF_CONFIG_PATH`, our own place, then Telegraf's, each with the
-/// directory beside it.
-fn standard(variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Vec<PathBuf> {
-    if let Some(path) = variable("TELEGRAF_CONFIG_PATH").filter(|path| !path.is_empty()) {
-        return vec![path.into()];
-    }
+/// What a run without any configuration is told: the default has no output.
+fn nowhere(variable: &dyn Fn(&str) -> Option<String>) -> String {
+    let places = places(variable, Path::new("/"));
+    let places: Vec<String> = places.iter().map(|(file, _)| file.display().to_string()).collect();
+    format!(
+        "there is no configuration file: looked in {}, as $TELEGRAF_CONFIG_PATH is not set; name one with --config, write one with \
+         `seismograf config default`, or see figures without one: `seismograf top`, `seismograf dump`",
+        places.join(", ")
+    )
+}
+
+/// The files of which the first one that exists is the configuration when none is named: our own, then Telegraf's, each with
+/// the directory beside it.
+fn places(variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Vec<(PathBuf, Option<PathBuf>)> {
     let home = variable("HOME").filter(|home| !home.is_empty());
     let home = home.map(|home| PathBuf::from(home).join(".telegraf/telegraf.conf"));
     let places = [
@@ -307,7 +318,15 @@ fn standard(variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Vec<PathB
         home.map(|file| (file, None)),
         Some((root.join("etc/telegraf/telegraf.conf"), Some(root.join("etc/telegraf/telegraf.d")))),
     ];
-    let found = places.into_iter().flatten().find(|(file, _)| file.exists());
+    places.into_iter().flatten().collect()
+}
+
+/// Where to look for a configuration when none is named: `$TELEGRAF_CONFIG_PATH`, or else the first of [`places`].
+fn standard(variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Vec<PathBuf> {
+    if let Some(path) = variable("TELEGRAF_CONFIG_PATH").filter(|path| !path.is_empty()) {
+        return vec![path.into()];
+    }
+    let found = places(variable, root).into_iter().find(|(file, _)| file.exists());
     found
         .into_iter()
         .flat_map(|(file, directory)| [Some(file), directory.filter(|d| d.is_dir())])
@@ -471,6 +490,14 @@ mod tests {
         assert_eq!(why_for(&denied, false), denied.to_string());
         let gone = std::io::Error::from_raw_os_error(libc::ENOENT);
         assert_eq!(why_for(&gone, true), gone.to_string());
+    }
+
+    #[test]
+    fn a_run_without_a_configuration_is_told_where_one_was_looked_for() {
+        let said = nowhere(&|name| (name == "HOME").then(|| "/home/a".to_owned()));
+        let places =
+            "/etc/seismograf/seismograf.conf, /home/a/.telegraf/telegraf.conf, /etc/telegraf/telegraf.conf";
+        assert!(said.starts_with(&format!("there is no configuration file: looked in {places}")), "{said}");
     }
 
     #[test]

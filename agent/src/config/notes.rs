@@ -50,6 +50,8 @@ pub(super) struct Notes {
     pub(super) warnings: Vec<(Place, String)>,
     /// A plugin is not part of this agent, and the files do not say to go on without it.
     pub(super) lacks_plugin: bool,
+    /// A file could not be parsed: what seems to be missing may be in it.
+    pub(super) is_partial: bool,
     /// Variables may have their values elsewhere: nothing is said of what comes of one that is not set.
     takes_unset: bool,
     /// Variables that are not set.

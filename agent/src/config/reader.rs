@@ -46,6 +46,7 @@ impl<'a> Reader<'a> {
     pub(super) fn read(mut self) -> RawFile {
         let mut written = RawFile::default();
         if self.environment.mode == Mode::NonStrict && !self.replace_everywhere() {
+            self.notes.is_partial = true;
             return written;
         }
         let text = Arc::clone(&self.text);
@@ -59,6 +60,7 @@ impl<'a> Reader<'a> {
                 } else {
                     ""
                 };
+                self.notes.is_partial = true;
                 self.notes.problem(&place, format!("invalid TOML: {}{hint}", error.message()));
             }
         }

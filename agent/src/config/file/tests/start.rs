@@ -22,6 +22,15 @@ fn refused(text: &str) -> Vec<String> {
     start_on(Path::new("/nonexistent"), text, |_| ()).err().unwrap_or_default()
 }
 
+#[test]
+fn a_file_that_cannot_be_parsed_says_that_alone() {
+    let said = start_on(Path::new("/nonexistent"), "[[inputs.mem]]\n  interval = 10s\n", |reading| {
+        reading.filter.inputs = vec!["mem".into()];
+    });
+    let said = said.unwrap_err();
+    assert!(said.len() == 1 && said[0].starts_with("t.conf:2:"), "{said:?}");
+}
+
 /// The warnings about a section of an input, beside an output.
 fn warnings(text: &str) -> Vec<String> {
     let text = format!("{text}\n[[outputs.file]]");

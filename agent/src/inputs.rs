@@ -78,6 +78,8 @@ pub struct Shared {
     pub(crate) sockets: Sockets,
     /// Tells when the clock was set.
     pub(crate) clock: Arc<ClockWatch>,
+    /// Figures are shown, and written nowhere.
+    is_looking: bool,
 }
 
 impl Shared {
@@ -86,6 +88,13 @@ impl Shared {
     pub fn new(host: Host) -> Arc<Self> {
         let hierarchies = Hierarchies::read(&host);
         Arc::new(Self::of(host, hierarchies))
+    }
+
+    /// Likewise, for somebody who looks at figures and writes none.
+    #[must_use]
+    pub fn looking(host: Host) -> Arc<Self> {
+        let hierarchies = Hierarchies::read(&host);
+        Arc::new(Self { is_looking: true, ..Self::of(host, hierarchies) })
     }
 
     /// For a host whose hierarchies are known.
@@ -102,7 +111,13 @@ impl Shared {
             turns: Turns::default(),
             sockets: Sockets::default(),
             clock: Arc::default(),
+            is_looking: false,
         }
+    }
+
+    /// Whether so many other agents of this host may write the series that this one does. Who only looks writes none.
+    pub(crate) fn meets(&self, others: usize) -> bool {
+        others > 0 && !self.is_looking
     }
 }
 
@@ -328,6 +343,12 @@ pub trait Input: Send {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_only_looks_meets_nobodys_series() {
+        let (run, look) = (Shared::new(Host::default()), Shared::looking(Host::default()));
+        assert_eq!([run.meets(0), run.meets(1), look.meets(1)], [false, true, false]);
+    }
 
     #[test]
     fn times_that_points_bring_along_are_rounded_to_the_precision() {

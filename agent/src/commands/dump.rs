@@ -33,7 +33,7 @@ pub async fn run(config: Config, args: &DumpArgs) -> anyhow::Result<Exit> {
             _ => None,
         });
         let Some(options) = options.next() else { bail!("--raw needs [[inputs.ebpf]] in the configuration") };
-        let ebpf = Ebpf::new(options, &Shared::new(host()))?;
+        let ebpf = Ebpf::new(options, &Shared::looking(host()))?;
         if let Some((_, why, advice)) = ebpf.report().off().first()
             && !ebpf.report().is_any_on()
         {
@@ -64,7 +64,7 @@ pub(super) fn request(
     count: Option<u64>,
     format: Format,
 ) -> anyhow::Result<Request> {
-    let mut looking = Looking::start(config, interval, &Shared::new(host()))?;
+    let mut looking = Looking::start(config, interval, &Shared::looking(host()))?;
     if format == Format::Table {
         looking.sharpen();
     }

@@ -42,7 +42,7 @@ pub async fn run(mut config: Config, args: &ServeArgs) -> anyhow::Result<Exit> {
     let address = listener.local_addr()?;
     let access = Access::new(address)?;
     add_probes(&mut config);
-    let shared = Shared::new(host());
+    let shared = Shared::looking(host());
     let mut looking = Looking::start(config, args.interval, &shared)?;
     looking.sharpen();
     looking.stand_in(&shared);

@@ -59,7 +59,7 @@ pub async fn run(mut config: Config, args: &TopArgs, log: LogHandle) -> anyhow::
     // A terminal shows the one or the other.
     let _log = log.divert(move |line| drop(to_screen.send(Message::Logged(line))));
     add_probes(&mut config);
-    let shared = Shared::new(host());
+    let shared = Shared::looking(host());
     let mut looking = Looking::start(config, args.interval, &shared)?;
     looking.sharpen();
     looking.stand_in(&shared);

@@ -123,7 +123,7 @@ impl Ebpf {
             pins.as_ref().map(|pins| (pins, state.ring())),
             || host_at_start = host_files.read(),
         );
-        log(&report);
+        log(&report, shared);
         let attached = opened
             .map(|(probes, ring)| {
                 if let Some(pass) = probes.processes() {
@@ -232,12 +232,12 @@ fn enter(accounts: &mut Accounts, record: Record<'_>, shared: &Shared, now: Inst
 }
 
 /// Logs what became of each group of programs, and which hierarchies are not what they seem.
-fn log(report: &Report) {
-    if report.others > 0 {
+fn log(report: &Report, shared: &Shared) {
+    if shared.meets(report.others) {
         tracing::warn!(
             others = report.others,
-            "another agent's probes are at work on this host: give one of the two a tag or database of its own, since both \
-             write the same series"
+            "other probes of this kind are at work on this host: if they are a second service's, both write the same series, so give \
+             one of the two a tag or database of its own; `dump`, `top` and `serve` write none"
         );
     }
     for (why, advice) in report.hierarchies.parts() {

@@ -136,6 +136,11 @@ pub trait InputPlugin {
         Vec::new()
     }
 
+    /// The address that it listens on, for one that does.
+    fn listens_on(&self) -> Option<String> {
+        None
+    }
+
     /// Files that the options name and that are needed while it runs.
     fn files(&self) -> Files {
         Files::default()

@@ -57,6 +57,11 @@ pub trait OutputPlugin {
     /// An option that cannot be used, and what to do.
     fn build(self: Box<Self>) -> Result<Vec<Box<dyn Output>>, OptionError>;
 
+    /// The address that it listens on, for one that is asked for what it has.
+    fn listens_on(&self) -> Option<String> {
+        None
+    }
+
     /// Files that the options name and that are needed while it runs.
     fn files(&self) -> Files {
         Files::default()

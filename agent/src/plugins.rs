@@ -36,6 +36,9 @@ pub(crate) trait PluginTable: Clone {
     /// Options that do nothing, or not what they seem to; without a host only what can be told of their text.
     fn remarks(&self, host: Option<&Host>) -> Vec<OptionError>;
 
+    /// The address that the plugin listens on, if it does.
+    fn listens_on(&self) -> Option<String>;
+
     /// Files that the options name and that are needed while the plugin runs.
     fn files(&self) -> Files;
 
@@ -168,6 +171,10 @@ impl PluginTable for InputOptions {
         self.as_plugin().remarks(host)
     }
 
+    fn listens_on(&self) -> Option<String> {
+        self.as_plugin().listens_on()
+    }
+
     fn files(&self) -> Files {
         self.as_plugin().files()
     }
@@ -191,6 +198,10 @@ impl PluginTable for OutputOptions {
 
     fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
         self.as_plugin().remarks()
+    }
+
+    fn listens_on(&self) -> Option<String> {
+        self.as_plugin().listens_on()
     }
 
     fn files(&self) -> Files {

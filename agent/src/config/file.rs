@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use super::agent::{is_agent_key, merge_agent, resolve_agent};
-use super::check::{check_log, usable};
+use super::check::{check_listeners, check_log, check_spool, check_statefile, usable};
 use super::common::{self, COMMON_KEYS, INPUT_KEYS, OUTPUT_KEYS};
 use super::entry::{Entry, Found, RawSection};
 use super::notes::{Notes, Problems, said_at, unknown_plugin};
@@ -41,11 +41,18 @@ pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problem
     let mut notes = Notes::default();
     let merged = choose(merge(sources, reading, &mut notes), sources, reading, &mut notes);
     let inputs = merged.inputs.iter().filter_map(|found| input(found, &merged, reading.depth, &mut notes));
-    let inputs = inputs.collect();
+    let inputs: Vec<InputSection> = inputs.collect();
     // What prints uses no output.
     let depth = if reading.needs_outputs { reading.depth } else { Depth::Text };
     let outputs = merged.outputs.iter().filter_map(|found| output(found, &merged, depth, &mut notes));
-    let outputs = outputs.collect();
+    let outputs: Vec<OutputSection> = outputs.collect();
+    let used = if reading.needs_outputs { outputs.as_slice() } else { &[] };
+    if !matches!(reading.depth, Depth::Text) {
+        check_listeners(&inputs, used, &mut notes);
+    }
+    if let Depth::Here(_) = depth {
+        check_statefile(&merged.agent, &merged.agent_entries, &mut notes);
+    }
     let Merged { agent, global_tags, secret_directories, .. } = merged;
     notes.sort(sources);
     if !notes.problems.is_empty() {
@@ -79,10 +86,14 @@ pub(super) fn output(
     depth: Depth<'_>,
     notes: &mut Notes,
 ) -> Option<OutputSection> {
-    let (own, common) = split(section, OUTPUT_KEYS, notes);
-    let common = common::output(&common, &section.place, &merged.agent, &merged.agents[*file], notes);
+    let (own, entries) = split(section, OUTPUT_KEYS, notes);
+    let common = common::output(&entries, &section.place, &merged.agent, &merged.agents[*file], notes);
     let options = usable::<OutputOptions>(section, own, false, depth, notes);
-    Some(OutputSection { options: options?, common: common?, place: section.place.clone() })
+    let output = OutputSection { options: options?, common: common?, place: section.place.clone() };
+    if let Depth::Here(_) = depth {
+        check_spool(&output, &entries, &merged.agent_entries, notes);
+    }
+    Some(output)
 }
 
 /// Merges the files.

@@ -14,6 +14,7 @@ pub(crate) mod pods;
 mod standin;
 pub(crate) mod summary;
 
+pub(crate) use self::access::unreadable;
 pub use self::access::{Access, TOKEN_FILE, Token, node_url};
 pub use self::client::{KubeletClient, MAX_ANSWER_BYTES};
 pub use self::error::Error;

@@ -26,6 +26,7 @@ use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
 use crate::identity::kubelet::pods::Pod;
 use crate::identity::kubelet::summary::{PodStats, Summary};
+use crate::identity::kubelet::unreadable;
 use crate::identity::kubelet::{
     Access, Error, Kubelet, KubeletClient, Listing, MAX_ANSWER_BYTES, NameKeeper, Token, node_url,
 };
@@ -223,8 +224,9 @@ impl InputPlugin for Options {
         self.client(host).map(drop)
     }
 
-    fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
+    fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
         let mut remarks = self.tls.remarks(self.url.starts_with("https"));
+        remarks.extend(host.and_then(|_| unreadable(&self.bearer_token)));
         if self.url.is_empty() {
             remarks.retain(|remark| remark.option != "insecure_skip_verify");
             let mut what = "is empty: Telegraf asks the kubelets of all nodes then, this agent that of its own: run one on each, and write https://$NODE_IP:10250".to_owned();

@@ -32,7 +32,7 @@ use self::scrape::{ScrapeError, Scraped, Scraper};
 use self::target::Target;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
-use crate::identity::kubelet::Kubelet;
+use crate::identity::kubelet::{Kubelet, unreadable};
 use crate::options::OptionError;
 use crate::point::{Point, Timestamp};
 use crate::service::budget::Budget;
@@ -258,8 +258,9 @@ impl InputPlugin for Options {
         self.setup(host).map(drop)
     }
 
-    fn remarks(&self, _: Option<&Host>) -> Vec<OptionError> {
-        Self::remarks(self)
+    fn remarks(&self, host: Option<&Host>) -> Vec<OptionError> {
+        let token = host.and_then(|_| unreadable(&self.bearer_token));
+        Self::remarks(self).into_iter().chain(token).collect()
     }
 
     fn build(self: Box<Self>, shared: &Arc<Shared>) -> Result<Box<dyn Input>, StartError> {

@@ -31,6 +31,10 @@ impl InputPlugin for Options {
         }
     }
 
+    fn listens_on(&self) -> Option<String> {
+        Some(self.service_address.clone())
+    }
+
     fn files(&self) -> Files {
         listened_on(&self.service_address, &self.server_tls)
     }

@@ -78,6 +78,19 @@ impl Address {
         Ok(Self::Unix { transport, path: path.into() })
     }
 
+    /// Whether two cannot be bound at one time; some that cannot are not told, such as a name and its number.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            // Any free port.
+            (Self::Network { port: 0, .. }, _) => false,
+            (
+                Self::Network { transport, host, port, .. },
+                Self::Network { transport: transports, host: hosts, port: ports, .. },
+            ) => (transport, host, port) == (transports, hosts, ports),
+            (this, other) => this == other,
+        }
+    }
+
     /// How bytes come.
     pub(crate) fn transport(&self) -> Transport {
         match self {

@@ -224,6 +224,10 @@ impl Options {
 }
 
 impl OutputPlugin for Options {
+    fn listens_on(&self) -> Option<String> {
+        Some(self.address())
+    }
+
     fn files(&self) -> Files {
         listened_on(&self.address(), &self.server_tls)
     }

@@ -61,6 +61,14 @@ impl Statefile {
         Ok((Self { path: path.to_owned(), key, others, clock: AtomicU64::new(0), written }, state))
     }
 
+    /// Whether what is there is one, or there is nothing; nothing is changed.
+    ///
+    /// # Errors
+    /// It cannot be read, or is something else.
+    pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
+        if path.exists() { read(path).map(drop) } else { Ok(()) }
+    }
+
     /// A number for a state: the next one that is saved.
     pub(crate) fn number(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::Relaxed) + 1

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 
+use crate::options::OptionError;
 use crate::options::secret::Secret;
 use crate::options::tls::Tls;
 use crate::service::off_thread;
@@ -53,6 +54,15 @@ pub fn node_url(ip: Option<&str>) -> String {
     format!("https://{host}:{PORT}")
 }
 
+/// What is to be said of the file of a token that cannot be read now. It is no reason not to start: it is read for each request.
+pub(crate) fn unreadable(path: &str) -> Option<OptionError> {
+    let error = std::fs::File::open(path).err().filter(|_| !path.is_empty())?;
+    Some(OptionError::local(
+        "bearer_token",
+        format!("{path} cannot be read: {error}; until it can, nothing is requested"),
+    ))
+}
+
 impl Token {
     /// The header of a request; an error is a readable text.
     pub(crate) async fn read(&self, is_tls: bool) -> Result<Option<HeaderValue>, String> {
@@ -88,6 +98,13 @@ async fn read_token(path: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_file_of_a_token_that_is_not_there_is_told_before_it_is_needed() {
+        assert!(unreadable("").is_none() && unreadable("/proc/self/stat").is_none());
+        let said = unreadable("/nonexistent").unwrap().to_string();
+        assert!(said.starts_with("`bearer_token`: /nonexistent cannot be read: No such file"), "{said}");
+    }
 
     #[tokio::test]
     async fn a_token_that_cannot_be_sent_is_named_and_not_shown() {

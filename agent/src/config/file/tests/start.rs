@@ -127,6 +127,59 @@ fn a_typo_in_the_logs_path_makes_no_directories() {
 }
 
 #[test]
+fn what_cannot_be_written_to_is_said_before_the_start() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name).display().to_string();
+    std::fs::write(at("file"), "no state").unwrap();
+    let start = |agent: &str, output: &str| {
+        let text = format!("[agent]\n{agent}\n[[inputs.mem]]\n[[outputs.file]]\n{output}");
+        start_on(Path::new("/"), &text, |_| ()).err().unwrap_or_default().join("\n")
+    };
+    let state = |path: &str| start(&format!("statefile = \"{path}\""), "");
+    assert_eq!(state(&at("state")), "");
+    let refused = state(&at("file"));
+    assert!(refused.starts_with("t.conf:2:1: `statefile` of [agent]: "), "{refused}");
+    assert!(refused.contains("is no statefile: name another one"), "{refused}");
+    assert!(state(&at("no/state")).contains("there is no directory"), "{}", state(&at("no/state")));
+    assert!(state(&at("")).contains("is a directory"), "{}", state(&at("")));
+    // No mode lets anybody write there.
+    let said = "/proc/sys cannot be written to: Permission denied";
+    assert!(state("/proc/sys/state").contains(said), "{}", state("/proc/sys/state"));
+    let log = start("logfile = \"/proc/sys/kernel/ostype\"", "");
+    assert!(log.starts_with("t.conf:2:1: `logfile` of [agent]: /proc/sys/kernel/ostype cannot be"), "{log}");
+    let spool = |directory: &str| {
+        start("", &format!("buffer_strategy = \"disk\"\nbuffer_directory = \"{directory}\""))
+    };
+    assert_eq!(spool(&at("not/yet")), "");
+    assert!(spool("/proc/sys/a/b").starts_with(&format!("t.conf:6:1: `buffer_directory`: {said}")));
+    assert!(spool(&at("file/b")).contains("file is no directory"), "{}", spool(&at("file/b")));
+    let inherited = start("buffer_strategy = \"disk\"\nbuffer_directory = \"/proc/sys/a\"", "");
+    assert!(inherited.starts_with("t.conf:3:1: `buffer_directory`: "), "{inherited}");
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
+    // Who only prints has no use for it.
+    let text = "[agent]\nstatefile = \"/proc/sys/state\"\n[[inputs.mem]]";
+    assert!(start_on(Path::new("/"), text, |reading| reading.needs_outputs = false).is_ok());
+}
+
+#[test]
+fn an_address_has_one_listener() {
+    let two = |second: &str| {
+        refused(&format!(
+            "[[inputs.influxdb_listener]]\nservice_address = \":8186\"\n{second}\n[[outputs.file]]"
+        ))
+    };
+    let expected = "t.conf:3:1: input `socket_listener` listens on tcp://:8186, as input `influxdb_listener` (t.conf:1:1) does: \
+                    give one of the two another address";
+    assert_eq!(two("[[inputs.socket_listener]]\nservice_address = \"tcp://:8186\""), [expected]);
+    assert_eq!(two("[[outputs.prometheus_client]]\nlisten = \":8186\"").len(), 1);
+    assert!(two("[[inputs.socket_listener]]\nservice_address = \"udp://:8186\"").is_empty());
+    assert!(two("[[inputs.socket_listener]]\nservice_address = \"tcp://:8187\"").is_empty());
+    let retries =
+        "[[inputs.socket_listener]]\nservice_address = \"tcp://:8186\"\nstartup_error_behavior = \"retry\"";
+    assert!(two(retries).is_empty());
+}
+
+#[test]
 fn what_is_on_another_machine_is_not_missed_offline() {
     let text = "[[inputs.net]]\ninterfaces = [\"eth7\"]\n[[outputs.influxdb]]\nurls = [\"https://a\"]\ntls_ca = \"/nonexistent/ca.pem\"\n";
     assert_eq!(refused(text).len(), 1);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use super::common::{COMMON_KEYS, INPUT_KEYS};
+use super::common::{COMMON_KEYS, INPUT_KEYS, OUTPUT_KEYS};
 use super::entry::{Entry, RawSection};
 use super::notes::Notes;
 use super::reading::Depth;
@@ -167,7 +167,8 @@ fn is_old_name(section: &RawSection, old: &str, option: &str) -> bool {
 fn warn_of_options_among_tags(section: &RawSection, own: &[&str], notes: &mut Notes) {
     let tables = section.entries.iter().filter(|e| ["tags", "tagpass", "tagdrop"].contains(&e.key.as_str()));
     for (table, (key, place)) in tables.flat_map(|table| table.keys.iter().map(move |key| (table, key))) {
-        let known = own.iter().chain(COMMON_KEYS).chain(INPUT_KEYS);
+        let of_kind = if section.kind == "outputs" { OUTPUT_KEYS } else { INPUT_KEYS };
+        let known = own.iter().chain(COMMON_KEYS).chain(of_kind);
         if known.clone().any(|name| name == key) {
             let table = format!("[{}.{}.{}]", section.kind, section.name, table.key);
             let text = format!("`{key}` is a tag here: as an option it belongs above {table}");

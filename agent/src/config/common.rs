@@ -377,7 +377,18 @@ impl Take<'_> {
             self.problem("must be a table of lists, such as { cpu = [\"cpu0\"] }");
             return BTreeMap::new();
         };
-        table.iter().map(|(key, value)| (key.clone(), self.globs(value))).collect()
+        let mut lists = BTreeMap::new();
+        for (key, value) in table {
+            if value.is_array() {
+                lists.insert(key.clone(), self.globs(value));
+                continue;
+            }
+            let at = entry.keys.iter().find(|(name, _)| name == key).map_or(&entry.place, |(_, place)| place);
+            let what = "is a tag here, whose values must be a list, such as [\"cpu0\"]";
+            let text = format!("`{key}` {what}: an option of the plugin belongs above `{}`", entry.key);
+            self.notes.problem(at, text);
+        }
+        lists
     }
 
     fn tags(&mut self) -> Tags {

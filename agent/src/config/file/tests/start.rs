@@ -162,6 +162,14 @@ fn what_cannot_be_written_to_is_said_before_the_start() {
 }
 
 #[test]
+fn an_option_among_the_lists_of_tags_is_told_with_its_key_and_line() {
+    let text = "[[inputs.cpu]]\n[inputs.cpu.tagpass]\ncpu = [\"cpu0\"]\npercpu = true\n[[outputs.file]]";
+    let expected = "t.conf:4:1: `percpu` is a tag here, whose values must be a list, such as [\"cpu0\"]: an option of the \
+                    plugin belongs above `tagpass`";
+    assert_eq!(refused(text), [expected]);
+}
+
+#[test]
 fn an_address_has_one_listener() {
     let two = |second: &str| {
         refused(&format!(

@@ -10,7 +10,7 @@ use super::agent::{is_agent_key, merge_agent, resolve_agent};
 use super::check::{check_listeners, check_log, check_spool, check_statefile, usable};
 use super::common::{self, COMMON_KEYS, INPUT_KEYS, OUTPUT_KEYS};
 use super::entry::{Entry, Found, RawSection};
-use super::notes::{Notes, Problems, said_at, unknown_plugin};
+use super::notes::{Notes, Problems, is_mistyped, said_at, unknown_plugin};
 use super::reader::Reader;
 use super::reading::{Depth, PluginFilter, Reading, Source};
 use super::{Agent, Config, InputSection, OutputSection, Place, secret_stores};
@@ -221,7 +221,11 @@ fn known<O: PluginTable>(sections: Vec<Found>, skips: bool, notes: &mut Notes) -
 /// Says of a section whose plugin is not here that it is left out, or that it cannot be; `names` are those that are.
 fn lacks(section: &RawSection, names: &[&str], skips: bool, notes: &mut Notes) {
     let text = unknown_plugin(section.kind, &section.name, names);
-    if skips {
+    if is_mistyped(section.kind, &section.name, names) {
+        // Left out, a plugin would be missed that is here.
+        notes.is_partial = true;
+        notes.problem(&section.place, text);
+    } else if skips {
         notes.warning(&section.place, format!("left out: {text}"));
     } else {
         notes.lacks_plugin = true;

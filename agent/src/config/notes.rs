@@ -50,7 +50,7 @@ pub(super) struct Notes {
     pub(super) warnings: Vec<(Place, String)>,
     /// A plugin is not part of this agent, and the files do not say to go on without it.
     pub(super) lacks_plugin: bool,
-    /// A file could not be parsed: what seems to be missing may be in it.
+    /// A file could not be parsed, or a name is mistyped: what seems to be missing may be that.
     pub(super) is_partial: bool,
     /// Variables may have their values elsewhere: nothing is said of what comes of one that is not set.
     takes_unset: bool,
@@ -134,6 +134,13 @@ fn unset(key: &str, names: &[String]) -> Option<String> {
     })
 }
 
+/// Whether a name is no plugin's of Telegraf, and like one of those that are here.
+pub(super) fn is_mistyped(kind: &str, name: &str, own: &[&str]) -> bool {
+    let is_telegrafs = telegraf::plugins(kind).is_some_and(|names| names.contains(&name));
+    let is_left_out = kind == OutputOptions::KIND && OutputOptions::FEATURES.contains(&name);
+    !is_telegrafs && !is_left_out && !nearest(name, own).is_empty()
+}
+
 /// The message about a plugin that does not exist here; `own` are the names of those that do.
 pub(super) fn unknown_plugin(kind: &str, name: &str, own: &[&str]) -> String {
     if kind == OutputOptions::KIND && OutputOptions::FEATURES.contains(&name) {
@@ -173,5 +180,10 @@ mod tests {
             "Telegraf's `outputs.loki` is not part of this agent"
         );
         assert_eq!(unknown_plugin("inputs", "kafka", &["mem"]), "unknown input `kafka`; there are: mem");
+        assert!(is_mistyped("inputs", "cup", &["cpu"]) && is_mistyped("inputs", "meem", &["mem"]));
+        // Telegraf's own, however near it is, and what is like none.
+        for name in ["netstat", "exec", "kafka", "my_own_plugin"] {
+            assert!(!is_mistyped("inputs", name, &["cpu", "mem", "net", "netstats"]), "{name}");
+        }
     }
 }

@@ -419,6 +419,11 @@ fn plugins_that_are_not_here_are_refused_with_the_way_past_it_or_left_out() {
     let wrong =
         start_on(Path::new("/"), &format!("{text}\nfile = 1"), |reading| reading.skips_unknown = true);
     assert_eq!(wrong.unwrap_err().len(), 1);
+    // What is here is not left out for a typo.
+    let typo =
+        start_on(Path::new("/"), "[[inputs.cup]]\n[[outputs.file]]", |reading| reading.skips_unknown = true);
+    let typo = typo.unwrap_err();
+    assert!(typo.len() == 1 && typo[0].contains("did you mean `cpu`?"), "{typo:?}");
 }
 
 #[rstest]

@@ -38,7 +38,10 @@ pub(super) struct Merged {
 /// # Errors
 /// Everything that is wrong in any of them.
 pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problems> {
-    let mut notes = Notes::default();
+    let mut notes = match reading.depth {
+        Depth::Elsewhere => Notes::of_elsewhere(),
+        Depth::Here(_) | Depth::Text => Notes::default(),
+    };
     let merged = choose(merge(sources, reading, &mut notes), sources, reading, &mut notes);
     let inputs = merged.inputs.iter().filter_map(|found| input(found, &merged, reading.depth, &mut notes));
     let inputs: Vec<InputSection> = inputs.collect();
@@ -54,6 +57,15 @@ pub fn load(sources: &[Source], reading: &Reading<'_>) -> Result<Config, Problem
         check_statefile(&merged.agent, &merged.agent_entries, &mut notes);
     }
     let Merged { agent, global_tags, secret_directories, .. } = merged;
+    if let Depth::Elsewhere = reading.depth
+        && !notes.missing.is_empty()
+    {
+        let names: Vec<&str> = notes.missing.iter().map(String::as_str).collect();
+        let names = names.join(", ");
+        let text =
+            format!("variables that are not set here, so that what is made of them is not checked: {names}");
+        notes.warning(&Place::default(), text);
+    }
     notes.sort(sources);
     if !notes.problems.is_empty() {
         let advice = if notes.lacks_plugin { reading.without_unknown.clone() } else { String::new() };

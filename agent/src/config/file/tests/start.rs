@@ -193,6 +193,9 @@ fn what_is_on_another_machine_is_not_missed_offline() {
     assert_eq!(refused(text).len(), 1);
     let offline = |text: &str| start_on(Path::new("/"), text, |reading| reading.depth = Depth::Elsewhere);
     assert_eq!(offline(text).unwrap().warnings, [""; 0]);
+    let variable = offline("[[inputs.mem]]\n[[outputs.influxdb]]\nurls = [\"$INFLUX_URL\"]\n").unwrap();
+    let expected = "variables that are not set here, so that what is made of them is not checked: INFLUX_URL";
+    assert_eq!(variable.warnings, [expected]);
     // What is wrong on any machine is.
     let wrong = offline(&format!("{text}http_proxy = \"no proxy\"")).unwrap_err();
     assert!(wrong.len() == 1 && wrong[0].contains("`http_proxy`"), "{wrong:?}");

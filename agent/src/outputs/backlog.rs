@@ -43,7 +43,7 @@ pub(super) struct Lost {
 pub(super) struct Backlog {
     /// The numbers of lines that are on the disk alone, with some that are done or in flight.
     on_disk: Range<u64>,
-    /// On the disk and in memory, with higher numbers than those.
+    /// On the disk and in memory, with higher numbers than those, in their order.
     newest: VecDeque<Queued>,
     fresh: VecDeque<Fresh>,
     appending: Vec<Fresh>,
@@ -188,21 +188,29 @@ impl Backlog {
         }
     }
 
-    /// A line that was handed out comes back. Returns it where it is ready: in front of all that are on the disk alone.
-    pub(super) fn put_back(&mut self, line: Queued) -> Option<Queued> {
-        let Some(number) = line.line.number else {
-            self.fresh.push_front(Fresh { line, receipts: Receipts::from([]) });
-            return None;
-        };
-        self.in_flight.remove(&number);
-        if number < self.on_disk.start {
-            return Some(line);
+    /// Lines of one route that were handed out come back, each to where it belongs by its number now: those before all that is on
+    /// the disk alone are `ready`.
+    pub(super) fn put_back(
+        &mut self,
+        lines: impl DoubleEndedIterator<Item = Queued>,
+        ready: &mut VecDeque<Queued>,
+    ) {
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        for line in lines.rev() {
+            let Some(number) = line.line.number else {
+                self.fresh.push_front(Fresh { line, receipts: Receipts::from([]) });
+                continue;
+            };
+            self.in_flight.remove(&number);
+            if number < self.on_disk.start {
+                before.push(line);
+            } else if number >= self.on_disk.end {
+                behind.push(line);
+            }
+            // Else it is read again.
         }
-        if number >= self.on_disk.end {
-            self.newest.push_front(line);
-        }
-        // Else it is read again.
-        None
+        put_in_order(ready, before);
+        put_in_order(&mut self.newest, behind);
     }
 
     /// What is to be done on the disk now, and what may be read into memory.
@@ -283,7 +291,7 @@ impl Backlog {
             self.on_disk.start = self.on_disk.start.max(range.end);
             self.on_disk.end = self.on_disk.end.max(range.end);
         }
-        n_open - self.in_flight.range(range).count() as u64
+        n_open.saturating_sub(self.in_flight.range(range).count() as u64)
     }
 
     /// A line is on the disk, and stays in memory while there is room.
@@ -318,5 +326,29 @@ impl Backlog {
             self.on_disk = next..next;
             ready.push_back(line);
         }
+    }
+}
+
+/// Adds lines where their numbers say: what comes back comes by routes, and what is behind the first of a queue has to have a
+/// higher number than it.
+fn put_in_order(lines: &mut VecDeque<Queued>, more: Vec<Queued>) {
+    if !more.is_empty() {
+        lines.extend(more);
+        lines.make_contiguous().sort_by_key(|line| line.line.number);
+    }
+}
+
+#[cfg(test)]
+impl Backlog {
+    /// In how many places each line is that is not done; one that is in flight does not count as one on the disk.
+    pub(super) fn places(&self, ready: &VecDeque<Queued>) -> std::collections::BTreeMap<u64, usize> {
+        let in_memory = ready.iter().chain(&self.newest).filter_map(|line| line.line.number);
+        let on_disk = self.on_disk.clone().filter(|number| !self.in_flight.contains(number));
+        let on_disk = on_disk.filter(|number| *number >= self.done_until && !self.done.contains(*number));
+        let mut places = std::collections::BTreeMap::new();
+        for number in in_memory.chain(self.in_flight.iter().copied()).chain(on_disk) {
+            *places.entry(number).or_insert(0) += 1;
+        }
+        places
     }
 }

@@ -165,15 +165,10 @@ impl Buffer {
     /// Puts lines that were handed out back at the front, in order.
     pub(super) fn put_back(&mut self, batch: Batch) {
         self.in_flight -= batch.lines.len();
-        for line in batch.lines.into_iter().rev() {
-            let line = Queued { line, route: Arc::clone(&batch.route) };
-            let ready = match &mut self.backlog {
-                Some(backlog) => backlog.put_back(line),
-                None => Some(line),
-            };
-            if let Some(line) = ready {
-                self.lines.push_front(line);
-            }
+        let lines = batch.lines.into_iter().map(|line| Queued { line, route: Arc::clone(&batch.route) });
+        match &mut self.backlog {
+            Some(backlog) => backlog.put_back(lines, &mut self.lines),
+            None => lines.rev().for_each(|line| self.lines.push_front(line)),
         }
         self.keep_to_limit();
     }
@@ -312,6 +307,9 @@ fn take_from(
     });
     Some(Batch { route, lines: taken })
 }
+
+#[cfg(test)]
+mod spooled;
 
 #[cfg(test)]
 mod tests {

@@ -184,7 +184,8 @@ pub(super) async fn event(spooler: &mut Option<Spooler>) -> Event {
     }
 }
 
-fn work(log: &mut Log, Job { append, done, read, rejected }: Job) -> Outcome {
+/// Does a job.
+pub(super) fn work(log: &mut Log, Job { append, done, read, rejected }: Job) -> Outcome {
     // Before they are done.
     let aside = log.set_aside(&aside(&rejected)).err();
     let failed = log.done(done).err().or(aside);

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::FlockOperation;
 
@@ -11,6 +12,9 @@ use rustix::fs::FlockOperation;
 pub trait SpoolFile: Send {
     /// Its length in bytes.
     fn size(&self) -> io::Result<u64>;
+
+    /// When it was last written.
+    fn modified(&self) -> io::Result<SystemTime>;
 
     /// Reads up to the length of `into`; less only at the end.
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize>;
@@ -52,6 +56,10 @@ pub trait SpoolFolder: Send {
 impl SpoolFile for File {
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn modified(&self) -> io::Result<SystemTime> {
+        self.metadata()?.modified()
     }
 
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::cursor::{self, Cursor, Position};
 use super::files::{SpoolFile, SpoolFolder};
@@ -122,7 +122,10 @@ impl Log {
             let file = folder.open(&segment::name(first))?;
             let of_segment = segment::salt(&*file)?;
             salt = salt.or(of_segment);
-            segments.push_back(Segment { first, bytes: file.size()?, written: None });
+            // Not much later than its last record: all of it is not read only for that.
+            let written = file.modified()?.duration_since(UNIX_EPOCH).ok();
+            let written = written.and_then(|since| u32::try_from(since.as_secs()).ok());
+            segments.push_back(Segment { first, bytes: file.size()?, written });
         }
         let salt = salt.unwrap_or_else(|| fastrand::Rng::new().u64(..));
         let position = position.unwrap_or_default();

@@ -164,6 +164,8 @@ impl Reader {
 /// Any bytes as a segment, and as changes of one, as a fuzzer has them.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzz {
+    use std::time::SystemTime;
+
     use super::*;
 
     struct Bytes(Vec<u8>);
@@ -171,6 +173,10 @@ pub(super) mod fuzz {
     impl SpoolFile for Bytes {
         fn size(&self) -> io::Result<u64> {
             Ok(self.0.len() as u64)
+        }
+
+        fn modified(&self) -> io::Result<SystemTime> {
+            Err(io::ErrorKind::Unsupported.into())
         }
 
         fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {

@@ -6,7 +6,7 @@ pub(crate) mod simulated;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use self::simulated::Simulated;
 use super::files::Folder;
@@ -150,4 +150,27 @@ fn what_is_too_old_is_removed() {
     assert_eq!(earlier, [0..5, 5..10, 10..15].map(expired), "those of 1,000 to 1,020");
     assert_eq!(log.take_lost(), [15..20, 20..25, 25..30].map(expired), "and to 1,050");
     assert_eq!(log.pending(), 30..50);
+}
+
+#[test]
+fn what_is_too_old_is_removed_also_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits { age: Duration::from_secs(60), segment_bytes: 1, ..LIMITS };
+    let open = || Log::open(Box::new(Folder::lock(directory.path()).unwrap().unwrap()), limits).unwrap();
+    let mut log = open();
+    for now in [1_000, 1_010, 1_020] {
+        log.append(&[payload(&texts(0..5))], now).unwrap();
+    }
+    drop(log);
+    let files = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> = files.filter(|path| path.extension().is_some()).collect();
+    segments.sort();
+    for (path, at) in segments.iter().zip([1_000, 1_010, 1_020]) {
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(at)).unwrap();
+    }
+    let mut log = open();
+    log.append(&[payload(&texts(0..5))], 1_075).unwrap();
+    assert_eq!(log.take_lost(), [0..5, 5..10].map(|range| (Loss::Expired, range)));
+    assert_eq!(log.pending(), 10..20);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use crate::spool::files::{SpoolFile, SpoolFolder};
 
@@ -169,6 +170,10 @@ impl SpoolFolder for Simulated {
 impl SpoolFile for Open {
     fn size(&self) -> io::Result<u64> {
         Ok(self.folder.0.lock().unwrap().files[self.file].now.len() as u64)
+    }
+
+    fn modified(&self) -> io::Result<SystemTime> {
+        Ok(SystemTime::now())
     }
 
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {

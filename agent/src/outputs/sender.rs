@@ -279,19 +279,22 @@ impl Sender {
         }
     }
 
-    /// Receives messages while the output connects, so that a slow one never delays a gather. It is given up when there will be
-    /// no more of them: a write does what it does, where it is needed.
+    /// Receives messages while the output connects, and has them on the disk, so that a slow one delays no gather, and nobody who
+    /// waits until points are kept. It is given up when there will be no more of them: a write does what it does, where it is
+    /// needed.
     async fn connect(&mut self, messages: &mut Receiver<Message>) {
         let output = Arc::clone(&self.output);
         let connected = output.connect();
         tokio::pin!(connected);
         loop {
+            self.spool();
             tokio::select! {
                 () = &mut connected => return,
                 received = messages.recv() => match received {
                     Some(message) => self.handle(message),
                     None => return,
                 },
+                event = event(&mut self.spooler) => self.spooled(event),
             }
         }
     }

@@ -22,6 +22,14 @@ fn start(
     folder: Box<dyn SpoolFolder>,
     limits: Limits,
 ) -> (tokio::task::JoinHandle<usize>, Arc<OutputCounts>, mpsc::Sender<Message>) {
+    let log = Log::open(folder, limits).unwrap();
+    start_with(server, |sender| sender.with_spool(log))
+}
+
+fn start_with(
+    server: &Shared,
+    with_spool: impl FnOnce(Sender) -> Sender,
+) -> (tokio::task::JoinHandle<usize>, Arc<OutputCounts>, mpsc::Sender<Message>) {
     let common = OutputCommon {
         metric_batch_size: 20,
         metric_buffer_limit: LIMIT,
@@ -29,8 +37,7 @@ fn start(
         ..OutputCommon::default()
     };
     let counts = Arc::new(OutputCounts::default());
-    let log = Log::open(folder, limits).unwrap();
-    let sender = Sender::new(Box::new(server.clone()), common, Arc::clone(&counts)).with_spool(log);
+    let sender = with_spool(Sender::new(Box::new(server.clone()), common, Arc::clone(&counts)));
     let (send, receive) = mpsc::channel(4);
     (tokio::spawn(sender.run(receive)), counts, send)
 }
@@ -210,4 +217,17 @@ async fn lines_that_a_server_drops_without_naming_them_are_found_and_set_aside()
     assert_eq!(lines, ["m f=18i 18", "m f=3i 3", "m f=77i 77"].into(), "{text}");
     let n = server.with(|server| server.requests.len());
     assert!(n <= 10 + 2 * 3 * 5, "{n} requests");
+}
+
+#[tokio::test]
+async fn points_are_kept_while_the_output_connects() {
+    let (server, directory) = (Shared::default(), tempfile::tempdir().unwrap());
+    server.with(|server| server.takes = Duration::from_secs(3_600));
+    let (task, counts, send) = start(&server, folder(directory.path()), LIMITS);
+    for i in 0..3 {
+        let kept = send_kept(&send, i * 10..i * 10 + 10);
+        assert_eq!(tokio::time::timeout(Duration::from_secs(20), kept).await, Ok(true));
+    }
+    assert_eq!((value(&counts.kept), value(&counts.written)), (30, 0));
+    task.abort();
 }

@@ -452,8 +452,8 @@ impl Pipeline {
             RunningOutput { options, destination, spool: directory, entry: Arc::clone(&entry), messages };
         self.outputs.push(running);
         let mut sender = Sender::new(output, common, Arc::clone(&entry.counts));
-        if let Some(log) = spool.and_then(|spool| spool.log) {
-            sender = sender.with_spool(log);
+        if let Some(spool) = spool {
+            sender = span.in_scope(|| spool.give(sender));
         }
         self.writing.spawn(write(sender, receive, entry).instrument(span));
     }

@@ -82,6 +82,13 @@ impl Backlog {
         }
     }
 
+    /// The spool is open only now: no line has a number yet.
+    pub(super) fn opened(&mut self, pending: Range<u64>) {
+        self.done_until = pending.start;
+        self.pending = pending.end - pending.start;
+        self.on_disk = pending;
+    }
+
     /// Lines that are in memory, without those that are ready or in flight.
     pub(super) fn in_memory(&self) -> usize {
         self.newest.len() + self.unkept()

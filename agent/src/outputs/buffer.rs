@@ -72,6 +72,13 @@ impl Buffer {
         self.backlog = Some(Backlog::new(pending, self.encoding.in_order));
     }
 
+    /// The spool, which could not be opened before, has `pending` lines of earlier runs.
+    pub(super) fn open_spool(&mut self, pending: Range<u64>) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.opened(pending);
+        }
+    }
+
     /// How points are encoded now.
     pub(super) fn encoding(&self) -> &Encoding {
         &self.encoding

@@ -79,10 +79,15 @@ impl Outcome {
     }
 }
 
+/// Opens a spool, whose disk may be full or fail.
+pub(crate) type Opener = Arc<dyn Fn() -> anyhow::Result<Log> + Send + Sync>;
+
 pub(super) struct Spooler {
-    /// `None` while a job has it.
+    /// `None` while a job has it, or it is not open yet.
     log: Option<Log>,
-    job: Option<JoinHandle<(Log, Outcome)>>,
+    /// How it is opened, where it is not yet.
+    opener: Option<Opener>,
+    job: Option<JoinHandle<Finished>>,
     /// New limits, for the next job.
     limits: Option<Limits>,
     hangs_at: Instant,
@@ -90,9 +95,18 @@ pub(super) struct Spooler {
     retry_at: Option<Instant>,
 }
 
+enum Finished {
+    Worked(Log, Outcome),
+    Opened(anyhow::Result<Log>),
+}
+
 /// Why a sender looks after its spool.
 pub(super) enum Event {
     Done(Outcome),
+    /// It is open, with these points of earlier runs.
+    Opened(Range<u64>),
+    /// It could not be opened.
+    Closed(anyhow::Error),
     /// The job takes long.
     Hangs,
     /// It is time to try again.
@@ -103,11 +117,25 @@ impl Spooler {
     pub(super) fn new(log: Log) -> Self {
         Self {
             log: Some(log),
+            opener: None,
             job: None,
             limits: None,
             hangs_at: Instant::now(),
             is_hanging: false,
             retry_at: None,
+        }
+    }
+
+    /// One that could not be opened, and is to be as after any other failure.
+    pub(super) fn unopened(opener: Opener) -> Self {
+        Self {
+            log: None,
+            opener: Some(opener),
+            job: None,
+            limits: None,
+            hangs_at: Instant::now(),
+            is_hanging: false,
+            retry_at: Some(Instant::now() + RETRY),
         }
     }
 
@@ -126,18 +154,29 @@ impl Spooler {
         self.job.is_some()
     }
 
+    /// Begins to open it, where it is idle and not open. Returns whether it is not: then there is no job for it.
+    pub(super) fn begin_opening(&mut self) -> bool {
+        let Some(opener) = self.opener.clone() else { return false };
+        self.run(move || Finished::Opened(opener()));
+        true
+    }
+
     /// Begins a job, where it is idle.
     pub(super) fn begin(&mut self, job: Job) {
         let Some(mut log) = self.log.take() else { return };
         if let Some(limits) = self.limits.take() {
             log.limit(limits);
         }
+        self.run(move || {
+            let outcome = work(&mut log, job);
+            Finished::Worked(log, outcome)
+        });
+    }
+
+    fn run(&mut self, work: impl FnOnce() -> Finished + Send + 'static) {
         self.retry_at = None;
         self.hangs_at = Instant::now() + HANG_LIMIT;
-        self.job = Some(off_thread::spawn(move || {
-            let outcome = work(&mut log, job);
-            (log, outcome)
-        }));
+        self.job = Some(off_thread::spawn(work));
     }
 
     /// The next thing to know. Can be dropped and called again.
@@ -153,14 +192,32 @@ impl Spooler {
             };
         };
         tokio::select! {
-            (log, outcome) = off_thread::finished(job) => {
-                (self.log, self.job, self.is_hanging) = (Some(log), None, false);
-                self.retry_at = outcome.error().map(|_| Instant::now() + RETRY);
-                Event::Done(outcome)
+            finished = off_thread::finished(job) => {
+                (self.job, self.is_hanging) = (None, false);
+                self.finished(finished)
             }
             () = tokio::time::sleep_until(self.hangs_at), if !self.is_hanging => {
                 self.is_hanging = true;
                 Event::Hangs
+            }
+        }
+    }
+
+    fn finished(&mut self, finished: Finished) -> Event {
+        match finished {
+            Finished::Worked(log, outcome) => {
+                self.log = Some(log);
+                self.retry_at = outcome.error().map(|_| Instant::now() + RETRY);
+                Event::Done(outcome)
+            }
+            Finished::Opened(Ok(log)) => {
+                let pending = log.pending();
+                (self.log, self.opener) = (Some(log), None);
+                Event::Opened(pending)
+            }
+            Finished::Opened(Err(error)) => {
+                self.retry_at = Some(Instant::now() + RETRY);
+                Event::Closed(error)
             }
         }
     }

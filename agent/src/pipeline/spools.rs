@@ -1,12 +1,15 @@
 //! Where the spool of each output is, and its opening.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use crate::options::common::OutputCommon;
+use crate::outputs::sender::Sender;
 use crate::service::off_thread;
 use crate::spool::files::Folder;
 use crate::spool::is_spool;
@@ -24,8 +27,8 @@ const SEGMENTS: u64 = 8;
 pub(super) struct Spool {
     pub(super) directory: PathBuf,
     pub(super) limits: Limits,
-    /// `None` where the output that runs has it.
-    pub(super) log: Option<Log>,
+    /// `None` where the output that runs has it; an error where the disk is full, or fails.
+    log: Option<anyhow::Result<Log>>,
 }
 
 /// What the options of an output say of its spool.
@@ -59,19 +62,35 @@ pub(super) fn directory<'a>(
 }
 
 impl Spool {
-    /// Opens a spool, or leaves that to the output that has it open.
+    /// Opens a spool, or leaves that to the output that has it open. A disk that is full or fails does not keep the agent from
+    /// starting, as it would not end one that runs.
     ///
     /// # Errors
-    /// The directory cannot be used, or another process has it.
+    /// The directory cannot be used, whatever the disk does, or another process has it.
     pub(super) fn open(directory: PathBuf, limits: Limits, is_new: bool) -> anyhow::Result<Self> {
-        let log = is_new.then(|| open(&directory, limits)).transpose()?;
+        let log = match is_new.then(|| open(&directory, limits)) {
+            Some(Err(error)) if !is_of_disk(&error) => return Err(error),
+            log => log,
+        };
         Ok(Self { directory, limits, log })
+    }
+
+    /// Hands it to its output.
+    pub(super) fn give(self, sender: Sender) -> Sender {
+        let Self { directory, limits, log } = self;
+        match log {
+            None => sender,
+            Some(Ok(log)) => sender.with_spool(log),
+            Some(Err(error)) => {
+                sender.with_unopened_spool(Arc::new(move || open(&directory, limits)), &error)
+            }
+        }
     }
 
     /// Says what there is of earlier runs.
     pub(super) fn report(&self) {
         let directory = self.directory.display();
-        if let Some(log) = &self.log {
+        if let Some(Ok(log)) = &self.log {
             let (points, bytes) = (log.len(), log.bytes());
             tracing::info!(%directory, points, bytes, "points are kept on the disk until they are written");
         }
@@ -103,11 +122,25 @@ fn open(directory: &Path, limits: Limits) -> anyhow::Result<Log> {
     let folder = Folder::lock(directory).with_context(cannot)?.with_context(|| {
         format!("{}: another agent has it: end that one, or name another `buffer_directory`", cannot())
     })?;
-    if folder.is_in_memory() {
+    let is_in_memory = folder.is_in_memory();
+    let log = Log::open(Box::new(folder), limits).with_context(cannot)?;
+    if is_in_memory {
         let directory = directory.display();
         tracing::warn!(%directory, "`buffer_directory` is in memory: points in it are lost when the machine stops");
     }
-    Log::open(Box::new(folder), limits).with_context(cannot)
+    Ok(log)
+}
+
+/// Whether an error is of the disk, which may work later. Others are of the configuration, or of who runs the agent, and are said
+/// at the start: a path that cannot be, missing rights, an agent that has the directory, files of another version.
+fn is_of_disk(error: &anyhow::Error) -> bool {
+    let is = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ) || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+    };
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(is)
 }
 
 #[cfg(test)]
@@ -154,5 +187,22 @@ mod tests {
         let error = Spool::open(file.join("x"), limits(&common(&file)), true).err().unwrap();
         let error = format!("{error:#}");
         assert!(error.starts_with(&format!("`buffer_directory`: cannot use {}", file.display())), "{error}");
+    }
+
+    #[rstest::rstest]
+    #[case(30, true, "read-only")]
+    #[case(28, true, "full")]
+    #[case(122, true, "a quota")]
+    #[case(5, true, "a bad sector")]
+    #[case(13, false, "no right")]
+    #[case(1, false, "not permitted")]
+    #[case(20, false, "a file on the way")]
+    fn a_disk_that_fails_is_no_error_of_the_start(
+        #[case] errno: i32,
+        #[case] starts: bool,
+        #[case] what: &str,
+    ) {
+        let error = anyhow::Error::from(io::Error::from_raw_os_error(errno)).context("cannot use");
+        assert_eq!(is_of_disk(&error), starts, "{what}");
     }
 }

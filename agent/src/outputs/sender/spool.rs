@@ -1,7 +1,7 @@
 //! The part of a sender that looks after its spool.
 
 use super::Sender;
-use crate::outputs::spooler::{Event, Spooler};
+use crate::outputs::spooler::{Event, Opener, Spooler};
 use crate::spool::log::Log;
 
 impl Sender {
@@ -13,10 +13,20 @@ impl Sender {
         self
     }
 
+    /// The same where the spool could not be opened because its disk is full, or fails: memory takes its place until it can.
+    pub fn with_unopened_spool(mut self, opener: Opener, error: &anyhow::Error) -> Self {
+        self.buffer.add_spool(0..0);
+        self.buffer.disk_hangs();
+        self.spooler = Some(Spooler::unopened(opener));
+        self.disk_fails(format!("{error:#}"));
+        self
+    }
+
     /// Begins what is due on the disk.
     pub(super) fn spool(&mut self) {
         if let Some(spooler) = &mut self.spooler
             && spooler.is_idle()
+            && !spooler.begin_opening()
             && let Some(job) = self.buffer.job()
         {
             spooler.begin(job);
@@ -40,6 +50,11 @@ impl Sender {
     pub(super) fn spooled(&mut self, event: Event) {
         let outcome = match event {
             Event::Retry => return,
+            Event::Opened(pending) => {
+                self.buffer.open_spool(pending);
+                return self.publish();
+            }
+            Event::Closed(error) => return self.disk_fails(format!("{error:#}")),
             Event::Hangs => {
                 self.buffer.disk_hangs();
                 return self.disk_fails("it gives no answer".into());

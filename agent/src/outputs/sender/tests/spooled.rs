@@ -231,3 +231,35 @@ async fn points_are_kept_while_the_output_connects() {
     assert_eq!((value(&counts.kept), value(&counts.written)), (30, 0));
     task.abort();
 }
+
+#[tokio::test]
+async fn a_disk_that_does_not_work_at_the_start_is_memory_until_it_does() {
+    const EROFS: i32 = 30;
+    let server = Shared::default();
+    let disk = Simulated::default();
+    server.with(|server| server.down_for = usize::MAX);
+    let (task, _, send) = start(&server, Box::new(disk.clone()), LIMITS);
+    assert!(send_kept(&send, 0..30).await);
+    drop(send);
+    assert_eq!(task.await.unwrap(), 0);
+
+    server.with(|server| server.down_for = 0);
+    let works = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let opener: crate::outputs::spooler::Opener = {
+        let works = Arc::clone(&works);
+        Arc::new(move || match works.load(Ordering::Relaxed) {
+            true => Ok(Log::open(Box::new(disk.clone()), LIMITS)?),
+            false => Err(std::io::Error::from_raw_os_error(EROFS).into()),
+        })
+    };
+    let error = opener().err().unwrap();
+    let (task, counts, send) = start_with(&server, |sender| sender.with_unopened_spool(opener, &error));
+    assert!(!send_kept(&send, 30..60).await, "nobody is told that it is kept");
+    wait_for(|| value(&counts.written) == 30).await;
+    works.store(true, Ordering::Relaxed);
+    wait_for(|| value(&counts.written) == 60).await;
+    assert!(send_kept(&send, 60..70).await, "it is open");
+    wait_for(|| value(&counts.written) == 70).await;
+    drop(send);
+    assert_eq!((task.await.unwrap(), stored(&server).len()), (0, 70));
+}

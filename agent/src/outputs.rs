@@ -25,6 +25,7 @@ mod memory;
 #[cfg(feature = "opentelemetry")]
 pub mod opentelemetry;
 mod parsed;
+mod passed;
 #[cfg(feature = "prometheus_client")]
 pub mod prometheus_client;
 mod rate_limit;

@@ -5,6 +5,8 @@
 //!        in memory                                    in memory  in memory alone
 //! ```
 //!
+//! Among those that are ready or done, some can be on the disk alone again, because others are read past them: see `passed`.
+//!
 //! Lines are written to the other side from the front, and now and then from the newest, so that what is new does not wait for
 //! hours until all is written that is old. What goes into memory is bounded by shares of the buffer's limit. Pure: `spooler`
 //! works with the disk.
@@ -12,8 +14,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
-use super::batch::{Batch, Blocked, Line, Queued};
+use super::batch::{Batch, Blocked, Line, Queued, take_from};
 use super::delivery::Rejected;
+use super::passed::Passed;
 use super::spooler::{Job, Outcome, Wanted};
 use crate::service::receipt::{Receipt, Receipts};
 use crate::spool::log::Loss;
@@ -21,6 +24,9 @@ use crate::spool::ranges::Ranges;
 
 /// Lines that wait to be set aside; others are told in the log alone.
 const MAX_REJECTED: usize = 10_000;
+/// Ranges of lines that are done behind others that are not, which the spool remembers: beyond that, none is read past. With some
+/// 32 bytes for each.
+const MAX_RANGES: usize = 1 << 18;
 /// Lines that are appended together.
 const MAX_APPENDED: usize = 20_000;
 
@@ -39,10 +45,24 @@ pub(super) struct Lost {
     pub(super) expired: u64,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Read {
+    /// What was not read yet.
+    On,
+    /// What was passed, from here on.
+    Again(u64),
+}
+
 #[derive(Debug)]
 pub(super) struct Backlog {
-    /// The numbers of lines that are on the disk alone, with some that are done or in flight.
+    /// The numbers of lines that are on the disk alone and were not read yet, with some that are done or in flight.
     on_disk: Range<u64>,
+    /// Lines before those that are on the disk alone, too.
+    passed: Passed,
+    /// Where the job under way reads.
+    reading: Option<Read>,
+    reads_again: bool,
+    n_ranges: usize,
     /// On the disk and in memory, with higher numbers than those, in their order.
     newest: VecDeque<Queued>,
     fresh: VecDeque<Fresh>,
@@ -70,6 +90,10 @@ impl Backlog {
             done_until: pending.start,
             pending: pending.end - pending.start,
             on_disk: pending,
+            passed: Passed::default(),
+            reading: None,
+            reads_again: false,
+            n_ranges: 0,
             newest: VecDeque::new(),
             fresh: VecDeque::new(),
             appending: Vec::new(),
@@ -139,9 +163,17 @@ impl Backlog {
         n
     }
 
-    /// Lines that can be written to the other side besides those that are ready; `None` where it is not their turn.
-    pub(super) fn newest(&mut self) -> Option<&mut VecDeque<Queued>> {
-        if self.is_newest_open() { Some(&mut self.newest) } else { None }
+    /// A batch of the newest lines, where it is their turn.
+    pub(super) fn take_newest(&mut self, blocked: &Blocked, size: usize, has_routes: bool) -> Option<Batch> {
+        if !self.is_newest_open() {
+            return None;
+        }
+        if !self.in_order || self.passed.is_empty() {
+            return take_from(&mut self.newest, blocked, size, has_routes);
+        }
+        let mut blocked = blocked.clone();
+        self.passed.block(&mut blocked);
+        take_from(&mut self.newest, &blocked, size, has_routes)
     }
 
     fn is_newest_open(&self) -> bool {
@@ -150,13 +182,17 @@ impl Backlog {
 
     /// Lines of the newest that can be counted, and of the fresh where the disk is down.
     pub(super) fn open(&self) -> impl Iterator<Item = &Queued> {
-        let newest = self.is_newest_open().then(|| self.newest.iter());
+        let waits = |line: &&Queued| self.in_order && self.passed.holds(line);
+        let newest = self.is_newest_open().then(|| self.newest.iter().filter(move |line| !waits(line)));
         let fresh = self.is_down.then(|| self.fresh.iter().map(|fresh| &fresh.line));
         newest.into_iter().flatten().chain(fresh.into_iter().flatten())
     }
 
     /// How many those are.
     pub(super) fn n_open(&self) -> usize {
+        if self.in_order && !self.passed.is_empty() {
+            return self.open().count();
+        }
         let newest = if self.is_newest_open() { self.newest.len() } else { 0 };
         newest + if self.is_down { self.fresh.len() } else { 0 }
     }
@@ -192,6 +228,7 @@ impl Backlog {
             if self.in_flight.remove(&number) && number >= self.done_until {
                 self.done.insert(number..number + 1);
             }
+            self.passed.settled(number);
         }
     }
 
@@ -230,11 +267,41 @@ impl Backlog {
             self.appending.iter().map(|f| (f.line.line.text.clone(), f.line.route.clone())).collect();
         let done: Vec<Range<u64>> = self.done.iter().collect();
         self.done = Ranges::default();
-        let reads = wanted.lines > 0 && !self.on_disk.is_empty();
-        let read = reads.then_some((self.on_disk.start, wanted));
+        self.reading = if wanted.lines > 0 { self.next_read() } else { None };
+        let read = self.reading.map(|read| match read {
+            Read::On => (self.on_disk.start, wanted),
+            Read::Again(from) => (from, wanted),
+        });
         let rejected = std::mem::take(&mut self.rejected);
         let job = Job { append, done, read, rejected };
         job.is_something().then_some(job)
+    }
+
+    /// What was passed and what was not read yet are read in turn: one can be long, and the other wait for nothing.
+    fn next_read(&mut self) -> Option<Read> {
+        let reads_on = !self.on_disk.is_empty() && (self.passed.is_empty() || self.n_ranges < MAX_RANGES);
+        self.reads_again = !self.reads_again || !reads_on;
+        let again = self.passed.again().filter(|_| self.reads_again).map(Read::Again);
+        again.or(reads_on.then_some(Read::On))
+    }
+
+    /// Lines that are blocked take the room of `ready`, for `max_ready` lines: they are read past, where there is something behind
+    /// them. Some of each route or measurement stay, which can be `max_keys`.
+    pub(super) fn pass(
+        &mut self,
+        ready: &mut VecDeque<Queued>,
+        blocked: &Blocked,
+        max_ready: usize,
+        max_keys: usize,
+    ) {
+        let is_more = !self.on_disk.is_empty() || self.passed.again().is_some();
+        if is_more && self.n_ranges < MAX_RANGES {
+            let n_blocked = ready.iter().filter(|line| blocked.has(line)).count();
+            // The others are written, and make room.
+            if n_blocked > max_ready / 4 {
+                self.passed.pass(ready, blocked, max_ready / 8, max_keys);
+            }
+        }
     }
 
     /// What became of a job; returns how many lines are lost. What is now before all that is on the disk alone is `ready`, up to
@@ -248,7 +315,7 @@ impl Backlog {
     ) -> Lost {
         self.done_until = outcome.done_until;
         self.done.forget_below(self.done_until);
-        (self.pending, self.bytes) = (outcome.pending, outcome.bytes);
+        (self.pending, self.bytes, self.n_ranges) = (outcome.pending, outcome.bytes, outcome.n_ranges);
         let mut lost = Lost::default();
         for (loss, range) in outcome.lost {
             let n = match loss {
@@ -258,15 +325,8 @@ impl Backlog {
             };
             *n += self.lose(range, ready);
         }
-        if let Some(Ok((lines, next))) = outcome.read {
-            let is_here = |line: &Queued| {
-                line.line.number.is_some_and(|number| {
-                    let is_known = self.in_flight.contains(&number) || self.done.contains(number);
-                    self.on_disk.contains(&number) && !is_known
-                })
-            };
-            ready.extend(lines.into_iter().filter(is_here));
-            self.on_disk.start = next.clamp(self.on_disk.start, self.on_disk.end);
+        if let (Some(Ok((lines, next))), Some(read)) = (outcome.read, self.reading.take()) {
+            self.was_read(read, lines, next, ready);
         }
         match outcome.appended {
             Some(Ok(first)) => {
@@ -287,8 +347,38 @@ impl Backlog {
         lost
     }
 
+    /// Lines were read, and `next` is where to read on.
+    fn was_read(&mut self, read: Read, lines: Vec<Queued>, next: u64, ready: &mut VecDeque<Queued>) {
+        let is_free = |number: &u64| !self.in_flight.contains(number) && !self.done.contains(*number);
+        match read {
+            Read::On => {
+                let is_here = |line: &Queued| {
+                    let number = line.line.number.filter(is_free);
+                    number.is_some_and(|number| self.on_disk.contains(&number)) && !self.passed.holds(line)
+                };
+                put_in_order(ready, lines.into_iter().filter(is_here).collect());
+                self.on_disk.start = next.clamp(self.on_disk.start, self.on_disk.end);
+            }
+            // Else something before it is to be read first.
+            Read::Again(from) if self.passed.again() == Some(from) => {
+                let end = self.on_disk.start;
+                let is_ready =
+                    |number| ready.binary_search_by_key(&Some(number), |line| line.line.number).is_ok();
+                let is_here = |line: &Queued| {
+                    let number = line.line.number.filter(is_free);
+                    number.is_some_and(|number| number < end && !is_ready(number)) && self.passed.wants(line)
+                };
+                let lines = lines.into_iter().filter(is_here).collect();
+                put_in_order(ready, lines);
+                self.passed.read_again(next, end);
+            }
+            Read::Again(_) => {}
+        }
+    }
+
     /// Lines that the spool has lost; returns how many have not been written to the other side, and are not about to be.
     fn lose(&mut self, range: Range<u64>, ready: &mut VecDeque<Queued>) -> u64 {
+        self.passed.lost(range.clone());
         for lines in [ready, &mut self.newest] {
             lines.retain(|line| line.line.number.is_none_or(|number| !range.contains(&number)));
         }
@@ -313,11 +403,11 @@ impl Backlog {
 
     /// The oldest of the newest is on the disk alone from now on; `false` where there is none.
     pub(super) fn unload(&mut self) -> bool {
-        let Some(Queued { line: Line { number: Some(number), .. }, .. }) = self.newest.pop_front() else {
-            return false;
-        };
+        let Some(line) = self.newest.pop_front() else { return false };
+        let Some(number) = line.line.number else { return false };
         if self.on_disk.is_empty() {
-            self.on_disk.start = number;
+            // What is to be read again needs no look at it.
+            self.on_disk.start = number + u64::from(self.passed.holds(&line));
         }
         self.on_disk.end = number + 1;
         true
@@ -327,7 +417,7 @@ impl Backlog {
     pub(super) fn advance(&mut self, ready: &mut VecDeque<Queued>, max_ready: usize) {
         while self.on_disk.is_empty()
             && ready.len() + self.in_flight.len() < max_ready
-            && let Some(line) = self.newest.pop_front()
+            && let Some(line) = self.newest.pop_front_if(|line| !self.passed.holds(line))
         {
             let next = line.line.number.map_or(self.on_disk.end, |number| number + 1);
             self.on_disk = next..next;
@@ -347,6 +437,12 @@ fn put_in_order(lines: &mut VecDeque<Queued>, more: Vec<Queued>) {
 
 #[cfg(test)]
 impl Backlog {
+    /// Whether a line is on the disk alone because others are read past it.
+    pub(super) fn has_passed(&self, number: u64, route: &super::batch::Route) -> bool {
+        let line = Line { text: bytes::Bytes::new(), number: Some(number) };
+        number < self.on_disk.start && self.passed.has(&Queued { line, route: route.clone() })
+    }
+
     /// In how many places each line is that is not done; one that is in flight does not count as one on the disk.
     pub(super) fn places(&self, ready: &VecDeque<Queued>) -> std::collections::BTreeMap<u64, usize> {
         let in_memory = ready.iter().chain(&self.newest).filter_map(|line| line.line.number);

@@ -1,7 +1,7 @@
 //! Encoded points as an output has them: lines, their routes, and batches of them. Pure.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -124,6 +124,40 @@ pub(super) struct Queued {
     pub(super) route: Route,
 }
 
+impl Queued {
+    /// What can be blocked that it belongs to.
+    pub(super) fn keys(&self) -> [Key; 2] {
+        let measurement = measurement(&self.line.text);
+        [(Arc::clone(&self.route), None), (Arc::clone(&self.route), Some(measurement))]
+    }
+}
+
+/// A route, or a measurement of one.
+pub(super) type Key = (Route, Option<Bytes>);
+
+/// Takes the first lines that are not blocked: at most `size`, of one route.
+pub(super) fn take_from(
+    lines: &mut VecDeque<Queued>,
+    blocked: &Blocked,
+    size: usize,
+    has_routes: bool,
+) -> Option<Batch> {
+    let route = Arc::clone(&lines.iter().find(|line| !blocked.has(line))?.route);
+    if !has_routes && blocked.is_empty() {
+        let n = size.min(lines.len());
+        return Some(Batch { route, lines: lines.drain(..n).map(|queued| queued.line).collect() });
+    }
+    let mut taken = Vec::new();
+    lines.retain_mut(|queued| {
+        let is_taken = taken.len() < size && queued.route == route && !blocked.has(queued);
+        if is_taken {
+            taken.push(Line { text: std::mem::take(&mut queued.line.text), number: queued.line.number });
+        }
+        !is_taken
+    });
+    Some(Batch { route, lines: taken })
+}
+
 /// A line's measurement, as it is escaped.
 pub(super) fn measurement(line: &Bytes) -> Bytes {
     let mut is_escaped = false;
@@ -151,6 +185,28 @@ impl Blocked {
     /// All lines of a route that have a measurement that one of `lines` has.
     pub(super) fn block_measurements(&mut self, route: &Route, lines: &[Line]) {
         self.measurements.extend(lines.iter().map(|line| (Arc::clone(route), measurement(&line.text))));
+    }
+
+    /// All that a key says.
+    pub(super) fn block(&mut self, (route, measurement): &Key) {
+        match measurement {
+            Some(measurement) => drop(self.measurements.insert((Arc::clone(route), measurement.clone()))),
+            None => self.block_route(route),
+        }
+    }
+
+    /// By what a line is blocked, if it is. It holds no line's memory.
+    pub(super) fn key_of(&self, queued: &Queued) -> Option<Key> {
+        let is_blocked = self.has(queued);
+        is_blocked.then(|| {
+            let of_one = (!self.routes.contains(&queued.route)).then(|| measurement(&queued.line.text));
+            (Arc::clone(&queued.route), of_one.map(|name| Bytes::copy_from_slice(&name)))
+        })
+    }
+
+    /// Whether whole routes are.
+    pub(super) fn has_routes(&self) -> bool {
+        !self.routes.is_empty()
     }
 
     /// Takes back what is blocked of a route's measurements. Returns whether there was anything.

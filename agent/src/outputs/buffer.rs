@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::backlog::{Backlog, Lost};
-use super::batch::{Batch, Blocked, Encoding, Line, Queued, Route};
+use super::batch::{Batch, Blocked, Encoding, Line, Queued, Route, take_from};
 use super::delivery::Rejected;
 use super::memory::{self, Memory};
 use super::spooler::{Job, Outcome, Wanted};
@@ -50,6 +50,8 @@ pub(super) struct Buffer {
 
 /// With a spool, every so many batches are of the newest lines, so that they do not wait for all that is old.
 const NEWEST_EVERY: u64 = 4;
+/// So many routes and measurements can be read past, as a part of the limit: some of each stay in memory.
+const PASSED: usize = 16;
 
 impl Buffer {
     /// Holds up to `limit` lines, and hands out `batch_size` at a time.
@@ -144,11 +146,10 @@ impl Buffer {
         let batch = match &mut self.backlog {
             None => take(&mut self.lines),
             Some(backlog) => {
-                let mut lines = [Some(&mut self.lines), backlog.newest()];
-                if wants_newest && !self.encoding.in_order {
-                    lines.reverse();
-                }
-                let batch = lines.into_iter().flatten().find_map(take);
+                let newest_first = wants_newest && !self.encoding.in_order;
+                let first = newest_first.then(|| backlog.take_newest(blocked, size, routes)).flatten();
+                let batch = first.or_else(|| take(&mut self.lines));
+                let batch = batch.or_else(|| backlog.take_newest(blocked, size, routes));
                 batch.or_else(|| backlog.take_fresh(blocked, size))
             }
         }?;
@@ -197,6 +198,19 @@ impl Buffer {
         };
         self.dropped += dropped as u64;
         dropped
+    }
+
+    /// Where lines that are blocked take the room for those that are read, they go back to the disk, and are read past.
+    pub(super) fn pass(&mut self, blocked: &Blocked) {
+        let (ready, _) = shares(self.limit, &self.memory);
+        // Where all go one way, there is nothing behind them that can be written.
+        let is_all = !self.encoding.has_routes() && blocked.has_routes();
+        if let Some(backlog) = &mut self.backlog
+            && !is_all
+            && self.lines.len() + self.in_flight > ready / 2
+        {
+            backlog.pass(&mut self.lines, blocked, ready, self.limit / PASSED);
+        }
     }
 
     /// What is to be done on the disk now.
@@ -290,29 +304,6 @@ impl Buffer {
 fn shares(limit: usize, memory: &Memory) -> (usize, usize) {
     let is_long = memory.bytes() > memory::most(limit) / 2;
     if is_long { (1, 0) } else { ((limit / 2).max(1), limit / 4) }
-}
-
-/// Takes the first lines that are not blocked: at most `size`, of one route.
-fn take_from(
-    lines: &mut VecDeque<Queued>,
-    blocked: &Blocked,
-    size: usize,
-    has_routes: bool,
-) -> Option<Batch> {
-    let route = Arc::clone(&lines.iter().find(|line| !blocked.has(line))?.route);
-    if !has_routes && blocked.is_empty() {
-        let n = size.min(lines.len());
-        return Some(Batch { route, lines: lines.drain(..n).map(|queued| queued.line).collect() });
-    }
-    let mut taken = Vec::new();
-    lines.retain_mut(|queued| {
-        let is_taken = taken.len() < size && queued.route == route && !blocked.has(queued);
-        if is_taken {
-            taken.push(Line { text: std::mem::take(&mut queued.line.text), number: queued.line.number });
-        }
-        !is_taken
-    });
-    Some(Batch { route, lines: taken })
 }
 
 #[cfg(test)]
@@ -427,7 +418,8 @@ mod tests {
             };
             let read = (!read.is_empty()).then(|| Ok((read.iter().map(line).collect(), 4)));
             let (lost, failed) = (Vec::new(), None);
-            Outcome { appended: appended.map(Ok), read, lost, failed, done_until: 0, pending: 6, bytes: 0 }
+            let (appended, done_until, pending) = (appended.map(Ok), 0, 6);
+            Outcome { appended, read, lost, failed, done_until, pending, n_ranges: 0, bytes: 0 }
         };
         for in_order in [false, true] {
             let mut buffer = Buffer::new(Encoding { in_order, ..Encoding::default() }, 100, 2);
@@ -438,6 +430,7 @@ mod tests {
             buffer.apply(outcome(Some(4), &[]));
             let waits = (buffer.len(), buffer.has_batch(&Blocked::default()), times(&take(&mut buffer)));
             assert_eq!(waits, if in_order { (0, false, vec![]) } else { (2, true, vec![4, 5]) });
+            assert!(buffer.job().is_some_and(|job| job.read.is_some()));
             buffer.apply(outcome(None, &[0, 1, 2, 3]));
             assert_eq!((times(&take(&mut buffer)), times(&take(&mut buffer))), (vec![0, 1], vec![2, 3]));
             assert_eq!(times(&take(&mut buffer)), if in_order { vec![4, 5] } else { vec![] });

@@ -336,6 +336,7 @@ impl Sender {
                 let write = write(taken, output, (is_trusted, self.repeats()), counts);
                 writes.spawn(write.in_current_span());
             }
+            self.buffer.pass(&self.blocked);
             // Messages are received meanwhile, so that a slow output never delays a gather.
             tokio::select! {
                 written = writes.join_next() => match written {
@@ -390,6 +391,11 @@ impl Sender {
         self.put_back(flushing);
         flushing.failure.take().into_iter().for_each(|failure| self.failed(failure));
         self.blocked = Blocked::default();
+        // One that hangs is not known to have failed yet.
+        let (blocked, is_busy) = self.blocked_beside(flushing);
+        if is_busy && flushing.under_way.len() < self.output.max_in_flight() {
+            self.buffer.pass(&blocked);
+        }
         (flushing.extent, flushing.left) = (Extent::All, self.buffer.len());
     }
 

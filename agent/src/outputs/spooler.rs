@@ -66,6 +66,8 @@ pub(super) struct Outcome {
     pub(super) done_until: u64,
     /// How many are not.
     pub(super) pending: u64,
+    /// In how many ranges those are that are done behind that.
+    pub(super) n_ranges: usize,
     /// Bytes of the spool.
     pub(super) bytes: u64,
 }
@@ -275,6 +277,7 @@ pub(super) fn work(log: &mut Log, Job { append, done, read, rejected }: Job) -> 
         failed,
         done_until: log.pending().start,
         pending: log.len(),
+        n_ranges: log.n_ranges(),
         bytes: log.bytes(),
     }
 }

@@ -185,6 +185,11 @@ impl Log {
         self.end - self.done - self.done_later.len()
     }
 
+    /// In how many ranges the points are that are done behind the first that is not.
+    pub(crate) fn n_ranges(&self) -> usize {
+        self.done_later.iter().count()
+    }
+
     /// Bytes of all segments.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()

@@ -263,3 +263,21 @@ async fn a_disk_that_does_not_work_at_the_start_is_memory_until_it_does() {
     drop(send);
     assert_eq!((task.await.unwrap(), stored(&server).len()), (0, 70));
 }
+
+#[tokio::test]
+async fn a_route_that_is_missing_holds_up_no_other_on_the_disk() {
+    let (server, directory) = (Shared::default(), tempfile::tempdir().unwrap());
+    server.with(|server| server.down_for = usize::MAX);
+    let (task, counts, send) = start(&server, folder(directory.path()), LIMITS);
+    for i in 0..100 {
+        assert!(send_kept(&send, i * 40..i * 40 + 40).await);
+    }
+    server.with(|server| (server.down_for, server.missing) = (0, ["a".to_owned()].into()));
+    wait_for(|| value(&counts.written) == 2_000).await;
+    // What was written is taken off a moment later.
+    wait_for(|| value(&counts.kept) == 2_000).await;
+    server.with(|server| server.missing.clear());
+    wait_for(|| value(&counts.kept) == 0).await;
+    drop(send);
+    assert_eq!((task.await.unwrap(), stored(&server).len()), (0, 4_000));
+}

@@ -20,7 +20,7 @@ use super::kernel::{MEMORY_CSS_CGROUP, MEMORY_CSS_SET_MEMBER, TASK_PID, probe, p
 fn oom_mark_victim(ctx: BtfTracePointContext) -> i32 {
     let victim: *const u8 = ctx.arg(0);
     // At an address that is a pid nothing can be read. The task that ran out of memory stands for the victim then:
-    // it is in the same cgroup unless the limit is that of a cgroup above both. The agent looks the pid up.
+    // it is in the same cgroup unless the limit is that of a cgroup above both. The agent takes that for a guess.
     let cgroup = memory_cgroup(victim)
         // SAFETY: the helper takes nothing.
         .or_else(|| memory_cgroup(unsafe { bpf_get_current_task() } as *const u8));

@@ -31,7 +31,6 @@ mod succession;
 #[cfg(test)]
 mod tests;
 mod totals;
-mod victim;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,7 +43,7 @@ use self::keeping::Keeping;
 use self::naming::{Naming, NamingContext, Waiting};
 pub use self::options::EbpfOptions as Options;
 use self::options::{CgroupfsReading, Selection};
-use self::reader::{CgroupReader, HostFiles, read_kernel_sums};
+use self::reader::{CgroupReader, HostFiles, read_kernel_sums, read_kills};
 use self::snapshot::Snapshot;
 use self::state::State;
 use self::succession::{Asked, asked};
@@ -205,14 +204,14 @@ impl Ebpf {
         let flushed = probes.flush(|| {
             drain.read(|record| {
                 take(&record);
-                enter(accounts, record, shared, now);
+                accounts.take(record, &shared.names, &shared.containers, now);
             });
             drain.give_back();
         });
         let read = probes.read_left_alone(|seen| {
             drain.read_early(seen, |record| {
                 take(&record);
-                enter(accounts, record, shared, now);
+                accounts.take(record, &shared.names, &shared.containers, now);
             });
         });
         flushed.and(read).map_err(|error| GatherError::Other(error.to_string()))
@@ -223,12 +222,6 @@ impl Ebpf {
     pub fn path(&self, hierarchy: HierarchyId, cgroup: u64) -> Option<&str> {
         Some(self.attached.as_ref()?.accounts.cgroups.get((hierarchy, cgroup))?.path())
     }
-}
-
-/// Enters a record into the accounts.
-fn enter(accounts: &mut Accounts, record: Record<'_>, shared: &Shared, now: Instant) {
-    let record = victim::find(record, &shared.host, &accounts.cgroups, accounts.areas.memory);
-    accounts.take(record, &shared.names, &shared.containers, now);
 }
 
 /// Logs what became of each group of programs, and which hierarchies are not what they seem.
@@ -269,13 +262,13 @@ impl Attached {
         let Self { probes, drain, accounts, keeping, shared, .. } = self;
         let now = Instant::now();
         let flushed = probes.flush(|| {
-            drain.read(|record| enter(accounts, record, shared, now));
+            drain.read(|record| accounts.take(record, &shared.names, &shared.containers, now));
             if keeping.is_due(drain) {
                 keeping.keep(accounts, drain, Safety::Process);
             }
         });
         let read = probes.read_left_alone(|seen| {
-            drain.read_early(seen, |record| enter(accounts, record, shared, now));
+            drain.read_early(seen, |record| accounts.take(record, &shared.names, &shared.containers, now));
         });
         if let Some(figures) = probes.run_times() {
             accounts.take_run_times(figures);
@@ -295,7 +288,7 @@ impl Attached {
     async fn drain(&mut self) {
         let Self { drain, accounts, keeping, shared, .. } = self;
         let now = Instant::now();
-        drain.read(|record| enter(accounts, record, shared, now));
+        drain.read(|record| accounts.take(record, &shared.names, &shared.containers, now));
         if keeping.is_due(drain)
             && let Some(save) = keeping.save(accounts, drain, Safety::Process)
         {
@@ -380,6 +373,15 @@ impl Attached {
                 return;
             }
             round = round.finish(&mut self.accounts, &before, &sums);
+        }
+    }
+
+    /// Has the kernel's own counts say whose the OOM kills are of which the programs could only guess that.
+    fn settle_kills(&mut self) {
+        if self.accounts.has_guessed_kills() {
+            let round = Round::first(&self.accounts);
+            let sums = read_kills(&self.shared.cgroupfs, round.owners());
+            round.settle_kills(&mut self.accounts, &sums);
         }
     }
 
@@ -468,6 +470,7 @@ impl Input for Ebpf {
             attached.forget(now);
         }
         let collected = attached.collect();
+        attached.settle_kills();
         let overflow = attached.probes.overflow().map_err(|error| GatherError::Other(error.to_string()))?;
         let lifecycle_is_on = self.report.is_group_on(Group::Lifecycle);
         let lost = overflow.cgroup_events;

@@ -15,7 +15,7 @@ use super::naming::{Naming, OwnerRow, Remembered, Waiting};
 use super::readings::{MemoryReading, Readings};
 use crate::host::cgroupfs::rest::Rest;
 use crate::host::hierarchies::{FoundCgroup, HierarchyId};
-use crate::identity::cgroup::{Cgroups, Key, KnownCgroup};
+use crate::identity::cgroup::{Cgroups, Key, KnownCgroup, Owner};
 use crate::identity::containers::Containers;
 use crate::identity::names::Names;
 use crate::kernel::pass::Figures;
@@ -23,6 +23,9 @@ use crate::kernel::records::Record;
 use crate::ledger::Ledger;
 use crate::ledger::amounts::Amounts;
 use crate::ledger::blkio::Device;
+
+/// No process has a larger number (`PID_MAX_LIMIT`, include/linux/threads.h), and no task so low an address.
+const MAX_PID: u64 = 1 << 22;
 
 /// The accounts of every cgroup.
 #[derive(Debug)]
@@ -44,6 +47,9 @@ pub(super) struct Accounts {
     pub(super) memory_read: HashMap<u64, (MemoryReading, Rest)>,
     /// The most cgroups that a pass over the kernel's own sums had no room for.
     most_left_out: usize,
+    /// OOM kills since the last gather whose victim is a number, by the cgroup that ran out of memory: another one, where the limit
+    /// is that of a cgroup above both, or the machine has no memory left.
+    guessed_kills: HashMap<u64, u64>,
     /// Life-cycle records that were lost when the hierarchies were last walked.
     pub(super) lost_events: u64,
 }
@@ -70,6 +76,7 @@ impl Accounts {
             resumed_owners: HashSet::new(),
             memory_read: HashMap::new(),
             most_left_out: 0,
+            guessed_kills: HashMap::new(),
             lost_events: 0,
         }
     }
@@ -86,7 +93,28 @@ impl Accounts {
             self.begin(key);
             self.pass_on(key, change, names, containers, now);
         } else {
+            if let Record::OomKill(kill) = &record
+                && kill.victim <= MAX_PID
+            {
+                *self.guessed_kills.entry(kill.cgroup).or_default() += 1;
+            }
             self.ledger.apply(&record);
+        }
+    }
+
+    /// Whether there are kills of which it is not known whose they are.
+    pub(super) fn has_guessed_kills(&self) -> bool {
+        !self.guessed_kills.is_empty()
+    }
+
+    /// Forgets these kills where the kernel's own count `is_known`; else they stay with the cgroup that ran out of memory.
+    pub(super) fn take_guessed_kills_back(&mut self, is_known: impl Fn(&Owner) -> bool) {
+        for (id, kills) in self.guessed_kills.drain() {
+            let known = self.cgroups.get((self.areas.memory, id));
+            if known.is_some_and(|known| known.is_alive() && is_known(known.owner())) {
+                let entry = self.ledger.oom.entry(id);
+                *entry = entry.saturating_sub(kills);
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use crate::identity::cgroup::Owner;
 use crate::identity::path;
 use crate::ledger::amounts::Amounts;
 use crate::ledger::blkio::Device;
+use crate::ledger::oom::Oom;
 
 /// What is still read then is read often enough: something in it runs all the time, and what a round misses of it is what
 /// it ran while one file was read.
@@ -106,6 +107,23 @@ impl Round {
         Self { owners, n: self.n + 1 }
     }
 
+    /// Has the OOM kills of all owners stand where the kernel's own counts do. What was guessed stays where its owner is gone, and
+    /// with it the kernel's count.
+    pub(super) fn settle_kills(&self, accounts: &mut Accounts, sums: &HashMap<u64, KernelSums>) {
+        accounts.take_guessed_kills_back(|owner| {
+            sums.get(&owner.id).is_some_and(|sums| sums.oom_kills.is_some())
+        });
+        let (counted, above, ids) = (Self::counted(accounts), self.above(), own_ids(accounts));
+        for owner in &self.owners {
+            let own = sums.get(&owner.id).zip(ids.get(&(accounts.areas.memory, owner.id)));
+            let Some((own, id)) = own else { continue };
+            let below = above.iter().filter(|(_, above)| **above == owner.id);
+            let below: Vec<&KernelSums> = below.filter_map(|(below, _)| sums.get(below)).collect();
+            let counted = counted.get(&owner.id).and_then(|counted| counted.oom_kills);
+            begin_kills(&mut accounts.ledger.oom, *id, own, &below, counted);
+        }
+    }
+
     /// Of each owner that is below another, the next one above it.
     fn above(&self) -> HashMap<u64, u64> {
         let by_path: HashMap<&str, u64> =
@@ -138,9 +156,8 @@ fn begin(
         let before = ns.saturating_sub(sum(|sums| sums.cpu_ns)).saturating_sub(counted);
         ledger.cpu.entry(id).usage_ns += before;
     }
-    if let (Some(id), Some(kills)) = (id(areas.memory), own.oom_kills) {
-        let counted = counted.oom_kills.unwrap_or(0);
-        *ledger.oom.entry(id) += kills.saturating_sub(sum(|sums| sums.oom_kills)).saturating_sub(counted);
+    if let Some(id) = id(areas.memory) {
+        begin_kills(&mut ledger.oom, id, own, below, counted.oom_kills);
     }
     if let Some(id) = id(areas.blkio) {
         for io in &own.blkio {
@@ -154,6 +171,13 @@ fn begin(
             ledger.blkio.entry(id, device).amounts += &before;
         }
     }
+}
+
+/// The same of OOM kills.
+fn begin_kills(oom: &mut Oom, id: u64, own: &KernelSums, below: &[&KernelSums], counted: Option<u64>) {
+    let Some(kills) = own.oom_kills else { return };
+    let below = below.iter().filter_map(|sums| sums.oom_kills).sum::<u64>();
+    *oom.entry(id) += kills.saturating_sub(below).saturating_sub(counted.unwrap_or(0));
 }
 
 fn amounts(io: &DeviceIo) -> BlkioAmounts {

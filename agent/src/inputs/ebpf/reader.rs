@@ -240,6 +240,14 @@ pub(super) fn read_kernel_sums(
     sums
 }
 
+/// How many processes the kernel has OOM-killed of each owner, by the owner's number.
+pub(super) fn read_kills(cgroupfs: &Cgroupfs, owners: &[Arc<Owner>]) -> HashMap<u64, KernelSums> {
+    let read = |path: &str| KernelSums { oom_kills: cgroupfs.oom_kills(path), ..KernelSums::default() };
+    let sums = owners.iter().map(|owner| (owner.id, read(&owner.identity.path))).collect();
+    cgroupfs.forget(owners.iter().map(|owner| owner.identity.path.as_str()));
+    sums
+}
+
 /// The same of the disk whose requests the programs count, if there is one. A disk that is made of others (LVM, RAID, zram) has
 /// no requests: they are those of the others, which have the sums too. Nor has an NVMe disk with several paths; those of its
 /// path are meant where it has one.

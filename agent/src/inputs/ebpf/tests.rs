@@ -324,7 +324,7 @@ fn net(cgroup: u64, amounts: NetAmounts) -> Record<'static> {
 }
 
 fn oom(cgroup: u64) -> Record<'static> {
-    Record::OomKill(OomKill { kind: 6, pid: 1, cgroup, victim: u64::MAX })
+    Record::OomKill(OomKill { kind: 6, pid: 1, cgroup, victim: 0xffff_8880_0000_0000 })
 }
 
 /// A row of a disk; `times` are those of single reads and writes, in nanoseconds.

@@ -113,3 +113,31 @@ fn block_io_and_kills_begin_there_too() {
     case.removed(MEMORY, 7, path);
     assert!(case.lines("cgroup_mem")[0].contains("oom_kills=2i"));
 }
+
+#[test]
+fn a_kill_is_the_victims_where_the_kernel_names_it_by_number() {
+    let mut case = Case::new(&[Group::Oom]);
+    let paths = ["/system.slice/victim.service", "/system.slice/other.service", "/system.slice/gone.service"];
+    for (id, path) in (1..).zip(paths) {
+        case.made(MEMORY, id, path);
+    }
+    case.made(MEMORY, 4, "/system.slice/other.service/worker");
+    // It ran out of memory, and a process of another one was killed; and one in a cgroup that went with it.
+    for cgroup in [4, 3] {
+        case.take(Record::OomKill(OomKill { kind: 6, pid: 0, cgroup, victim: 4_321 }));
+    }
+    case.removed(MEMORY, 3, paths[2]);
+    assert!(case.accounts.has_guessed_kills());
+    let round = Round::first(&case.accounts);
+    let id = |path: &str| round.owners().iter().find(|owner| owner.identity.path == path).unwrap().id;
+    let kills = |n: u64| KernelSums { oom_kills: Some(n), ..KernelSums::default() };
+    let sums = HashMap::from([(id(paths[0]), kills(1)), (id(paths[1]), kills(0))]);
+    round.settle_kills(&mut case.accounts, &sums);
+    assert!(!case.accounts.has_guessed_kills());
+    let kills = |case: &Case| [1, 2, 3, 4].map(|id| case.accounts.ledger.oom.get(id).copied().unwrap_or(0));
+    assert_eq!(kills(&case), [1, 0, 1, 0]);
+    assert_eq!(*case.accounts.ledger.oom.sum(), 2, "all that was told of");
+    // The next one of the same count is no news.
+    round.settle_kills(&mut case.accounts, &sums);
+    assert_eq!(kills(&case), [1, 0, 1, 0]);
+}

@@ -42,11 +42,10 @@ use self::host_totals::HostTotals;
 use self::keeping::Keeping;
 use self::naming::{Naming, NamingContext, Waiting};
 pub use self::options::EbpfOptions as Options;
-use self::options::{CgroupfsReading, Selection};
+use self::options::{Asked, CgroupfsReading, Selection};
 use self::reader::{CgroupReader, HostFiles, read_kernel_sums, read_kills};
 use self::snapshot::Snapshot;
 use self::state::State;
-use self::succession::{Asked, asked};
 use self::totals::Totals;
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 use crate::host::Host;
@@ -102,7 +101,7 @@ impl Ebpf {
     /// does not allow is no error.
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
         let predecessor = shared.handover.offered::<Asked>();
-        let is_same = predecessor.as_deref() == Some(&asked(&options));
+        let is_same = predecessor.as_deref() == Some(&options.asked());
         if let Some(predecessor) = predecessor.clone().filter(|_| is_same) {
             return Self::successor(options, shared, predecessor);
         }
@@ -145,7 +144,7 @@ impl Ebpf {
             })
             .transpose()?;
         let now = Instant::now();
-        let asked = Arc::new(asked(&options));
+        let asked = Arc::new(options.asked());
         shared.handover.offer(&asked);
         Ok(Self {
             options,

@@ -12,6 +12,7 @@ pub(crate) mod http;
 pub(super) mod inflate;
 pub(super) mod intake;
 pub(crate) mod queue;
+mod reminder;
 #[cfg(test)]
 pub(super) mod testing;
 
@@ -22,8 +23,8 @@ use std::sync::atomic::AtomicUsize;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use self::intake::Reminder;
 use self::queue::Queue;
+use self::reminder::Reminder;
 use super::{GatherError, Gathered, Input, Shared};
 use crate::listen::Gate;
 use crate::listen::address::Address;

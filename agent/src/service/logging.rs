@@ -8,18 +8,16 @@
 //! begins with its priority. With `logformat = "structured"` a line is a JSON object.
 //! [`LogHandle::change`] changes target and format of the running agent, after a reload.
 
+mod fields;
 mod line;
 mod writer;
 
-use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::Value;
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id};
 use tracing::subscriber::Interest;
@@ -30,6 +28,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use self::fields::{AGENT, Fields, Plugin};
 use self::line::{source, structured, text, time};
 use self::writer::{Sink, Writer};
 use super::journal;
@@ -37,9 +36,6 @@ use super::rotation::{RotatingFile, Rotation};
 
 /// Overrides the levels, in tracing-subscriber's syntax: `seismograf=debug`.
 pub const VARIABLE: &str = "SEISMOGRAF_LOG";
-
-/// The source of lines that are of no plugin.
-const AGENT: &str = "agent";
 
 /// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -301,79 +297,6 @@ fn open(path: &Path, rotation: Rotation) -> io::Result<RotatingFile> {
     RotatingFile::open(path, rotation)
 }
 
-/// The plugin of a span.
-struct Plugin {
-    kind: String,
-    name: String,
-    alias: String,
-    level: Option<Level>,
-}
-
-impl fmt::Display for Plugin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.kind, self.name)?;
-        if self.alias.is_empty() { Ok(()) } else { write!(f, "::{}", self.alias) }
-    }
-}
-
-/// The fields of an event or a span, with the message apart.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    /// In the order of the code, which is by importance.
-    others: Vec<(&'static str, Value)>,
-}
-
-impl Fields {
-    fn take(&mut self, key: &str) -> String {
-        match self.others.iter_mut().find(|(name, _)| *name == key) {
-            Some((_, Value::String(text))) => std::mem::take(text),
-            _ => String::new(),
-        }
-    }
-
-    fn set(&mut self, field: &Field, value: impl Into<Value>) {
-        // The origin of the `log` crate's messages; level and target are shown anyway.
-        if !field.name().starts_with("log.") {
-            self.others.push((field.name(), value.into()));
-        }
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.message = format!("{value:?}");
-        } else {
-            self.set(field, format!("{value:?}"));
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            value.clone_into(&mut self.message);
-        } else {
-            self.set(field, value);
-        }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.set(field, value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.set(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.set(field, value);
-    }
-}
-
 /// Turns events into lines.
 struct LogLayer {
     state: Arc<Mutex<State>>,
@@ -505,7 +428,7 @@ mod tests {
             plugin("outputs", "influxdb", Some("a"), None)
                 .in_scope(|| tracing::error!(points = 7, ok = false, "lost"));
         });
-        let mut line: Value = serde_json::from_str(&lines[0]).unwrap();
+        let mut line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
         let time = line.as_object_mut().unwrap().remove("time").unwrap();
         assert!(time.as_str().unwrap().parse::<Timestamp>().is_ok());
         let expected = serde_json::json!({"level": "ERROR", "message": "lost", "category": "outputs",

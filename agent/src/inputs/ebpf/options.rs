@@ -12,6 +12,9 @@ use crate::kernel::cpu_source::CpuSource;
 use crate::kernel::plan::{Probe, ProbeOptions};
 use crate::options::{OptionError, nearest};
 
+/// What is asked of the kernel, and where it is pinned.
+pub(super) type Asked = (ProbeOptions, Option<String>);
+
 /// Tags that rows have only on request.
 const TAGS_ON_REQUEST: &[&str] = &["cgroup", "container_id", "pod_uid"];
 /// Where probes are pinned.
@@ -88,6 +91,11 @@ impl EbpfOptions {
         let Self { probes, ring_bytes, probe_costs, fold, cpu_source, .. } = self;
         let (ring_bytes, probe_costs, fold, cpu_source) = (*ring_bytes, *probe_costs, *fold, *cpu_source);
         ProbeOptions { probes: probes.clone(), ring_bytes, probe_costs, fold, cpu_source }
+    }
+
+    /// What is asked of the kernel, and where it is pinned.
+    pub(super) fn asked(&self) -> Asked {
+        (self.kernel(), self.pin.then(|| self.pin_path().to_owned()))
     }
 
     /// How rows are told apart.

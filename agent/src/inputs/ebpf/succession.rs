@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::handover::Left;
-use super::{Attached, Ebpf, Options, keeping};
-use crate::kernel::plan::{ProbeOptions, Report};
+use super::{Attached, Ebpf, keeping};
+use crate::kernel::plan::Report;
 
 /// What an input leaves to a successor that waits for it.
 struct Estate {
@@ -13,13 +13,6 @@ struct Estate {
     report: Report,
     /// Where its probes are pinned, if they are.
     pin_path: Option<String>,
-}
-
-/// What was asked of the kernel, and where it is pinned.
-pub(super) type Asked = (ProbeOptions, Option<String>);
-
-pub(super) fn asked(options: &Options) -> Asked {
-    (options.kernel(), options.pin.then(|| options.pin_path().to_owned()))
 }
 
 impl Ebpf {

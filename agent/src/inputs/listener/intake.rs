@@ -1,8 +1,8 @@
 //! Text as it comes in, in pieces of any size: to whole lines, checked and counted, and into the queue.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,8 +16,6 @@ use crate::service::receipt::Receipt;
 
 /// Bytes of an unfinished line. One has at most 64 KiB of tags, but its text values may be long.
 pub(in super::super) const MAX_LINE: usize = 1 << 20;
-/// From one message about what senders do to the next.
-const REMINDER_PERIOD: Duration = Duration::from_secs(60);
 /// Errors of a text that are told.
 const MAX_ERRORS: usize = 5;
 
@@ -135,24 +133,6 @@ impl Drop for Unfinished<'_> {
 #[error("too many senders have long lines that do not end")]
 pub(in super::super) struct TooMuch;
 
-/// When something that repeats was logged last, and how often it came since.
-#[derive(Debug, Default)]
-pub(super) struct Reminder(Mutex<(Option<Instant>, u64)>);
-
-impl Reminder {
-    /// It came again; how often since it was logged last, if it is to be logged now.
-    fn due(&self) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, n) = &mut *state;
-        *n += 1;
-        if last.is_some_and(|last| last.elapsed() < REMINDER_PERIOD) {
-            return None;
-        }
-        *last = Some(Instant::now());
-        Some(std::mem::take(n))
-    }
-}
-
 /// An answer is no place for a line of a megabyte.
 fn shortened(error: &str) -> String {
     const MAX: usize = 1_000;
@@ -262,14 +242,6 @@ mod tests {
         assert_eq!(unfinished.drop_first(1), Err(TooMuch));
         drop(unfinished);
         assert_eq!(counted(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_repeats_is_said_from_time_to_time_and_with_how_often_it_came() {
-        let reminder = Reminder::default();
-        assert_eq!([reminder.due(), reminder.due(), reminder.due()], [Some(1), None, None]);
-        tokio::time::advance(REMINDER_PERIOD).await;
-        assert_eq!([reminder.due(), reminder.due()], [Some(3), None]);
     }
 
     #[test]

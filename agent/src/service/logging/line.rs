@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use tracing::{Level, Metadata};
 
-use super::{AGENT, Fields, Plugin};
+use super::fields::{AGENT, Fields, Plugin};
 
 pub(super) fn time(now: Timestamp, zone: &TimeZone) -> String {
     let offset = if *zone == TimeZone::UTC { "Z" } else { "%:z" };

@@ -378,7 +378,7 @@ impl Attached {
     /// Has the kernel's own counts say whose the OOM kills are of which the programs could only guess that.
     fn settle_kills(&mut self) {
         if self.accounts.has_guessed_kills() {
-            let round = Round::first(&self.accounts);
+            let round = Round::of_all(&self.accounts);
             let sums = read_kills(&self.shared.cgroupfs, round.owners());
             round.settle_kills(&mut self.accounts, &sums);
         }

@@ -46,6 +46,11 @@ impl Round {
         Self { owners: owners.cloned().collect(), n: 1 }
     }
 
+    /// What has rows, whether it is an owner's or of a cgroup that is part of none.
+    pub(super) fn of_all(accounts: &Accounts) -> Self {
+        Self { owners: accounts.cgroups.owners().cloned().collect(), n: 1 }
+    }
+
     /// Whether all have begun.
     pub(super) fn is_empty(&self) -> bool {
         self.owners.is_empty()
@@ -107,8 +112,8 @@ impl Round {
         Self { owners, n: self.n + 1 }
     }
 
-    /// Has the OOM kills of all owners stand where the kernel's own counts do. What was guessed stays where its owner is gone, and
-    /// with it the kernel's count.
+    /// Has OOM kills stand where the kernel's own counts do. What was guessed stays where its cgroup is gone, and with it the
+    /// kernel's count.
     pub(super) fn settle_kills(&self, accounts: &mut Accounts, sums: &HashMap<u64, KernelSums>) {
         accounts.take_guessed_kills_back(|owner| {
             sums.get(&owner.id).is_some_and(|sums| sums.oom_kills.is_some())
@@ -117,7 +122,9 @@ impl Round {
         for owner in &self.owners {
             let own = sums.get(&owner.id).zip(ids.get(&(accounts.areas.memory, owner.id)));
             let Some((own, id)) = own else { continue };
-            let below = above.iter().filter(|(_, above)| **above == owner.id);
+            // In v1 each cgroup's count is of itself alone.
+            let is_hierarchical = accounts.areas.memory == HierarchyId::UNIFIED;
+            let below = above.iter().filter(|(_, above)| is_hierarchical && **above == owner.id);
             let below: Vec<&KernelSums> = below.filter_map(|(below, _)| sums.get(below)).collect();
             let counted = counted.get(&owner.id).and_then(|counted| counted.oom_kills);
             begin_kills(&mut accounts.ledger.oom, *id, own, &below, counted);

@@ -117,7 +117,8 @@ fn block_io_and_kills_begin_there_too() {
 #[test]
 fn a_kill_is_the_victims_where_the_kernel_names_it_by_number() {
     let mut case = Case::new(&[Group::Oom]);
-    let paths = ["/system.slice/victim.service", "/system.slice/other.service", "/system.slice/gone.service"];
+    // A cgroup that is nobody's has its row, too.
+    let paths = ["/limited/victim", "/system.slice/other.service", "/system.slice/gone.service"];
     for (id, path) in (1..).zip(paths) {
         case.made(MEMORY, id, path);
     }
@@ -128,7 +129,7 @@ fn a_kill_is_the_victims_where_the_kernel_names_it_by_number() {
     }
     case.removed(MEMORY, 3, paths[2]);
     assert!(case.accounts.has_guessed_kills());
-    let round = Round::first(&case.accounts);
+    let round = Round::of_all(&case.accounts);
     let id = |path: &str| round.owners().iter().find(|owner| owner.identity.path == path).unwrap().id;
     let kills = |n: u64| KernelSums { oom_kills: Some(n), ..KernelSums::default() };
     let sums = HashMap::from([(id(paths[0]), kills(1)), (id(paths[1]), kills(0))]);

@@ -429,10 +429,10 @@ fn reloads() -> Outcome {
         next_gather(&agent);
         assert_monotonic(&agent, |_| true);
         if has_other_probes {
-            // Both count while the one takes over from the other, a moment of each reload.
+            // Some three packets a millisecond, and a moment of each reload is in neither of the two.
             let packets = last(&agent, "cgroup_net", &load.cgroups[2].path(), "tx_packets");
             println!("restart: {packets} of {} packets after {N} reloads with other probes", done.packets);
-            assert!(packets.abs_diff(done.packets) <= N, "{packets} of {}", done.packets);
+            assert!(packets.abs_diff(done.packets) <= done.packets / 500, "{packets} of {}", done.packets);
         } else {
             compare(&agent, &load, &done, &before);
         }

@@ -19,24 +19,29 @@ impl Ebpf {
     /// Goes on with what the predecessor left: with its probes where this one has none, else with its accounts as they are now.
     pub(super) fn inherit(&mut self, now: Instant) {
         let handover = &self.shared.handover;
-        let mut probes = None;
-        let left = match handover.take() {
-            Some(Estate { attached, report, .. }) if self.attached.is_none() => {
+        let left = match (handover.take(), &mut self.attached) {
+            (Some(Estate { attached, report, .. }), None) => {
                 (self.attached, self.report) = (Some(attached), report);
                 return;
             }
-            Some(Estate { mut attached, report, pin_path }) => {
-                attached.catch_up();
-                let Attached { accounts, probes: its, .. } = attached;
-                probes = Some(its);
-                Some(Left { accounts, report, pin_path })
+            (Some(Estate { attached: mut its, report, pin_path }), Some(attached)) => {
+                // What both counted is the predecessor's; from here on this one counts. What comes between the two is in neither,
+                // and the second time there is little to do in between.
+                for _ in 0..2 {
+                    its.catch_up();
+                    attached.catch_up();
+                }
+                Left { accounts: its.accounts, report, pin_path }
             }
-            None => handover.take().filter(|_| self.attached.is_some()),
+            (None, Some(attached)) => {
+                let Some(left) = handover.take() else { return };
+                attached.catch_up();
+                left
+            }
+            (None, None) => return,
         };
-        let (Some(left), Some(attached)) = (left, &mut self.attached) else { return };
-        // What both counted is the predecessor's; from here on this one counts.
-        attached.catch_up();
-        drop((probes, self.predecessor.take()));
+        self.predecessor = None;
+        let Some(attached) = &mut self.attached else { return };
         if let Some(pin_path) = left.pin_path.as_deref().filter(|path| !self.options.is_pinned_at(path)) {
             keeping::remove(pin_path);
         }

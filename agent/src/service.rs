@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod clock_watch;
 mod journal;
+pub(crate) mod locked;
 pub mod logging;
 pub mod memory;
 pub(crate) mod off_thread;

@@ -20,7 +20,8 @@ use aya::pin::PinError;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{Program, ProgramInfo};
 use ring::digest::{Context, SHA256};
-use rustix::fs::FlockOperation;
+
+use crate::service::locked;
 
 /// The file system of pins (`BPF_FS_MAGIC`, `include/uapi/linux/magic.h`).
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
@@ -129,10 +130,10 @@ impl Pins {
             return Ok(None);
         }
         let lock = File::open(path).map_err(at(path))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { path: path.to_owned(), _lock: lock })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(PinsError::InUse(path.to_owned())),
-            Err(error) => Err(at(path)(error.into())),
+        if locked::lock(&lock).map_err(at(path))? {
+            Ok(Some(Self { path: path.to_owned(), _lock: lock }))
+        } else {
+            Err(PinsError::InUse(path.to_owned()))
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+
+use super::locked::{is_at, lock};
 
 /// The file; it is removed on drop, if it is still this one and names this process.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Pidfile {
         let mut file =
             options.read(true).write(true).create(true).truncate(false).open(path).with_context(what)?;
         // A file system without locks has none here either.
-        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        if let Ok(false) = lock(&file) {
             bail!("{}: another agent has it: end that one, or name another `--pidfile`", path.display());
         }
         file.set_len(0).with_context(what)?;
@@ -41,9 +41,7 @@ impl Pidfile {
         let text = text();
         let mut there = vec![0; text.len()];
         let is_same_text = self.file.read_exact_at(&mut there, 0).is_ok() && there == text.as_bytes();
-        let is_same_file = std::fs::metadata(&self.path)
-            .is_ok_and(|there| self.file.metadata().is_ok_and(|own| own.ino() == there.ino()));
-        !(is_same_text && is_same_file)
+        !(is_same_text && is_at(&self.file, &self.path))
     }
 }
 

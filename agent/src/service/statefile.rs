@@ -3,17 +3,17 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
+
+use super::locked;
 
 /// It names what runs on the host: for the agent alone, and a group that may read its logs.
 const MODE: u32 = 0o640;
@@ -92,7 +92,7 @@ impl Statefile {
         options.write(true).create(true).truncate(true).mode(MODE);
         let mut file = options.open(&new).with_context(what)?;
         // Before it has the name, so that nobody gets it in between. A file system without locks has none here either.
-        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        let _ = locked::lock(&file);
         file.write_all(&serde_json::to_vec(&All { file: self, state })?).with_context(what)?;
         if safety == Safety::Machine {
             file.sync_all().with_context(what)?;
@@ -135,14 +135,12 @@ fn lock(path: &Path) -> anyhow::Result<(File, bool)> {
                 (opened.with_context(cannot)?, false)
             }
         };
-        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        if let Ok(false) = locked::lock(&file) {
             let path = path.display();
             bail!("{path}: another agent has it: end that one, or name another `statefile`");
         }
         // The one before may have replaced it since it was opened.
-        let is_it =
-            |metadata: std::fs::Metadata| file.metadata().is_ok_and(|own| own.ino() == metadata.ino());
-        if std::fs::metadata(path).is_ok_and(is_it) {
+        if locked::is_at(&file, path) {
             return Ok((file, is_new));
         }
     }

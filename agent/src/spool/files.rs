@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::FlockOperation;
+use crate::service::locked;
 
 /// A file of a spool.
 pub trait SpoolFile: Send {
@@ -107,11 +107,7 @@ impl Folder {
     pub fn lock(path: &Path) -> io::Result<Option<Self>> {
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)?;
         let directory = File::open(path)?;
-        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { path: path.to_owned(), directory })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(locked::lock(&directory)?.then(|| Self { path: path.to_owned(), directory }))
     }
 
     /// Whether what is in it is gone when the machine stops (statfs(2)).

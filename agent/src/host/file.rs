@@ -90,7 +90,7 @@ pub(super) fn is_on(file: &OwnedFd, types: &[i64]) -> bool {
 
 fn whole(file: &OwnedFd, whole_bytes: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let n = fill_by(|part, at| Ok(rustix::io::pread(file, part, at)?), whole_bytes, &mut bytes)?;
+    let n = fill_to(file, whole_bytes, &mut bytes)?;
     bytes.truncate(n);
     Ok(bytes)
 }
@@ -100,7 +100,11 @@ fn whole(file: &OwnedFd, whole_bytes: usize) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The system's.
 pub(super) fn fill(file: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
-    fill_by(|part, at| Ok(rustix::io::pread(file, part, at)?), WHOLE_BYTES, buffer)
+    fill_to(file, WHOLE_BYTES, buffer)
+}
+
+fn fill_to(file: &OwnedFd, whole_bytes: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    fill_by(|part, at| Ok(rustix::io::pread(file, part, at)?), whole_bytes, buffer)
 }
 
 /// As [`fill`], by a function that reads into a part of the buffer what is at an offset. A read of less than `whole_bytes` is the

@@ -100,11 +100,11 @@ impl Ebpf {
     /// When a pattern of the configuration is not a valid glob, or the ring buffer cannot be watched. What the machine
     /// does not allow is no error.
     pub fn new(options: Options, shared: &Arc<Shared>) -> Result<Self, StartError> {
-        let predecessor = shared.handover.offered::<Asked>();
-        let is_same = predecessor.as_deref() == Some(&options.asked());
-        if let Some(predecessor) = predecessor.clone().filter(|_| is_same) {
-            return Self::successor(options, shared, predecessor);
-        }
+        let asked = Arc::new(options.asked());
+        let predecessor = match shared.handover.offered::<Asked>() {
+            Some(same) if same == asked => return Self::successor(options, shared, same),
+            other => other,
+        };
         if privilege::confinement().is_some() {
             return Err(StartError::GivenUp);
         }
@@ -144,7 +144,6 @@ impl Ebpf {
             })
             .transpose()?;
         let now = Instant::now();
-        let asked = Arc::new(options.asked());
         shared.handover.offer(&asked);
         Ok(Self {
             options,

@@ -187,7 +187,7 @@ impl Log {
 
     /// In how many ranges the points are that are done behind the first that is not.
     pub(crate) fn n_ranges(&self) -> usize {
-        self.done_later.iter().count()
+        self.done_later.count()
     }
 
     /// Bytes of all segments.

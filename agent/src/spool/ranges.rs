@@ -11,6 +11,11 @@ pub(crate) struct Ranges {
 }
 
 impl Ranges {
+    /// How many ranges there are.
+    pub(crate) fn count(&self) -> usize {
+        self.ranges.len()
+    }
+
     /// Adds numbers.
     pub(crate) fn insert(&mut self, Range { mut start, mut end }: Range<u64>) {
         if start >= end {

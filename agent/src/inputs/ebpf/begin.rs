@@ -83,12 +83,12 @@ impl Round {
         sums: &HashMap<u64, KernelSums>,
     ) -> Self {
         let after = Self::counted(accounts);
-        let figures = |counted: &Counted, owner: &Owner| {
-            let counted = counted.get(&owner.id)?;
-            Some((counted.cpu.map(|cpu| cpu.usage_ns), counted.blkio.clone()))
+        let usage_ns = |counted: Option<&Amounts>| counted?.cpu.map(|cpu| cpu.usage_ns);
+        let ran = |owner: &Owner| {
+            let [then, now] = [before.get(&owner.id), after.get(&owner.id)];
+            // What is written back on its behalf is done while it sleeps.
+            usage_ns(then) != usage_ns(now) || then.map(|of| &of.blkio) != now.map(|of| &of.blkio)
         };
-        // What is written back on its behalf is done while it sleeps.
-        let ran = |owner: &Owner| figures(before, owner) != figures(&after, owner);
         let above = self.above();
         let mut again: HashSet<u64> = HashSet::new();
         if self.n < MAX_ROUNDS {
@@ -103,8 +103,7 @@ impl Round {
         let ids = own_ids(accounts);
         for owner in self.owners.iter().filter(|owner| !again.contains(&owner.id)) {
             let Some(own) = sums.get(&owner.id) else { continue };
-            let below = above.iter().filter(|(_, above)| **above == owner.id);
-            let below: Vec<&KernelSums> = below.filter_map(|(below, _)| sums.get(below)).collect();
+            let below = sums_below(owner, &above, sums);
             let id = |hierarchy| ids.get(&(hierarchy, owner.id)).copied();
             begin(accounts, id, own, &below, after.get(&owner.id).unwrap_or(&Amounts::default()));
         }
@@ -124,8 +123,7 @@ impl Round {
             let Some((own, id)) = own else { continue };
             // In v1 each cgroup's count is of itself alone.
             let is_hierarchical = accounts.areas.memory == HierarchyId::UNIFIED;
-            let below = above.iter().filter(|(_, above)| is_hierarchical && **above == owner.id);
-            let below: Vec<&KernelSums> = below.filter_map(|(below, _)| sums.get(below)).collect();
+            let below = if is_hierarchical { sums_below(owner, &above, sums) } else { Vec::new() };
             let counted = counted.get(&owner.id).and_then(|counted| counted.oom_kills);
             begin_kills(&mut accounts.ledger.oom, *id, own, &below, counted);
         }
@@ -141,6 +139,16 @@ impl Round {
         };
         self.owners.iter().filter_map(next).collect()
     }
+}
+
+/// The sums of those of which an owner is the next one `above`.
+fn sums_below<'a>(
+    owner: &Owner,
+    above: &HashMap<u64, u64>,
+    sums: &'a HashMap<u64, KernelSums>,
+) -> Vec<&'a KernelSums> {
+    let below = above.iter().filter(|(_, above)| **above == owner.id);
+    below.filter_map(|(below, _)| sums.get(below)).collect()
 }
 
 /// The id of each owner's own cgroup in each hierarchy, by the hierarchy and the owner's number.

@@ -225,41 +225,56 @@ pub(super) fn read_kernel_sums(
     // The sums of one hierarchy say nothing of the cgroups of another.
     let has_cpu = report.is_on(Probe::Cpu) && hierarchies.of_controller("cpuacct") == areas.cpu;
     let (has_blkio, has_oom) = (report.is_on(Probe::Blkio), report.is_group_on(Group::Oom));
-    let blkio = |path: &str| {
-        let io = cgroupfs.blkio(path)?.into_iter();
-        Some(io.filter_map(|io| of_requests(io, host, totals)).collect())
+    // Thousands of cgroups have the same few disks.
+    let mut known = HashMap::new();
+    let mut blkio = |path: &str| {
+        let mut of_requests = |io: DeviceIo| {
+            let device = *known.entry(io.device).or_insert_with(|| of_requests(io.device, host, totals));
+            Some(DeviceIo { device: device?, ..io })
+        };
+        Some(cgroupfs.blkio(path)?.into_iter().filter_map(&mut of_requests).collect())
     };
-    let read = |path: &str| KernelSums {
+    read_once(cgroupfs, owners, |path| KernelSums {
         cpu_ns: has_cpu.then(|| cgroupfs.cpu_usage_ns(path)).flatten(),
         blkio: has_blkio.then(|| blkio(path)).flatten().unwrap_or_default(),
         oom_kills: has_oom.then(|| cgroupfs.oom_kills(path)).flatten(),
-    };
-    let sums = owners.iter().map(|owner| (owner.id, read(&owner.identity.path))).collect();
-    // They are read this once: their files need not stay open.
-    cgroupfs.forget(owners.iter().map(|owner| owner.identity.path.as_str()));
-    sums
+    })
 }
 
 /// How many processes the kernel has OOM-killed of each owner, by the owner's number.
 pub(super) fn read_kills(cgroupfs: &Cgroupfs, owners: &[Arc<Owner>]) -> HashMap<u64, KernelSums> {
-    let read = |path: &str| KernelSums { oom_kills: cgroupfs.oom_kills(path), ..KernelSums::default() };
+    read_once(cgroupfs, owners, |path| KernelSums {
+        oom_kills: cgroupfs.oom_kills(path),
+        ..KernelSums::default()
+    })
+}
+
+/// What is read of each owner this once, so that its files need not stay open.
+fn read_once(
+    cgroupfs: &Cgroupfs,
+    owners: &[Arc<Owner>],
+    mut read: impl FnMut(&str) -> KernelSums,
+) -> HashMap<u64, KernelSums> {
     let sums = owners.iter().map(|owner| (owner.id, read(&owner.identity.path))).collect();
     cgroupfs.forget(owners.iter().map(|owner| owner.identity.path.as_str()));
     sums
 }
 
-/// The same of the disk whose requests the programs count, if there is one. A disk that is made of others (LVM, RAID, zram) has
+/// The disk whose requests the programs count for one, if there is such. A disk that is made of others (LVM, RAID, zram) has
 /// no requests: they are those of the others, which have the sums too. Nor has an NVMe disk with several paths; those of its
 /// path are meant where it has one.
-pub(super) fn of_requests(io: DeviceIo, host: &Host, totals: &HostTotals) -> Option<DeviceIo> {
-    let (major, minor) = io.device;
+pub(super) fn of_requests(
+    (major, minor): (u32, u32),
+    host: &Host,
+    totals: &HostTotals,
+) -> Option<(u32, u32)> {
     let disk = host.sys(format!("dev/block/{major}:{minor}"));
     // Where sysfs does not show it, nothing is known of it.
     if disk.join("mq").exists() || !disk.exists() {
-        return Some(io);
+        return Some((major, minor));
     }
     let path = totals.only_path(Device { major, minor })?;
-    Some(DeviceIo { device: (path.major, path.minor), ..io })
+    Some((path.major, path.minor))
 }
 
 /// The files that have the totals of the host.

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::host::Host;
-use crate::host::cgroupfs::figures::DeviceIo;
 use crate::inputs::ebpf::host_totals;
 use crate::inputs::ebpf::reader::{HostFiles, of_requests};
 
@@ -147,10 +146,7 @@ fn totals_of_block_io_begin_where_requests_are_counted() {
                  259 1 nvme0c0n1 0 0 0 0 0 0 0 0 0 0 0\n\
                  259 2 nvme1n1 0 0 0 0 0 0 0 0 0 0 0\n";
     let totals = HostTotals { disks: host_totals::disks(disks), ..HostTotals::default() };
-    let counted = |device| {
-        let io = DeviceIo { device, bytes: [Some(7); 6], operations: [Some(1); 6] };
-        of_requests(io, &host, &totals).map(|io| io.device)
-    };
+    let counted = |device| of_requests(device, &host, &totals);
     assert_eq!(counted((8, 0)), Some((8, 0)));
     assert_eq!(counted((253, 0)), None, "made of others");
     assert_eq!(counted((259, 0)), Some((259, 1)), "the only path");

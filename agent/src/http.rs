@@ -4,6 +4,8 @@
 //! Owns no connection and no address; the caller adds its own timeouts and headers.
 
 pub(crate) mod renewed;
+#[cfg(test)]
+pub(crate) mod standin;
 mod trust;
 mod verifier;
 

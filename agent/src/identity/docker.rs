@@ -10,15 +10,17 @@ mod daemon;
 mod endpoint;
 mod error;
 mod events;
+mod stats;
 mod version;
 mod watch;
 
 pub use self::answers::{DiskUsage, Info};
-pub use self::client::{DockerClient, MAX_LIST_BYTES};
+pub use self::client::{DockerClient, MAX_LIST_BYTES, MAX_STATS_BYTES};
 pub use self::container::{Container, Selection};
 pub use self::daemon::{Daemon, Engine};
 pub use self::endpoint::{DEFAULT_ENDPOINT, is_remote, is_unchecked, relative_socket};
 pub use self::error::ApiError;
+pub use self::stats::{BlkioEntry, BlkioStats, CpuStats, MemoryStats, NetworkStats, Stats};
 pub use self::watch::Watch;
 
 /// Parses any bytes as each of docker's answers, as a fuzzer does.
@@ -30,5 +32,6 @@ pub(crate) fn parse_any(body: &[u8]) {
     let _ = answers::parse::<DiskUsage>("/", body);
     let _ = answers::parse::<answers::Event>("/", body);
     let _ = answers::parse::<answers::Inspected>("/", body);
+    let _ = answers::parse::<Stats>("/", body);
     let _ = version::ApiVersion::parse(&String::from_utf8_lossy(body));
 }

@@ -3,7 +3,8 @@
 //! Figures come from cgroupfs and from the network namespace of a container, so a gather requests nothing from the daemon but
 //! whether it is there, and a [`Description`] when something happened, and does not wait long for that. Which containers there
 //! are, and their states, [`identity::docker`] keeps up to date from the daemon's events. While the daemon is down or hangs,
-//! figures continue.
+//! figures continue. Only of a container whose cgroup is not seen here, as of one on another host, the daemon is asked for them
+//! ([`stats`]).
 //!
 //! [`identity::docker`]: crate::identity::docker
 
@@ -14,6 +15,7 @@ mod options;
 mod place;
 mod points;
 mod request;
+mod stats;
 mod tags;
 
 use std::collections::HashMap;
@@ -25,17 +27,17 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use self::description::Description;
-use self::network::read_network;
 pub use self::options::DockerOptions as Options;
-use self::place::{Place, locate, log_unseen};
-use self::points::{ContainerFigures, ContainerPoints, HostCapacity};
+use self::place::{Place, Reading, locate, log_unseen};
+use self::points::{ContainerPoints, HostCapacity};
 use self::request::Request;
+use self::stats::{Answered, CONCURRENT, DaemonFigures};
 use super::{GatherError, Gathered, Input, InputPlugin, Shared, StartError};
 
 use crate::host::Host;
 use crate::host::cgroupfs::reader::Reader;
 use crate::identity::docker::{Container, Daemon, Selection, Watch};
-use crate::identity::docker::{DiskUsage, DockerClient, MAX_LIST_BYTES};
+use crate::identity::docker::{DiskUsage, DockerClient, MAX_LIST_BYTES, MAX_STATS_BYTES};
 use crate::options::OptionError;
 use crate::options::filter::IncludeExclude;
 use crate::point::{Name, Timestamp};
@@ -63,6 +65,10 @@ pub(super) struct Docker {
     disk_usage: Request<DiskUsage>,
     /// The last request for it failed.
     has_no_disk_usage: bool,
+    /// Of the containers whose cgroups are not seen here.
+    stats: Request<Vec<Answered>>,
+    /// The last request for one of them failed.
+    has_no_stats: bool,
     has_gathered: bool,
     /// A container without a cgroup was logged.
     has_told_unseen: bool,
@@ -147,16 +153,20 @@ impl Docker {
             request: Request::default(),
             disk_usage: Request::default(),
             has_no_disk_usage: false,
+            stats: Request::default(),
+            has_no_stats: false,
             has_gathered: false,
             has_told_unseen: false,
         })
     }
 
-    /// Adds the points of all containers, from what is known and what the kernel says; nothing here waits.
-    fn containers(&mut self, gathered: &mut Gathered, now: Instant) {
+    /// Adds the points of all containers, from what is known and what the kernel says; nothing here waits. Returns those that
+    /// run and whose cgroups are not seen here.
+    fn containers(&mut self, gathered: &mut Gathered, now: Instant) -> Vec<Arc<Container>> {
+        let mut unseen = Vec::new();
         let daemon = Arc::clone(&self.daemon);
         let known = daemon.known();
-        let Some(engine) = &known.engine else { return };
+        let Some(engine) = &known.engine else { return unseen };
         let stat = self.proc.read("", "stat").unwrap_or_default();
         let host = HostCapacity::new(stat, engine.memory_bytes, Timestamp::now());
         let points = ContainerPoints { options: &self.options, engine, host: &host };
@@ -176,13 +186,19 @@ impl Docker {
                 points.stopped(gathered, tags, container);
                 continue;
             }
-            if followed.place.cgroup.is_none() {
+            let was_seen = followed.place.cgroup.is_some();
+            if !was_seen {
                 followed.place = locate(&mut self.proc, &self.shared, container, now);
             }
-            let Some(cgroup) = &followed.place.cgroup else {
-                // Its cgroup is not visible from here: its state is all there is, for as long as the daemon can be reached.
-                if known.is_up {
+            let before = followed.before;
+            let read = Reading { shared: &self.shared, proc: &mut self.proc, time: gathered.time, now };
+            let Some(figures) = read.figures(&followed.place, before, &mut namespaces) else {
+                followed.place.cgroup = None;
+                // Where it was seen before, it has ended, and the daemon's event has not arrived yet. Else its cgroup is not seen
+                // from here: there is what the daemon says, for as long as that can be reached.
+                if known.is_up && !was_seen {
                     points.state(gathered, tags, container);
+                    unseen.push(Arc::clone(container));
                     // At the first gather it may just have ended.
                     if std::mem::replace(&mut followed.is_unseen, true) {
                         log_unseen(&mut self.has_told_unseen, &self.shared, container);
@@ -190,34 +206,54 @@ impl Docker {
                 }
                 continue;
             };
-            let cgroupfs = &self.shared.cgroupfs;
-            let activity = cgroupfs.activity(cgroup, now);
-            let cpu_ns = activity.as_ref().and_then(|activity| Some(activity.cpu.as_ref()?.usage_ns));
-            let rests = cpu_ns.is_some() && followed.before.map(|(before, _)| before) == cpu_ns;
-            let figures = ContainerFigures {
-                memory: cgroupfs.memory(cgroup, gathered.time, rests, None),
-                activity,
-                networks: followed
-                    .place
-                    .network
-                    .and_then(|network| read_network(&mut self.proc, &mut namespaces, network)),
-            };
-            if figures.memory.is_none() && figures.activity.is_none() {
-                // It has ended, and the daemon's event has not arrived yet.
-                followed.place.cgroup = None;
-                continue;
-            }
             followed.is_unseen = false;
             points.state(gathered, tags, container);
-            points.figures(gathered, tags, container, &figures, followed.before);
-            followed.before = cpu_ns.map(|cpu_ns| (cpu_ns, host.cpu_ns));
+            points.figures(gathered, tags, container, &figures, before);
+            followed.before = figures.cpu_ns().map(|cpu_ns| (cpu_ns, host.cpu_ns));
+        }
+        unseen
+    }
+
+    /// Adds the figures that the daemon gave of containers whose cgroups are not seen here.
+    fn figures_of_daemon(&mut self, gathered: &mut Gathered, answered: Vec<Answered>) {
+        let daemon = Arc::clone(&self.daemon);
+        let known = daemon.known();
+        let Some(engine) = &known.engine else { return };
+        let mut failure = None;
+        for (container, answer) in answered {
+            let stats = match answer {
+                Ok(stats) => stats,
+                // It has ended since.
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => {
+                    failure = Some(error);
+                    continue;
+                }
+            };
+            let Some(followed) = self.followed.get_mut(&container.id) else { continue };
+            // It may have been started anew meanwhile, or be seen by now.
+            let is_same = followed.container.pid == container.pid && followed.place.cgroup.is_none();
+            let (Some(tags), true) = (&followed.tags, is_same) else { continue };
+            let Some(DaemonFigures { figures, host, before }) =
+                DaemonFigures::new(&stats, engine.memory_bytes, Timestamp::now())
+            else {
+                continue;
+            };
+            let points = ContainerPoints { options: &self.options, engine, host: &host };
+            points.figures(gathered, tags, &container, &figures, followed.before.or(before));
+            followed.before = figures.cpu_ns().map(|cpu_ns| (cpu_ns, host.cpu_ns));
+        }
+        let failed_before = std::mem::replace(&mut self.has_no_stats, failure.is_some());
+        if let (Some(error), false) = (failure, failed_before) {
+            tracing::warn!(%error, "no figures of a container whose cgroup is not seen here");
         }
     }
 }
 
 impl InputPlugin for Options {
     fn budget(&self, _: u64) -> Budget {
-        Budget { memory: MAX_LIST_BYTES as u64, connections: 2, ..Budget::default() }
+        let n_bytes = MAX_LIST_BYTES + CONCURRENT * MAX_STATS_BYTES;
+        Budget { memory: n_bytes as u64, connections: 2 + CONCURRENT as u64, ..Budget::default() }
     }
 
     fn files(&self) -> Files {
@@ -268,7 +304,11 @@ impl Input for Docker {
             // The daemon works on it while the figures are read.
             tokio::task::yield_now().await;
         }
-        self.containers(gathered, now);
+        let unseen = self.containers(gathered, now);
+        if !unseen.is_empty() {
+            let client = Arc::clone(&self.client);
+            self.stats.send(time, async move { Ok(stats::request(client, unseen).await) });
+        }
         self.answered(gathered).await;
         Ok(())
     }
@@ -307,6 +347,11 @@ impl Docker {
             if let (Err(error), false) = (usage, failed_before) {
                 tracing::warn!(%error, "no docker_disk_usage: raise `timeout` or remove `storage_objects`");
             }
+        }
+        if let Some((time, Ok(answered))) = self.stats.response(gathered.time).await {
+            let mut late = Gathered::at(time);
+            self.figures_of_daemon(&mut late, answered);
+            gathered.points.append(&mut late.points);
         }
         let known = self.daemon.known();
         let Some(engine) = &known.engine else { return };

@@ -119,9 +119,10 @@ pub(super) const DOCKER_CONTAINER_HEALTH: Measurement = Measurement {
 pub(super) const DOCKER_CONTAINER_MEM: Measurement = Measurement {
     name: "docker_container_mem",
     input: "docker",
-    help: "Memory of each container, from its cgroup. Which lines of `memory.stat` there are depends on the cgroup's version: \
-           `cache`, `rss`, `mapped_file`, `pgpgin`, `pgpgout`, `hierarchical_memory_limit` and `total_*` (with what is below \
-           it) are v1's.",
+    help: "Memory of each container, from its cgroup; where that is not seen here, from the daemon's \
+           `/containers/ID/stats`, as are the other figures then. Which lines of `memory.stat` there are depends on the \
+           cgroup's version: `cache`, `rss`, `mapped_file`, `pgpgin`, `pgpgout`, `hierarchical_memory_limit` and `total_*` \
+           (with what is below it) are v1's.",
     tags: container!(),
     fields: &[
         text("container_id", "id"),

@@ -27,6 +27,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// With these lines of `memory.stat`, and nothing else.
+    pub fn of_stat<'a>(lines: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
+        let stat = lines.into_iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+        Self { stat, ..Self::default() }
+    }
+
     /// The lines of `memory.stat`: key, and bytes or a count.
     pub fn stat(&self) -> impl Iterator<Item = (&str, u64)> {
         key_values(&self.stat)
@@ -182,13 +188,24 @@ pub(super) fn add_io(
         else {
             continue;
         };
-        let Some(kind) = IO_KINDS.iter().position(|name| kind.eq_ignore_ascii_case(name)) else { continue };
-        let at = devices.iter().position(|known| known.device == number).unwrap_or_else(|| {
-            devices.push(DeviceIo { device: number, ..DeviceIo::default() });
-            devices.len() - 1
-        });
-        amounts(&mut devices[at])[kind] = amount.parse().ok();
+        if let Some(kind) = io_kind(kind) {
+            amounts(of_device(devices, number))[kind] = amount.parse().ok();
+        }
     }
+}
+
+/// Which of [`IO_KINDS`] this is, whose first letter may be a capital.
+pub(crate) fn io_kind(name: &str) -> Option<usize> {
+    IO_KINDS.iter().position(|kind| name.eq_ignore_ascii_case(kind))
+}
+
+/// What is known of the device with this number, or nothing yet.
+pub(crate) fn of_device(devices: &mut Vec<DeviceIo>, number: (u32, u32)) -> &mut DeviceIo {
+    let at = devices.iter().position(|known| known.device == number).unwrap_or_else(|| {
+        devices.push(DeviceIo { device: number, ..DeviceIo::default() });
+        devices.len() - 1
+    });
+    &mut devices[at]
 }
 
 fn device(text: &str) -> Option<(u32, u32)> {

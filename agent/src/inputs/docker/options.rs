@@ -141,8 +141,8 @@ impl DockerOptions {
             }
         };
         say(is_unchecked(&self.endpoint, &self.tls, variable), "insecure_skip_verify", UNCHECKED);
-        let remote = "leads to a network: figures of containers are those of the cgroups of the agent's own host, and containers of \
-                      another one have their state alone: run the agent on the daemon's host";
+        let remote = "leads to a network: of each container whose cgroup this host does not have, the daemon is asked at each gather, \
+                      as Telegraf does; on the daemon's host its figures are read for a fraction of the cost";
         say(is_remote(&self.endpoint, &self.tls, variable), "endpoint", remote);
         say(self.gather_services, "gather_services", "has no effect: services of a swarm are not gathered");
         let slashes =

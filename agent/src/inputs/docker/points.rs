@@ -70,9 +70,9 @@ const IO_OPERATIONS: [&str; IO_KINDS.len()] = [
 pub(super) struct HostCapacity {
     /// Time of all CPUs, idle or not, in nanoseconds.
     pub(super) cpu_ns: u64,
-    n_cpus: usize,
-    memory_bytes: Option<u64>,
-    now: Timestamp,
+    pub(super) n_cpus: usize,
+    pub(super) memory_bytes: Option<u64>,
+    pub(super) now: Timestamp,
 }
 
 impl HostCapacity {
@@ -89,6 +89,13 @@ pub(super) struct ContainerFigures {
     pub(super) memory: Option<Arc<Memory>>,
     pub(super) activity: Option<Arc<Activity>>,
     pub(super) networks: Option<Arc<[Network]>>,
+}
+
+impl ContainerFigures {
+    /// CPU time since it was started.
+    pub(super) fn cpu_ns(&self) -> Option<u64> {
+        Some(self.activity.as_ref()?.cpu.as_ref()?.usage_ns)
+    }
 }
 
 /// Makes the points of containers.

@@ -1,5 +1,6 @@
 //! The input over files of cgroupfs and `/proc`, with containers as if a daemon had listed them.
 
+mod asked;
 mod options;
 mod recorded;
 mod running;

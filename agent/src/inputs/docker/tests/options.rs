@@ -64,7 +64,7 @@ fn refuses_it_by_line(#[case] text: &str, #[case] expected: &str) {
 #[case(
     "endpoint = \"tcp://d:1\"",
     "endpoint",
-    "leads to a network: figures of containers are those of the cgroups"
+    "leads to a network: of each container whose cgroup this host does not have"
 )]
 #[case("container_names = [\"a\"]", "container_names", "is now called `container_name_include`")]
 #[case("perdevice = true", "perdevice", "is gone from Telegraf: write `perdevice_include`")]

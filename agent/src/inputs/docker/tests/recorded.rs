@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use rstest::rstest;
 
 use super::*;
+use crate::identity::docker::Stats;
 
 /// v1's way to say that there is no limit.
 const NO_LIMIT: u64 = 0x7fff_ffff_ffff_f000;
@@ -96,19 +97,42 @@ fn shapes(lines: &[Line]) -> BTreeMap<Series, BTreeMap<String, &'static str>> {
     shapes
 }
 
+/// Where figures come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// Files, which say what the daemon's statistics say.
+    Cgroups,
+    /// These statistics themselves, for there are no files.
+    Daemon,
+}
+
 /// Everything that was recorded, gathered twice, and what Telegraf made of it.
-async fn replay(config: &str, expected: &str) -> (Vec<Line>, Vec<Line>) {
+async fn replay(config: &str, expected: &str, from: From) -> (Vec<Line>, Vec<Line>) {
     let machine = Machine::new(true);
     let inspected = ["c1", "k1", "limited"].map(|name| json(&format!("inspect-{name}.json")));
     let mut docker = machine.docker(&recorded(config), inspected.clone());
     let mut actual = Vec::new();
+    let stats = ["c1", "limited"].map(|name| json(&format!("stats-{name}.json")));
     for cpu in ["precpu_stats", "cpu_stats"] {
-        // The last one's time of the machine is everyone's.
-        machine.play(&inspected[0], &json("stats-c1.json"), cpu);
-        machine.play(&inspected[2], &json("stats-limited.json"), cpu);
+        if from == From::Cgroups {
+            // The last one's time of the machine is everyone's.
+            machine.play(&inspected[0], &stats[0], cpu);
+            machine.play(&inspected[2], &stats[1], cpu);
+        }
         actual = gather(&mut docker).await.unwrap();
     }
     let mut gathered = Gathered::at(Timestamp(1));
+    if from == From::Daemon {
+        let answered = stats.map(|stats| {
+            let container = Arc::clone(&docker.daemon.known().containers[stats["id"].as_str().unwrap()]);
+            let mut stats: Stats = serde_json::from_value(stats).unwrap();
+            for value in stats.memory_stats.stats.values_mut() {
+                *value = (*value).min(NO_LIMIT);
+            }
+            (container, Ok(stats))
+        });
+        docker.figures_of_daemon(&mut gathered, answered.into());
+    }
     let known = docker.daemon.known();
     let engine = known.engine.as_ref().unwrap();
     engine::info(&mut gathered, engine, &serde_json::from_value(json("info.json")).unwrap());
@@ -136,8 +160,13 @@ async fn replay(config: &str, expected: &str) -> (Vec<Line>, Vec<Line>) {
 #[case::defaults("telegraf-0.conf", "expected-0.lp", 16)]
 #[case::all_options("telegraf-1.conf", "expected-1.lp", 28)]
 #[tokio::test]
-async fn matches_telegraf(#[case] config: &str, #[case] expected: &str, #[case] n: usize) {
-    let (actual, expected) = replay(config, expected).await;
+async fn matches_telegraf(
+    #[case] config: &str,
+    #[case] expected: &str,
+    #[case] n: usize,
+    #[values(From::Cgroups, From::Daemon)] from: From,
+) {
+    let (actual, expected) = replay(config, expected, from).await;
     assert_eq!(shapes(&actual), shapes(&expected));
     assert_eq!((actual.len(), expected.len()), (n, n));
 
@@ -161,9 +190,10 @@ async fn matches_telegraf(#[case] config: &str, #[case] expected: &str, #[case] 
     assert_eq!(values(&actual), values(&expected));
 }
 
+#[rstest]
 #[tokio::test]
-async fn figures_are_what_the_daemon_says_they_are() {
-    let (actual, _) = replay("telegraf-1.conf", "expected-1.lp").await;
+async fn figures_are_what_the_daemon_says_they_are(#[values(From::Cgroups, From::Daemon)] from: From) {
+    let (actual, _) = replay("telegraf-1.conf", "expected-1.lp", from).await;
     let limited = ("container_name", "limited");
     let of = |measurement, field| value(&actual, measurement, &[limited], field).to_owned();
     let memory = |field| of("docker_container_mem", field);

@@ -154,7 +154,9 @@ async fn that_no_cgroup_is_seen_is_said_once() {
     let mut n_said = async || {
         gather(&mut docker).await.unwrap();
         let log = std::fs::read_to_string(log.path()).unwrap();
-        log.lines().filter(|line| line.contains("no figures") && line.contains("container=n0123")).count()
+        log.lines()
+            .filter(|line| line.contains("no cgroup of a container") && line.contains("container=n0123"))
+            .count()
     };
     assert_eq!(
         [n_said().await, n_said().await, n_said().await],

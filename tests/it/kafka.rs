@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
+use seismograf::outputs::Output as _;
 use seismograf::outputs::kafka::{Kafka as Output, Options};
 use seismograf::point::{FieldValue, Point, Timestamp};
 use seismograf_tests::http::{free_address, request};
@@ -88,7 +89,16 @@ fn codecs(broker: &Kafka) {
     const N: i64 = 3_000;
     for (codec, name) in [(0, "none"), (1, "gzip"), (2, "snappy"), (3, "lz4")] {
         let options = Options { compression_codec: codec, topic: format!("codec-{name}"), ..options(broker) };
-        let (left, counts) = write(Output::new(options).unwrap(), points(N));
+        let said = || {
+            let output = Output::new(options.clone()).unwrap();
+            let said = seismograf_tests::runtime().block_on(output.check());
+            said[0].1.clone().unwrap_or_else(|error| panic!("{error}"))
+        };
+        let before = said();
+        assert!(before.contains(&format!("topic `codec-{name}` is not there")), "looking makes none: {before}");
+        let (left, counts) = write(Output::new(options.clone()).unwrap(), points(N));
+        let after = said();
+        assert!(after.starts_with("answers (Kafka") && !after.contains("not there"), "{after}");
         assert_eq!(
             (left, value(&counts.written), value(&counts.losses.rejected)),
             (0, N as u64, 0),

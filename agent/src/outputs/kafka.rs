@@ -213,11 +213,10 @@ impl Output for Kafka {
     }
 
     async fn check(&self) -> Vec<(String, Result<String, String>)> {
-        let found = self.producer.lock().await.cluster.metadata(None).await;
-        let found = found.map(|answer| {
-            let id = answer.cluster_id.as_ref().map_or("", StrBytes::as_str);
-            format!("answers (Kafka, cluster {id}, {} brokers)", answer.brokers.len())
-        });
+        // One that is put together of a point's tags or name has no name yet.
+        let is_fixed = self.suffix == Suffix::None && self.options.topic_tag.is_empty();
+        let topic = is_fixed.then_some(self.options.topic.as_str());
+        let found = self.producer.lock().await.cluster.describe(topic).await;
         vec![(self.place(), found)]
     }
 }

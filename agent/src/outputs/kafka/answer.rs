@@ -5,6 +5,9 @@
 use kafka_protocol::ResponseError as Code;
 use kafka_protocol::error::ParseResponseErrorCode as _;
 
+/// `UNKNOWN_TOPIC_OR_PARTITION`: the topic is not there.
+pub(super) const UNKNOWN_TOPIC: i16 = 3;
+
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {

@@ -9,6 +9,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::answer::{self, Rule};
 use super::connection::{BrokerReach, Connection, LIMIT};
+use crate::outputs::trial;
 
 /// More connections than these are not kept from one write to the next.
 pub(super) const MAX_CONNECTIONS: usize = 64;
@@ -133,7 +134,7 @@ impl Cluster {
     async fn ask(&mut self, topic: &str) -> Result<(), Trouble> {
         let mut n = 0;
         loop {
-            let trouble = match self.metadata(Some(topic)).await {
+            let trouble = match self.metadata(Some(topic), true).await {
                 Err(reason) => Trouble::of_all(reason),
                 Ok(answer) => match leaders(&answer, topic) {
                     Ok(leaders) => {
@@ -152,16 +153,25 @@ impl Cluster {
         }
     }
 
-    /// Asks the brokers about a topic, or about themselves alone; the first that answers is enough.
+    /// What the brokers say of themselves, and of a topic; none is made.
+    ///
+    /// # Errors
+    /// No broker answers, or none would take a message to the topic: why, and what to do.
+    pub(super) async fn describe(&mut self, topic: Option<&str>) -> Result<String, String> {
+        let answer = self.metadata(topic, false).await?;
+        description(&answer, topic)
+    }
+
+    /// Asks the brokers about a topic, which they may make, or about themselves alone; the first that answers is enough.
     ///
     /// # Errors
     /// None does, and why.
-    pub(super) async fn metadata(&mut self, topic: Option<&str>) -> Result<MetadataResponse, String> {
+    async fn metadata(&mut self, topic: Option<&str>, may_make: bool) -> Result<MetadataResponse, String> {
         let name = |topic: &str| Some(TopicName(StrBytes::from_string(topic.to_owned())));
         let topics = topic.map(|topic| MetadataRequestTopic::default().with_name(name(topic)));
         let request = MetadataRequest::default()
             .with_topics(Some(topics.into_iter().collect()))
-            .with_allow_auto_topic_creation(true);
+            .with_allow_auto_topic_creation(may_make);
         let mut reasons = Vec::new();
         // Those that are connected, then those that are known, and at last those of the options.
         let mut candidates: Vec<(Option<i32>, String)> = Vec::new();
@@ -208,6 +218,25 @@ impl Cluster {
             .collect();
         self.connections.retain(|broker, _| self.addresses.contains_key(broker));
         Ok(answer)
+    }
+}
+
+/// What an answer says, for a person.
+///
+/// # Errors
+/// No message to the topic would be taken: why, and what to do.
+fn description(answer: &MetadataResponse, topic: Option<&str>) -> Result<String, String> {
+    let cluster = answer.cluster_id.as_ref().map_or("", StrBytes::as_str);
+    let about = format!("answers (Kafka, cluster {cluster}, {} brokers)", answer.brokers.len());
+    let Some(topic) = topic else { return Ok(about) };
+    let is_missing = answer.topics.iter().any(|found| found.error_code == answer::UNKNOWN_TOPIC);
+    match leaders(answer, topic) {
+        Ok(_) => Ok(about),
+        Err(_) if is_missing => Ok(format!(
+            "{about}; topic `{topic}` is not there: the first message makes it where `auto.create.topics.enable` is set, \
+             else create it"
+        )),
+        Err((trouble, _)) => Err(trial::refused(&about, &trouble.reason)),
     }
 }
 
@@ -282,6 +311,28 @@ mod tests {
         let (trouble, helps) = leaders(&answer(code, partitions), "t").unwrap_err();
         assert!(trouble.reason.starts_with(reason) && trouble.is_topic, "{trouble:?}");
         assert_eq!(helps, may_help);
+    }
+
+    #[rstest::rstest]
+    #[case(0, &[(0, 5)], Ok("answers (Kafka, cluster c, 1 brokers)"))]
+    #[case(3, &[], Ok("topic `t` is not there: the first message makes it"))]
+    #[case(29, &[], Err("but takes no points: topic `t`: TopicAuthorizationFailed"))]
+    #[case(0, &[(0, -1)], Err("none of its partitions has a leader"))]
+    fn a_person_is_told_whether_messages_would_be_taken(
+        #[case] code: i16,
+        #[case] partitions: &[(i32, i32)],
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let broker = kafka_protocol::messages::metadata_response::MetadataResponseBroker::default();
+        let answer = answer(code, partitions)
+            .with_cluster_id(Some(StrBytes::from_static_str("c")))
+            .with_brokers(vec![broker]);
+        match (description(&answer, Some("t")), expected) {
+            (Ok(said), Ok(expected)) | (Err(said), Err(expected)) => {
+                assert!(said.contains(expected), "{said}");
+            }
+            (said, _) => panic!("{said:?}"),
+        }
     }
 
     #[test]

@@ -95,7 +95,10 @@ fn codecs(broker: &Kafka) {
             said[0].1.clone().unwrap_or_else(|error| panic!("{error}"))
         };
         let before = said();
-        assert!(before.contains(&format!("topic `codec-{name}` is not there")), "looking makes none: {before}");
+        assert!(
+            before.contains(&format!("topic `codec-{name}` is not there")),
+            "looking makes none: {before}"
+        );
         let (left, counts) = write(Output::new(options.clone()).unwrap(), points(N));
         let after = said();
         assert!(after.starts_with("answers (Kafka") && !after.contains("not there"), "{after}");

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use self::parts::Beside;
 use crate::build::{self, Profile};
 use crate::command::{command, run, run_quietly, workspace};
 use crate::packages;
@@ -78,7 +79,6 @@ pub(crate) fn test() -> anyhow::Result<()> {
             run(command("cargo").args(["test", "--quiet"]).args(crates.as_flattened()))
         }),
         ("fuzz targets", &fuzz::check),
-        ("other kernels", &vm::among_all_tests),
     ];
     for (name, step) in steps {
         timed(name, step)?;
@@ -96,7 +96,8 @@ pub(crate) fn test() -> anyhow::Result<()> {
         }
         None => false,
     };
-    timed("end to end", || parts::run(&e2e_test(Profile::Fast)?))?;
+    let beside = Beside { name: "other kernels", work: vm::among_all_tests };
+    timed("end to end and other kernels", || parts::run(&e2e_test(Profile::Fast)?, beside))?;
     if has_kubernetes {
         eprintln!("== cluster");
         cluster::test(false, cluster::SUITE, cluster::Extent::Short)?;

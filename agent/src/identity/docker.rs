@@ -20,7 +20,7 @@ pub use self::container::{Container, Selection};
 pub use self::daemon::{Daemon, Engine};
 pub use self::endpoint::{DEFAULT_ENDPOINT, is_remote, is_unchecked, relative_socket};
 pub use self::error::ApiError;
-pub use self::stats::{BlkioEntry, BlkioStats, CpuStats, MemoryStats, NetworkStats, Stats};
+pub use self::stats::{BlkioEntry, DockerBlkio, DockerCpu, DockerMemory, DockerNetwork, Stats};
 pub use self::watch::Watch;
 
 /// Parses any bytes as each of docker's answers, as a fuzzer does.

@@ -28,7 +28,7 @@ use tracing::Instrument as _;
 
 use self::description::Description;
 pub use self::options::DockerOptions as Options;
-use self::place::{Place, Reading, locate, log_unseen};
+use self::place::{Gathering, Place, locate, log_unseen};
 use self::points::{ContainerPoints, HostCapacity};
 use self::request::Request;
 use self::stats::{Answered, CONCURRENT, DaemonFigures};
@@ -191,7 +191,7 @@ impl Docker {
                 followed.place = locate(&mut self.proc, &self.shared, container, now);
             }
             let before = followed.before;
-            let read = Reading { shared: &self.shared, proc: &mut self.proc, time: gathered.time, now };
+            let read = Gathering { shared: &self.shared, proc: &mut self.proc, time: gathered.time, now };
             let Some(figures) = read.figures(&followed.place, before, &mut namespaces) else {
                 followed.place.cgroup = None;
                 // Where it was seen before, it has ended, and the daemon's event has not arrived yet. Else its cgroup is not seen

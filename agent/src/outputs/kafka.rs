@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bytes::Bytes;
-use kafka_protocol::protocol::StrBytes;
 use tokio::sync::Mutex;
 
 use self::cluster::Cluster;

@@ -16,24 +16,24 @@ use super::answers::nullable;
 pub struct Stats {
     /// CPU time now.
     #[serde(deserialize_with = "nullable")]
-    pub cpu_stats: CpuStats,
+    pub cpu_stats: DockerCpu,
     /// And a second before; zeros where the daemon was asked to read once alone.
     #[serde(deserialize_with = "nullable")]
-    pub precpu_stats: CpuStats,
+    pub precpu_stats: DockerCpu,
     /// Memory.
     #[serde(deserialize_with = "nullable")]
-    pub memory_stats: MemoryStats,
+    pub memory_stats: DockerMemory,
     /// Block I/O.
     #[serde(deserialize_with = "nullable")]
-    pub blkio_stats: BlkioStats,
+    pub blkio_stats: DockerBlkio,
     /// By the interface's name; `None` where it has the host's network.
-    pub networks: Option<BTreeMap<String, NetworkStats>>,
+    pub networks: Option<BTreeMap<String, DockerNetwork>>,
 }
 
 /// CPU time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct CpuStats {
+pub struct DockerCpu {
     /// The container's.
     pub cpu_usage: CpuUsage,
     /// The machine's, of all CPUs, idle or not, in nanoseconds; 0 of a container that does not run.
@@ -75,7 +75,7 @@ pub struct ThrottlingData {
 /// A container's memory in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct MemoryStats {
+pub struct DockerMemory {
     /// Page cache included.
     pub usage: u64,
     /// The most there was; v1 alone.
@@ -92,7 +92,7 @@ pub struct MemoryStats {
 /// A container's block I/O.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct BlkioStats {
+pub struct DockerBlkio {
     /// Bytes.
     #[serde(deserialize_with = "nullable")]
     pub io_service_bytes_recursive: Vec<BlkioEntry>,
@@ -118,7 +118,7 @@ pub struct BlkioEntry {
 /// An interface of a container: the counts of proc(5) `net/dev`, by its names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct NetworkStats {
+pub struct DockerNetwork {
     pub rx_bytes: u64,
     pub rx_packets: u64,
     pub rx_errors: u64,

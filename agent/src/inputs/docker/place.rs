@@ -24,14 +24,14 @@ pub(super) struct Place {
 }
 
 /// What figures are read with in one gather.
-pub(super) struct Reading<'a> {
+pub(super) struct Gathering<'a> {
     pub(super) shared: &'a Shared,
     pub(super) proc: &'a mut Reader,
     pub(super) time: Timestamp,
     pub(super) now: Instant,
 }
 
-impl Reading<'_> {
+impl Gathering<'_> {
     /// Reads the figures of a container; `None` where its cgroup is not seen. `before` is its CPU time and the machine's at the
     /// previous gather; `namespaces` has what was read of each in this one.
     pub(super) fn figures(

@@ -12,7 +12,7 @@ use crate::host::cgroupfs::figures::{
     Activity, Cpu, DeviceIo, IO_KINDS, Memory, Throttling, io_kind, of_device,
 };
 use crate::identity::docker::{ApiError, Container, DockerClient};
-use crate::identity::docker::{BlkioEntry, BlkioStats, CpuStats, MemoryStats, NetworkStats, Stats};
+use crate::identity::docker::{BlkioEntry, DockerBlkio, DockerCpu, DockerMemory, DockerNetwork, Stats};
 use crate::point::Timestamp;
 
 /// How many of these requests are pending at one time.
@@ -81,14 +81,14 @@ impl DaemonFigures {
             activity: Some(Arc::new(activity)),
             networks: networks.map(|networks| networks.iter().map(network).collect()),
         };
-        let ran = |cpu: &CpuStats| (cpu.cpu_usage.total_usage, cpu.system_cpu_usage);
+        let ran = |cpu: &DockerCpu| (cpu.cpu_usage.total_usage, cpu.system_cpu_usage);
         let before = Some(ran(&stats.precpu_stats)).filter(|(_, machine)| *machine > 0);
         let host = HostCapacity { cpu_ns: cpu.system_cpu_usage, n_cpus, memory_bytes, now };
         Some(Self { figures, host, before })
     }
 }
 
-fn memory(stats: &MemoryStats) -> Memory {
+fn memory(stats: &DockerMemory) -> Memory {
     let mut memory = Memory::of_stat(stats.stats.iter().map(|(key, value)| (key.as_str(), *value)));
     memory.is_v1 = stats.stats.contains_key("cache");
     memory.usage = stats.usage;
@@ -99,7 +99,7 @@ fn memory(stats: &MemoryStats) -> Memory {
     memory
 }
 
-fn devices(stats: &BlkioStats) -> Vec<DeviceIo> {
+fn devices(stats: &DockerBlkio) -> Vec<DeviceIo> {
     let mut devices = Vec::new();
     for entry in &stats.io_service_bytes_recursive {
         add(&mut devices, entry, |device| &mut device.bytes);
@@ -120,9 +120,9 @@ fn add(
     }
 }
 
-fn network((name, stats): (&String, &NetworkStats)) -> Network {
-    let NetworkStats { rx_bytes, rx_packets, rx_errors, rx_dropped, .. } = *stats;
-    let NetworkStats { tx_bytes, tx_packets, tx_errors, tx_dropped, .. } = *stats;
+fn network((name, stats): (&String, &DockerNetwork)) -> Network {
+    let DockerNetwork { rx_bytes, rx_packets, rx_errors, rx_dropped, .. } = *stats;
+    let DockerNetwork { tx_bytes, tx_packets, tx_errors, tx_dropped, .. } = *stats;
     let counts = [rx_bytes, rx_packets, rx_errors, rx_dropped, tx_bytes, tx_packets, tx_errors, tx_dropped];
     Network { name: name.clone(), counts }
 }

@@ -149,27 +149,15 @@ fn main() -> ExitCode {
 const PART: &str = "SEISMOGRAF_PART";
 /// Trials whose figures are those of the machine, or that measure something.
 const ALONE: &str = "alone";
-/// Suites that mostly wait, for a server, an interval or a limit: the two parts can run at the same time.
-const BESIDE: [(&str, &[&str]); 2] = [
+/// Suites that mostly wait, for a server, an interval or a limit: these parts can run at the same time.
+const BESIDE: [(&str, &[&str]); 3] = [
     (
         "first",
-        &[
-            "influx",
-            "influxdb_v3",
-            "kafka",
-            "opentelemetry",
-            "outputs",
-            "prometheus_client",
-            "read_back",
-            "refused",
-            "remote_write",
-            "scale",
-            "shards",
-            "spool",
-        ],
+        &["dump", "hangs", "influx", "influxdb_v3", "kafka", "opentelemetry", "read_back", "remote_write"],
     ),
+    ("second", &["outputs", "prometheus_client", "refused", "scale", "series", "shards", "spool", "top"]),
     (
-        "second",
+        "third",
         &[
             "answers",
             "article",

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
@@ -41,6 +42,9 @@ struct Part {
     skipped: usize,
 }
 
+/// Of one that takes longer it is said how long, since all of them together have half an hour.
+const LONG: Duration = Duration::from_secs(10);
+
 /// A test of the main part of the suite that its name begins with.
 pub fn trial(name: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
     let suite = name.split("::").next().unwrap_or(name).to_owned();
@@ -62,7 +66,12 @@ pub fn extra(name: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Tri
 fn build(name: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
     let shown = name.to_owned();
     Trial::ignorable_test(name, move || {
-        Ok(match test() {
+        let start = Instant::now();
+        let outcome = test();
+        if start.elapsed() > LONG {
+            println!("{shown}: took {:.0} s", start.elapsed().as_secs_f64());
+        }
+        Ok(match outcome {
             Ok(()) => Completion::Completed,
             Err(skip) => {
                 println!("{shown}: skipped: {}", skip.reason);

@@ -25,14 +25,18 @@ pub(super) struct Beside {
     pub(super) work: fn() -> anyhow::Result<()>,
 }
 
-/// Runs all parts: first what is to have the machine for itself, then the two that mostly wait at the same time, one of them in a
-/// network namespace of its own, so that a port that is free for one is not taken by the other; and `beside` with these. The last
+/// Runs all parts: first what is to have the machine for itself, then those that mostly wait at the same time, all but one in a
+/// network namespace of their own, so that a port that is free for one is not taken by another; and `beside` with these. The last
 /// line is the runner's own, of all parts. The error names each test that failed.
 pub(super) fn run(test: &impl Fn(&[&str]) -> Command, beside: Beside) -> anyhow::Result<()> {
     let start = Instant::now();
     let mut sum = Tally::default();
     Part::start("alone", test(&[]))?.finish(&mut sum)?;
-    let parts = [Part::start("first", test(&ALONE_ON_ITS_LOOPBACK))?, Part::start("second", test(&[]))?];
+    let parts = [
+        Part::start("first", test(&ALONE_ON_ITS_LOOPBACK))?,
+        Part::start("second", test(&ALONE_ON_ITS_LOOPBACK))?,
+        Part::start("third", test(&[]))?,
+    ];
     let work = std::thread::spawn(beside.work);
     for part in parts {
         part.finish(&mut sum)?;

@@ -15,7 +15,6 @@ use crate::identity::cgroup::Owner;
 use crate::identity::path;
 use crate::ledger::amounts::Amounts;
 use crate::ledger::blkio::Device;
-use crate::ledger::oom::Oom;
 
 /// What is still read then is read often enough: something in it runs all the time, and what a round misses of it is what
 /// it ran while one file was read.
@@ -121,11 +120,9 @@ impl Round {
         for owner in &self.owners {
             let own = sums.get(&owner.id).zip(ids.get(&(accounts.areas.memory, owner.id)));
             let Some((own, id)) = own else { continue };
-            // In v1 each cgroup's count is of itself alone.
-            let is_hierarchical = accounts.areas.memory == HierarchyId::UNIFIED;
-            let below = if is_hierarchical { sums_below(owner, &above, sums) } else { Vec::new() };
+            let below = sums_below(owner, &above, sums);
             let counted = counted.get(&owner.id).and_then(|counted| counted.oom_kills);
-            begin_kills(&mut accounts.ledger.oom, *id, own, &below, counted);
+            begin_kills(accounts, *id, own, &below, counted);
         }
     }
 
@@ -171,9 +168,6 @@ fn begin(
         let before = ns.saturating_sub(sum(|sums| sums.cpu_ns)).saturating_sub(counted);
         ledger.cpu.entry(id).usage_ns += before;
     }
-    if let Some(id) = id(areas.memory) {
-        begin_kills(&mut ledger.oom, id, own, below, counted.oom_kills);
-    }
     if let Some(id) = id(areas.blkio) {
         for io in &own.blkio {
             let device = Device { major: io.device.0, minor: io.device.1 };
@@ -186,13 +180,24 @@ fn begin(
             ledger.blkio.entry(id, device).amounts += &before;
         }
     }
+    if let Some(id) = id(areas.memory) {
+        begin_kills(accounts, id, own, below, counted.oom_kills);
+    }
 }
 
 /// The same of OOM kills.
-fn begin_kills(oom: &mut Oom, id: u64, own: &KernelSums, below: &[&KernelSums], counted: Option<u64>) {
+fn begin_kills(
+    Accounts { areas, ledger, .. }: &mut Accounts,
+    id: u64,
+    own: &KernelSums,
+    below: &[&KernelSums],
+    counted: Option<u64>,
+) {
     let Some(kills) = own.oom_kills else { return };
-    let below = below.iter().filter_map(|sums| sums.oom_kills).sum::<u64>();
-    *oom.entry(id) += kills.saturating_sub(below).saturating_sub(counted.unwrap_or(0));
+    // In v1 each cgroup's count is of itself alone.
+    let is_sum = areas.memory == HierarchyId::UNIFIED;
+    let below = below.iter().filter_map(|sums| sums.oom_kills.filter(|_| is_sum)).sum::<u64>();
+    *ledger.oom.entry(id) += kills.saturating_sub(below).saturating_sub(counted.unwrap_or(0));
 }
 
 fn amounts(io: &DeviceIo) -> BlkioAmounts {

@@ -35,6 +35,8 @@ pub(super) struct MemoryReading {
     pub(super) page_faults: Option<PageFaults>,
     /// Likewise.
     pub(super) oom_kills: Option<u64>,
+    /// Whether these are of that cgroup alone, as in v1.
+    are_own_kills: bool,
 }
 
 /// Memory that is in use, with one meaning under v1 and v2.
@@ -66,6 +68,7 @@ impl From<&Memory> for MemoryReading {
             },
             page_faults: all.map(|all| PageFaults { all, major: major.unwrap_or(0) }),
             oom_kills: memory.oom_kills,
+            are_own_kills: memory.is_v1,
         }
     }
 }
@@ -106,6 +109,7 @@ impl MemoryReading {
             major: faults.major.saturating_sub(below.major),
         });
         let kills = self.oom_kills.filter(|_| is_owner);
-        self.oom_kills = kills.map(|kills| kills.saturating_sub(below.oom_kills.unwrap_or(0)));
+        let below = below.oom_kills.filter(|_| !self.are_own_kills).unwrap_or(0);
+        self.oom_kills = kills.map(|kills| kills.saturating_sub(below));
     }
 }

@@ -114,6 +114,30 @@ fn block_io_and_kills_begin_there_too() {
     assert!(case.lines("cgroup_mem")[0].contains("oom_kills=2i"));
 }
 
+#[rstest::rstest]
+#[case::v1(Case::new(&[Group::Oom]), MEMORY, 5)]
+#[case::v2(Case::unified(&[Group::Oom]), HierarchyId::UNIFIED, 3)]
+fn kills_of_a_container_in_a_unit_are_taken_off_where_the_kernel_adds_them_up(
+    #[case] mut case: Case,
+    #[case] memory: HierarchyId,
+    #[case] of_unit: u64,
+) {
+    let unit = "/system.slice/docker.service";
+    let container = format!("{unit}/docker/{}", "0a".repeat(32));
+    case.made(memory, 1, unit);
+    case.made(memory, 2, &container);
+    let round = Round::first(&case.accounts);
+    let before = Round::counted(&case.accounts);
+    let sums = round.owners().iter().map(|owner| {
+        let kills = if owner.identity.path == unit { 5 } else { 2 };
+        (owner.id, KernelSums { oom_kills: Some(kills), ..KernelSums::default() })
+    });
+    let sums = sums.collect();
+    assert!(round.finish(&mut case.accounts, &before, &sums).is_empty());
+    let of = |id| case.accounts.ledger.oom.get(id).copied();
+    assert_eq!([of(1), of(2)], [Some(of_unit), Some(2)]);
+}
+
 #[test]
 fn a_kill_is_the_victims_where_the_kernel_names_it_by_number() {
     let mut case = Case::new(&[Group::Oom]);

@@ -131,6 +131,23 @@ fn cgroup_mem_is_read_under_v1() {
 }
 
 #[test]
+fn a_unit_keeps_its_kills_under_v1_and_a_container_in_it_has_its_own() {
+    let mut case = Case::new(&[]).reading(&[CgroupfsReading::Mem]);
+    let id = "0a".repeat(32);
+    for (number, path) in [(10, "system.slice/a.service"), (11, &format!("system.slice/a.service/{id}"))] {
+        case.made_only_in(MEMORY, number, &format!("/{path}"));
+        case.write(&[
+            (&format!("memory/{path}/memory.usage_in_bytes"), "10007\n"),
+            (&format!("memory/{path}/memory.oom_control"), &format!("oom_kill {}\n", 15 - number)),
+            (&format!("memory/{path}/memory.stat"), "total_cache 1\ntotal_rss 1\n"),
+        ]);
+    }
+    let rows = case.lines("cgroup_mem");
+    let has = |tag: &str, kills: &str| rows.iter().any(|line| line.contains(tag) && line.contains(kills));
+    assert!(has("unit=a.service", "oom_kills=5i") && has(&id[..12], "oom_kills=4i"), "{rows:#?}");
+}
+
+#[test]
 fn cgroup_mem_is_read_under_v2() {
     let mut case = Case::unified(&[]).reading(&[CgroupfsReading::Mem]);
     case.made(NET, 10, "/a");

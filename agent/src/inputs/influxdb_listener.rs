@@ -105,7 +105,7 @@ impl Options {
 
 impl InputPlugin for Options {
     fn budget(&self, _: u64) -> Budget {
-        listener::budget::of_connections(0)
+        listener::budget::of_requests()
     }
 
     fn listens_on(&self) -> Option<String> {

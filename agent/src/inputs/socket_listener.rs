@@ -27,7 +27,9 @@ impl InputPlugin for Options {
     fn budget(&self, _: u64) -> Budget {
         match self.setup() {
             Ok(SocketSetup::Datagrams(..)) => listener::budget::of_datagrams(),
-            _ => listener::budget::of_connections(self.max_connections),
+            Ok(SocketSetup::Streams(setup, _)) => streams::budget(self.max_connections, setup.packing),
+            // It is refused before it starts.
+            Err(_) => Budget::default(),
         }
     }
 

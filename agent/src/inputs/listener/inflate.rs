@@ -7,6 +7,9 @@ use flate2::write::{MultiGzDecoder, ZlibDecoder};
 /// Packed bytes that are unpacked at once. They become at most a thousand times as many.
 const PIECE: usize = 1 << 10;
 
+/// What unpacking a stream keeps: its last 32 KiB, as many for what comes out, and its tables.
+pub(in super::super) const STATE: usize = 80 << 10;
+
 /// How bytes are packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in super::super) enum Packing {

@@ -6,14 +6,15 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 
 use super::framing::Framing;
-use crate::inputs::listener::Inlet;
 use crate::inputs::listener::inflate::{Inflate, Packing};
 use crate::inputs::listener::intake::{Lines, Manner, Outcome, Unfinished};
+use crate::inputs::listener::{Inlet, budget};
 use crate::listen::connections::{Admission, Connection, accept};
 use crate::parsers::line_protocol::Precision;
+use crate::service::budget::Budget;
 
-/// Bytes that are read at once.
-const READ: usize = 64 << 10;
+/// Bytes of a connection that are read at once.
+const READ: usize = 16 << 10;
 /// A stream waits for room for as long as it takes.
 const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
@@ -28,6 +29,11 @@ pub(super) struct Streams {
     pub(super) read_timeout: Duration,
     /// The longest message.
     pub(super) max_message: usize,
+}
+
+/// What so many connections take at most; see [`budget::of_streams`].
+pub(super) fn budget(max_connections: usize, packing: Packing) -> Budget {
+    budget::of_streams(max_connections, READ, packing)
 }
 
 /// Accepts connections and reads them.

@@ -115,6 +115,7 @@ fn four() -> Outcome {
     servers[2].resume()?;
     wait_for(|| n_stored(&servers) == of(ROUNDS), LIMIT, &agent.log());
     wait_for(|| agent.count(OUTPUT, "spooled") == 0, LIMIT, &agent.log());
+    assert_eq!(agent.count(OUTPUT, "written"), share as u64, "what the others have is not sent again");
     let mut all = BTreeMap::new();
     for (server, expected) in servers.iter().zip(&hosts) {
         let stored = stored(server);

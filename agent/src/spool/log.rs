@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::cursor::{self, Cursor, Position};
+use super::done::Done;
 use super::files::{SpoolFile, SpoolFolder};
 use super::ranges::Ranges;
 use super::record::{HEADER, Header, MAX_PAYLOAD};
@@ -98,6 +99,8 @@ pub struct Log {
     done: u64,
     /// Others that are.
     done_later: Ranges,
+    /// The same on the disk.
+    remembered: Done,
     /// The number of the next point.
     end: u64,
     /// The last place that was read, and the segment's first number.
@@ -138,6 +141,9 @@ impl Log {
             }
             end = end.max(reader.position());
         }
+        let mut done_later = Done::read(&*folder, salt);
+        done_later.forget_from(end);
+        let remembered = Done::begin(&*folder, salt, &done_later)?;
         let oldest = segments.front().map_or(end, |segment| segment.first);
         // Without a cursor all that is there is to be done; with one, what it has not done and is not there is missing.
         let done = if position == Position::default() { oldest } else { position.done };
@@ -149,19 +155,20 @@ impl Log {
             segments,
             writer: None,
             done,
-            done_later: Ranges::default(),
+            done_later,
+            remembered,
             end: end.max(done),
             reader: None,
             lost: Vec::new(),
         };
-        if log.done < oldest {
-            log.lost.push((Loss::Damaged, log.done..oldest));
-            log.done = oldest;
-        }
+        log.lose(Loss::Damaged, log.done..oldest);
+        log.done = log.done_later.first_missing(log.done);
+        log.done_later.forget_below(log.done);
         // Both slots, so that a full disk has room for them ever after.
         log.cursor.write(log.position())?;
         log.cursor.write(log.position())?;
-        // The names of what is here may be of a machine that lost its power before they were on the disk.
+        // The names of what is here may be of a machine that lost its power before they were on the disk. And no number is given
+        // out while the disk has a file that may say that it is done.
         log.folder.sync()?;
         Ok(log)
     }
@@ -338,8 +345,11 @@ impl Log {
     /// The cursor cannot be written, or a segment not be removed. It is tried again with the next ones.
     pub fn done(&mut self, ranges: impl IntoIterator<Item = Range<u64>>) -> io::Result<()> {
         let before = self.done;
-        ranges.into_iter().for_each(|range| self.done_later.insert(range));
+        let ranges: Vec<_> =
+            ranges.into_iter().inspect(|range| self.done_later.insert(range.clone())).collect();
         self.done = self.done_later.first_missing(self.done).min(self.end);
+        let later = ranges.into_iter().filter(|range| range.end > self.done);
+        self.remembered.add(&*self.folder, later, &self.done_later);
         if self.done == before {
             return Ok(());
         }

@@ -47,6 +47,16 @@ impl Ranges {
         }
     }
 
+    /// Removes all numbers from one on.
+    pub(crate) fn forget_from(&mut self, number: u64) {
+        self.ranges.split_off(&number);
+        if let Some(mut last) = self.ranges.last_entry()
+            && *last.get() > number
+        {
+            last.insert(number);
+        }
+    }
+
     /// Whether it has a number.
     pub(crate) fn contains(&self, number: u64) -> bool {
         self.ranges.range(..=number).next_back().is_some_and(|(_, end)| *end > number)
@@ -96,9 +106,13 @@ mod tests {
             for _ in 0..fastrand::usize(1..12) {
                 let start = fastrand::u64(0..30);
                 let end = start + fastrand::u64(0..6);
-                if fastrand::u8(0..5) == 0 {
+                let which = fastrand::u8(0..6);
+                if which == 0 {
                     ranges.forget_below(start);
                     set = set.split_off(&start);
+                } else if which == 1 {
+                    ranges.forget_from(start);
+                    set.split_off(&start);
                 } else {
                     ranges.insert(start..end);
                     set.extend(start..end);

@@ -184,7 +184,8 @@ impl Model {
 
 #[test]
 fn whatever_fails_each_line_is_in_one_place_and_is_written_once() {
-    for seed in 0..60 {
+    // Some 60 of them were run, when this was written; one takes two seconds on a slow machine.
+    for seed in 0..12 {
         for in_order in [false, true] {
             let mut model = Model::new(in_order, [200, 300, 400][seed as usize % 3], seed);
             for i in 0..2_500 {

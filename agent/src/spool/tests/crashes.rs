@@ -35,6 +35,13 @@ fn run(folder: &Simulated, limits: Limits, steps: u64, goes_on: bool) -> Told {
             told.done.extend(range.clone());
             told.errors += usize::from(log.done([range]).is_err());
         }
+        // And some of the newest.
+        if step % 4 == 3 && told.errors < 2 {
+            let end = log.pending().end;
+            let range = end.saturating_sub(4).max(log.pending().start)..end;
+            told.done.extend(range.clone());
+            told.errors += usize::from(log.done([range]).is_err());
+        }
         if told.errors > 0 && !goes_on {
             break;
         }
@@ -111,4 +118,32 @@ fn a_disk_that_fails_at_every_call_and_then_works_again() {
             }
         }
     }
+}
+
+/// A machine without power forgets numbers that were not synced, and what was done of them may be all that it still has.
+#[test]
+fn numbers_that_are_given_out_again_are_of_points_that_are_not_done() {
+    let seed = fastrand::u64(..);
+    fastrand::seed(seed);
+    let mut n_again = 0;
+    for i in 0..3_000 {
+        let first = Simulated::default();
+        let mut log = Log::open(Box::new(first.clone()), Limits { sync: false, ..LIMITS }).unwrap();
+        append(&mut log, &texts(0..60));
+        log.done([10..12, 25..60]).unwrap();
+        let second = first.after_a_power_loss();
+        if i % 3 == 0 {
+            // A full disk, which also a file that begins anew meets.
+            second.fail(second.n_calls() + fastrand::u64(1..6), 28);
+        }
+        let Ok(mut log) = Log::open(Box::new(second.clone()), LIMITS) else { continue };
+        let told = append(&mut log, &texts(1_000..1_040));
+        n_again += usize::from(told.keys().any(|number| (25..60).contains(number)));
+        let third = if i % 2 == 0 { second.after_a_power_loss() } else { second.after_a_kill() };
+        let (read, _) = read_all(&mut Log::open(Box::new(third), LIMITS).unwrap());
+        for (number, text) in &told {
+            assert_eq!(read.get(number), Some(text), "seed {seed}, {i}: {number}");
+        }
+    }
+    assert!(n_again > 100, "{n_again}");
 }

@@ -173,7 +173,7 @@ fn short_lives() -> Outcome {
     let n = seismograf_tests::number(LIVES, 40) as usize;
     let docker = Docker::start()?;
     let config = format!(
-        "[agent]\ninterval = \"10s\"\nflush_interval = \"1s\"\nhostname = \"h\"\n[[inputs.ebpf]]\n{}",
+        "[agent]\ninterval = \"5s\"\nflush_interval = \"1s\"\nhostname = \"h\"\n[[inputs.ebpf]]\n{}",
         docker.section()
     );
     let agent = Running::start(&(config + FILE))?;
@@ -202,7 +202,7 @@ fn short_lives() -> Outcome {
         of.filter(|(name, _)| name.starts_with("short")).collect()
     };
     wait_for(|| rows("cgroup_cpu").len() >= n, LIMIT, "a row of each container");
-    pause(Duration::from_secs(21));
+    pause(Duration::from_secs(11));
     // The daemon's own counts follow its events.
     let mut counts =
         lines(&agent, "docker").into_iter().filter_map(|(line, _)| int(&line, "n_containers_stopped"));
@@ -213,7 +213,7 @@ fn short_lives() -> Outcome {
     let percent = 100.0 * ours as f64 / kernel as f64;
     let written: i64 = rows("cgroup_blkio").values().filter_map(|line| int(line, "write_bytes")).sum();
     println!(
-        "docker: {n} containers that lived {:?} (median; {:?} at most), a gather every 10 s: {} rows, {percent:.2} % of {:.1} ms of CPU time, {written} of {} bytes written",
+        "docker: {n} containers that lived {:?} (median; {:?} at most), a gather every 5 s: {} rows, {percent:.2} % of {:.1} ms of CPU time, {written} of {} bytes written",
         lives[n / 2],
         lives[n - 1],
         cpu.len(),

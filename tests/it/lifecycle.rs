@@ -48,7 +48,7 @@ fn five_hundred_short_lives() -> Outcome {
 }
 
 fn ten_thousand_leave_nothing_behind() -> Outcome {
-    const WAVE: usize = 2_500;
+    const WAVE: usize = 2_000;
     const N_WAVES: usize = 5;
     needs(&[])?;
     let agent = Agent::start("probes = [\"cpu\", \"blkio\", \"net\"]", 1_000)?;

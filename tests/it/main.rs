@@ -153,14 +153,24 @@ const ALONE: &str = "alone";
 const BESIDE: [(&str, &[&str]); 3] = [
     (
         "first",
-        &["dump", "hangs", "influx", "influxdb_v3", "kafka", "opentelemetry", "read_back", "remote_write"],
+        &[
+            "article",
+            "dump",
+            "hangs",
+            "influx",
+            "influxdb_v3",
+            "kafka",
+            "opentelemetry",
+            "read_back",
+            "remote_write",
+            "sidecar",
+        ],
     ),
-    ("second", &["outputs", "prometheus_client", "refused", "scale", "series", "shards", "spool", "top"]),
+    ("second", &["outputs", "prometheus_client", "refused", "scale", "series", "shards", "spool"]),
     (
         "third",
         &[
             "answers",
-            "article",
             "clients",
             "dashboards",
             "deploy",
@@ -171,7 +181,6 @@ const BESIDE: [(&str, &[&str]); 3] = [
             "listeners",
             "migrate",
             "shipped",
-            "sidecar",
             "tasks",
         ],
     ),

@@ -46,7 +46,7 @@ fn without_cgroups(inputs: &str, interval_ms: u64) -> Result<Agent, Skip> {
 }
 
 pub(super) fn are_those_of_the_daemon(cgroups: Cgroups) -> Outcome {
-    const ROUNDS: usize = 8;
+    const ROUNDS: usize = 5;
     let docker = Docker::start()?;
     // A limit on everything that can have one: since Linux 6.10 v1 counts the I/O of a device only once one is set. And
     // direct I/O, for what is written back later has no owner under v1.

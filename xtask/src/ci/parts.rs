@@ -1,6 +1,4 @@
 //! The end-to-end tests in parts, some at the same time, and the sum of their results.
-//!
-//! What goes on beside those that wait is at the lowest priority, and takes what they leave of the CPUs.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -19,16 +17,10 @@ const PART: &str = "SEISMOGRAF_PART";
 const ALONE_ON_ITS_LOOPBACK: [&str; 6] =
     ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
 
-/// Work that is no test of the runner's, and that needs nothing but time.
-pub(super) struct Beside {
-    pub(super) name: &'static str,
-    pub(super) work: fn() -> anyhow::Result<()>,
-}
-
 /// Runs all parts: first what is to have the machine for itself, then those that mostly wait at the same time, all but one in a
-/// network namespace of their own, so that a port that is free for one is not taken by another; and `beside` with these. The last
-/// line is the runner's own, of all parts. The error names each test that failed.
-pub(super) fn run(test: &impl Fn(&[&str]) -> Command, beside: Beside) -> anyhow::Result<()> {
+/// network namespace of their own, so that a port that is free for one is not taken by another. The last line is
+/// the runner's own, of all parts. The error names each test that failed.
+pub(super) fn run(test: &impl Fn(&[&str]) -> Command) -> anyhow::Result<()> {
     let start = Instant::now();
     let mut sum = Tally::default();
     Part::start("alone", test(&[]))?.finish(&mut sum)?;
@@ -37,14 +29,8 @@ pub(super) fn run(test: &impl Fn(&[&str]) -> Command, beside: Beside) -> anyhow:
         Part::start("second", test(&ALONE_ON_ITS_LOOPBACK))?,
         Part::start("third", test(&[]))?,
     ];
-    let work = std::thread::spawn(beside.work);
     for part in parts {
         part.finish(&mut sum)?;
-    }
-    match work.join() {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => sum.failures.push(format!("{}: {error:#}", beside.name)),
-        Err(_) => sum.failures.push(format!("{}: it panicked", beside.name)),
     }
     println!("{}", sum.closing_line(start.elapsed()));
     if sum.failures.is_empty() { Ok(()) } else { bail!("failed: {}", sum.failures.join(", ")) }

@@ -39,7 +39,7 @@ sums=$(grep -c "kernel's own sums" /tmp/doctor)
 cgroup early.service
 run early.service spin 10000 &
 early=$!
-while ! grep -q ready /tmp/early.service.done; do sleep 0.1; done
+await ready /tmp/early.service.done $early
 sleep 2
 cat >> /tmp/agent.conf <<C
 [agent]
@@ -53,14 +53,14 @@ sed 's/^probes = .*/&\nfold = false/; /^cpu_source/d; /^probe_costs/d; s|/tmp/po
 touch /tmp/points /tmp/points_plain
 seismograf --config /tmp/plain.conf 2> /tmp/log_plain &
 plain=$!
-while ! grep -q part=ring /tmp/points_plain; do kill -0 $plain || { cat /tmp/log_plain; fail "the second agent did not start"; break; }; sleep 0.1; done
+await part=ring /tmp/points_plain $plain || cat /tmp/log_plain
 seismograf --config /tmp/agent.conf 2> /tmp/log &
 agent=$!
 # It has attached everything when its first gather is there.
-while ! grep -q part=ring /tmp/points; do kill -0 $agent || { cat /tmp/log; fail "the agent did not start"; break; }; sleep 0.1; done
+await part=ring /tmp/points $agent || cat /tmp/log
 
 # All that it does from here on it does without privileges; before Linux 5.19, with BPF alone.
-while ! grep -q "privileges given up" /tmp/log; do kill -0 $agent || break; sleep 0.1; done
+await "privileges given up" /tmp/log $agent
 say "$(sed -n 's/.*\(privileges given up.*\)/\1/p' /tmp/log)"
 held=0000000000000000
 case $(uname -r) in
@@ -90,7 +90,7 @@ LARGE=8192
 LARGE_N=200
 run receiver udp-receive 127.0.0.1:10 $LARGE $LARGE_N &
 r=$!
-while ! grep -q ready /tmp/receiver.done; do sleep 0.1; done
+await ready /tmp/receiver.done $r
 cgroup large
 run large udp-send 127.0.0.1:10 $LARGE $LARGE_N 1
 wait $r

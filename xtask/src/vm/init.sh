@@ -52,6 +52,18 @@ esac
 # A cgroup in each hierarchy, and where a process joins it.
 cgroup() { for root in $hierarchies; do mkdir $root/$1; done; }
 joins() { for root in $hierarchies; do printf '%s,' $root/$1/cgroup.procs; done | sed 's/,$//'; }
+# Waits for a text in a file, as long as process $3 is there; a minute of an emulated machine is not long.
+await() {
+  n=0
+  while ! grep -q "$1" $2; do
+    n=$((n + 1))
+    if ! kill -0 $3 || [ $n -gt 1200 ]; then
+      fail "no \`$1\` in $2: process $3 $(sed -n 's/^State:[[:space:]]*//p' /proc/$3/status), in $(cat /proc/$3/task/*/wchan 2> /dev/null)"
+      return 1
+    fi
+    sleep 0.1
+  done
+}
 # The last value of a field of a measurement of a cgroup.
 field() { grep "^$1,cgroup=/$2," /tmp/points | tail -n 1 | sed "s/.*[ ,]$3=\([0-9]*\)i.*/\1/"; }
 # CPU time in nanoseconds, as the kernel has it.

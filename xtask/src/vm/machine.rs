@@ -179,9 +179,7 @@ impl Machine<'_> {
             // The standard way of pointer authentication takes the emulator half of its time.
             Platform::Arm64 => (&["-machine", "virt", "-cpu", "max,pauth-impdef=on"], "ttyAMA0"),
         };
-        // What runs here at the same time goes first.
-        let mut qemu = Command::new("nice");
-        qemu.args(["-n", "19", "timeout"]);
+        let mut qemu = Command::new("timeout");
         qemu.arg(self.limit.as_secs().to_string()).arg(format!("qemu-system-{}", self.platform.machine()));
         qemu.args(model).args(["-accel", "tcg", "-smp", "2", "-m", "1024", "-nographic"]);
         qemu.args(["-no-reboot", "-nic", network]);

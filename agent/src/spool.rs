@@ -1,8 +1,8 @@
 //! A spool: a bounded queue of encoded points on a disk, of one output.
 //!
 //! Points are numbered as they are appended. They stand in records, each with its number and its own checksum, in segments that
-//! are named after their first number. A cursor says before which number all are done, and a file which others are. So whatever is damaged or missing, the
-//! numbers say exactly how many points that is, and only those are lost:
+//! are named after their first number. A cursor says before which number all are done, and a file which others are. So whatever
+//! is damaged or missing, the numbers say exactly how many points that is, and only those are lost:
 //!
 //! ```text
 //! cursor                        done = 1250, end = 2100, twice

@@ -22,7 +22,7 @@ const MAX_BYTES: u64 = 64 << 10;
 /// The file.
 pub(super) struct Done {
     salt: u64,
-    /// `None` where it could not be made.
+    /// `None` where there is no range yet, or it could not be made.
     file: Option<Box<dyn SpoolFile>>,
     at: u64,
 }
@@ -44,13 +44,13 @@ impl Done {
         ranges
     }
 
-    /// Begins the file anew with these ranges. It is on the disk with the folder's names.
+    /// Begins the file anew with these ranges; without any there is none. That is on the disk with the folder's names.
     ///
     /// # Errors
     /// The one that is there can neither be replaced nor removed.
     pub(super) fn begin(folder: &dyn SpoolFolder, salt: u64, ranges: &Ranges) -> io::Result<Self> {
         let mut done = Self { salt, file: None, at: 0 };
-        if done.anew(folder, ranges).is_err() {
+        if ranges.count() == 0 || done.anew(folder, ranges).is_err() {
             match folder.remove(NAME) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

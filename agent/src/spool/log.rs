@@ -345,8 +345,8 @@ impl Log {
     /// The cursor cannot be written, or a segment not be removed. It is tried again with the next ones.
     pub fn done(&mut self, ranges: impl IntoIterator<Item = Range<u64>>) -> io::Result<()> {
         let before = self.done;
-        let ranges: Vec<_> =
-            ranges.into_iter().inspect(|range| self.done_later.insert(range.clone())).collect();
+        let ranges: Vec<_> = ranges.into_iter().collect();
+        ranges.iter().for_each(|range| self.done_later.insert(range.clone()));
         self.done = self.done_later.first_missing(self.done).min(self.end);
         let later = ranges.into_iter().filter(|range| range.end > self.done);
         self.remembered.add(&*self.folder, later, &self.done_later);

@@ -243,8 +243,7 @@ impl Docker {
             points.figures(gathered, tags, &container, &figures, followed.before.or(before));
             followed.before = figures.cpu_ns().map(|cpu_ns| (cpu_ns, host.cpu_ns));
         }
-        let failed_before = std::mem::replace(&mut self.has_no_stats, failure.is_some());
-        if let (Some(error), false) = (failure, failed_before) {
+        if let Some(error) = unless_again(&mut self.has_no_stats, failure) {
             tracing::warn!(%error, "no figures of a container whose cgroup is not seen here");
         }
     }
@@ -343,30 +342,37 @@ impl Docker {
         }
         if let Some((_, usage)) = &disk_usage {
             // The daemon may be fine all the same: measuring disk usage can take it long.
-            let failed_before = std::mem::replace(&mut self.has_no_disk_usage, usage.is_err());
-            if let (Err(error), false) = (usage, failed_before) {
+            if let Some(error) = unless_again(&mut self.has_no_disk_usage, usage.as_ref().err()) {
                 tracing::warn!(%error, "no docker_disk_usage: raise `timeout` or remove `storage_objects`");
             }
         }
         if let Some((time, Ok(answered))) = self.stats.response(gathered.time).await {
-            let mut late = Gathered::at(time);
-            self.figures_of_daemon(&mut late, answered);
-            gathered.points.append(&mut late.points);
+            add_at(gathered, time, |gathered| self.figures_of_daemon(gathered, answered));
         }
         let known = self.daemon.known();
         let Some(engine) = &known.engine else { return };
-        let mut add = |time, make: &dyn Fn(&mut Gathered)| {
-            let mut late = Gathered::at(time);
-            make(&mut late);
-            gathered.points.append(&mut late.points);
-        };
         if let Some((time, Ok(description))) = description {
-            add(time, &|gathered| engine::info(gathered, engine, &description.info));
+            add_at(gathered, time, |gathered| engine::info(gathered, engine, &description.info));
         }
         if let Some((time, Ok(usage))) = disk_usage {
-            add(time, &|gathered| engine::disk_usage(gathered, engine, &self.options, &usage));
+            add_at(gathered, time, |gathered| {
+                engine::disk_usage(gathered, engine, &self.options, &usage);
+            });
         }
     }
+}
+
+/// The error of a request, unless the one before failed too.
+fn unless_again<E>(failed_before: &mut bool, error: Option<E>) -> Option<E> {
+    let failed_before = std::mem::replace(failed_before, error.is_some());
+    error.filter(|_| !failed_before)
+}
+
+/// Adds points at the time when what they are made of was requested.
+fn add_at(gathered: &mut Gathered, time: Timestamp, make: impl FnOnce(&mut Gathered)) {
+    let mut late = Gathered::at(time);
+    make(&mut late);
+    gathered.points.append(&mut late.points);
 }
 
 #[cfg(test)]

@@ -86,44 +86,26 @@ pub(super) fn are_those_of_the_daemon(cgroups: Cgroups) -> Outcome {
                 point.fields.get(field).and_then(Value::as_u64)
             };
             let image = ("container_image", "bb");
-            let total = ("cpu", "cpu-total");
+            let cpu = |number: &str, name: &str| field("docker_container_cpu", ("cpu", number), name);
+            let memory = |name: &str| field("docker_container_mem", image, name);
+            let net = |of: &str, name: &str| field("docker_container_net", ("network", of), name);
+            let throttling = |name: &str| cpu("cpu-total", &format!("throttling_{name}"));
             let ours = [
-                ("/cpu_stats/cpu_usage/total_usage", field("docker_container_cpu", total, "usage_total")),
-                (
-                    "/cpu_stats/cpu_usage/usage_in_usermode",
-                    field("docker_container_cpu", total, "usage_in_usermode"),
-                ),
-                (
-                    "/cpu_stats/cpu_usage/usage_in_kernelmode",
-                    field("docker_container_cpu", total, "usage_in_kernelmode"),
-                ),
-                (
-                    "/cpu_stats/cpu_usage/percpu_usage/0",
-                    field("docker_container_cpu", ("cpu", "cpu0"), "usage_total"),
-                ),
-                ("/cpu_stats/system_cpu_usage", field("docker_container_cpu", total, "usage_system")),
-                (
-                    "/cpu_stats/throttling_data/periods",
-                    field("docker_container_cpu", total, "throttling_periods"),
-                ),
-                (
-                    "/cpu_stats/throttling_data/throttled_periods",
-                    field("docker_container_cpu", total, "throttling_throttled_periods"),
-                ),
-                (
-                    "/cpu_stats/throttling_data/throttled_time",
-                    field("docker_container_cpu", total, "throttling_throttled_time"),
-                ),
-                ("/memory_stats/max_usage", field("docker_container_mem", image, "max_usage")),
-                ("/memory_stats/limit", field("docker_container_mem", image, "limit")),
-                ("/memory_stats/stats/total_pgfault", field("docker_container_mem", image, "total_pgfault")),
-                ("/memory_stats/stats/pgpgin", field("docker_container_mem", image, "pgpgin")),
-                ("/networks/eth0/rx_bytes", field("docker_container_net", ("network", "eth0"), "rx_bytes")),
-                ("/networks/eth0/tx_bytes", field("docker_container_net", ("network", "eth0"), "tx_bytes")),
-                (
-                    "/networks/eth0/tx_packets",
-                    field("docker_container_net", ("network", "total"), "tx_packets"),
-                ),
+                ("/cpu_stats/cpu_usage/total_usage", cpu("cpu-total", "usage_total")),
+                ("/cpu_stats/cpu_usage/usage_in_usermode", cpu("cpu-total", "usage_in_usermode")),
+                ("/cpu_stats/cpu_usage/usage_in_kernelmode", cpu("cpu-total", "usage_in_kernelmode")),
+                ("/cpu_stats/cpu_usage/percpu_usage/0", cpu("cpu0", "usage_total")),
+                ("/cpu_stats/system_cpu_usage", cpu("cpu-total", "usage_system")),
+                ("/cpu_stats/throttling_data/periods", throttling("periods")),
+                ("/cpu_stats/throttling_data/throttled_periods", throttling("throttled_periods")),
+                ("/cpu_stats/throttling_data/throttled_time", throttling("throttled_time")),
+                ("/memory_stats/max_usage", memory("max_usage")),
+                ("/memory_stats/limit", memory("limit")),
+                ("/memory_stats/stats/total_pgfault", memory("total_pgfault")),
+                ("/memory_stats/stats/pgpgin", memory("pgpgin")),
+                ("/networks/eth0/rx_bytes", net("eth0", "rx_bytes")),
+                ("/networks/eth0/tx_bytes", net("eth0", "tx_bytes")),
+                ("/networks/eth0/tx_packets", net("total", "tx_packets")),
             ];
             let blkio = ["read", "write", "sync", "async", "total"].map(|op| {
                 let of = |list: &str| {
@@ -131,7 +113,7 @@ pub(super) fn are_those_of_the_daemon(cgroups: Cgroups) -> Outcome {
                 };
                 (op, of("io_service_bytes_recursive"), of("io_serviced_recursive"))
             });
-            let usage = field("docker_container_mem", image, "usage").unwrap();
+            let usage = memory("usage").unwrap();
             let after = docker.stats(id);
             for (path, value) in ours {
                 // Under v2 the daemon has no figure for a CPU, and what it has instead of the largest use is 0.

@@ -52,7 +52,7 @@ esac
 # A cgroup in each hierarchy, and where a process joins it.
 cgroup() { for root in $hierarchies; do mkdir $root/$1; done; }
 joins() { for root in $hierarchies; do printf '%s,' $root/$1/cgroup.procs; done | sed 's/,$//'; }
-# Waits for a text in a file, as long as process $3 is there; a minute of an emulated machine is not long.
+# Waits for a text in a file, as long as process $3 is there, and some minutes: an emulated machine is slow.
 await() {
   n=0
   while ! grep -q "$1" $2; do
